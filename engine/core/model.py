@@ -1,0 +1,188 @@
+"""The records of the core: what goes in, what is kept, what comes out.
+
+Rule 1: every instant is an ``int``: microseconds since 1970-01-01T00:00:00Z.
+Rule 2: no number in here is a binary float; fractions are ``decimal.Decimal``.
+Rule 3: records are plain values. Reading a clock, a file or a store happens elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+MAX_DEPTH = 16
+"""How many times an event may beget another before the chain is cut."""
+
+
+class Event(msgspec.Struct, gc=False):
+    """Something that happened to one user (or one group)."""
+
+    id: str  #: unique among all feeds; for events made by the engine the key of the effect that made them
+    type: str  #: for example ``order.paid``
+    time: int  #: when it happened, microseconds UTC
+    user: str | None = None  #: the user it happened to
+    group: str | None = None  #: the group it happened in
+    data: dict[str, Any] = {}  #: the payload as it came; fractions as Decimal
+    depth: int = 0  #: how many engine-made events stand between this one and an external one
+    internal: bool = False  #: made by the engine itself, not by a feed
+    history: bool = False  #: updates state only, starts nothing (``ingest --history``)
+    changes: dict[str, tuple[Any, Any]] | None = None  #: trait -> (before, after), for engine-made ``user.updated``
+
+
+class Waiting(msgspec.Struct, array_like=True):
+    """What a journey waits for."""
+
+    kind: str  #: "time" (a wait), "event" (wait_for), "answer" (a reservation) or "slot" (entry limit)
+    until: int | None = None  #: when it goes on at the latest, microseconds UTC
+    key: str | None = None  #: for "answer": the key of the reservation
+
+
+class Journey(msgspec.Struct, array_like=True):
+    """One subject's way through one playbook."""
+
+    playbook: str  #: id of the playbook
+    key: str  #: value of ``entry.key`` ("" without one)
+    occurrence: str  #: id of the entering event, or ``wake:<instant>``; part of every effect key
+    started: int  #: instant of entry
+    at: str | None  #: id of the step it stands at; None before the first and after the last
+    trigger: str  #: id of the trigger that fired
+    entry: Event | None = None  #: the event that began it; None when a wake-up did
+    held: str | None = None  #: None, or why external effects are held back ("holdout", "arm")
+    waiting: Waiting | None = None  #: None while running
+    results: dict[str, Any] = {}  #: step id -> what the step gave
+
+
+class GoalWatch(msgspec.Struct, array_like=True):
+    """A goal still open for one entry; it outlives the steps of the journey."""
+
+    playbook: str
+    key: str
+    occurrence: str
+    started: int
+    until: int  #: last instant at which the goal counts, inclusive
+    held: bool  #: entry was held out, for treated against holdout
+    entry: Event | None = None
+
+
+class Hold(msgspec.Struct, array_like=True):
+    """A seat kept for the subject until it joins or the hold ends."""
+
+    group: str
+    room: str
+    until: int | None  #: instant at which the seat goes back; None: never
+    key: str  #: effect key of the invite
+
+
+class State(msgspec.Struct, omit_defaults=True):
+    """All that is kept of one subject. ``step`` is handed it and hands it back."""
+
+    id: str  #: the subject: the user id
+    wake_at: int | None = None  #: earliest instant to look at the subject again
+    clock: int = 0  #: newest instant at which this subject was looked at
+    born: bool = False  #: ladders and segments were placed on the empty history
+    created_at: int | None = None  #: time of the sign-up
+    last_active: int | None = None  #: newest time of an activity event
+    traits: dict[str, Any] = {}  #: user.* fields
+    series: dict[str, Any] = {}  #: history by series key, see core/history.py
+    memory: dict[str, Any] = {}  #: what a trigger remembers, by ``playbook/trigger id``
+    tags: list[str] = []
+    badges: list[str] = []
+    points: dict[str, int] = {}  #: account -> balance
+    consents: dict[str, bool] = {}  #: "channel/purpose" ("*" for any) -> granted
+    tiers: dict[str, list[Any]] = {}  #: ladder -> [level or None, below since or None]
+    segments: list[str] = []  #: watched segments the subject is in
+    groups: list[str] = []  #: groups joined
+    holds: list[Hold] = []
+    coupons: dict[str, list[int]] = {}  #: pool -> instants of grants, for per-user limits
+    journeys: list[Journey] = []  #: those still running
+    ends: dict[str, int] = {}  #: "playbook|key" -> end of the last journey, where entry needs it
+    entered: list[str] = []  #: "playbook|key" of every once-entry
+    goals: list[GoalWatch] = []
+    slots: list[tuple[int, str, str]] = []  #: cap slots taken: (instant, purpose, channel)
+
+
+class Effect(msgspec.Struct):
+    """One decided deed, done or not: a row of ``--effects`` (see cli.md for ``detail`` by kind)."""
+
+    key: str  #: deterministic; the same decision always has the same key
+    time: int  #: instant of the decision
+    playbook: str | None
+    step: str | None
+    kind: str  #: message coupon invite points badge tag tier task webhook emit post nominate draw set
+    user: str | None
+    group: str | None
+    status: str  #: planned | held_out | suppressed | denied
+    reason: str | None
+    detail: dict[str, Any]
+    deliver: str | None = None  #: name of the channel that must carry it out; None: nothing to send
+    purpose: str | None = None  #: purpose of a message
+    to: str | None = None  #: address of a message
+
+
+class Reserve(msgspec.Struct):
+    """A request for a unit that several subjects compete for."""
+
+    key: str  #: effect key of the step that asks; the answer is remembered under it
+    subject: str
+    kind: str  #: "coupon" | "seat" | "slot"
+    names: list[str]  #: pools, groups or the playbook, in order of preference
+    match: str = "first"  #: for seats: first | best
+
+
+class Answer(msgspec.Struct):
+    """The runtime's answer to a Reserve."""
+
+    key: str
+    granted: bool
+    reason: str | None = None  #: why not: sold_out full budget per_day ...
+    name: str | None = None  #: the pool, group or playbook that gave it
+    unit: str | None = None  #: coupon code or room id
+    at: int | None = None  #: for "slot": the instant at which the entry may go on
+    data: dict[str, Any] = {}  #: what else the unit carries (link, expires ...)
+
+
+class Release(msgspec.Struct):
+    """Gives a unit back (a seat whose hold ended, a member who left)."""
+
+    key: str
+    kind: str  #: "seat"
+    name: str
+    unit: str
+
+
+class Why(msgspec.Struct):
+    """One judged condition of a verdict."""
+
+    at: str  #: place in the playbook, for example ``when[0]``
+    value: bool | None  #: None: could not be judged
+    text: str  #: the condition in its normal form, or a sentence
+    seen: dict[str, Any] = {}  #: leaf text -> value it had
+
+
+class Decision(msgspec.Struct):
+    """What was decided about one playbook for one subject at one event or wake-up."""
+
+    time: int
+    playbook: str
+    user: str | None
+    group: str | None
+    cause: dict[str, str]  #: {"event": id} or {"wake": reason}
+    verdict: str  #: entered advanced skipped unknown error late capped held_out exited finished
+    why: list[Why]
+
+
+class Step(msgspec.Struct):
+    """What one call of the core gives."""
+
+    effects: list[Effect]
+    emits: list[Event]  #: events for this or other subjects, to be handled next, in order
+    asks: list[Reserve]  #: at most one is open for a journey; answered before anything else happens
+    releases: list[Release]
+    trace: list[Decision]
+    goals: list[tuple[str, str, bool]]  #: (playbook, occurrence, held out) reached

@@ -1,0 +1,93 @@
+"""What a condition, a value or a kind may look at: one record, so knowing more never changes a signature.
+
+Rule 1: ``time`` is the instant windows and ages are measured at (event time, or the due instant of a wake-up).
+Rule 2: ``now`` is the engine's clock, the instant of the decision. In ``simulate`` the two are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.core.model import Event, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """A compiled condition.
+
+    ``test`` gives True or False and raises on anything it cannot judge (an error is neither).
+    """
+
+    text: str  #: normal form of the source
+    test: Callable[[Moment], bool]
+    leaves: tuple[tuple[str, Callable[[Moment], Any]], ...] = ()  #: (text, value) of each non-constant leaf
+    op: str = "leaf"  #: "and" | "or" | "not" | "leaf", for the tree ``why`` prints
+    parts: tuple[Condition, ...] = ()  #: children of and/or/not
+    next_change: Callable[[Moment], int | None] | None = None
+    """Earliest instant > m.time at which passing time alone might change the verdict (may be early, never late)."""
+
+    def seen(self, m: Moment) -> dict[str, Any]:
+        """Value of each leaf; a leaf that cannot be judged shows its error."""
+        out: dict[str, Any] = {}
+        for text, read in self.leaves:
+            try:
+                out[text] = read(m)
+            except Exception as error:  # shown to a person, never judged
+                out[text] = f"error: {error}"
+        return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A literal, or a compiled expression, or text with expressions inside."""
+
+    text: str  #: as written
+    get: Callable[[Moment], Any]
+    constant: bool = False
+    next_change: Callable[[Moment], int | None] | None = None  #: as in Condition
+
+
+@dataclass(frozen=True, kw_only=True)
+class Env:
+    """What the plan knows that expressions may ask for."""
+
+    zone: str = "UTC"  #: the program's zone (IANA name)
+    locale: str = "en"
+    account: str = "main"  #: account behind ``user.points``
+    ladder: str | None = None  #: ladder behind ``user.tier``
+    ranks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  #: ladder -> level -> rank, lowest 0
+    segments: dict[str, Callable[[Moment], bool]] = field(default_factory=dict)  #: name -> membership, filled by compile
+    holidays: Callable[[Any], bool] | None = None  #: date -> is it a holiday; None: no calendar in the program
+    workdays: Callable[[Any], bool] | None = None  #: date -> is it a working day
+
+
+class Moment:
+    """One subject at one instant."""
+
+    __slots__ = ("data", "entry", "env", "event", "now", "state", "steps", "time", "trigger", "vars")
+
+    def __init__(
+        self,
+        state: State,
+        event: Event | None,
+        time: int,
+        now: int,
+        env: Env,
+        *,
+        entry: Event | None = None,
+        steps: Mapping[str, Any] | None = None,
+        trigger: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.state = state
+        self.event = event
+        self.data: dict[str, Any] = event.data if event is not None else {}
+        self.time = time
+        self.now = now
+        self.env = env
+        self.entry = entry  #: the event that began the journey
+        self.steps: Mapping[str, Any] = steps if steps is not None else {}
+        self.trigger = trigger
+        self.vars: Mapping[str, Any] = variables if variables is not None else {}

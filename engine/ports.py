@@ -1,0 +1,193 @@
+"""The words the runtime and the adapters share: Feed, Store, Channel, Clock and their records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from engine.core.model import Answer, Decision, Effect, Event, State
+
+
+class Record(msgspec.Struct):
+    """One line of a feed: an event, or why it is none."""
+
+    feed: str  #: name of the feed
+    position: int  #: position after this record (the feed goes on here); grows
+    raw: bytes  #: the bytes as they came
+    event: Event | None = None
+    reason: str | None = None  #: short code when there is no event
+    message: str = ""  #: the sentence for people
+
+
+class Rejected(msgspec.Struct):
+    """A record in quarantine."""
+
+    feed: str
+    position: int
+    reason: str
+    message: str
+    raw: bytes
+    at: int  #: engine time of the rejection, microseconds UTC
+    number: int = 0  #: the store's own number
+
+
+class Batch(msgspec.Struct):
+    """Everything one transaction must hold; all of it or nothing is written."""
+
+    clock: int  #: engine clock after this batch
+    states: list[State]  #: states of subjects that changed
+    events: list[tuple[Event, int]]  #: events decided, with the engine clock at their decision, in order
+    effects: list[Effect]
+    answers: list[Answer]  #: reservations answered, granted or not
+    resources: dict[str, bytes]  #: scarce resources whose state changed
+    decisions: list[Decision]  #: verdicts worth keeping (all but "skipped")
+    goals: list[tuple[str, str, str, bool, int]]  #: (playbook, occurrence, user, held out, time)
+    rejected: list[Rejected]
+    positions: dict[str, int]  #: feed -> position
+    inbox_done: int = 0  #: ingested events up to this sequence number are decided
+    counts: dict[str, int] = {}  #: counters to add to (duplicates, late, ...)
+
+
+class Outgoing(msgspec.Struct):
+    """An effect in the outbox, claimed for sending."""
+
+    key: str  #: effect key, given to the provider as idempotency key
+    channel: str
+    effect: Effect
+    attempts: int  #: how often it was claimed before
+
+
+class Settlement(msgspec.Struct):
+    """What became of a claimed effect."""
+
+    key: str
+    status: str  #: sent | retry | dead | unknown
+    reason: str | None = None
+    next_at: int | None = None  #: for retry
+
+
+class Sent(msgspec.Struct):
+    """A channel's answer for one effect."""
+
+    ok: bool
+    reason: str | None = None
+    passing: bool = False  #: True: worth another try; False: definitive
+
+
+@runtime_checkable
+class Feed(Protocol):
+    """A source of records; acknowledges nothing itself, positions are kept by the store."""
+
+    name: str
+
+    def read(self, position: int, limit: int) -> Iterator[Record]:
+        """Yield at most ``limit`` records that stand after ``position``."""
+        ...
+
+
+@runtime_checkable
+class Channel(Protocol):
+    """A way out. ``send`` carries several effects and answers each, in order.
+
+    ``once`` says what a crash between send and settle means: True: the channel remembers keys (or may be asked), so
+    sending again with the same key does nothing.
+    """
+
+    name: str
+    once: bool
+
+    def send(self, items: Sequence[Outgoing]) -> list[Sent]: ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """The only source of the present."""
+
+    def now(self) -> int: ...
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Keeps subjects, effects and positions. One suite of tests holds for every implementation."""
+
+    def close(self) -> None: ...
+
+    # -- deciding
+    def load(self, subjects: Iterable[str]) -> dict[str, State]:
+        """States of the subjects that have one; the caller owns them until commit."""
+        ...
+
+    def due(self, before: int, limit: int) -> list[State]:
+        """At most ``limit`` states with ``wake_at < before``, ordered by (wake_at, subject)."""
+        ...
+
+    def next_wake(self) -> int | None: ...
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Which of these event ids were decided already (or wait in the inbox)."""
+        ...
+
+    def commit(self, batch: Batch) -> int:
+        """Write the batch in one transaction; the number of effect keys that existed already (must be 0)."""
+        ...
+
+    def clock(self) -> int:
+        """Engine clock of the last commit, 0 for a new store."""
+        ...
+
+    def position(self, feed: str) -> int: ...
+
+    def resources(self) -> dict[str, bytes]: ...
+
+    def get_meta(self, name: str) -> str | None: ...
+
+    def set_meta(self, name: str, value: str) -> None: ...
+
+    # -- ingest
+    def ingest(self, events: Sequence[tuple[Event, bytes]], rejected: Sequence[Rejected]) -> tuple[int, int]:
+        """Put events into the inbox durably; (accepted, duplicates)."""
+        ...
+
+    def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]: ...
+
+    # -- outbox
+    def claim(self, channels: Sequence[str], now: int, limit: int) -> list[Outgoing]:
+        """Mark planned (or due again) deliveries ``sending``, durably, and hand them out in order of decision."""
+        ...
+
+    def settle(self, settlements: Sequence[Settlement]) -> None: ...
+
+    def stuck(self) -> list[Outgoing]:
+        """Deliveries left ``sending`` by a process that died."""
+        ...
+
+    # -- reading
+    def effects(self, user: str | None = None) -> Iterator[tuple[Effect, str]]:
+        """Effects with their delivery status, ordered by (time, key)."""
+        ...
+
+    def events(self, user: str) -> Iterator[tuple[Event, int]]:
+        """Events of a user in order of decision, each with the engine clock at its decision."""
+        ...
+
+    def answers(self, user: str) -> dict[str, Answer]:
+        """Answers to the reservations of a user, by key."""
+        ...
+
+    def decisions(self, user: str) -> Iterator[Decision]: ...
+
+    def subjects(self) -> Iterator[State]: ...
+
+    def quarantine(self) -> Iterator[Rejected]: ...
+
+    def counts(self) -> dict[str, int]:
+        """Counters of the whole life: events, duplicate, late, quarantined, effects by kind/status as ``effects.kind.status``."""
+        ...
+
+    def summary(self) -> dict[str, Any]:
+        """Figures of playbooks: {id: {"entered": n, "held": n, "goals": n, "goals_held": n, "finished": n, "exited": n, "effects": n}}."""
+        ...
