@@ -48,6 +48,8 @@ class Batch(msgspec.Struct):
     positions: dict[str, int]  #: feed -> position
     inbox_done: int = 0  #: ingested events up to this sequence number are decided
     counts: dict[str, int] = {}  #: counters to add to (duplicates, late, ...)
+    lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "finished" | "exited", held out)
+    askers: dict[str, str] = {}  #: answer key -> subject that asked, where no effect of that key names it
 
 
 class Outgoing(msgspec.Struct):
@@ -163,6 +165,10 @@ class Store(Protocol):
 
     def stuck(self) -> list[Outgoing]:
         """Deliveries left ``sending`` by a process that died."""
+        ...
+
+    def deliveries(self, status: str) -> list[tuple[Outgoing, str | None]]:
+        """Deliveries pending, sending, sent, dead or unknown, in order of decision, with the reason last settled."""
         ...
 
     # -- reading

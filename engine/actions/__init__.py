@@ -1,1 +1,23 @@
-""""""
+"""The verbs of a step, one file a verb. A new verb is one file here and one line in this table."""
+
+from engine.core.kinds import Action
+from engine.registry import Registry
+
+ACTIONS: Registry[Action] = Registry(
+    "step",
+    {
+        "badge": "engine.actions.badge:GiveBadge",
+        "choose": "engine.actions.choose:Choose",
+        "coupon": "engine.actions.coupon:GiveCoupon",
+        "emit": "engine.actions.emit:EmitEvent",
+        "invite": "engine.actions.invite:Invite",
+        "message": "engine.actions.message:SendMessage",
+        "points": "engine.actions.points:BookPoints",
+        "set": "engine.actions.set:SetTraits",
+        "split": "engine.actions.split:Split",
+        "stop": "engine.actions.stop:StopJourney",
+        "tag": "engine.actions.tag:Tag",
+        "wait": "engine.actions.wait:Wait",
+        "wait_for": "engine.actions.wait_for:WaitFor",
+    },
+)

@@ -1,1 +1,24 @@
-""""""
+"""The ways out: one file a channel, one line each in the table below.
+
+A channel answers every effect it is given, in order: sent, not now (``passing``), or never. When it raises instead,
+nobody knows whether the message went out; the outbox then goes by the channel's ``mode``:
+
+- ``at_least_once``: sent again with the same key,
+- ``at_most_once``: parked as ``unknown`` until a person decides,
+- None: as the purpose of the message demands (marketing at most once, the others at least once).
+
+A channel that can tell from its own records whether a key went out has ``written(keys)``, which names those that did.
+"""
+
+from __future__ import annotations
+
+from engine.ports import Channel
+from engine.registry import Registry
+
+CHANNELS: Registry[Channel] = Registry(
+    "channel",
+    {
+        "console": "engine.channels.console:ConsoleChannel",
+        "file": "engine.channels.file:FileChannel",
+    },
+)

@@ -38,9 +38,10 @@ class Event(msgspec.Struct, gc=False):
 class Waiting(msgspec.Struct, array_like=True):
     """What a journey waits for."""
 
-    kind: str  #: "time" (a wait), "event" (wait_for), "answer" (a reservation) or "slot" (entry limit)
+    kind: str  #: "time" (a wait), "event" (wait_for), "answer" (a reservation), "slot" (entry limit), "queue", "parked"
     until: int | None = None  #: when it goes on at the latest, microseconds UTC
     key: str | None = None  #: for "answer": the key of the reservation
+    since: int = 0  #: for "event": instant at which the step was reached
 
 
 class Journey(msgspec.Struct, array_like=True):
@@ -56,6 +57,7 @@ class Journey(msgspec.Struct, array_like=True):
     held: str | None = None  #: None, or why external effects are held back ("holdout", "arm")
     waiting: Waiting | None = None  #: None while running
     results: dict[str, Any] = {}  #: step id -> what the step gave
+    reached: int | None = None  #: when a message step was reached, for ``valid_for``
 
 
 class GoalWatch(msgspec.Struct, array_like=True):
@@ -177,12 +179,12 @@ class Decision(msgspec.Struct):
     why: list[Why]
 
 
-class Step(msgspec.Struct):
-    """What one call of the core gives."""
+class Out(msgspec.Struct):
+    """What calls of the core give; one may collect the output of many."""
 
-    effects: list[Effect]
-    emits: list[Event]  #: events for this or other subjects, to be handled next, in order
-    asks: list[Reserve]  #: at most one is open for a journey; answered before anything else happens
-    releases: list[Release]
-    trace: list[Decision]
-    goals: list[tuple[str, str, bool]]  #: (playbook, occurrence, held out) reached
+    effects: list[Effect] = []
+    emits: list[Event] = []  #: events for this or other subjects, to be handled next, in order
+    releases: list[Release] = []
+    trace: list[Decision] = []
+    goals: list[tuple[str, str, str, bool, int]] = []  #: (playbook, occurrence, user, held out, instant) reached
+    lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "finished" | "exited", held out)

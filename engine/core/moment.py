@@ -25,6 +25,7 @@ class Condition:
     leaves: tuple[tuple[str, Callable[[Moment], Any]], ...] = ()  #: (text, value) of each non-constant leaf
     op: str = "leaf"  #: "and" | "or" | "not" | "leaf", for the tree ``why`` prints
     parts: tuple[Condition, ...] = ()  #: children of and/or/not
+    listed: bool = False  #: an "and" written as a list, so a trace names its entries one by one
     next_change: Callable[[Moment], int | None] | None = None
     """Earliest instant > m.time at which passing time alone might change the verdict (may be early, never late)."""
 
@@ -59,6 +60,11 @@ class Env:
     ladder: str | None = None  #: ladder behind ``user.tier``
     ranks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  #: ladder -> level -> rank, lowest 0
     segments: dict[str, Callable[[Moment], bool]] = field(default_factory=dict)  #: name -> membership, filled by compile
+    segment_changes: dict[str, Callable[[Moment], int | None]] = field(default_factory=dict)
+    """name -> ``next_change`` of its condition, filled by compile; a segment that passing time cannot change has none."""
+    changes: list[Callable[[Moment], int | None]] = field(default_factory=list)
+    """Next instants at which a ladder or a watched segment may move by time alone, filled by compile."""
+    published: dict[str, int] = field(default_factory=dict)  #: playbook -> instant from which it starts journeys
     holidays: Callable[[Any], bool] | None = None  #: date -> is it a holiday; None: no calendar in the program
     workdays: Callable[[Any], bool] | None = None  #: date -> is it a working day
 
@@ -66,7 +72,7 @@ class Env:
 class Moment:
     """One subject at one instant."""
 
-    __slots__ = ("data", "entry", "env", "event", "now", "state", "steps", "time", "trigger", "vars")
+    __slots__ = ("changes", "data", "entry", "env", "event", "now", "state", "steps", "time", "trigger", "vars")
 
     def __init__(
         self,
@@ -90,4 +96,5 @@ class Moment:
         self.entry = entry  #: the event that began the journey
         self.steps: Mapping[str, Any] = steps if steps is not None else {}
         self.trigger = trigger
+        self.changes: Mapping[str, tuple[Any, Any]] | None = None  #: trait -> (before, after) of this event
         self.vars: Mapping[str, Any] = variables if variables is not None else {}

@@ -1,0 +1,74 @@
+"""``points``: add or take points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.core.journeys import Run
+from engine.core.kinds import Action, Build, Pause
+from engine.core.moment import Value
+from engine.core.plan import Node
+from engine.core.shapes import Map, Ref, Text, Val, optional
+from engine.errors import ExpressionError
+
+
+class BookPoints(Action):
+    """Add or take points of an account; a balance never goes below zero (``denied``, ``insufficient``).
+
+    Example:
+        points: {add: 200, reason: 升级礼}
+    """
+
+    word = "points"
+    shape = Map(
+        {
+            "add": optional(Val(), "whole points to add"),
+            "take": optional(Val(), "whole points to take"),
+            "reason": optional(Text(), "shown in the ledger"),
+            "account": optional(Ref("account"), "the account; the program's first by default"),
+        },
+        short="add",
+        one_of=(("add", "take"),),
+    )
+
+    def __init__(self, amount: Value, sign: int, reason: str | None, account: str) -> None:
+        self.amount = amount
+        self.sign = sign
+        self.reason = reason
+        self.account = account
+
+    @classmethod
+    def build(cls, fields: dict[str, Any], build: Build) -> BookPoints:
+        """A literal amount is checked here, a computed one when it runs."""
+        word = "take" if "take" in fields else "add"
+        amount = fields.get(word)
+        if amount is not None and amount.constant and not _whole(amount.get(None)):
+            build.problem(word, "wrong-type", f"points need a whole number, got {amount.text!r}")
+        account = fields.get("account") or build.account
+        return cls(amount, -1 if word == "take" else 1, fields.get("reason"), account)
+
+    def run(self, run: Run) -> Node | Pause | None:
+        amount = self.amount.get(run.m)
+        if not _whole(amount):
+            raise ExpressionError(f"points need a whole number, got {amount!r}")
+        delta = self.sign * int(amount)
+        balance = run.state.points.get(self.account, 0)
+        detail = {"account": self.account, "delta": delta, "balance": balance + delta, "reason": self.reason}
+        if balance + delta < 0:
+            run.effect("points", {**detail, "balance": balance}, status="denied", reason="insufficient")
+            return run.node.next
+        if run.held:
+            detail["balance"] = balance
+        if run.effect("points", detail):
+            run.state.points = {**run.state.points, self.account: balance + delta}
+            run.tell("points.changed", {"account": self.account, "delta": delta, "balance": balance + delta})
+        return run.node.next
+
+
+def _whole(value: Any) -> bool:
+    if value is None or isinstance(value, (bool, str)):
+        return False
+    try:
+        return bool(value == int(value))
+    except (TypeError, ValueError, OverflowError):
+        return False

@@ -1,0 +1,51 @@
+"""``set``: write traits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.core.journeys import Run
+from engine.core.kinds import Action, Build, Pause
+from engine.core.moment import Value
+from engine.core.plan import Node
+from engine.core.shapes import Map, Table, Val, required
+
+
+class SetTraits(Action):
+    """Write traits of the user; one row a field. ``trigger: {changed: ...}`` hears of it.
+
+    Example:
+        set: {user.stage: active, user.first_amount: "{{ event.amount }}"}
+    """
+
+    word = "set"
+    shape = Map(
+        {
+            "fields": required(
+                Table(Val(), pattern=r"user\.[A-Za-z_][A-Za-z0-9_]*", what="user.<field>"), "trait -> value"
+            )
+        },
+        short="fields",
+    )
+
+    def __init__(self, fields: dict[str, Value]) -> None:
+        self.fields = fields
+
+    @classmethod
+    def build(cls, fields: dict[str, Any], build: Build) -> SetTraits:
+        """Field names lose their ``user.``."""
+        return cls({name.removeprefix("user."): value for name, value in fields["fields"].items()})
+
+    def run(self, run: Run) -> Node | Pause | None:
+        values = {name: value.get(run.m) for name, value in self.fields.items()}
+        changes: dict[str, tuple[Any, Any]] = {}
+        for name, value in values.items():
+            index = name if len(values) > 1 else ""
+            if run.effect("set", {"field": f"user.{name}", "value": value}, index=index):
+                before = run.state.traits.get(name)
+                run.state.traits = {**run.state.traits, name: value}
+                if before != value:
+                    changes[name] = (before, value)
+        if changes:
+            run.tell("user.updated", {name: after for name, (_, after) in changes.items()}, changes)
+        return run.node.next

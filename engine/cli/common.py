@@ -1,0 +1,123 @@
+"""What every verb shares: the program's folder, errors without tracebacks, output as text or one JSON object."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from engine.errors import ProgramError, UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EXIT_OK, EXIT_WRONG, EXIT_USAGE, EXIT_CANNOT = 0, 1, 2, 3
+
+
+def common_options(verb: F) -> F:
+    """``--program``, ``--format``, ``--quiet`` and ``--no-color``, accepted after the verb."""
+    for option in (
+        click.option("--no-color", is_flag=True, help="Plain text, also on a terminal (or set NO_COLOR)."),
+        click.option("--quiet", is_flag=True, help="Only results, no progress and no remarks."),
+        click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of the result."),
+        click.option(
+            "--program", "program", type=click.Path(path_type=Path), default=None,
+            help="Folder of the program (default: nearest drumbeat.yaml upwards).",
+        ),
+    ):  # fmt: skip
+        verb = option(verb)
+    return verb
+
+
+def program_root(program: Path | None) -> Path:
+    """The folder of the program; raises UsageError when there is none."""
+    from engine.language.files import PROGRAM_FILE, find_root
+
+    if program is not None:
+        if program.is_file() and program.name == PROGRAM_FILE:
+            return program.parent
+        if not program.is_dir():
+            raise ProgramError(f"there is no folder {program}", hint="give the folder that holds drumbeat.yaml")
+        return program
+    found = find_root(Path.cwd())
+    if found is None:
+        raise UsageError("no drumbeat.yaml here or in a folder above", hint="change into a program or use --program DIR")
+    return found
+
+
+def compiled(program: Path | None) -> Any:
+    """The program with its plan; raises ProgramError, problems shown, when it is invalid."""
+    from engine.language.compile import compile_program
+
+    found = compile_program(program_root(program))
+    if found.plan is None:
+        raise ProgramError(f"the program is invalid: {found.errors} error(s)", problems=(found,))
+    return found
+
+
+def colors(no_color: bool, stream: Any) -> bool:
+    """Colours on a terminal, unless refused."""
+    return not no_color and "NO_COLOR" not in os.environ and bool(getattr(stream, "isatty", lambda: False)())
+
+
+def say(text: str, quiet: bool = False) -> None:
+    """A remark, on the error stream."""
+    if not quiet:
+        click.echo(text, err=True)
+
+
+def emit_json(value: Any) -> None:
+    """One JSON object on standard output."""
+    import msgspec
+
+    raw = msgspec.json.Encoder(decimal_format="number").encode(value)
+    click.echo(json.dumps(json.loads(raw), ensure_ascii=False, indent=2))
+
+
+@contextmanager
+def progress_bar(total: int | None, label: str, quiet: bool) -> Iterator[Callable[[int], None] | None]:
+    """A progress bar on a terminal; None elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=total or 0, label=label, file=sys.stderr, show_pos=True) as bar:
+
+        def advance(done: int) -> None:
+            if total is None:
+                bar.length = max(bar.length or 0, bar.pos + done * 2)
+            bar.update(done)
+
+        yield advance
+
+
+def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """An instant given on the command line, as microseconds."""
+    from engine.core.instants import InstantError, parse_instant
+
+    if value is None:
+        return None
+    try:
+        return parse_instant(value)
+    except InstantError as error:
+        raise click.BadParameter(f"{error} (for example 2026-03-01T09:00:00+08:00)") from None
+
+
+def feed_paths(patterns: tuple[str, ...]) -> list[Path]:
+    """Files named on the command line, patterns expanded; raises ProgramError (exit 1) when one matches nothing."""
+    out: list[Path] = []
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_file() or path.is_fifo():
+            out.append(path)
+            continue
+        found = sorted(path.parent.glob(path.name)) if any(mark in path.name for mark in "*?[") else []
+        files = [one for one in found if one.is_file()]
+        if not files:
+            raise ProgramError(f"no input file matches {pattern}", hint="check the path")
+        out.extend(files)
+    return out

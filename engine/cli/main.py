@@ -1,0 +1,107 @@
+"""The ``drumbeat`` command: its verbs, and the one place where errors become words and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from engine import __version__
+from engine.errors import DrumbeatError, ProgramError
+
+VERBS = {
+    "demo": "engine.cli.demo:demo",
+    "explain": "engine.cli.explain:explain",
+    "ingest": "engine.cli.ingest:ingest",
+    "quarantine": "engine.cli.quarantine:quarantine",
+    "report": "engine.cli.report:report",
+    "run": "engine.cli.run:run",
+    "schema": "engine.cli.schema:schema",
+    "simulate": "engine.cli.simulate:simulate",
+    "user": "engine.cli.user:user",
+    "validate": "engine.cli.validate:validate",
+    "why": "engine.cli.why:why",
+}
+"""Verb -> "module:command", imported only when used: starting must be quick."""
+
+
+class Verbs(click.Group):
+    """A group that imports a verb when it is called for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module, _, name = VERBS[cmd_name].partition(":")
+        command = getattr(import_module(module), name)
+        return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from engine.registry import nearest
+
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            near = nearest(args[0], VERBS)
+            hint = f" Did you mean '{near}'?" if near else ""
+            raise click.UsageError(f"No such verb '{args[0]}'.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="drumbeat")
+def cli() -> None:
+    """Campaigns as code: playbooks in YAML, tested on a virtual clock, run durably."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code; no traceback ever reaches a user."""
+    sys.exit(run(args))
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run the command line; its exit code."""
+    try:
+        code = cli.main(args=args, prog_name="drumbeat", standalone_mode=False)
+        sys.stdout.flush()
+        return int(code) if isinstance(code, int) else 0
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        return 130
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ProgramError as error:
+        _show_program(error)
+        return error.exit_code
+    except DrumbeatError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        # the reader went away (``| head``); a second write at exit must not complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except Exception as error:
+        click.echo(f"error: an internal fault of Drumbeat: {type(error).__name__}: {error}", err=True)
+        if os.environ.get("DRUMBEAT_TRACE"):
+            raise
+        click.echo("  this is our mistake; DRUMBEAT_TRACE=1 shows where it happened", err=True)
+        return 3
+
+
+def _show_program(error: ProgramError) -> None:
+    from engine.language.compiled import Compiled
+    from engine.language.diagnostics import render_text
+
+    for found in error.problems:
+        if isinstance(found, Compiled):
+            errors = [problem for problem in found.problems if problem.severity == "error"]
+            click.echo(render_text(errors, found.sources), err=True)
+    click.echo(f"error: {error}", err=True)

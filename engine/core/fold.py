@@ -1,0 +1,156 @@
+"""What an event does to the state of its subject before anything is decided.
+
+Rule 1: reserved types touch traits, consents and memberships; what they name and the program does not define changes
+nothing (semantics.md, "reserved types from outside").
+Rule 2: folding never decides; it returns the seats to give back and the traits that changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from engine.core import localtime
+from engine.core.model import Event, Hold, Release, State
+
+Fold = Callable[[State, Event, "Folding"], None]
+
+
+class Folding:
+    """What folding needs to know and gives back."""
+
+    __slots__ = ("accounts", "badges", "changes", "groups", "releases")
+
+    def __init__(self, badges: frozenset[str], groups: frozenset[str], accounts: frozenset[str]) -> None:
+        self.badges = badges
+        self.groups = groups
+        self.accounts = accounts
+        self.releases: list[Release] = []
+        self.changes: dict[str, tuple[Any, Any]] | None = None
+
+
+def traits(state: State, event: Event, folding: Folding) -> None:
+    """``user.signup`` and ``user.updated``: data merges into the traits; a zone nobody knows is left out."""
+    if event.internal and event.changes is not None:
+        folding.changes = event.changes  # ``set`` applied them already
+        return
+    if event.type == "user.signup" and state.created_at is None:
+        state.created_at = event.time
+    changes: dict[str, tuple[Any, Any]] = {}
+    for name, value in event.data.items():
+        if name == "zone" and value is not None and not _is_zone(value):
+            continue
+        before = state.traits.get(name)
+        if before != value or before.__class__ is not value.__class__:
+            changes[name] = (before, value)
+        state.traits[name] = value
+    folding.changes = changes
+
+
+def _is_zone(value: object) -> bool:
+    return isinstance(value, str) and localtime.zone(value) is not None
+
+
+def consent(state: State, event: Event, folding: Folding) -> None:
+    """``consent.granted`` and ``consent.revoked``: data ``{channel?, purpose?}``; an absent one means all."""
+    granted = event.type == "consent.granted"
+    for channel in _words(event.data.get("channel", event.data.get("channels"))):
+        for purpose in _words(event.data.get("purpose", event.data.get("purposes"))):
+            _set_consent(state, channel, purpose, granted)
+
+
+def _words(value: object) -> list[str]:
+    if isinstance(value, str) and value:
+        return [value]
+    if isinstance(value, list):
+        return [word for word in value if isinstance(word, str)]
+    return ["*"]
+
+
+def _set_consent(state: State, channel: str, purpose: str, granted: bool) -> None:
+    """The newest word wins, so it goes last and takes away what it covers."""
+    kept = {}
+    for place, value in state.consents.items():
+        its_channel, _, its_purpose = place.partition("/")
+        if channel not in ("*", its_channel) or purpose not in ("*", its_purpose):
+            kept[place] = value
+    kept[f"{channel}/{purpose}"] = granted
+    state.consents = kept
+
+
+def consent_given(state: State, channel: str, purpose: str) -> bool | None:
+    """The newest word on a channel and purpose: granted, revoked, or None when there is none."""
+    for place in reversed(state.consents):
+        its_channel, _, its_purpose = place.partition("/")
+        if its_channel in ("*", channel) and its_purpose in ("*", purpose):
+            return state.consents[place]
+    return None
+
+
+def joined(state: State, event: Event, folding: Folding) -> None:
+    """``group.joined``: a held seat becomes the member's; a join without an invite takes one when it names its room."""
+    group = event.group or event.data.get("group")
+    if not isinstance(group, str) or group not in folding.groups or group in state.groups:
+        return
+    state.groups = [*state.groups, group]
+    for hold in state.holds:
+        if hold.group == group:
+            hold.until = None
+            return
+    room = event.data.get("room")
+    if isinstance(room, str):
+        state.holds = [*state.holds, Hold(group=group, room=room, until=None, key=event.id)]
+        folding.releases.append(Release(key=event.id, kind="join", name=group, unit=room))
+
+
+def left(state: State, event: Event, folding: Folding) -> None:
+    """``group.left``: the seat goes back."""
+    group = event.group or event.data.get("group")
+    if not isinstance(group, str) or group not in state.groups:
+        return
+    state.groups = [name for name in state.groups if name != group]
+    for hold in [h for h in state.holds if h.group == group]:
+        state.holds = [h for h in state.holds if h is not hold]
+        folding.releases.append(Release(key=event.id, kind="seat", name=group, unit=hold.room))
+
+
+def badge(state: State, event: Event, folding: Folding) -> None:
+    """``badge.earned`` from outside: held when the catalog defines it."""
+    name = event.data.get("badge", event.data.get("name"))
+    if isinstance(name, str) and name in folding.badges and name not in state.badges:
+        state.badges = [*state.badges, name]
+
+
+def points(state: State, event: Event, folding: Folding) -> None:
+    """``points.changed`` from outside: booked when it names an account of the catalog."""
+    account, delta = event.data.get("account"), event.data.get("delta")
+    if isinstance(account, str) and account in folding.accounts and isinstance(delta, int) and delta is not True:
+        balance = state.points.get(account, 0) + delta
+        if balance >= 0:
+            state.points = {**state.points, account: balance}
+
+
+def deleted(state: State, event: Event, folding: Folding) -> None:
+    """``user.deleted``: traits, history and consents go; journeys are ended by the caller, seats go back."""
+    for hold in state.holds:
+        folding.releases.append(Release(key=event.id, kind="seat", name=hold.group, unit=hold.room))
+    state.traits, state.series, state.memory, state.consents = {}, {}, {}, {}
+    state.tags, state.badges, state.groups, state.holds, state.slots = [], [], [], [], []
+    state.segments, state.goals, state.created_at, state.last_active = [], [], None, None
+    state.born = False
+
+
+FOLDS: dict[str, Fold] = {
+    "user.signup": traits,
+    "user.updated": traits,
+    "user.deleted": deleted,
+    "consent.granted": consent,
+    "consent.revoked": consent,
+    "group.joined": joined,
+    "group.left": left,
+    "badge.earned": badge,
+    "points.changed": points,
+}
+
+EXTERNAL_ONLY = frozenset({"badge.earned", "points.changed"})
+"""Types whose engine-made events must not be booked again."""

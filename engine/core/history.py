@@ -1,0 +1,149 @@
+"""What a subject did, kept exactly and no more of it than some condition asks for.
+
+A condition asks the book at compile time and gets a :class:`Reader`; equal needs share one series. The series of an
+event type are updated with each event of it, also a late one, before any condition is judged:
+``for series in book.by_type.get(event.type, ()): series.update(state, event, zone)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, TypeVar, cast
+
+from engine.core.model import DAY, Event, State
+from engine.core.series import (
+    Count,
+    Distinct,
+    First,
+    Last,
+    Latest,
+    Seen,
+    Series,
+    Streak,
+    StreakDays,
+    Sums,
+    Times,
+    Totals,
+    Where,
+    bounds,
+)
+
+__all__ = ["HistoryBook", "Reader", "Series", "Streak", "Where"]
+
+S = TypeVar("S", bound=Series)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One question to the history, as (state, instant) -> answer."""
+
+    key: str  #: the series it reads
+    read: Callable[[State, int], Any]
+    next_change: Callable[[State, int], int | None] | None = None
+    """Earliest instant after the given one at which passing time alone changes the answer; None: it never does."""
+
+    def count(self, state: State, time: int) -> int:
+        """The answer of a counting reader."""
+        return cast("int", self.read(state, time))
+
+
+class HistoryBook:
+    """Every series some condition of the program asks for.
+
+    Parameters
+    ----------
+    late: how old an event may be and still be judged, microseconds; windows are kept that much longer.
+    """
+
+    def __init__(self, late: int = DAY) -> None:
+        self.late = late
+        self.by_type: dict[str, tuple[Series, ...]] = {}
+        self._series: dict[str, Series] = {}
+
+    def _want(self, kind: type[S], type_: str, path: str, where: Where | None, window: int = 0) -> S:
+        key = f"{kind.kind}:{type_}" + (f":{path}" if path else "")
+        if where is not None:
+            key += "?" + blake2b(where.text.encode(), digest_size=8).hexdigest()
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = kind(key, type_, tuple(path.split(".")) if path else (), where)
+            self.by_type[type_] = (*self.by_type.get(type_, ()), series)
+        series.keep = max(series.keep, window + self.late)
+        return cast("S", series)
+
+    def count(self, type_: str, within: int | None = None, where: Where | None = None) -> Reader:
+        """How many events, ever or within a window."""
+        if within is None:
+            key = self._want(Count, type_, "", where).key
+            return Reader(key, lambda state, time: state.series.get(key, 0))
+        times = self._want(Times, type_, "", where, within)
+        return Reader(times.key, times.within(within), _moves(times.key, within, None))
+
+    def numbers(
+        self, what: str, type_: str, field: str, within: int | None = None, where: Where | None = None
+    ) -> Reader:
+        """``sum``, ``avg``, ``min`` or ``max`` of a field; what is no number is left out."""
+        if within is None:
+            totals = self._want(Totals, type_, field, where)
+            return Reader(totals.key, totals.ever(what))
+        sums = self._want(Sums, type_, field, where, within)
+        return Reader(sums.key, sums.within(what, within), _moves(sums.key, within, 1))
+
+    def distinct(self, type_: str, field: str, within: int | None = None, where: Where | None = None) -> Reader:
+        """How many different values a field had; lists, maps and missing values are left out."""
+        if within is None:
+            key = self._want(Distinct, type_, field, where).key
+            return Reader(key, lambda state, time: len(state.series.get(key, ())))
+        seen = self._want(Seen, type_, field, where, within)
+        return Reader(seen.key, seen.within(within), _moves(seen.key, within, 0))
+
+    def first(self, type_: str) -> Reader:
+        """The earliest event of the type, or None."""
+        return _event_reader(self._want(First, type_, "", None).key)
+
+    def last(self, type_: str) -> Reader:
+        """The newest event of the type, or None."""
+        return _event_reader(self._want(Last, type_, "", None).key)
+
+    def latest(self, type_: str) -> Reader:
+        """The instant of the newest event of the type, or None."""
+        key = self._want(Latest, type_, "", None).key
+        return Reader(key, lambda state, time: state.series.get(key))
+
+    def streak(self, type_: str) -> Streak:
+        """The local days on which the type happened."""
+        return self._want(Streak, type_, "", None)
+
+    def streak_days(self, type_: str) -> StreakDays:
+        """The same, and which event was the first of its day: for triggers."""
+        return self._want(StreakDays, type_, "", None)
+
+
+def _event_reader(key: str) -> Reader:
+    def read(state: State, time: int) -> Event | None:
+        data = state.series.get(key)
+        if data is None:
+            return None
+        at, id_, type_, user, group, payload = data
+        return Event(id=id_, type=type_, time=at, user=user, group=group, data=payload)
+
+    return Reader(key, read)
+
+
+def _moves(key: str, window: int, place: int | None) -> Callable[[State, int], int | None]:
+    """When time alone changes a windowed read: the oldest entry inside leaves, or one ahead comes in."""
+
+    def next_change(state: State, time: int) -> int | None:
+        data = state.series.get(key)
+        if data is None:
+            return None
+        times = data if place is None else data[place]
+        low, high = bounds(times, time, window)
+        found: int | None = times[low] + window if low < high else None
+        if high < len(times) and (found is None or times[high] < found):
+            found = times[high]
+        return found
+
+    return next_change

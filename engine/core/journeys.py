@@ -1,0 +1,223 @@
+"""One journey at one step: what an action may do (``Run``).
+
+Rule 1: an action decides through ``Run`` and returns where the journey goes on; it never touches another subject.
+Rule 2: every effect of a held-out journey is recorded as ``held_out`` and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from engine.core import localtime
+from engine.core.chance import effect_key
+from engine.core.kinds import STOP, WAIT, Pause
+from engine.core.model import MAX_DEPTH, Effect, Event, Journey, Release, Reserve, State, Waiting
+from engine.core.moment import Moment
+from engine.core.plan import Node, Plan, Playbook, zone_of
+
+if TYPE_CHECKING:
+    from engine.core.step import Turn
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def as_datetime(instant: int | None) -> datetime | None:
+    """An instant as expressions and templates see it."""
+    return None if instant is None else _EPOCH + timedelta(microseconds=instant)
+
+
+class Run:
+    """One journey at one step."""
+
+    __slots__ = ("journey", "m", "node", "now", "plan", "playbook", "state", "turn")
+
+    def __init__(self, turn: Turn, playbook: Playbook, journey: Journey, node: Node, m: Moment) -> None:
+        self.turn = turn
+        self.playbook = playbook
+        self.journey = journey
+        self.node = node
+        self.m = m
+        self.plan: Plan = turn.plan
+        self.state: State = turn.state
+        self.now: int = turn.now
+
+    @property
+    def held(self) -> bool:
+        """External effects are held back."""
+        return self.journey.held is not None
+
+    @property
+    def zone(self) -> str:
+        """The subject's zone."""
+        return zone_of(self.state, self.plan.env)
+
+    def key(self, index: str = "") -> str:
+        """The effect key of this step in this journey; ``index`` tells several effects of one step apart."""
+        journey = self.journey
+        return effect_key(journey.playbook, self.node.id, self.state.id, journey.key, journey.occurrence, index)
+
+    def effect(
+        self,
+        kind: str,
+        detail: dict[str, Any],
+        *,
+        status: str = "planned",
+        reason: str | None = None,
+        index: str = "",
+        deliver: str | None = None,
+        purpose: str | None = None,
+        to: str | None = None,
+    ) -> bool:
+        """Record a decided effect; True when it is to take place (planned and not held out)."""
+        if self.journey.held is not None:
+            held = self.journey.held
+            status, reason, deliver = ("suppressed", "shadow", None) if held == "shadow" else ("held_out", held, None)
+        self.turn.out.effects.append(
+            Effect(
+                key=self.key(index),
+                time=self.now,
+                playbook=self.playbook.id,
+                step=self.node.id,
+                kind=kind,
+                user=self.state.id,
+                group=None,
+                status=status,
+                reason=reason,
+                detail=detail,
+                deliver=deliver if status == "planned" else None,
+                purpose=purpose,
+                to=to,
+            )
+        )
+        return status == "planned"
+
+    def result(self, value: dict[str, Any] | None) -> None:
+        """Set ``steps.<id>`` of this step."""
+        results = {**self.journey.results, self.node.id: value}
+        self.journey.results = results
+        self.m.steps = results
+
+    def wait_until(self, instant: int) -> Node | Pause | None:
+        """Wait; an instant that is not ahead goes on at once."""
+        if instant <= self.now:
+            return self.node.next
+        self.journey.waiting = Waiting(kind="time", until=instant)
+        return WAIT
+
+    def pause_until(self, instant: int) -> Pause:
+        """Wait and then resume this very step."""
+        self.journey.waiting = Waiting(kind="time", until=instant)
+        return WAIT
+
+    def wait_for_event(self, until: int) -> Pause:
+        """Wait for an event the step wants, at the latest until ``until`` (inclusive)."""
+        self.journey.waiting = Waiting(kind="event", until=until, since=self.now)
+        return WAIT
+
+    def ask(self, kind: str, names: list[str], match: str = "first") -> Pause:
+        """Ask for a scarce unit; the step is resumed with the answer."""
+        key = self.key()
+        self.turn.asks.append(Reserve(key=key, subject=self.state.id, kind=kind, names=names, match=match))
+        self.journey.waiting = Waiting(kind="answer", key=key)
+        return WAIT
+
+    def mark(self, instant: int) -> None:
+        """Remember when this step was reached, for ``valid_for``."""
+        self.journey.reached = instant
+
+    def marked(self) -> int:
+        """When this step was reached."""
+        return self.now if self.journey.reached is None else self.journey.reached
+
+    def failed(self) -> Node | Pause | None:
+        """Where the journey goes on after a failure of this step that has its own row (``on_error``)."""
+        node = self.node
+        if node.on_error == "stop":
+            return STOP
+        return (node.rescue.first if node.rescue is not None else None) or node.next
+
+    def release(self, group: str, room: str) -> None:
+        """Give a seat back."""
+        self.turn.out.releases.append(Release(key=self.key(), kind="seat", name=group, unit=room))
+
+    def emit(self, type_: str, data: dict[str, Any], user: str | None, group: str | None) -> None:
+        """Emit an event, to this subject unless another is named."""
+        detail: dict[str, Any] = {"type": type_, "data": data}
+        if user is not None:
+            detail["user"] = user
+        if group is not None:
+            detail["group"] = group
+        if self.turn.depth >= MAX_DEPTH:
+            self.effect("emit", detail, status="suppressed", reason="depth")
+            return
+        if not self.effect("emit", detail):
+            return
+        receiver = user if user is not None or group is not None else self.state.id
+        self.turn.out.emits.append(
+            Event(
+                id=self.key(),
+                type=type_,
+                time=self.now,
+                user=receiver,
+                group=group,
+                data=data,
+                depth=self.turn.depth + 1,
+                internal=True,
+            )
+        )
+
+    def tell(self, type_: str, data: dict[str, Any], changes: dict[str, tuple[Any, Any]] | None = None) -> None:
+        """Let playbooks hear of what the engine did (``badge.earned`` ...), if any of them listens."""
+        self.turn.tell(type_, data, self.key() + ":" + type_, changes)
+
+
+def user_view(state: State, plan: Plan) -> dict[str, Any]:
+    """The user as templates see it."""
+    env = plan.env
+    ladder = state.tiers.get(env.ladder) if env.ladder is not None else None
+    return {
+        **state.traits,
+        "id": state.id,
+        "tier": ladder[0] if ladder else None,
+        "tags": state.tags,
+        "badges": state.badges,
+        "groups": state.groups,
+        "points": state.points.get(env.account, 0),
+        "zone": zone_of(state, env),
+        "locale": state.traits.get("locale") or env.locale,
+        "created_at": as_datetime(state.created_at),
+        "last_active_at": as_datetime(state.last_active),
+    }
+
+
+def event_view(event: Event | None) -> dict[str, Any] | None:
+    """An event as templates see it: its data, and its own fields above them."""
+    if event is None:
+        return None
+    return {
+        **event.data,
+        "id": event.id,
+        "type": event.type,
+        "time": as_datetime(event.time),
+        "user": event.user,
+        "group": event.group,
+        "data": event.data,
+    }
+
+
+def template_context(run: Run, values: Mapping[str, Any]) -> dict[str, Any]:
+    """All names a template may use."""
+    zone = localtime.zone(run.zone) or localtime.UTC
+    now = _EPOCH + timedelta(microseconds=run.now)
+    return {
+        "user": user_view(run.state, run.plan),
+        "group": {"id": run.journey.entry.group} if run.journey.entry and run.journey.entry.group else None,
+        "event": event_view(run.journey.entry),
+        "steps": run.journey.results,
+        "with": values,
+        "vars": run.playbook.variables,
+        "now": now.astimezone(zone),
+        "today": now.astimezone(zone).date(),
+    }

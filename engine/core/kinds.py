@@ -1,0 +1,145 @@
+"""What a trigger and an action are. The folders ``triggers/`` and ``actions/`` hold the kinds, one file a word.
+
+A kind is one class with
+  * ``shape``    what it looks like in YAML (the JSON Schema and the reference page follow from it),
+  * a docstring  its manual page with a loadable example,
+  * ``build``    from the checked YAML to the object the core runs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from engine.core.model import Answer, Event
+from engine.core.moment import Condition, Moment
+from engine.core.shapes import Shape
+
+if TYPE_CHECKING:  # the plan carries kinds, so the names are needed for typing only
+    from engine.core.journeys import Run
+    from engine.core.plan import Block, Node
+
+
+class Build:
+    """What a kind may ask for while it is built; the compiler hands in the real thing."""
+
+    playbook: str  #: id of the playbook being built
+    step: str  #: id of the step (or trigger) being built
+    activity: frozenset[str]  #: the program's default activity types; empty: any external event
+    account: str  #: the program's first points account
+
+    def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Any:
+        """Ask for the history of an event type; a series with ``count(state, time)``."""
+        raise NotImplementedError  # the compiler's Build answers; a bare one has no history to give
+
+    def streak(self, event: str) -> Any:
+        """Ask for the local days on which a type happened; a series with ``length(state)``."""
+        raise NotImplementedError  # as above
+
+    def template(self, name: str) -> Any:
+        """The message templates behind a checked template name."""
+        raise NotImplementedError  # as above
+
+    def channels_of(self, name: str) -> list[str]:
+        """The program's channels a template is written for, in order of the program file."""
+        raise NotImplementedError  # as above
+
+    def watch(self, segment: str) -> None:
+        """Ask for ``segment.entered`` and ``segment.left`` of a segment."""
+        raise NotImplementedError  # as above
+
+    def problem(self, field: str, code: str, message: str, hint: str = "") -> None:
+        """Report a fault of the named field."""
+        raise NotImplementedError  # as above
+
+
+class Trigger(ABC):
+    """Begins journeys. One object a trigger of a playbook; all it remembers lives in the subject's state."""
+
+    word: ClassVar[str]
+    shape: ClassVar[Shape]
+    id: str = ""  #: ``trigger.id``: the written id, or the position
+    condition: Condition | None = None  #: its ``if``
+    own: bool = False  #: fires at wake-ups
+    reason: str = ""  #: what a wake-up of it is called in traces
+    path: str = "trigger"  #: place in the playbook, for traces
+
+    @classmethod
+    @abstractmethod
+    def build(cls, fields: dict[str, Any], build: Build) -> Trigger:
+        """Make the trigger from its checked fields."""
+
+    @abstractmethod
+    def listens(self) -> frozenset[str] | None:
+        """Event types it must see; None: every external event."""
+
+    def fires(self, m: Moment) -> bool:
+        """Does it fire at ``m.event``? Judged on the state including that event."""
+        return True
+
+    def clock(self) -> tuple[str, frozenset[str]] | None:
+        """(name, types) of the activity clock it needs, for timed triggers."""
+        return None
+
+    def deadline(self, m: Moment) -> int | None:
+        """Earliest instant at which it may fire by passing time alone; None: not armed."""
+        return None
+
+    def due(self, m: Moment) -> bool:
+        """Fire now, at a wake-up at ``m.time``? Must remember that it did."""
+        return False
+
+    def shortest(self) -> int | None:
+        """A lower bound of the time between an activity and the deadline, microseconds; None: not known."""
+        return None
+
+
+class Pause:
+    """What an action returns instead of a next step: the journey stops here for now, or for good."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+WAIT = Pause("wait")  #: the journey waits; ``resume`` will be called
+STOP = Pause("stop")  #: the journey ends here
+
+
+class Action(ABC):
+    """A verb of a step."""
+
+    word: ClassVar[str]
+    shape: ClassVar[Shape]
+    results: ClassVar[frozenset[str]] = frozenset()  #: fields of ``steps.<id>`` it gives
+
+    @classmethod
+    @abstractmethod
+    def build(cls, fields: dict[str, Any], build: Build) -> Action:
+        """Make the action from its checked fields."""
+
+    @abstractmethod
+    def run(self, run: Run) -> Node | Pause | None:
+        """Do the step: decide effects through ``run``; return the step to go on at."""
+
+    def resume(self, run: Run, cause: Event | Answer | None) -> Node | Pause | None:
+        """Go on after WAIT: with the event waited for, the answer asked for, or None when time is up."""
+        return run.node.next
+
+    def wants(self, run: Run, m: Moment) -> bool:
+        """While waiting: is ``m.event`` the one waited for?"""
+        return False
+
+    def hears(self) -> frozenset[str]:
+        """Event types it may wait for."""
+        return frozenset()
+
+    def blocks(self) -> Iterable[Block]:
+        """The nested lists of steps, in order of writing."""
+        return ()
+
+    def says(self) -> Iterable[tuple[str, bool]]:
+        """(event type, certain) of the events it emits, for the check of loops."""
+        return ()

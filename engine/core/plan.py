@@ -1,0 +1,271 @@
+"""The compiled plan: what a program means, as values the core can run.
+
+Rule 1: everything that can be known before the first event is found out here, not per event (which playbooks listen to
+a type, which history a condition needs, where a step goes on).
+Rule 2: a plan carries objects (kinds, conditions, templates); the core never imports a kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.core import localtime
+from engine.core.kinds import Action, Trigger
+from engine.core.model import Event, State
+from engine.core.moment import Condition, Env, Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A length of time: elapsed microseconds, or N local days (to a wall time)."""
+
+    text: str  #: as written
+    elapsed: int = 0  #: microseconds; used when ``days`` is None
+    days: int | None = None  #: local days
+    at: str | None = None  #: wall time ``HH:MM`` of that day
+
+    def after(self, instant: int, zone: str) -> int:
+        """The instant this long after ``instant`` for a subject in ``zone``."""
+        if self.days is None:
+            return instant + self.elapsed
+        return localtime.add_days(instant, self.days, self.at, localtime.zone(zone) or localtime.UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """How many entries a playbook takes in a window of the program's clock."""
+
+    count: int
+    per: str  #: hour | day | run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Who may enter, and how often."""
+
+    mode: str  #: once | single | restart | queue | parallel
+    key: Value | None = None  #: one journey a (playbook, subject, key)
+    again_after: Span | None = None  #: counted from the end of the last journey, inclusive
+    limit: Limit | None = None  #: None: unlimited
+    on_limit: str = "wait"  #: wait | drop
+    inside: tuple[str, ...] = ()  #: must be in one of these segments
+    outside: tuple[str, ...] = ()  #: must be in none of these
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What counts as success of one entry."""
+
+    events: frozenset[str]
+    test: Condition | None
+    within: Span
+    then: str  #: exit | continue
+    value: Value | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exit:
+    """What ends a journey early."""
+
+    events: frozenset[str] = frozenset()
+    test: Condition | None = None
+    segment: str | None = None
+    moves: str | None = None  #: enters | leaves, for ``segment``
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holdout:
+    """The share of subjects kept as control of one playbook."""
+
+    percent: int  #: in hundredths of a percent: 0..10000
+    salt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cap:
+    """At most ``most`` messages in a window, by purpose and channel."""
+
+    most: int
+    per: int | None  #: rolling window, microseconds; None: the local calendar day
+    purpose: str | None = None
+    channel: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """The safety belts of one playbook's messages."""
+
+    name: str
+    consent: Mapping[str, str]  #: purpose -> none | required | opt_out
+    caps: tuple[Cap, ...] = ()
+
+
+@dataclass(kw_only=True, eq=False)
+class Node:
+    """One step in place: its kind, its guard, and where it goes on."""
+
+    id: str
+    action: Action
+    guard: Condition | None = None
+    on_error: str = "continue"  #: continue | stop | steps
+    rescue: Block | None = None  #: for on_error: steps
+    next: Node | None = None  #: set by ``link``
+    where: str = ""  #: file:line:col
+    path: str = ""  #: place in the playbook, for traces
+
+
+@dataclass(kw_only=True, eq=False)
+class Block:
+    """A list of steps inside a playbook."""
+
+    nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def first(self) -> Node | None:
+        return self.nodes[0] if self.nodes else None
+
+    def link(self, after: Node | None) -> None:
+        """Set where each step goes on; the last one goes on at ``after``."""
+        following = after
+        for here in reversed(self.nodes):
+            here.next = following
+            for block in here.action.blocks():
+                block.link(following)
+            if here.rescue is not None:
+                here.rescue.link(following)
+            following = here
+
+    def walk(self) -> list[Node]:
+        """All steps in order of writing, nested ones included."""
+        out: list[Node] = []
+        for node in self.nodes:
+            out.append(node)
+            for block in node.action.blocks():
+                out.extend(block.walk())
+            if node.rescue is not None:
+                out.extend(node.rescue.walk())
+        return out
+
+
+@dataclass(kw_only=True, eq=False)
+class Playbook:
+    """One compiled playbook."""
+
+    id: str
+    title: str
+    status: str  #: live | shadow (others are not in a running plan)
+    priority: int
+    triggers: tuple[Trigger, ...]
+    when: tuple[Condition, ...]
+    entry: Entry
+    goal: Goal | None
+    exits: tuple[Exit, ...]
+    holdout: Holdout | None
+    policy: Policy
+    variables: Mapping[str, Any]
+    body: Block
+    rank: int = 0  #: place in the order (priority descending, id)
+    nodes: dict[str, Node] = field(default_factory=dict)  #: step id -> step
+    exit_events: frozenset[str] = frozenset()  #: types any exit listens to
+    always: bool = False  #: an exit must be judged at every event and wake-up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ladder:
+    """A tier ladder: levels over a metric."""
+
+    name: str
+    metric: Value
+    levels: tuple[tuple[str, Any], ...]  #: (level, threshold), ascending
+    grace: Span
+
+    def level(self, metric: Any) -> str | None:
+        """The highest level whose threshold is reached; None below the lowest or without a metric."""
+        found = None
+        if metric is None:
+            return None
+        for name, threshold in self.levels:
+            if metric < threshold:
+                break
+            found = name
+        return found
+
+    def rank(self, level: str | None) -> int:
+        """Place of a level, -1 for none."""
+        for place, (name, _) in enumerate(self.levels):
+            if name == level:
+                return place
+        return -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A named audience."""
+
+    name: str
+    test: Condition | None = None
+    members: frozenset[str] | None = None  #: a static list
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelInfo:
+    """What deciding needs to know of a channel."""
+
+    name: str
+    via: str  #: kind of the channel
+    address: str | None  #: trait that holds the address; None: needs none
+
+
+@dataclass(kw_only=True, eq=False)
+class Dispatch:
+    """Everything that can happen at one event type, found out beforehand."""
+
+    series: tuple[Any, ...] = ()  #: history to update
+    listeners: tuple[tuple[Playbook, tuple[Trigger, ...]], ...] = ()  #: in order of rank
+    fold: Callable[[State, Event, Env], None] | None = None  #: reserved type: traits, consents, memberships ...
+    fold_internal: bool = True  #: engine-made events of this type are folded too
+    activity: bool = True  #: an external event of this type moves ``user.last_active_at``
+    clocks: tuple[str, ...] = ()  #: activity clocks this type pushes on
+    idle: int | None = None  #: shortest inactivity this type re-arms, microseconds
+    retimes: bool = False  #: it pushes a clock whose deadline is a calendar day, so ``wake_at`` is found anew
+
+
+@dataclass(kw_only=True, eq=False)
+class Plan:
+    """A whole program, compiled."""
+
+    program: str
+    digest: str  #: content hash of everything the plan was made from
+    env: Env
+    playbooks: tuple[Playbook, ...]  #: in order of rank
+    dispatch: Mapping[str, Dispatch]
+    default: Dispatch  #: for types nothing names
+    ladders: tuple[Ladder, ...]
+    watched: tuple[Segment, ...]  #: segments somebody waits to be entered or left
+    timed: tuple[tuple[Playbook, Trigger], ...]  #: triggers that fire at wake-ups
+    channels: Mapping[str, ChannelInfo]
+    badges: frozenset[str]
+    groups: frozenset[str]
+    accounts: frozenset[str]
+    pools: Mapping[str, Any]  #: coupon pools, see core/scarce.py
+    rooms: Mapping[str, Any]  #: groups with rooms, see core/scarce.py
+    cap_window: int  #: longest window of any cap, microseconds; 0: no caps
+    act_within: int  #: age up to which a late event still acts, microseconds
+    told: frozenset[str]  #: types of engine-made events somebody listens to
+    by_id: Mapping[str, Playbook] = field(default_factory=dict)
+    watching: bool = False  #: ladders or watched segments exist
+    clocks: Mapping[str, frozenset[str]] = field(default_factory=dict)  #: activity clock -> types
+
+    @property
+    def limits(self) -> Mapping[str, Limit]:
+        return {p.id: p.entry.limit for p in self.playbooks if p.entry.limit is not None}
+
+
+def zone_of(state: State, env: Env) -> str:
+    """Zone for all local arithmetic of a subject: its own trait ``zone`` when valid, else the program's."""
+    own = state.traits.get("zone")
+    if own.__class__ is str and localtime.zone(own) is not None:
+        return str(own)
+    return env.zone

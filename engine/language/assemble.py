@@ -1,0 +1,147 @@
+"""Puts compiled playbooks and catalog together into a Plan: what happens at which event type, found out beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+
+from engine.core.fold import EXTERNAL_ONLY, FOLDS
+from engine.core.history import HistoryBook
+from engine.core.kinds import Trigger
+from engine.core.model import DAY
+from engine.core.moment import Env
+from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy
+from engine.core.watch import grace_change
+from engine.language.catalog import Catalog, membership
+
+_TOLD = frozenset(
+    {
+        "tier.changed", "segment.entered", "segment.left", "badge.earned", "points.changed", "coupon.issued",
+        "journey.started", "journey.finished", "user.updated",
+    }
+)  # fmt: skip
+
+
+def assemble(
+    program: str,
+    digest: str,
+    env: Env,
+    playbooks: list[Playbook],
+    catalog: Catalog,
+    book: HistoryBook,
+    channels: Mapping[str, ChannelInfo],
+    policies: Iterable[Policy],
+    watched: set[str],
+    activity: frozenset[str],
+    act_within: int,
+) -> Plan:
+    """The plan of a valid program."""
+    ordered = sorted(playbooks, key=lambda playbook: (-playbook.priority, playbook.id))
+    for rank, playbook in enumerate(ordered):
+        playbook.rank = rank
+    _fill(env, catalog, watched)
+    timed = tuple((playbook, trigger) for playbook in ordered for trigger in playbook.triggers if trigger.own)
+    clocks = {clock[0]: clock[1] for _, trigger in timed if (clock := trigger.clock()) is not None}
+    heard = _heard(ordered)
+    types = set(book.by_type) | set(FOLDS) | heard | activity | {type_ for it in clocks.values() for type_ in it}
+    default = _dispatch("", ordered, timed, clocks, book, activity)
+    windows = [DAY * 2 if cap.per is None else cap.per for policy in policies for cap in policy.caps]
+    return Plan(
+        program=program,
+        digest=digest,
+        env=env,
+        playbooks=tuple(ordered),
+        dispatch={type_: _dispatch(type_, ordered, timed, clocks, book, activity) for type_ in sorted(types)},
+        default=default,
+        ladders=tuple(catalog.ladders),
+        watched=tuple(catalog.segments[name] for name in sorted(watched)),
+        timed=timed,
+        channels=channels,
+        badges=frozenset(catalog.badges),
+        groups=frozenset(catalog.groups),
+        accounts=frozenset(catalog.accounts or ["main"]),
+        pools=catalog.pools,
+        rooms=catalog.groups,
+        cap_window=max(windows, default=0),
+        act_within=act_within,
+        told=_TOLD & (heard | set(book.by_type)),
+        by_id={playbook.id: playbook for playbook in ordered},
+        watching=bool(catalog.ladders or watched),
+        clocks=clocks,
+    )
+
+
+def _fill(env: Env, catalog: Catalog, watched: set[str]) -> None:
+    """Give the environment what conditions ask it for at run time."""
+    for name, segment in catalog.segments.items():
+        env.segments[name] = membership(segment)
+        if segment.test is not None and segment.test.next_change is not None:
+            env.segment_changes[name] = segment.test.next_change
+    for ladder in catalog.ladders:
+        if ladder.metric.next_change is not None:
+            env.changes.append(ladder.metric.next_change)
+        env.changes.append(grace_change(ladder))
+    for name in sorted(watched):
+        if name in env.segment_changes:
+            env.changes.append(env.segment_changes[name])
+
+
+def _heard(playbooks: list[Playbook]) -> set[str]:
+    """Every event type some part of some playbook listens to."""
+    heard: set[str] = set()
+    for playbook in playbooks:
+        for trigger in playbook.triggers:
+            heard |= trigger.listens() or frozenset()
+        if playbook.goal is not None:
+            heard |= playbook.goal.events
+        heard |= playbook.exit_events
+        for spec in playbook.exits:
+            if spec.moves is not None:
+                heard.add("segment.entered" if spec.moves == "enters" else "segment.left")
+        for node in playbook.nodes.values():
+            heard |= node.action.hears()
+    return heard
+
+
+def _dispatch(
+    type_: str,
+    playbooks: list[Playbook],
+    timed: tuple[tuple[Playbook, Trigger], ...],
+    clocks: Mapping[str, frozenset[str]],
+    book: HistoryBook,
+    activity: frozenset[str],
+) -> Dispatch:
+    listeners = []
+    for playbook in playbooks:
+        triggers = tuple(trigger for trigger in playbook.triggers if _listens(trigger, type_))
+        if triggers:
+            listeners.append((playbook, triggers))
+    active = not activity or type_ in activity
+    pushed = [t for _, t in timed if (type_ in clock[1] if (clock := t.clock()) is not None else active)]
+    shortest = [span for trigger in pushed if (span := trigger.shortest()) is not None]
+    return Dispatch(
+        series=book.by_type.get(type_, ()),
+        listeners=tuple(listeners),
+        fold=FOLDS.get(type_),
+        fold_internal=type_ not in EXTERNAL_ONLY,
+        activity=active,
+        clocks=tuple(name for name, types in clocks.items() if type_ in types),
+        idle=min(shortest, default=None),
+        retimes=len(shortest) < len(pushed),
+    )
+
+
+def _listens(trigger: Trigger, type_: str) -> bool:
+    if trigger.own:
+        return False
+    heard = trigger.listens()
+    return heard is None or type_ in heard
+
+
+def digest_of(parts: Iterable[tuple[str, bytes]]) -> str:
+    """Content hash of everything a plan is made from."""
+    whole = sha256()
+    for name, data in sorted(parts):
+        whole.update(f"{name}\0{len(data)}\0".encode())
+        whole.update(data)
+    return whole.hexdigest()

@@ -1,0 +1,247 @@
+"""Compiles the catalog: segments, tiers, coupons, points, badges, groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from engine.core import localtime
+from engine.core.instants import parse_duration
+from engine.core.model import HOUR
+from engine.core.moment import Moment
+from engine.core.plan import Ladder, Segment, Span
+from engine.core.scarce import CouponPool, GroupInfo, Room
+from engine.language.files import read_list
+from engine.language.forms import LATER, LATER_SECTIONS, SECTION_OF, SECTIONS
+from engine.language.nodes import MapNode, Node
+from engine.language.reading import FAULT
+from engine.language.workshop import Workshop
+
+_DEFAULT_HOLD = Span(text="48h", elapsed=48 * HOUR)
+_NO_GRACE = Span(text="0", elapsed=0)
+
+
+@dataclass
+class Catalog:
+    """What the catalog files define, compiled."""
+
+    segments: dict[str, Segment] = field(default_factory=dict)
+    ladders: list[Ladder] = field(default_factory=list)
+    pools: dict[str, CouponPool] = field(default_factory=dict)
+    groups: dict[str, GroupInfo] = field(default_factory=dict)
+    accounts: list[str] = field(default_factory=list)
+    badges: list[str] = field(default_factory=list)
+    lists: list[tuple[str, bytes]] = field(default_factory=list)  #: list files used, for the digest
+
+
+class CatalogMaker:
+    """Compiles all catalog files of a program.
+
+    Parameters
+    ----------
+    shop: the compiler's bench.
+    root: the program's folder, for list files.
+    zone: the program's zone, for the last day of a link.
+    """
+
+    def __init__(self, shop: Workshop, root: Path, zone: str) -> None:
+        self.shop = shop
+        self.root = root
+        self.zone = zone
+        self.catalog = Catalog()
+        self._entries: dict[str, dict[str, Node]] = {}  #: section -> name -> node
+
+    # ------------------------------------------------------------------ names first
+
+    def gather(self, node: MapNode) -> None:
+        """Take the names of one catalog file in, before anything is compiled."""
+        shop = self.shop
+        for key, value in node:
+            if key.text not in SECTIONS:
+                continue
+            if key.text in LATER_SECTIONS:
+                shop.problems.warning(key, "not-yet", f"'{key.text}' is read, but this version does not use it yet")
+                continue
+            if not isinstance(value, MapNode):
+                shop.reading.mapping(value, key.text)
+                continue
+            section = self._entries.setdefault(key.text, {})
+            for name, entry in value:
+                if name.text in section:
+                    other = section[name.text].mark
+                    message = f"'{name.text}' is defined twice in '{key.text}'"
+                    shop.problems.error(name, "duplicate-name", message, hint=f"first at {other.file}:{other.line}")
+                section[name.text] = entry
+
+    def name_all(self) -> None:
+        """Tell the bench all names."""
+        for kind, section in SECTION_OF.items():
+            self.shop.names[kind] = set(self._entries.get(section, {}))
+        if not self.shop.names["account"]:
+            self.shop.names["account"] = {"main"}
+        ladders: dict[str, tuple[str, ...]] = {}
+        for name, node in self._entries.get("tiers", {}).items():
+            levels = node.get("levels") if isinstance(node, MapNode) else None
+            ladders[name] = tuple(levels.keys()) if isinstance(levels, MapNode) else ()
+        self.shop.names["level"] = {level for levels in ladders.values() for level in levels}
+        self.shop.settle_names(ladders, next(iter(ladders), None))
+
+    # ------------------------------------------------------------------ entries
+
+    def make(self) -> Catalog:
+        """Compile every entry."""
+        makers: dict[str, Callable[[str, dict[str, Any], Node], None]] = {
+            "segments": self._segment,
+            "tiers": self._ladder,
+            "coupons": self._coupon,
+            "points": self._account,
+            "badges": self._badge,
+            "groups": self._group,
+        }
+        self.shop.trigger_types = None
+        for section, maker in makers.items():
+            shape = SECTIONS[section].of  # type: ignore[attr-defined]  # these six are tables
+            for name, node in self._entries.get(section, {}).items():
+                fields = self.shop.reading.read(node, shape, f"{section}.{name}")
+                if fields is FAULT:
+                    continue
+                self._later(section, name, fields, node)
+                maker(name, fields, node)
+        self._segment_cycles()
+        return self.catalog
+
+    def _later(self, section: str, name: str, fields: dict[str, Any], node: Node) -> None:
+        for key in LATER.get(section, ()):
+            if key in fields and isinstance(node, MapNode):
+                message = f"'{key}' of '{name}' is read, but this version does not act on it yet"
+                self.shop.problems.warning(node.key(key) or node, "not-yet", message)
+
+    def _segment(self, name: str, fields: dict[str, Any], node: Node) -> None:
+        if "list" in fields:
+            members, wrong = read_list(self.root, fields["list"])
+            if wrong is not None:
+                self._bad_list(node, "list", fields["list"], wrong)
+            self.catalog.lists.append((fields["list"], "\n".join(members).encode()))
+            self.catalog.segments[name] = Segment(name=name, members=frozenset(members))
+        else:
+            self.catalog.segments[name] = Segment(name=name, test=fields["if"])
+
+    def _bad_list(self, node: Node, key: str, name: str, wrong: str) -> None:
+        where = node.get(key) if isinstance(node, MapNode) else None
+        self.shop.problems.error(where or node, "bad-list", f"list '{name}': {wrong}")
+
+    def _segment_cycles(self) -> None:
+        """Segments may ask for each other, but not in a circle."""
+        asks = {
+            name: self.shop.segments_in(segment.test) if segment.test is not None else set()
+            for name, segment in self.catalog.segments.items()
+        }
+        done: set[str] = set()
+        for start in asks:
+            path = _circle(asks, start)
+            if path and not done & set(path):
+                done |= set(path)
+                node = self._entries["segments"][start]
+                chain = " -> ".join([*path, path[0]])
+                self.shop.problems.error(node, "segment-cycle", f"segments ask for each other in a circle: {chain}")
+
+    def _ladder(self, name: str, fields: dict[str, Any], node: Node) -> None:
+        levels = sorted(fields["levels"].items(), key=lambda item: item[1])
+        thresholds = [threshold for _, threshold in levels]
+        if len(set(thresholds)) < len(thresholds):
+            where = node.get("levels") if isinstance(node, MapNode) else None
+            self.shop.problems.error(where or node, "same-threshold", f"two levels of '{name}' have one threshold")
+        if not levels:
+            self.shop.problems.error(node, "empty", f"ladder '{name}' has no levels")
+        ladder = Ladder(
+            name=name, metric=fields["metric"], levels=tuple(levels), grace=fields.get("grace", _NO_GRACE)
+        )
+        self.catalog.ladders.append(ladder)
+
+    def _account(self, name: str, fields: dict[str, Any], node: Node) -> None:
+        self.catalog.accounts.append(name)
+
+    def _badge(self, name: str, fields: dict[str, Any], node: Node) -> None:
+        self.catalog.badges.append(name)
+
+    def _coupon(self, name: str, fields: dict[str, Any], node: Node) -> None:
+        limits, codes = fields["limits"], fields["codes"]
+        given: tuple[str, ...] = ()
+        if "file" in codes:
+            values, wrong = read_list(self.root, codes["file"])
+            if wrong is None and len(set(values)) < len(values):
+                wrong = "a code stands in it twice"
+            if wrong is not None:
+                self._bad_list(node, "codes", codes["file"], wrong)
+            given = tuple(values)
+            self.catalog.lists.append((codes["file"], "\n".join(values).encode()))
+        count, _, window = str(limits["per_user"]).partition("/")
+        value = fields.get("value")
+        cost = value.get("off", 0) if isinstance(value, Mapping) else 0
+        budget = limits.get("budget", "unlimited")
+        self.catalog.pools[name] = CouponPool(
+            name=name,
+            total=_amount(limits["total"]),
+            per_day=_amount(limits.get("per_day", "unlimited")),
+            budget=None if budget == "unlimited" else Decimal(budget),
+            cost=Decimal(cost) if isinstance(cost, (int, Decimal)) else Decimal(0),
+            prefix=codes.get("generate"),
+            codes=given,
+            valid_for=fields.get("valid_for"),
+            value=value,
+            per_user=None if count == "unlimited" else int(count),
+            per_user_window=parse_duration(window) if window else None,
+            fallback=fields.get("on_exhausted", {}).get("use"),
+        )
+
+    def _group(self, name: str, fields: dict[str, Any], node: Node) -> None:
+        rooms = []
+        zone = localtime.zone(self.zone) or localtime.UTC
+        for row in fields["rooms"]:
+            last = row.get("expires")
+            expires = None if last is None else localtime.at_wall(last + timedelta(days=1), "00:00", zone)
+            soft = min(row.get("soft", row["capacity"]), row["capacity"])
+            rooms.append(Room(id=row["id"], link=row["link"], capacity=row["capacity"], soft=soft, expires=expires))
+        if len({room.id for room in rooms}) < len(rooms):
+            where = node.get("rooms") if isinstance(node, MapNode) else None
+            self.shop.problems.error(where or node, "duplicate-name", f"two rooms of '{name}' have one id")
+        self.catalog.groups[name] = GroupInfo(
+            name=name,
+            rooms=tuple(rooms),
+            rotate=fields.get("rotate", "fill_first"),
+            hold=fields.get("hold", _DEFAULT_HOLD),
+            match=fields.get("match"),
+        )
+
+
+def _amount(value: int | str) -> int | None:
+    return None if value == "unlimited" else int(value)
+
+
+def _circle(asks: Mapping[str, set[str]], start: str) -> list[str] | None:
+    """A way from a segment back to itself."""
+    paths = [[start]]
+    reached = {start}
+    while paths:
+        path = paths.pop()
+        for following in sorted(asks.get(path[-1], ())):
+            if following == start:
+                return path
+            if following not in reached:
+                reached.add(following)
+                paths.append([*path, following])
+    return None
+
+
+def membership(segment: Segment) -> Callable[[Moment], bool]:
+    """Is the subject in the segment, as a full recompute."""
+    if segment.members is not None:
+        members = segment.members
+        return lambda m: m.state.id in members
+    if segment.test is None:
+        return lambda m: False
+    return segment.test.test

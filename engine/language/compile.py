@@ -1,0 +1,198 @@
+"""A folder of YAML and templates -> a Plan, or every reason why not, in one pass over all files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.core.history import HistoryBook
+from engine.core.moment import Env
+from engine.core.plan import Plan, Playbook
+from engine.language.assemble import assemble, digest_of
+from engine.language.catalog import Catalog, CatalogMaker
+from engine.language.codes import PAGES
+from engine.language.compiled import Compiled
+from engine.language.diagnostics import Mark, Problems
+from engine.language.expressions.scope import RESERVED_TYPES, Schema
+from engine.language.files import PROGRAM_FILE, ProgramFiles, read_program
+from engine.language.forms import SECTIONS
+from engine.language.loops import cycles, edges
+from engine.language.nodes import MapNode
+from engine.language.playbooks import PlaybookMaker
+from engine.language.program import ProgramMaker, ProgramSpec
+from engine.language.source import Source
+from engine.language.workshop import Workshop
+from engine.registry import nearest
+from engine.render import TemplateSet
+
+_RUNNING = ("live", "shadow")
+
+
+def compile_program(root: Path) -> Compiled:
+    """Read, check and compile the program in a folder.
+
+    Parameters
+    ----------
+    root: the folder that holds ``drumbeat.yaml``.
+    """
+    return _Compiler(root).run()
+
+
+class _Compiler:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.problems = Problems(known_codes=PAGES)
+        self.files: ProgramFiles = read_program(root)
+        self.templates, faults = TemplateSet.load(root)
+        for fault in faults:
+            mark = Mark(fault.file, fault.line or 1, fault.col or 1)
+            severity = "warning" if fault.severity == "warning" else "error"
+            self.problems.add(mark, fault.code, fault.message, severity=severity, hint=fault.hint)  # type: ignore[arg-type]
+        self.book = HistoryBook()
+        self.shop = Workshop(self.problems, Schema(), self.book, self.templates)
+        self.playbooks: list[Playbook] = []
+
+    def run(self) -> Compiled:
+        """The whole way."""
+        sources = [source for source in (self.files.program, *self.files.documents) if source is not None]
+        for source in sources:
+            self.problems.extend(source.problems)
+            self.problems.learn(source.allows, incomplete="" if source.complete else source.file)
+        for file, wrong in self.files.broken:
+            self.problems.error(Mark(file, 1, 1), "unreadable", f"the file {wrong}")
+        program = self._root_of(self.files.program, PROGRAM_FILE)
+        maker = ProgramMaker(self.shop, self.root)
+        if program is not None:
+            self.shop.schema = maker.schema(program)
+        spec = maker.make(program) if program is not None else self._no_program(maker)
+        self.book.late = spec.act_within
+        catalog, plan = self._content(spec)
+        settings = spec.settings
+        result = self.problems.result()
+        errors = any(problem.severity == "error" for problem in result)
+        texts = {source.file: source.text for source in sources}
+        for template in self.templates:
+            path = self.root / template.file
+            texts[template.file] = path.read_text(encoding="utf-8") if path.is_file() else ""
+        return Compiled(
+            root=self.root,
+            plan=None if errors else plan,
+            problems=result,
+            sources=texts,
+            settings=settings,
+            known_types=frozenset(self.shop.schema.events) | RESERVED_TYPES if self.shop.schema.closed else None,
+            counts={
+                "playbooks": len(self.playbooks),
+                "templates": len(self.templates),
+                "segments": len(catalog.segments),
+                "coupons": len(catalog.pools),
+                "groups": len(catalog.groups),
+            },
+        )
+
+    def _no_program(self, maker: ProgramMaker) -> ProgramSpec:
+        return maker.spec
+
+    def _root_of(self, source: Source | None, file: str) -> MapNode | None:
+        if source is None:
+            if not self.files.broken:
+                self.problems.error(Mark(file, 1, 1), "no-program", f"there is no {file} in {self.root}")
+            return None
+        node = source.partial
+        if node is None:
+            return None
+        mapping = self.shop.reading.mapping(node, file)
+        return mapping if isinstance(mapping, MapNode) else None
+
+    def _content(self, spec: ProgramSpec) -> tuple[Catalog, Plan | None]:
+        """Catalog and playbooks."""
+        catalogs: list[MapNode] = []
+        playbooks: list[MapNode] = []
+        for source in self.files.documents:
+            self._sort_in(source, catalogs, playbooks)
+        maker = CatalogMaker(self.shop, self.root, spec.zone)
+        for node in catalogs:
+            maker.gather(node)
+        maker.name_all()
+        catalog = maker.make()
+        policies = spec.policies or {}
+        self._make_playbooks(playbooks, spec, catalog)
+        if self.problems.has_errors:
+            return catalog, None
+        running = [playbook for playbook in self.playbooks if playbook.status in _RUNNING]
+        env = Env(
+            zone=spec.zone,
+            locale=spec.locale,
+            account=(catalog.accounts or ["main"])[0],
+            ladder=catalog.ladders[0].name if catalog.ladders else None,
+            ranks={it.name: {level: rank for rank, (level, _) in enumerate(it.levels)} for it in catalog.ladders},
+        )
+        plan = assemble(
+            spec.name, self._digest(catalog), env, running, catalog, self.book, spec.channels, policies.values(),
+            self.shop.watched, spec.activity, spec.act_within,
+        )  # fmt: skip
+        return catalog, plan
+
+    def _sort_in(self, source: Source, catalogs: list[MapNode], playbooks: list[MapNode]) -> None:
+        """The first key of a file names what it is."""
+        node = source.partial
+        if node is None:
+            return
+        mapping = self.shop.reading.mapping(node, source.file)
+        if not isinstance(mapping, MapNode):
+            return
+        if "playbook" in mapping:
+            playbooks.append(mapping)
+            return
+        keys = [key for key, _ in mapping]
+        if keys and all(key.text in SECTIONS for key in keys):
+            catalogs.append(mapping)
+            return
+        catalog_like = any(key.text in SECTIONS for key in keys)
+        known = sorted(SECTIONS) if catalog_like else ["playbook", *sorted(SECTIONS)]
+        for key in keys:
+            if key.text in SECTIONS:
+                continue
+            near = nearest(key.text, known)
+            hint = f"did you mean '{near}'?" if near else "a playbook begins with 'playbook:', a catalog file with one of " + ", ".join(sorted(SECTIONS))
+            self.problems.error(key, "unknown-key", f"unknown key '{key.text}' at the top of the file", hint=hint)
+            if not catalog_like:
+                break
+        if catalog_like:
+            catalogs.append(mapping)
+        elif not keys and not mapping.broken:
+            self.problems.error(mapping, "empty", "the file is empty")
+
+    def _make_playbooks(self, nodes: list[MapNode], spec: ProgramSpec, catalog: Catalog) -> None:
+        account = (catalog.accounts or ["main"])[0]
+        maker = PlaybookMaker(
+            self.shop, spec.policies, list(spec.channels), spec.activity, account, spec.locale
+        )  # fmt: skip
+        listens: list[tuple[str, frozenset[str]]] = []
+        seen: dict[str, MapNode] = {}
+        for node in nodes:
+            playbook = maker.make(node)
+            first = seen.setdefault(maker.id, node)
+            if first is not node:
+                where = node.get("playbook") or node
+                hint = f"first in {first.mark.file}"
+                self.problems.error(where, "duplicate-playbook", f"two playbooks are called '{maker.id}'", hint=hint)
+            if playbook is not None:
+                self.playbooks.append(playbook)
+                heard = frozenset().union(*(trigger.listens() or frozenset() for trigger in playbook.triggers))
+                listens.append((playbook.id, heard))
+        self._loops(maker, listens, {name: node.mark.file for name, node in seen.items()})
+
+    def _loops(self, maker: PlaybookMaker, listens: list[tuple[str, frozenset[str]]], files: dict[str, str]) -> None:
+        for cycle in cycles(edges(maker.emits, listens)):
+            way = " -> ".join(f"{edge.source} ({files.get(edge.source, '?')}) emits {edge.type}" for edge in cycle)
+            message = f"trigger loop: {way} -> {cycle[0].source}"
+            hint = "break the circle: another event type, or no emit"
+            self.problems.error(cycle[0].where, "trigger-loop", message, hint=hint)  # type: ignore[arg-type]
+
+    def _digest(self, catalog: Catalog) -> str:
+        parts = [(source.file, source.text.encode()) for source in self.files.documents]
+        if self.files.program is not None:
+            parts.append((self.files.program.file, self.files.program.text.encode()))
+        parts.append(("templates", self.templates.digest.encode()))
+        parts.extend(catalog.lists)
+        return digest_of(parts)

@@ -1,0 +1,44 @@
+"""What compiling a program gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.core.plan import Plan
+from engine.language.diagnostics import Diagnostic
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The part of the program file that the runtime wires: not what is decided, but where things come from and go."""
+
+    store: str = "sqlite:///drumbeat.db"
+    feeds: tuple[Any, ...] = ()  #: as written
+    channels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    unkept: tuple[str, ...] = ()  #: safety belts the program asks for and this version does not keep
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program: its plan when it is valid, and everything that is wrong with it."""
+
+    root: Path
+    plan: Plan | None
+    problems: tuple[Diagnostic, ...]
+    sources: Mapping[str, str]  #: file -> text, for messages
+    settings: Settings
+    known_types: frozenset[str] | None = None  #: event types let in; None: any (``"*": open``)
+    counts: Mapping[str, int] = field(default_factory=dict)  #: playbooks, templates ... for the summary
+
+    @property
+    def errors(self) -> int:
+        """How many errors there are."""
+        return sum(problem.severity == "error" for problem in self.problems)
+
+    @property
+    def warnings(self) -> int:
+        """How many warnings there are."""
+        return len(self.problems) - self.errors

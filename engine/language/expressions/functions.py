@@ -1,0 +1,263 @@
+"""The functions of the language, one entry of a table each: its arguments and the builder of its code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from jinja2 import nodes
+
+from engine.core.history import Where
+from engine.language.expressions import paths
+from engine.language.expressions.calling import Arguments, Word, bound
+from engine.language.expressions.code import UNKNOWN, WORDS, Code, Line
+from engine.language.expressions.filtering import FILTERS
+from engine.language.expressions.issues import did_you_mean
+from engine.language.expressions.lexer import unquoted
+from engine.language.expressions.parse import parse
+from engine.language.expressions.testing import TESTS
+from engine.language.expressions.unparse import unparse
+
+if TYPE_CHECKING:
+    from engine.language.expressions.compiler import Compiler
+
+# -- calling
+
+
+def call(c: Compiler, node: Any) -> Code:
+    """``name(...)`` or ``user.get('x')``."""
+    target = node.node
+    if isinstance(target, nodes.Getattr):
+        base = target.node
+        if target.attr == "get" and isinstance(base, nodes.Name) and base.name == c.scope.subject and not c.scope.where:
+            return paths.user_get(c, node, base.name)
+        hint = f"write {unparse(base)} | {target.attr}" if target.attr in FILTERS else ""
+        return c.say(c.parsed.after(target.lineno), "not-allowed", f"'.{target.attr}()': values have no methods", hint)
+    if not isinstance(target, nodes.Name):
+        return c.say(node, "not-allowed", "only functions can be called")
+    name, where = target.name, c.parsed.span(target)
+    word = FUNCTIONS.get(name)
+    if word is None:
+        other = _other_family(name)
+        return c.say(where, "unknown-function", f"unknown function '{name}'", did_you_mean(name, FUNCTIONS, other))
+    if word.subject and c.scope.where:
+        return c.say(where, "not-here", f"{name}() is not known in where=", "where= looks at the event alone")
+    mark = len(c.leaves)
+    arguments = bound(c, node, word, f"{name}()", where)
+    if arguments is None:
+        return UNKNOWN
+    code = word.build(c, arguments, where)
+    return code if code is UNKNOWN else c.leaf(node, code, mark)
+
+
+def _other_family(name: str) -> str:
+    if name in FILTERS:
+        return f"'{name}' is a filter: write x | {name}"
+    return f"'{name}' is a test: write x is {name}(...)" if name in TESTS else ""
+
+
+# -- history
+
+
+def _type(c: Compiler, arguments: Arguments) -> str | None:
+    name = c.text_of(arguments["type"], "the event type")
+    schema = c.scope.schema
+    if name is not None and not schema.knows_type(name):
+        hint = did_you_mean(name, schema.type_names(), 'declare it, or declare "*": open')
+        c.say(arguments["type"], "unknown-event", f"there is no event '{name}'", hint)
+        return None
+    return name
+
+
+def _field(c: Compiler, arguments: Arguments, type_: str, numeric: bool) -> str | None:
+    name = c.text_of(arguments["field"], "the field")
+    if name is None:
+        return None
+    declared = paths.declared_field(c, type_, name)
+    if declared is None:
+        hint = did_you_mean(name, c.scope.schema.events[type_])
+        c.say(arguments["field"], "unknown-field", f"event '{type_}' has no field '{name}'", hint)
+        return None
+    if numeric and declared.kind not in ("number", "any"):
+        c.say(arguments["field"], "type-mismatch", f"'{name}' is {WORDS[declared.kind]}, not a number")
+    return name
+
+
+def _window(c: Compiler, arguments: Arguments) -> tuple[bool, int | None]:
+    """(understood, microseconds or None for ever)."""
+    if "within" not in arguments:
+        return True, None
+    length = c.duration_of(arguments["within"])
+    return length is not None, length
+
+
+def _where(c: Compiler, arguments: Arguments, type_: str) -> tuple[bool, Where | None]:
+    """(understood, the condition on the event alone)."""
+    node = arguments.get("where")
+    if node is None:
+        return True, None
+    text = c.text_of(node, "where=")
+    token = c.parsed.token(node.lineno)
+    if text is None or token is None:
+        return False, None
+    inner = parse(text)
+    scope = replace(
+        c.scope, where=True, event_types=(type_,), entry_types=None, steps=None, variables=None, trigger=False
+    )
+    compiler = c.inner(inner, scope)
+    code = compiler.still(inner.node) if inner.node is not None else UNKNOWN
+    if not inner.issues.found and not compiler.leaves:
+        compiler.say((0, len(text)), "constant-condition", "this looks at nothing of the event", "name event.<field>")
+    body, places = unquoted(c.parsed.text, token.start, token.end)
+    c.issues.take(inner.issues.found, places if body == text else (token.start,) * len(text))
+    if inner.node is None or inner.issues.fatal:
+        return False, None
+    name = compiler.module.function(code.src if code.kind == "bool" else f"bool({code.src})")
+    return True, Where(unparse(inner.node), compiler.module.build(text)[name])
+
+
+def _number(c: Compiler, reader: Any, *, nullable: bool = False) -> Code:
+    """The answer of a reader that gives numbers."""
+    name = c.module.name(reader.read)
+    if reader.next_change is not None:
+        c.change(f"{c.module.name(reader.next_change)}(m.state, m.time)")
+    return Code(f"{name}(m.state, m.time)", "number", nullable, nullable, sure=True)
+
+
+def _count(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
+    type_ = _type(c, arguments)
+    fine, within = _window(c, arguments)
+    okay, condition = _where(c, arguments, type_) if type_ is not None else (False, None)
+    if type_ is None or not fine or not okay:
+        return UNKNOWN
+    return _number(c, c.book.count(type_, within, condition))
+
+
+def _over(what: str) -> Callable[..., Code]:
+    def build(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
+        type_ = _type(c, arguments)
+        fine, within = _window(c, arguments)
+        if type_ is None:
+            return UNKNOWN
+        field = _field(c, arguments, type_, what != "distinct")
+        okay, condition = _where(c, arguments, type_)
+        if field is None or not fine or not okay:
+            return UNKNOWN
+        if what == "distinct":
+            return _number(c, c.book.distinct(type_, field, within, condition))
+        return _number(c, c.book.numbers(what, type_, field, within, condition), nullable=what != "sum")
+
+    return build
+
+
+def _end(which: str) -> Callable[..., Code]:
+    def build(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
+        type_ = _type(c, arguments)
+        if type_ is None:
+            return UNKNOWN
+        reader = c.book.first(type_) if which == "first" else c.book.last(type_)
+        src = f"{c.module.name(reader.read)}(m.state, m.time)"
+        return Code(src, "event", nullable=True, sure=True, events=(type_,))
+
+    return build
+
+
+def _since(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
+    type_ = _type(c, arguments)
+    if type_ is None:
+        return UNKNOWN
+    latest = f"{c.module.name(c.book.latest(type_).read)}(m.state, m.time)"
+    return Code(f"since(m, {latest})", "duration", nullable=True, sure=True, line=Line(1, (), (latest,)))
+
+
+def _streak(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
+    type_ = _type(c, arguments)
+    if type_ is None:
+        return UNKNOWN
+    c.change("midnight(m)")
+    src = f"{c.module.name(c.book.streak(type_).length)}(m.state, day_number(m))"
+    return Code(src, "number", missing=False, sure=True)
+
+
+# -- the subject
+
+
+def _member(family: str, src: str) -> Callable[..., Code]:
+    def build(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
+        name = c.text_of(arguments["name"], f"the name of a {family}")
+        if name is None:
+            return UNKNOWN
+        c.known(family, name, c.parsed.span(arguments["name"]))
+        if family == "segment":
+            c.change(f"segment_change(m, {name!r})")
+        return Code(src.format(repr(name)), "bool", missing=False, sure=True)
+
+    return build
+
+
+def _bucket(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
+    salt = c.still(arguments["salt"])
+    if salt.kind not in ("text", "tier", "any"):
+        return c.say(arguments["salt"], "type-mismatch", f"the salt is text, not {WORDS[salt.kind]}")
+    return Code(f"bucket(m, {salt.src})", "number", salt.missing, salt.nullable, sure=True)
+
+
+def _clock(name: str, kind: str, kinds: tuple[str, ...], change: str) -> Callable[..., Code]:
+    """A function of a time that changes with the local hour or day."""
+
+    def build(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
+        node = arguments["time"]
+        code = c.visit(node)
+        if code is UNKNOWN:
+            return UNKNOWN
+        if code.kind not in (*kinds, "any"):
+            return c.say(node, "type-mismatch", f"{name}() looks at {WORDS[kinds[0]]}, not at {WORDS[code.kind]}")
+        if isinstance(node, nodes.Name) and node.name == "now":
+            c.change(f"{change}(m)")
+        else:
+            c.freeze(code, node)
+        if name == "is_holiday" and not c.scope.holidays:
+            return c.say(where, "unknown-name", "the program has no calendar of holidays", "define one: {holidays: CN}")
+        missing = kind != "bool" and code.missing
+        if name == "hour":
+            src = f"hour_at(m, {code.instant})" if code.instant is not None else f"hour_of(m, {code.src})"
+        else:
+            src = f"{name}(m, {code.src})"
+        return Code(src, kind, missing, missing and code.nullable, sure=True)
+
+    return build
+
+
+def _duration(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
+    node = arguments["text"]
+    if not isinstance(node, nodes.Const):
+        return c.say(node, "bad-duration", "a duration must be text in quotes", "such as duration('7d')")
+    length = c.duration_of(node)
+    return UNKNOWN if length is None else c.module.const(timedelta(microseconds=length))
+
+
+_HISTORY: Final = ("within", "where")
+
+FUNCTIONS: Final[dict[str, Word]] = {
+    "count": Word(_count, ("type",), named=_HISTORY),
+    "sum": Word(_over("sum"), ("type", "field"), named=_HISTORY),
+    "avg": Word(_over("avg"), ("type", "field"), named=_HISTORY),
+    "min": Word(_over("min"), ("type", "field"), named=_HISTORY),
+    "max": Word(_over("max"), ("type", "field"), named=_HISTORY),
+    "distinct": Word(_over("distinct"), ("type", "field"), named=_HISTORY),
+    "first": Word(_end("first"), ("type",)),
+    "last": Word(_end("last"), ("type",)),
+    "since": Word(_since, ("type",)),
+    "streak": Word(_streak, ("type",)),
+    "in_segment": Word(_member("segment", "in_segment(m, {})"), ("name",)),
+    "in_group": Word(_member("group", "({} in m.state.groups)"), ("name",)),
+    "has_badge": Word(_member("badge", "({} in m.state.badges)"), ("name",)),
+    "bucket": Word(_bucket, ("salt",)),
+    "hour": Word(_clock("hour", "number", ("time",), "now_hour"), ("time",)),
+    "weekday": Word(_clock("weekday", "number", ("date", "time"), "now_midnight"), ("time",)),
+    "is_workday": Word(_clock("is_workday", "bool", ("date", "time"), "now_midnight"), ("time",)),
+    "is_holiday": Word(_clock("is_holiday", "bool", ("date", "time"), "now_midnight"), ("time",)),
+    "duration": Word(_duration, ("text",), subject=False),
+}

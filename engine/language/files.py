@@ -1,0 +1,81 @@
+"""Finds and reads the files of a program; the only part of the language that opens files.
+
+Rule 1: nothing outside the program's folder is read; links that lead out are refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.language.source import Source, read_source
+
+PROGRAM_FILE = "drumbeat.yaml"
+MAX_LIST_BYTES = 64 * 1024 * 1024
+
+
+@dataclass
+class ProgramFiles:
+    """The files of a program as read."""
+
+    root: Path
+    program: Source | None
+    documents: list[Source] = field(default_factory=list)  #: everything under playbooks/, sorted by name
+    broken: list[tuple[str, str]] = field(default_factory=list)  #: (file, why it could not be read)
+
+
+def find_root(start: Path) -> Path | None:
+    """The nearest folder upwards that holds a program file."""
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        if (folder / PROGRAM_FILE).is_file():
+            return folder
+    return None
+
+
+def read_program(root: Path) -> ProgramFiles:
+    """Read the program file and all YAML below ``playbooks/``."""
+    files = ProgramFiles(root, None)
+    files.program = _read(root, root / PROGRAM_FILE, files)
+    folder = root / "playbooks"
+    if folder.is_dir():
+        for path in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
+            source = _read(root, path, files)
+            if source is not None:
+                files.documents.append(source)
+    return files
+
+
+def _read(root: Path, path: Path, files: ProgramFiles) -> Source | None:
+    name = path.relative_to(root).as_posix()
+    try:
+        if not path.resolve(strict=True).is_relative_to(root.resolve()):
+            files.broken.append((name, "the link leads out of the program's folder"))
+            return None
+        return read_source(path.read_bytes(), name)
+    except OSError as error:
+        files.broken.append((name, f"cannot be read: {error.strerror}"))
+        return None
+
+
+def read_list(root: Path, name: str) -> tuple[list[str], str | None]:
+    """The first column of a list file below the program's folder; (values, what is wrong or None).
+
+    Lines are stripped; empty ones and those beginning with ``#`` do not count, nor does a head line ``code`` or ``user``.
+    """
+    path = root / name
+    try:
+        if not path.resolve(strict=True).is_relative_to(root.resolve()):
+            return [], "the file lies outside the program's folder"
+        if path.stat().st_size > MAX_LIST_BYTES:
+            return [], f"the file is larger than {MAX_LIST_BYTES} bytes"
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return [], "there is no such file"
+    except (OSError, UnicodeDecodeError) as error:
+        return [], f"cannot be read: {error}"
+    values = [line.split(",")[0].strip().strip('"') for line in text.splitlines()]
+    kept = [value for value in values if value and not value.startswith("#")]
+    if kept and kept[0].lower() in ("code", "codes", "user", "user_id", "id"):
+        kept = kept[1:]
+    return kept, None

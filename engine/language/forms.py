@@ -1,0 +1,302 @@
+"""The shapes of everything in a program that is not a kind: the program file, the catalog, the frame of a playbook.
+
+Keys in ``LATER`` are read and checked for shape, and a warning says that this version does not act on them yet.
+"""
+
+from __future__ import annotations
+
+from engine.core.shapes import (
+    NAME,
+    PURPOSES,
+    STEP_ID,
+    Cond,
+    DateText,
+    Duration,
+    Either,
+    EventName,
+    Expr,
+    Flag,
+    Int,
+    Many,
+    Map,
+    Number,
+    Plain,
+    Ref,
+    Shape,
+    Steps,
+    Table,
+    Text,
+    WallTime,
+    optional,
+    required,
+)
+
+_RULES = Text(("none", "required", "opt_out"))
+_WORD = Text()
+
+QUIET_HOURS = Either(
+    scalar=Text(("never",)), map=Map({"from": required(WallTime()), "to": required(WallTime())})
+)
+
+POLICY = Map(
+    {
+        "consent": optional(
+            Map({purpose: optional(_RULES, "rule of this purpose") for purpose in PURPOSES}), "rule by purpose"
+        ),
+        "quiet_hours": optional(QUIET_HOURS, "local window without messages, or never"),
+        "caps": optional(
+            Many(
+                Map(
+                    {
+                        "purpose": optional(Text(PURPOSES), "only messages of this purpose"),
+                        "channel": optional(Ref("channel"), "only messages through this channel"),
+                        "max": required(Int(low=1, or_words=("never",)), "most messages in the window"),
+                        "per": required(Text(what="7d or day"), "7d: rolling window; day: the local calendar day"),
+                    }
+                ),
+                only_list=True,
+                at_least=0,
+            ),
+            "frequency caps",
+        ),
+        "freeze": optional(Many(_WORD, at_least=0), "calendars in which nothing goes out"),
+    }
+)
+
+CHANNEL = Map(
+    {
+        "via": required(Text(what="kind of channel"), "kind: file, console, smtp, http, apprise, webhook"),
+        "path": optional(_WORD, "file: where to write"),
+        "mode": optional(Text(("at_most_once", "at_least_once")), "what a crash while sending means"),
+        "address": optional(Text(pattern=r"user\.[A-Za-z_][A-Za-z0-9_]*", what="user.<field>"), "trait with the address"),
+        "url": optional(_WORD, "where to send"),
+        "from": optional(_WORD, "sender"),
+        "rate": optional(_WORD, "most messages, for example 100/s"),
+        "max_chars": optional(Int(low=1), "longest text of one message"),
+        "options": optional(Plain(), "whatever else the kind takes"),
+    }
+)
+
+PROGRAM = Map(
+    {
+        "program": required(Text(pattern=NAME, what="name"), "name of the program"),
+        "language": optional(Int(low=1, high=1), "version of the language: 1"),
+        "timezone": optional(Text(what="time zone"), "IANA name; UTC by default"),
+        "locale": optional(_WORD, "last of the locale chain; en by default"),
+        "activity": optional(Many(EventName()), "what inactivity looks at by default; any external event without it"),
+        "profile": optional(Plain(), "fields of the user"),
+        "events": optional(Plain(), "fields of the events"),
+        "store": optional(_WORD, "sqlite:///file"),
+        "feeds": optional(Many(Plain(), at_least=0), "where events come from"),
+        "channels": optional(Table(CHANNEL, pattern=NAME, what="channel"), "ways out"),
+        "policies": optional(Table(POLICY, pattern=NAME, what="policy"), "consent, caps, quiet hours"),
+        "control_group": optional(Plain(), "share of users no marketing reaches"),
+        "late_events": optional(Map({"act_within": required(Duration())}), "how old an event may be and still act"),
+    }
+)
+
+_PER_USER = Text(pattern=r"[1-9][0-9]*(/[1-9][0-9]*[smhdw])?|unlimited", what="number, N/90d or unlimited")
+_AMOUNT = Int(low=1, or_words=("unlimited",))
+
+COUPON = Map(
+    {
+        "title": optional(_WORD, "shown to people"),
+        "value": optional(Plain(), "what it is worth: off, min_spend, currency ..."),
+        "codes": required(
+            Map(
+                {
+                    "generate": optional(Text(pattern=r"[A-Z0-9][A-Z0-9-]*", what="PREFIX"), "codes nobody can guess"),
+                    "file": optional(_WORD, "one code a line"),
+                },
+                one_of=(("generate", "file"),),
+            ),
+            "where codes come from",
+        ),
+        "valid_for": optional(Duration(calendar=True), "how long a coupon can be used"),
+        "limits": required(
+            Map(
+                {
+                    "per_user": required(_PER_USER, "coupons a user: 1, 1/90d or unlimited"),
+                    "per_day": optional(_AMOUNT, "coupons a day of the program's zone"),
+                    "total": required(_AMOUNT, "coupons in all"),
+                    "budget": optional(Number(low=0, or_words=("unlimited",)), "sum of value.off in all"),
+                }
+            ),
+            "what keeps it from hurting",
+        ),
+        "on_exhausted": optional(Map({"use": required(Ref("coupon"))}), "the pool used when this one is exhausted"),
+    }
+)
+
+TIER = Map(
+    {
+        "metric": required(Expr("user", time_free=True), "what the levels are measured by"),
+        "levels": required(Table(Number(), what="level"), "level -> lowest metric"),
+        "grace": optional(Duration(calendar=True), "how long the metric may be below before a demotion"),
+        "title": optional(_WORD, "shown to people"),
+    }
+)
+
+GROUP = Map(
+    {
+        "title": optional(_WORD, "shown to people"),
+        "topic": optional(_WORD, "what it is about"),
+        "match": optional(Cond("user"), "who fits"),
+        "platform": optional(_WORD, "where it lives"),
+        "rotate": optional(Text(("fill_first", "round_robin", "least_full")), "which room is next (fill_first)"),
+        "hold": optional(Duration(calendar=True), "how long an invite keeps a seat (48h)"),
+        "rooms": required(
+            Many(
+                Map(
+                    {
+                        "id": required(Text(pattern=NAME, what="room id"), "id of the room"),
+                        "link": required(_WORD, "what the invited user gets"),
+                        "capacity": required(Int(low=1), "seats of the platform"),
+                        "soft": optional(Int(low=1), "invites stop here"),
+                        "expires": optional(DateText(), "last day on which the link works"),
+                    }
+                ),
+                only_list=True,
+            ),
+            "rooms in order",
+        ),
+        "owner": optional(_WORD, "who looks after it"),
+        "deputies": optional(Many(_WORD, at_least=0), "who stands in"),
+    }
+)
+
+SECTIONS: dict[str, Shape] = {
+    "segments": Table(
+        Map(
+            {
+                "if": optional(Cond("user", time_free=True), "who is in it"),
+                "list": optional(_WORD, "file with one user id a line"),
+                "title": optional(_WORD, "shown to people"),
+            },
+            one_of=(("if", "list"),),
+        ),
+        pattern=NAME,
+        what="segment",
+    ),
+    "tiers": Table(TIER, pattern=NAME, what="ladder"),
+    "coupons": Table(COUPON, pattern=NAME, what="coupon"),
+    "points": Table(
+        Map(
+            {
+                "title": optional(_WORD, "shown to people"),
+                "expires": optional(Duration(), "how long points last"),
+                "daily_cap": optional(Int(low=1), "most points a day"),
+                "earn": optional(Plain(), "earning rules"),
+            },
+            flag=True,
+        ),
+        pattern=NAME,
+        what="account",
+    ),
+    "badges": Table(
+        Map({"title": optional(_WORD, "shown to people"), "once": optional(Flag(), "given once")}, flag=True),
+        pattern=NAME,
+        what="badge",
+    ),
+    "groups": Table(GROUP, pattern=NAME, what="group"),
+    "calendars": Plain(),
+    "metrics": Plain(),
+    "roles": Plain(),
+    "surveys": Plain(),
+}
+
+SECTION_OF = {
+    "segment": "segments",
+    "ladder": "tiers",
+    "coupon": "coupons",
+    "account": "points",
+    "badge": "badges",
+    "group": "groups",
+}
+
+LATER: dict[str, tuple[str, ...]] = {
+    "points": ("expires", "daily_cap", "earn"),
+}
+"""Catalog section -> keys that are read but not acted on yet."""
+
+LATER_SECTIONS = ("calendars", "metrics", "roles", "surveys")
+LATER_PROGRAM = ("control_group",)
+
+ENTRY = Map(
+    {
+        "mode": required(Text(("once", "single", "restart", "queue", "parallel")), "how often a subject may enter"),
+        "key": optional(Expr("trigger"), "one journey a key"),
+        "again_after": optional(Duration(calendar=True), "counted from the end of the last journey, inclusive"),
+        "limit": optional(Text(pattern=r"[1-9][0-9]*/(hour|day|run)|unlimited", what="N/day or unlimited"), "blast guard"),
+        "on_limit": optional(Text(("wait", "drop")), "what is over the limit waits for the next window (default)"),
+        "in": optional(Many(Ref("segment")), "only subjects in one of these segments"),
+        "not_in": optional(Many(Ref("segment")), "no subject in one of these segments"),
+    },
+    short="mode",
+)
+
+GOAL = Map(
+    {
+        "event": required(Many(EventName()), "the event that means success"),
+        "if": optional(Cond("arriving"), "only an event for which this holds"),
+        "within": required(Duration(calendar=True), "counted from entry, inclusive"),
+        "then": optional(Text(("exit", "continue")), "what becomes of the journey (exit)"),
+        "value": optional(Expr("arriving"), "what it is worth"),
+    }
+)
+
+EXIT = Map(
+    {
+        "event": optional(Many(EventName()), "this event ends the journey"),
+        "if": optional(Cond("arriving"), "with event: only then; alone: judged at every event and wake-up"),
+        "enters": optional(Ref("segment"), "entering this segment ends it"),
+        "leaves": optional(Ref("segment"), "leaving this segment ends it"),
+    }
+)
+
+HOLDOUT = Map(
+    {
+        "percent": required(Number(low=0, high=100), "share of subjects kept as control"),
+        "salt": optional(_WORD, "names the draw; the playbook's id by default"),
+    }
+)
+
+STATUSES = ("draft", "shadow", "live", "paused", "archived")
+
+PLAYBOOK = Map(
+    {
+        "playbook": required(Text(pattern=NAME, what="slug"), "id of the playbook"),
+        "title": required(_WORD, "what people call it"),
+        "owner": optional(_WORD, "who answers for it"),
+        "status": optional(Text(STATUSES), "live by default"),
+        "subject": optional(Text(("user", "group")), "user by default"),
+        "vars": optional(Table(Plain(), what="name"), "constants, as vars.<name>"),
+        "priority": optional(Int(low=0, high=100), "who takes cap slots first (50)"),
+        "policy": optional(Ref("policy"), "default by default"),
+        "trigger": required(Plain(), "what begins a journey"),
+        "when": optional(Cond("trigger"), "who enters, judged on the state including the event"),
+        "entry": required(ENTRY, "how often, for whom, how many"),
+        "goal": optional(GOAL, "what counts as success"),
+        "exit": optional(Many(EXIT), "what ends a journey early"),
+        "holdout": optional(HOLDOUT, "control group of this playbook"),
+        "on_change": optional(Text(("finish", "move", "cancel")), "what an edit means for running journeys"),
+        "migrate": optional(Plain(), "where running journeys go after an edit"),
+        "steps": required(Steps(empty=False), "what happens, in order"),
+    }
+)
+
+MODIFIERS = Map(
+    {
+        "id": optional(Text(pattern=STEP_ID, what="step id"), "name of the step, as steps.<id>"),
+        "if": optional(Cond("step"), "only then; else the journey goes on"),
+        "note": optional(_WORD, "for the reader"),
+        "on_error": optional(Either(scalar=Text(("continue", "stop")), seq=Steps()), "when the step fails"),
+    }
+)
+
+TRIGGER_MODIFIERS = Map(
+    {
+        "id": optional(Text(pattern=STEP_ID, what="trigger id"), "as trigger.id"),
+        "if": optional(Cond("trigger"), "only then"),
+    }
+)

@@ -1,0 +1,72 @@
+"""Loops of ``emit`` to triggers, within one playbook and between several.
+
+Every cycle is refused, whatever the entry modes: the one that ends after a lap is as surprising as the one that does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A playbook emits (or causes) an event to which a trigger of another listens."""
+
+    source: str  #: playbook that emits
+    target: str  #: playbook that is triggered
+    type: str  #: event type
+    where: object  #: node of the emitting step
+
+
+def edges(
+    emits: Iterable[tuple[str, str, object]], listens: Iterable[tuple[str, Iterable[str]]]
+) -> list[Edge]:
+    """All edges between playbooks.
+
+    Parameters
+    ----------
+    emits: (playbook, event type, node of the step).
+    listens: (playbook, event types its triggers listen to).
+    """
+    by_type: dict[str, list[str]] = {}
+    for playbook, types in listens:
+        for type_ in types:
+            by_type.setdefault(type_, []).append(playbook)
+    return [Edge(source, target, type_, where) for source, type_, where in emits for target in by_type.get(type_, ())]
+
+
+def cycles(found: Sequence[Edge]) -> list[list[Edge]]:
+    """One shortest cycle for each edge that closes one; each cycle once."""
+    graph: dict[str, list[Edge]] = {}
+    for edge in found:
+        graph.setdefault(edge.source, []).append(edge)
+    out: list[list[Edge]] = []
+    seen: set[frozenset[tuple[str, str, str]]] = set()
+    for edge in found:
+        path = _way_back(graph, edge)
+        if path is None:
+            continue
+        name = frozenset((one.source, one.target, one.type) for one in path)
+        if name not in seen:
+            seen.add(name)
+            out.append(path)
+    return out
+
+
+def _way_back(graph: dict[str, list[Edge]], first: Edge) -> list[Edge] | None:
+    """The shortest path from the end of ``first`` to its begin, ``first`` included."""
+    paths: list[list[Edge]] = [[first]]
+    reached = {first.target}
+    while paths:
+        following: list[list[Edge]] = []
+        for path in paths:
+            here = path[-1].target
+            if here == first.source:
+                return path
+            for edge in graph.get(here, ()):
+                if edge.target == first.source or edge.target not in reached:
+                    reached.add(edge.target)
+                    following.append([*path, edge])
+        paths = following
+    return None

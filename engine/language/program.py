@@ -1,0 +1,201 @@
+"""Reads the program file: zone, profile, events, channels, policies, and where things come from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.channels import CHANNELS
+from engine.core.instants import parse_duration
+from engine.core.model import HOUR
+from engine.core.plan import Cap, ChannelInfo, Policy
+from engine.language.compiled import Settings
+from engine.language.expressions.scope import FieldType, Schema
+from engine.language.forms import LATER_PROGRAM, PROGRAM
+from engine.language.nodes import MapNode, Node, ScalarNode
+from engine.language.reading import FAULT, zone_exists
+from engine.language.workshop import Workshop
+from engine.registry import nearest
+
+_LATER_CHANNELS = ("apprise", "http", "smtp", "webhook")
+_DEFAULT_CONSENT = {"marketing": "required", "community": "required", "service": "opt_out", "transactional": "none"}
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass
+class ProgramSpec:
+    """The program file, checked."""
+
+    name: str = "program"
+    zone: str = "UTC"
+    locale: str = "en"
+    activity: frozenset[str] = frozenset()
+    act_within: int = 24 * HOUR
+    channels: dict[str, ChannelInfo] = field(default_factory=dict)
+    policies: dict[str, Policy] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
+    unkept: list[str] = field(default_factory=list)
+
+
+class ProgramMaker:
+    """Reads ``drumbeat.yaml`` in two goes: the schema first (expressions need it), then the rest."""
+
+    def __init__(self, shop: Workshop, root: Path) -> None:
+        self.shop = shop
+        self.root = root
+        self.spec = ProgramSpec()
+
+    # ------------------------------------------------------------------ schema
+
+    def schema(self, node: MapNode) -> Schema:
+        """The declared fields; faults are reported."""
+        profile_node, events_node = node.get("profile"), node.get("events")
+        profile: dict[str, FieldType] = {}
+        open_profile = isinstance(profile_node, ScalarNode) and profile_node.text == "open"
+        if isinstance(profile_node, MapNode):
+            profile = self._fields(profile_node, "profile")
+        elif profile_node is not None and not open_profile:
+            self.shop.problems.error(profile_node, "wrong-type", "'profile' needs fields with types, or open")
+        events, closed = self._events(events_node)
+        return Schema(
+            profile=profile, profile_open=open_profile, profile_declared=profile_node is not None,
+            events=events, closed=closed,
+        )  # fmt: skip
+
+    def _events(self, node: Node | None) -> tuple[dict[str, Mapping[str, FieldType]], bool]:
+        if node is None:
+            return {}, False
+        mapping = self.shop.reading.mapping(node, "events")
+        if not isinstance(mapping, MapNode):
+            return {}, False
+        events: dict[str, Mapping[str, FieldType]] = {}
+        closed = False
+        for key, value in mapping:
+            if key.text == "*":
+                word = value.text if isinstance(value, ScalarNode) else ""
+                closed = word == "closed"
+                if word not in ("open", "closed"):
+                    self.shop.problems.error(value, "wrong-value", "events of undeclared types are 'open' or 'closed'")
+            else:
+                inner = self.shop.reading.mapping(value, f"events.{key.text}")
+                events[key.text] = self._fields(inner, f"events.{key.text}") if isinstance(inner, MapNode) else {}
+        return events, closed
+
+    def _fields(self, node: MapNode, what: str) -> dict[str, FieldType]:
+        out: dict[str, FieldType] = {}
+        for key, value in node:
+            plain = value.plain()
+            spec = [("none" if one is None else one) for one in plain] if isinstance(plain, list) else plain
+            found = FieldType.parse(spec)
+            if _FIELD.fullmatch(key.text) is None:
+                self.shop.problems.error(key, "bad-name", f"'{key.text}' is no field name")
+            elif found is None:
+                shown = value.text if isinstance(value, ScalarNode) else "this"
+                hint = "text number integer money bool time date list map tier, with '| none', or a list of values"
+                self.shop.problems.error(value, "bad-type", f"'{what}.{key.text}' has no type '{shown}'", hint=hint)
+                found = FieldType()
+            out[key.text] = found or FieldType()
+        return out
+
+    # ------------------------------------------------------------------ the rest
+
+    def make(self, node: MapNode) -> ProgramSpec:
+        """Check the whole file."""
+        shop, spec = self.shop, self.spec
+        channels_node = node.get("channels")
+        shop.names["channel"] = set(channels_node.keys()) if isinstance(channels_node, MapNode) else {"console"}
+        policies_node = node.get("policies")
+        shop.names["policy"] = {*(policies_node.keys() if isinstance(policies_node, MapNode) else ()), "default"}
+        fields = shop.reading.fields(node, PROGRAM, "program")
+        if fields is FAULT:
+            spec.policies = {name: Policy(name=name, consent=_DEFAULT_CONSENT) for name in shop.names["policy"]}
+            spec.channels = {name: ChannelInfo(name=name, via="file", address=None) for name in shop.names["channel"]}
+            return spec
+        spec.name = fields["program"]
+        spec.zone = self._zone(node, fields.get("timezone", "UTC"))
+        spec.locale = fields.get("locale", "en")
+        spec.activity = frozenset(fields.get("activity", ()))
+        if "late_events" in fields:
+            spec.act_within = fields["late_events"]["act_within"].elapsed
+        self._channels(node, fields.get("channels", {"console": {"via": "console"}}))
+        self._policies(node, fields.get("policies", {}))
+        for key in LATER_PROGRAM:
+            if key in fields:
+                self._unkept(node.key(key) or node, f"'{key}'")
+        self._settings(node, fields)
+        return spec
+
+    def _zone(self, node: MapNode, name: str) -> str:
+        if zone_exists(name):
+            return name
+        message = f"there is no time zone '{name}'"
+        self.shop.problems.error(node.get("timezone") or node, "unknown-zone", message, hint="an IANA name such as Asia/Shanghai")
+        return "UTC"
+
+    def _unkept(self, where: Node, what: str) -> None:
+        """A safety belt this version reads and does not keep: a warning here, a refusal of ``run``."""
+        self.spec.unkept.append(what)
+        message = f"{what} is read, but this version does not keep it yet: simulate ignores it, run refuses to deliver"
+        self.shop.problems.warning(where, "not-kept", message)
+
+    def _channels(self, node: MapNode, channels: dict[str, dict[str, Any]]) -> None:
+        section = node.get("channels")
+        for name, fields in channels.items():
+            via = fields["via"]
+            if via not in CHANNELS and via not in _LATER_CHANNELS:
+                inner = section.get(name) if isinstance(section, MapNode) else None
+                where = (inner.get("via") if isinstance(inner, MapNode) else None) or node
+                near = nearest(via, [*CHANNELS, *_LATER_CHANNELS])
+                hint = f"did you mean '{near}'?" if near else "one of " + ", ".join([*CHANNELS, *_LATER_CHANNELS])
+                self.shop.problems.error(where, "unknown-channel-kind", f"there is no channel of kind '{via}'", hint=hint)
+            address = fields.get("address")
+            default = "email" if via == "smtp" else None
+            self.spec.channels[name] = ChannelInfo(
+                name=name, via=via, address=address.removeprefix("user.") if address else default
+            )
+
+    def _policies(self, node: MapNode, policies: dict[str, dict[str, Any]]) -> None:
+        section = node.get("policies")
+        for name, fields in policies.items():
+            inner = section.get(name) if isinstance(section, MapNode) else None
+            place = inner if isinstance(inner, MapNode) else node
+            if isinstance(place, MapNode):
+                self._belts(place, name, fields)
+            caps = tuple(cap for row in fields.get("caps", ()) if (cap := self._cap(row, place)) is not None)
+            consent = {**_DEFAULT_CONSENT, **fields.get("consent", {})}
+            self.spec.policies[name] = Policy(name=name, consent=consent, caps=caps)
+        if "default" not in policies:
+            self.spec.policies["default"] = Policy(name="default", consent=_DEFAULT_CONSENT)
+
+    def _belts(self, place: MapNode, name: str, fields: dict[str, Any]) -> None:
+        if fields.get("quiet_hours", "never") != "never":
+            self._unkept(place.key("quiet_hours") or place, f"'quiet_hours' of policy '{name}'")
+        if fields.get("freeze"):
+            self._unkept(place.key("freeze") or place, f"'freeze' of policy '{name}'")
+
+    def _cap(self, row: dict[str, Any], place: Node) -> Cap | None:
+        most = 0 if row["max"] == "never" else row["max"]
+        per: int | None = None
+        if row["per"] != "day":
+            try:
+                per = parse_duration(row["per"])
+            except ValueError as error:
+                message = f"a cap is per '7d' (rolling) or per 'day' (calendar), got '{row['per']}'"
+                self.shop.problems.error(place, "bad-duration", message, hint=str(error))
+                return None
+        return Cap(most=most, per=per, purpose=row.get("purpose"), channel=row.get("channel"))
+
+    def _settings(self, node: MapNode, fields: dict[str, Any]) -> None:
+        store = fields.get("store", "sqlite:///drumbeat.db")
+        if not store.startswith(("sqlite:///", "postgresql://", "memory:")):
+            hint = "sqlite:///drumbeat.db"
+            self.shop.problems.error(node.get("store") or node, "unknown-store", f"there is no store '{store}'", hint=hint)
+        self.spec.settings = Settings(
+            store=store,
+            feeds=tuple(fields.get("feeds", ())),
+            channels=fields.get("channels", {"console": {"via": "console"}}),
+            unkept=tuple(self.spec.unkept),
+        )

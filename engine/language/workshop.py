@@ -1,0 +1,153 @@
+"""The compiler's bench: names, scopes and the services that reading a file needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from engine.core import shapes as sh
+from engine.core.history import HistoryBook
+from engine.core.moment import Condition, Value
+from engine.language.diagnostics import Problems, Severity
+from engine.language.expressions import (
+    compile_condition,
+    compile_expression,
+    compile_value,
+)
+from engine.language.expressions.issues import Issue
+from engine.language.expressions.scope import Schema, Scope
+from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
+from engine.language.reading import FAULT, Reading, Services, _Fault
+from engine.registry import nearest
+from engine.render import TemplateSet
+
+_SEGMENT_CALLS = re.compile(r"in_segment\('([^']*)'\)")
+
+
+class Workshop(Services):
+    """Holds what is known while a program is compiled.
+
+    Parameters
+    ----------
+    problems: where everything that is wrong goes.
+    schema: fields of users and events.
+    book: the history the conditions need.
+    """
+
+    def __init__(self, problems: Problems, schema: Schema, book: HistoryBook, templates: TemplateSet) -> None:
+        self.problems = problems
+        self.schema = schema
+        self.book = book
+        self.templates = templates
+        self.reading = Reading(self)
+        self.names: dict[str, set[str]] = {}
+        self.seen_types: set[str] = set()
+        self.trigger_types: tuple[str, ...] | None = None  #: types ``event`` may be in this playbook; None: no event
+        self.known_steps: dict[str, frozenset[str]] = {}  #: steps written so far
+        self.later_steps: set[str] = set()  #: ids written further down
+        self.variables: frozenset[str] = frozenset()
+        self.watched: set[str] = set()
+        self._arriving: list[tuple[str, ...] | None] = []
+        self._base = Scope(schema=schema)
+        self.step_reader: Any = None  #: reads a list of steps; set by the playbook compiler
+
+    # ------------------------------------------------------------------ names
+
+    def known(self, kind: str) -> Iterable[str]:
+        if kind == "level":
+            return self.names.get("level", ())
+        if kind == "template":
+            return self.templates.names()
+        return self.names.get(kind, ())
+
+    def event_type(self, node: ScalarNode) -> None:
+        self.seen_types.add(node.text)
+        if self.schema.knows_type(node.text):
+            return
+        near = nearest(node.text, self.schema.type_names())
+        hint = f"did you mean '{near}'?" if near else "declare it under 'events', or set '\"*\": open'"
+        self.problems.error(node, "unknown-event", f"event type '{node.text}' is not declared", hint=hint)
+
+    def arriving(self, types: tuple[str, ...] | None) -> None:
+        self._arriving = [types] if types is not None else []
+
+    # ------------------------------------------------------------------ expressions
+
+    def scope(self, kind: str) -> Scope:
+        """What names exist where the shape says ``kind``."""
+        arriving = self._arriving[-1] if self._arriving else ()
+        if kind == "user":
+            return replace(self._base, event_types=None)
+        if kind == "where":
+            return replace(self._base, event_types=arriving, where=True)
+        inside = replace(self._base, trigger=True, variables=self.variables, event_types=self.trigger_types)
+        if kind == "trigger":
+            return inside
+        inside = replace(inside, entry_types=self.trigger_types, steps=self.known_steps)
+        return replace(inside, event_types=arriving) if kind == "arriving" else inside
+
+    def settle_names(self, ladders: dict[str, tuple[str, ...]], ladder: str | None) -> None:
+        """All names of the catalog are known: expressions may use them."""
+        self._base = Scope(
+            schema=self.schema, segments=self._family("segment"), ladders=ladders, ladder=ladder,
+            badges=self._family("badge"), groups=self._family("group"), pools=self._family("coupon"),
+            accounts=self._family("account"), holidays=False,
+        )  # fmt: skip
+
+    def _family(self, kind: str) -> frozenset[str]:
+        return frozenset(self.names.get(kind, ()))
+
+    def tell(self, node: ScalarNode, issues: Iterable[Issue]) -> bool:
+        """Report the issues of an expression at their words; True when an error was among them."""
+        bad = False
+        for issue in issues:
+            severity: Severity = "error" if issue.severity == "error" else "warning"
+            bad = bad or severity == "error"
+            where = node.at(issue.start, max(1, issue.end - issue.start))
+            self.problems.add(where, issue.code, issue.message, severity=severity, hint=issue.hint)
+        return bad
+
+    def condition(self, node: ScalarNode, shape: sh.Cond) -> Condition | _Fault:
+        found, issues = compile_condition(node.text, self.scope(shape.scope), self.book, time_free=shape.time_free)
+        if self.tell(node, issues) or found is None:
+            return FAULT
+        return found
+
+    def expression(self, node: ScalarNode, shape: sh.Expr) -> Value | _Fault:
+        found, issues = compile_expression(node.text, self.scope(shape.scope), self.book, time_free=shape.time_free)
+        if self.tell(node, issues) or found is None:
+            return FAULT
+        return found
+
+    def value(self, node: Node) -> Value | _Fault:
+        """A literal, text with expressions, or a list or mapping of such."""
+        if isinstance(node, ScalarNode):
+            if "{{" not in node.text or node.value is not None and not isinstance(node.value, str):
+                literal = node.value
+                return Value(text=node.text, get=lambda m: literal, constant=True)
+            found, issues = compile_value(node.text, self.scope("step"), self.book)
+            return FAULT if self.tell(node, issues) or found is None else found
+        if isinstance(node, SeqNode):
+            items = [self.value(item) for item in node.items]
+            if any(isinstance(item, _Fault) for item in items):
+                return FAULT
+            values = [item for item in items if isinstance(item, Value)]
+            return Value(text="[...]", get=lambda m: [value.get(m) for value in values])
+        if isinstance(node, MapNode):
+            pairs = {key.text: self.value(value) for key, value in node}
+            if any(isinstance(item, _Fault) for item in pairs.values()):
+                return FAULT
+            kept = {name: item for name, item in pairs.items() if isinstance(item, Value)}
+            return Value(text="{...}", get=lambda m: {name: value.get(m) for name, value in kept.items()})
+        return FAULT
+
+    def steps(self, node: SeqNode) -> Any:
+        return self.step_reader(node)
+
+    # ------------------------------------------------------------------ segments
+
+    def segments_in(self, condition: Condition) -> set[str]:
+        """Names of segments a condition asks for."""
+        return set(_SEGMENT_CALLS.findall(condition.text))

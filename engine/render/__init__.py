@@ -1,0 +1,10 @@
+"""Message templates: loading, checking and rendering them in a hardened Jinja2 sandbox."""
+
+from engine.render.check import ROOTS
+from engine.render.loader import TemplateSet
+from engine.render.names import locale_chain
+from engine.render.pages import RENDER_PAGES, Page
+from engine.render.problem import TemplateProblem
+from engine.render.template import Message, Template
+
+__all__ = ["RENDER_PAGES", "ROOTS", "Message", "Page", "Template", "TemplateProblem", "TemplateSet", "locale_chain"]

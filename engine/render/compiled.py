@@ -1,0 +1,139 @@
+"""One piece of template text (a body, a subject), parsed, checked, hardened and compiled once, rendered often."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from datetime import tzinfo
+from functools import cache
+from types import TracebackType
+from typing import Any, cast
+
+from jinja2 import Template as JinjaTemplate
+from jinja2 import nodes
+from jinja2.exceptions import TemplateSyntaxError
+
+from engine.errors import DrumbeatError, RenderError, TemplateLimit
+from engine.render.check import check
+from engine.render.filters import FILTERS
+from engine.render.harden import harden
+from engine.render.htmlscan import scan
+from engine.render.operations import OPERATIONS, TESTS
+from engine.render.problem import Site, TemplateProblem
+from engine.render.sandbox import Metered, Sandbox
+
+MAX_OUTPUT = 256 * 1024
+"""Bytes of one rendered piece."""
+
+
+@cache
+def sandbox(html: bool) -> Sandbox:
+    """The one environment for text, and the one for HTML (which escapes every value)."""
+    made = Sandbox(html=html)
+    made.filters.update(OPERATIONS)
+    made.filters.update({name: entry.apply for name, entry in FILTERS.items()})
+    made.tests.update(TESTS)
+    return made
+
+
+class Piece:
+    """A compiled piece of template text."""
+
+    __slots__ = ("_env", "_fixed", "_jinja", "_root", "_site")
+
+    def __init__(self, env: Sandbox, jinja: JinjaTemplate, site: Site, fixed: str | None) -> None:
+        self._env = env
+        self._jinja = jinja
+        self._root: Callable[[Any], Iterator[str]] = jinja.root_render_func
+        self._site = site
+        self._fixed = fixed  #: the text itself, when nothing in it changes
+
+    def render(self, values: Mapping[str, Any], zone: tzinfo | None = None) -> str:
+        """The text; raises MissingVariable, TemplateLimit or RenderError with the file and line, and nothing else."""
+        if self._fixed is not None:
+            return self._fixed
+        try:
+            context = Metered(self._env, cast("dict[str, Any]", values), None, {})
+            context.zone = zone
+            return self._collect(context)
+        except DrumbeatError as error:
+            error.where = error.where or self._place(error.__traceback__)
+            raise
+        except Exception as error:
+            # the words of a foreign error may quote a value, and values are personal: only its kind is told
+            sort, where = type(error).__name__, self._place(error.__traceback__)
+        raise RenderError(f"a value does not fit the template: {sort}", hint="drumbeat preview shows it", where=where)
+
+    def _collect(self, context: Metered) -> str:
+        parts: list[str] = []
+        size = 0
+        for part in self._root(context):
+            size += len(part)
+            if size > MAX_OUTPUT:
+                raise TemplateLimit(f"the text is longer than {MAX_OUTPUT} bytes")
+            parts.append(part)
+        text = "".join(parts)
+        # encoding also finds half characters (lone surrogates), which no channel and no store can carry
+        if not text.isascii() and len(text.encode()) > MAX_OUTPUT:
+            raise TemplateLimit(f"the text is longer than {MAX_OUTPUT} bytes")
+        if "\0" in text:
+            raise RenderError("the text would hold a NUL character")
+        return text
+
+    def _place(self, trace: TracebackType | None) -> str:
+        """``file:line`` of the template line being rendered when the error rose."""
+        line = 1
+        code = self._root.__code__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == code.co_filename:
+                line = self._jinja.get_corresponding_lineno(trace.tb_lineno)
+            trace = trace.tb_next
+        return f"{self._site.file}:{self._site.above + line}"
+
+
+def parse(site: Site, *, html: bool = False) -> tuple[nodes.Template | None, list[TemplateProblem]]:
+    """The parsed text, or its problems. Nothing of it has run or been compiled yet."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "\d" in a text stays "\d"; Python would warn about it
+            tree = sandbox(html).parse(site.source)
+        return tree, check(tree, site)
+    except TemplateSyntaxError as error:
+        return None, [site.problem("template-syntax", error.lineno or 1, error.message or "cannot be parsed")]
+    except RecursionError:
+        return None, [site.problem("template-depth", 1, "the template nests too deep")]
+    except Exception as error:
+        return None, [site.problem("template-syntax", 1, f"cannot be parsed: {type(error).__name__}")]
+
+
+def compile_piece(
+    tree: nodes.Template, site: Site, *, html: bool = False
+) -> tuple[Piece | None, list[TemplateProblem]]:
+    """Compile a checked tree (which is changed by it), or say why not."""
+    addresses: frozenset[int] = frozenset()
+    if html:
+        addresses, problems = scan(tree, site)
+        if problems:
+            return None, problems
+    env = sandbox(html)
+    fixed = _fixed(tree)
+    try:
+        # Jinja2 looks names up in the file name of the code to report lines; a name of our own keeps pieces apart
+        code = env.compile(harden(tree, env, addresses), None, f"<{site.file}+{site.above}>")
+        jinja = JinjaTemplate.from_code(env, code, {}, None)
+    except Exception as error:
+        return None, [site.problem("template-syntax", 1, f"cannot be compiled: {type(error).__name__}")]
+    return Piece(env, jinja, site, fixed), []
+
+
+def _fixed(tree: nodes.Template) -> str | None:
+    """The whole text of a piece without any expression or statement."""
+    parts: list[str] = []
+    for node in tree.body:
+        if not isinstance(node, nodes.Output):
+            return None
+        for child in node.nodes:
+            if not isinstance(child, nodes.TemplateData):
+                return None
+            parts.append(child.data)
+    return "".join(parts)

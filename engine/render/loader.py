@@ -1,0 +1,156 @@
+"""All templates of a program, read from its ``templates/`` folder and from nowhere else.
+
+Rule 1: what is rendered was read here; a name from data is a key of a table and never opens a file.
+Rule 2: every fault of every file is reported in one pass; a faulty template is left out of the set.
+Rule 3: the digest of the set covers the path and bytes of every template in it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from engine.render.names import FileName, is_part, locale_chain, parse_file_name
+from engine.render.problem import TemplateProblem
+from engine.render.template import Template, read_template
+
+FOLDER = "templates"
+MAX_BYTES = 64 * 1024
+_MAX_FOLDERS = 8
+
+_Key = tuple[str, str, str | None]
+
+
+class TemplateSet:
+    """The templates of one program; immutable once made."""
+
+    def __init__(self, templates: Mapping[str, Template]) -> None:
+        """``templates``: file -> template."""
+        self._by_key: dict[_Key, Template] = {
+            (one.name, one.channel, one.locale): one for _, one in sorted(templates.items())
+        }
+        listing = "".join(f"{file}\0{one.digest}\n" for file, one in sorted(templates.items()))
+        self.digest = sha256(listing.encode()).hexdigest()  #: hex; changes with any path or byte
+
+    @staticmethod
+    def load(root: Path) -> tuple[TemplateSet, list[TemplateProblem]]:
+        """The templates under ``root/templates`` (``root`` is the program's folder) and the problems met.
+
+        A program without the folder has no templates and no problems.
+        """
+        loader = _Loader(root)
+        loader.walk()
+        return TemplateSet(loader.templates), loader.problems
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def __iter__(self) -> Iterator[Template]:
+        return iter(self._by_key.values())
+
+    def find(
+        self, name: str, channel: str, locale: str | None = None, default_locale: str | None = None
+    ) -> Template | None:
+        """The template for a locale: exact, its language, the program's locale, its language, then without locale."""
+        for wanted in locale_chain(locale, default_locale):
+            found = self._by_key.get((name, channel, wanted))
+            if found is not None:
+                return found
+        return None
+
+    def names(self) -> list[str]:
+        """The names (``welcome/hello``), sorted."""
+        return sorted({name for name, _, _ in self._by_key})
+
+    def channels(self, name: str) -> list[str]:
+        """The channels a template is written for, sorted."""
+        return sorted({channel for known, channel, _ in self._by_key if known == name})
+
+    def locales(self, name: str, channel: str) -> list[str | None]:
+        """The locales it is written in, sorted; None, for the file without locale, comes last."""
+        found = {locale for known, of, locale in self._by_key if (known, of) == (name, channel)}
+        return sorted(found, key=lambda locale: (locale is None, locale or ""))
+
+
+class _Loader:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = root / FOLDER
+        self.templates: dict[str, Template] = {}
+        self.problems: list[TemplateProblem] = []
+
+    def refuse(self, path: Path, code: str, message: str, hint: str = "") -> None:
+        # a file name may hold anything; what is printed must be text
+        file = path.relative_to(self.root).as_posix().encode("utf-8", "replace").decode()
+        self.problems.append(TemplateProblem(file, 1, None, code, message, hint))
+
+    def walk(self) -> None:
+        if self.folder.is_symlink():
+            self.refuse(self.folder, "template-link", "the folder of templates is a link", "make it a folder")
+        elif self.folder.is_dir():
+            self.inside = self.folder.resolve()
+            self._folder(self.folder, ())
+
+    def _folder(self, folder: Path, above: tuple[str, ...]) -> None:
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            self.refuse(folder, "template-file", f"the folder cannot be read: {error.strerror}")
+            return
+        for entry in entries:
+            path = folder / entry.name
+            if entry.name.startswith("."):
+                continue  # left by editors and file managers
+            if entry.is_dir(follow_symlinks=False):
+                if not is_part(entry.name) or len(above) >= _MAX_FOLDERS:
+                    self.refuse(path, "template-path", f"{entry.name!r} is no name for a folder of templates",
+                                "small letters, digits, '_' and '-'")  # fmt: skip
+                else:
+                    self._folder(path, (*above, entry.name))
+            else:
+                self._file(path, above)
+
+    def _file(self, path: Path, above: tuple[str, ...]) -> None:
+        if not path.name.endswith(".j2"):
+            self.refuse(path, "template-stray", "the file does not end in .j2", "rename it or move it out")
+            return
+        parts = parse_file_name(path.name)
+        if isinstance(parts, str):
+            self.refuse(path, "template-path", parts, "for example hello.sms.zh-CN.j2")
+            return
+        data = self._bytes(path)
+        if data is None:
+            return
+        file = path.relative_to(self.root).as_posix()
+        whole = FileName("/".join((*above, parts.name)), parts.channel, parts.locale)
+        template, problems = read_template(file, whole, data)
+        self.problems += problems
+        if template is not None:
+            self.templates[file] = template
+
+    def _bytes(self, path: Path) -> bytes | None:
+        """The bytes of a plain file inside the folder, or None and a problem."""
+        try:
+            real = path.resolve(strict=True)
+            if not real.is_relative_to(self.inside) or real.is_dir():
+                self.refuse(path, "template-link", "the link leads out of the templates, or to a folder",
+                            "put the file itself here")  # fmt: skip
+                return None
+            # not to wait for a pipe, and not to follow a link put there since
+            handle = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            with os.fdopen(handle, "rb") as stream:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    self.refuse(path, "template-file", "not a plain file")
+                    return None
+                data = stream.read(MAX_BYTES + 1)
+        except (OSError, RuntimeError) as error:
+            code = "template-link" if path.is_symlink() else "template-file"
+            self.refuse(path, code, f"cannot be read: {getattr(error, 'strerror', None) or 'a loop of links'}")
+            return None
+        if len(data) > MAX_BYTES:
+            self.refuse(path, "template-size", f"larger than {MAX_BYTES} bytes", "link to pictures and long texts")
+            return None
+        return data

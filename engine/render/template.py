@@ -1,0 +1,129 @@
+"""A template: one file, compiled once, rendered for each message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from hashlib import sha256
+from typing import Any
+
+from jinja2 import nodes
+
+from engine.errors import RenderError
+from engine.render.compiled import Piece, compile_piece, parse
+from engine.render.front import FrontValue, split
+from engine.render.names import FileName
+from engine.render.needs import needs
+from engine.render.problem import Site, TemplateProblem
+
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True)
+class Message:
+    """A rendered message: byte for byte what is sent."""
+
+    text: str
+    subject: str | None = None
+    fields: dict[str, str] = field(default_factory=dict)  #: the other front matter: title, buttons ...
+    html: bool = False  #: ``text`` is HTML
+
+
+class Template:
+    """A compiled template; a plain value, safe to share between threads."""
+
+    __slots__ = ("_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name")
+
+    def __init__(
+        self,
+        file: str,
+        parts: FileName,
+        *,
+        digest: str,
+        html: bool,
+        body: Piece,
+        fields: dict[str, tuple[Piece, str]],
+        needed: frozenset[str],
+    ) -> None:
+        self.file = file  #: as seen from the program's folder
+        self.name = parts.name  #: with its folders: ``welcome/hello``
+        self.channel = parts.channel
+        self.locale = parts.locale  #: None for the last of the chain
+        self.digest = digest  #: sha256 over the bytes of the file, hex
+        self.html = html
+        self._body = body
+        self._fields = fields
+        self._needs = needed
+
+    def __repr__(self) -> str:
+        return f"<Template {self.file}>"
+
+    def render(self, context: Mapping[str, Any], *, zone: tzinfo | None = None) -> Message:
+        """The message for one subject.
+
+        Raises MissingVariable when a printed value is null, TemplateLimit at a limit of the sandbox and RenderError for
+        everything else that is wrong, each with ``file:line`` in ``where``; never any other error. Instants are shown
+        in ``zone``, by default that of the user, the group or ``now``.
+        """
+        text = self._body.render(context, zone)
+        if not self._fields:
+            return Message(text, None, {}, self.html)
+        fields: dict[str, str] = {}
+        for key, (piece, where) in self._fields.items():
+            fields[key] = _one_line(key, piece.render(context, zone), where)
+        return Message(text, fields.pop("subject", None), fields, self.html)
+
+    def variables(self) -> frozenset[str]:
+        """Dotted paths (``user.name``) that must have a value: printed outside ``|default`` and unguarded by ``if``."""
+        return self._needs
+
+
+def _one_line(key: str, text: str, where: str) -> str:
+    """A header or title is one line: what could begin another header is refused, not mended."""
+    if _UNSAFE.search(text):
+        raise RenderError(f"{key!r} would hold a line break or control character", where=where)
+    return text
+
+
+def read_template(file: str, parts: FileName, data: bytes) -> tuple[Template | None, list[TemplateProblem]]:
+    """A template from the bytes of its file, or its problems."""
+    try:
+        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return None, [TemplateProblem(file, line, None, "template-encoding", "not UTF-8", "save the file as UTF-8")]
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        return None, [TemplateProblem(file, line, None, "template-encoding", "a NUL character in the text")]
+    front, problems = split(file, text, parts.channel)
+    if front is None:
+        return None, problems
+    body = Site(file, front.body_above, front.body)
+    return _build(file, parts, sha256(data).hexdigest(), front.html, body, front.values)
+
+
+def _build(
+    file: str, parts: FileName, digest: str, html: bool, body: Site, values: Mapping[str, FrontValue]
+) -> tuple[Template | None, list[TemplateProblem]]:
+    sites = {"": body, **{key: Site(file, value.line - 1, value.text, False) for key, value in values.items()}}
+    problems: list[TemplateProblem] = []
+    trees: dict[str, nodes.Template] = {}
+    for key, site in sites.items():
+        tree, found = parse(site, html=html and not key)
+        problems += found
+        if tree is not None:
+            trees[key] = tree
+    needed = frozenset[str]() if problems else needs(trees.values())
+    pieces: dict[str, Piece] = {}
+    for key, tree in trees.items() if not problems else ():
+        piece, found = compile_piece(tree, sites[key], html=html and not key)
+        problems += found
+        if piece is not None:
+            pieces[key] = piece
+    if problems:
+        return None, problems
+    main = pieces.pop("")
+    fields = {key: (piece, f"{file}:{values[key].line}") for key, piece in pieces.items()}
+    return Template(file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed), []

@@ -1,0 +1,17 @@
+"""The only place where Drumbeat reads a clock."""
+
+from __future__ import annotations
+
+import time
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> int:
+        """Microseconds since 1970-01-01T00:00:00Z."""
+        return time.time_ns() // 1_000
+
+    def elapsed(self) -> float:
+        """Seconds on a clock that never jumps, for measuring how long work took."""
+        return time.monotonic()

@@ -1,0 +1,222 @@
+"""The one loop that decides: events and wake-ups of many subjects, merged by time, over a store.
+
+``simulate``, ``run`` and the tests all use it. It loads states, calls the core, answers reservations, routes emitted
+events, and hands one ``Batch`` to the store.
+
+Rule 1: order is (time, position); at one instant events come first, then wake-ups by subject. How many events a batch
+holds can never change an outcome.
+Rule 2: an event made by the engine is handled right after the one that caused it.
+Rule 3: the engine's clock never goes back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush
+
+from engine.core.model import Event, Out, State
+from engine.core.plan import Plan
+from engine.core.scarce import Desk
+from engine.core.step import SILENT, Turn
+from engine.ports import Batch, Rejected, Store
+
+WAKES_AT_ONCE = 5_000
+"""How many due subjects one transaction takes."""
+
+
+class Session:
+    """A plan at work on a store.
+
+    Parameters
+    ----------
+    plan: the compiled program.
+    store: where subjects live.
+    secret: key of generated coupon codes.
+    tracing: see ``engine.core.step``.
+    """
+
+    def __init__(self, plan: Plan, store: Store, *, secret: bytes, tracing: int = SILENT) -> None:
+        self.plan = plan
+        self.store = store
+        self.tracing = tracing
+        self.clock = store.clock()
+        self.desk = self._new_desk(secret)
+        self._secret = secret
+        self._begin()
+
+    def _new_desk(self, secret: bytes) -> Desk:
+        plan = self.plan
+        return Desk(
+            pools=plan.pools,
+            groups=plan.rooms,
+            limits=plan.limits,
+            zone=plan.env.zone,
+            secret=secret,
+            kept=self.store.resources(),
+        )
+
+    def _begin(self) -> None:
+        self.out = Out()
+        self.states: dict[str, State] = {}
+        self.touched: dict[str, State] = {}
+        self.heap: list[tuple[int, str]] = []
+        self.decided: list[tuple[Event, int]] = []
+        self.askers: dict[str, str] = {}
+        self.late = 0
+
+    def abandon(self) -> None:
+        """Forget what was decided since the last commit (a transaction failed)."""
+        used = self.desk.run_slots
+        self.desk = self._new_desk(self._secret)
+        self.desk.run_slots = used
+        self.clock = self.store.clock()
+        self._begin()
+
+    # ------------------------------------------------------------------ deciding
+
+    def take(self, events: Sequence[Event]) -> int:
+        """Decide a run of events, and the wake-ups due before each; how many events were taken.
+
+        Fewer than all are taken when more wake-ups are due than one transaction should hold: commit and call again.
+        """
+        if not events:
+            return 0
+        horizon = max(self.clock, max(event.time for event in events))
+        if not self._load_due(horizon):
+            return 0
+        self._load(event.user for event in events)
+        for event in events:
+            if event.time > self.clock:
+                self._wake_before(event.time)
+                self.clock = max(self.clock, event.time)
+            self._one(event)
+        return len(events)
+
+    def settle(self, until: int) -> bool:
+        """Fire the wake-ups due at or before ``until``; False when more remain (commit and call again)."""
+        if self._load_due(until + 1):
+            self._wake_before(until + 1)
+            self.clock = max(self.clock, until)
+            return True
+        return False
+
+    def _load(self, users: Iterable[str | None]) -> None:
+        missing = {user for user in users if user is not None and user not in self.states}
+        if missing:
+            self.states.update(self.store.load(missing))
+
+    def _load_due(self, before: int) -> bool:
+        """Bring the subjects due before an instant in; False when there were too many and only they were decided."""
+        due = self.store.due(before, WAKES_AT_ONCE)
+        if not due:
+            return True
+        for found in due:
+            # what was decided since the last commit is newer than what the store has
+            state = self.states.setdefault(found.id, found)
+            if state.wake_at is not None:
+                self.heap.append((state.wake_at, state.id))
+        heapify(self.heap)
+        if len(due) < WAKES_AT_ONCE:
+            return True
+        last = due[-1]
+        bound = (last.wake_at or 0, last.id)
+        while self.heap and self.heap[0] <= bound:
+            self._fire(*heappop(self.heap))
+        return False
+
+    def _wake_before(self, instant: int) -> None:
+        heap = self.heap
+        while heap and heap[0][0] < instant:
+            self._fire(*heappop(heap))
+
+    def _fire(self, instant: int, subject: str) -> None:
+        state = self.states.get(subject)
+        if state is None or state.wake_at != instant:
+            return
+        self.clock = max(self.clock, instant)
+        state.wake_at = None
+        self._turn(state, None)
+        if self.out.emits:
+            self._drain(subject)
+
+    def _one(self, event: Event) -> None:
+        self.decided.append((event, self.clock))
+        if self.clock - event.time > self.plan.act_within:
+            self.late += 1
+        if event.user is not None:
+            self._turn(self._state(event.user), event)
+            if self.out.emits:
+                self._drain(event.user)
+
+    def _drain(self, source: str) -> None:
+        """Handle the events the engine made for ``source``, first come first served."""
+        queue = deque((source, event) for event in self.out.emits)
+        self.out.emits.clear()
+        while queue:
+            maker, event = queue.popleft()
+            if event.user is None:
+                continue
+            self._load((event.user,))
+            if event.user != maker:
+                # a replay of one subject makes its own events again, but not those of others
+                self.decided.append((event, self.clock))
+            self._turn(self._state(event.user), event)
+            queue.extend((event.user, made) for made in self.out.emits)
+            self.out.emits.clear()
+
+    def _state(self, subject: str) -> State:
+        state = self.states.get(subject)
+        if state is None:
+            state = self.states[subject] = State(id=subject)
+        return state
+
+    def _turn(self, state: State, event: Event | None) -> None:
+        before = state.wake_at
+        turn = Turn(self.plan, state, event, self.clock, self.out, self.tracing)
+        ask = turn.go()
+        while ask is not None:
+            self.askers[ask.key] = ask.subject
+            ask = turn.answer(self.desk.take(ask, self.clock))
+        if self.out.releases:
+            for release in self.out.releases:
+                self.desk.give_back(release)
+            self.out.releases.clear()
+        self.touched[state.id] = state
+        if state.wake_at is not None and state.wake_at != before:
+            heappush(self.heap, (state.wake_at, state.id))
+
+    # ------------------------------------------------------------------ handing over
+
+    def batch(
+        self,
+        *,
+        positions: dict[str, int] | None = None,
+        rejected: list[Rejected] | None = None,
+        inbox_done: int = 0,
+        counts: dict[str, int] | None = None,
+    ) -> Batch:
+        """All that was decided since the last call, as one transaction; the session goes on afterwards."""
+        out = self.out
+        totals = dict(counts or {})
+        if self.late:
+            totals["late"] = totals.get("late", 0) + self.late
+        batch = Batch(
+            clock=self.clock,
+            states=list(self.touched.values()),
+            events=self.decided,
+            effects=out.effects,
+            answers=self.desk.answers,
+            resources=self.desk.changed(),
+            decisions=out.trace,
+            goals=out.goals,
+            rejected=rejected or [],
+            positions=positions or {},
+            inbox_done=inbox_done,
+            counts=totals,
+            lives=out.lives,
+            askers=self.askers,
+        )
+        self.desk.answers = []
+        self._begin()
+        return batch

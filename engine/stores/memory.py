@@ -1,0 +1,262 @@
+"""The store of a simulation and of tests: everything in this process, nothing kept after it.
+
+Rule 1: records are handed over as they are, not copied; who changes a loaded state commits it or gives up the store.
+Rule 2: a commit is checked whole before anything is changed.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.errors import InternalError
+from engine.ports import Batch, Outgoing, Rejected, Settlement
+from engine.stores import tally
+from engine.stores.wakes import Wakes
+
+FAULT_POINTS = tuple(
+    f"{verb}.{edge}" for verb in ("commit", "ingest", "claim", "settle", "meta") for edge in ("before", "after")
+)
+"""Names given to ``fault``."""
+
+_DELIVERY = {"sent": "sent", "retry": "pending", "dead": "dead", "unknown": "unknown"}
+
+
+@dataclass(slots=True)
+class _Row:
+    """An effect and how far its delivery is."""
+
+    place: int  #: in the order of decision
+    effect: Effect
+    delivery: str | None
+    attempts: int = 0
+    next_at: int | None = None
+    outcome: str | None = None
+
+    def outgoing(self, attempts: int) -> Outgoing:
+        return Outgoing(self.effect.key, self.effect.deliver or "", self.effect, attempts)
+
+
+class MemoryStore:
+    """A store in memory.
+
+    ``keep_log``: False keeps no events, effects and decisions, only their counts; then no id is known, no effect
+    conflicts and nothing stands in the outbox. That is what ``simulate`` needs, which writes them out itself.
+    """
+
+    def __init__(self, *, keep_log: bool = True) -> None:
+        self.keep_log = keep_log
+        self.fault: Callable[[str], object] = _nothing
+        self._states: dict[str, State] = {}
+        self._wakes = Wakes()
+        self._clock = 0
+        self._ids: set[str] = set()  #: of events decided
+        self._events: dict[str, list[tuple[Event, int]]] = {}
+        self._rows: dict[str, _Row] = {}
+        self._pending: list[tuple[int, str]] = []  #: (place, key), sorted
+        self._answers: dict[str, dict[str, Answer]] = {}
+        self._codes: set[str] = set()
+        self._resources: dict[str, bytes] = {}
+        self._decisions: dict[str, list[Decision]] = {}
+        self._rejected: list[Rejected] = []
+        self._positions: dict[str, int] = {}
+        self._meta: dict[str, str] = {}
+        self._inbox: dict[int, Event] = {}
+        self._waiting: set[str] = set()  #: ids of events in the inbox
+        self._inbox_last = 0
+        self._counts: Counter[str] = Counter()
+        self._figures: Counter[tuple[str, str]] = Counter()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    # -- deciding
+
+    def load(self, subjects: Iterable[str]) -> dict[str, State]:
+        states = self._states
+        return {subject: states[subject] for subject in subjects if subject in states}
+
+    def due(self, before: int, limit: int) -> list[State]:
+        return [self._states[subject] for _, subject in self._wakes.due(before, limit)]
+
+    def next_wake(self) -> int | None:
+        return self._wakes.first()
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        return self._ids.intersection(ids) | self._waiting.intersection(ids)
+
+    def commit(self, batch: Batch) -> int:
+        self.fault("commit.before")
+        codes = [code for code, _, _ in tally.grants(batch)]
+        self._check(batch, codes)
+        self._codes.update(codes)
+        states, put = self._states, self._wakes.put
+        for state in batch.states:
+            states[state.id] = state
+            put(state.id, state.wake_at)
+        conflicts = self._log(batch) if self.keep_log else 0
+        asked = tally.askers(batch)
+        for answer in batch.answers:
+            self._answers.setdefault(asked.get(answer.key, ""), {})[answer.key] = answer
+        self._resources.update(batch.resources)
+        self._quarantine(batch.rejected)
+        self._positions.update(batch.positions)
+        if batch.inbox_done:
+            for seq in [seq for seq in self._inbox if seq <= batch.inbox_done]:
+                self._waiting.discard(self._inbox.pop(seq).id)
+        self._counts.update(tally.counters(batch))
+        self._figures.update(tally.figures(batch))
+        self._clock = batch.clock
+        self.fault("commit.after")
+        return conflicts
+
+    def _check(self, batch: Batch, codes: list[str]) -> None:
+        """Refuse what must never be written, before anything is."""
+        if len(set(codes)) < len(codes) or not self._codes.isdisjoint(codes):
+            raise InternalError("the store refused a batch: a coupon code was given twice")
+        if self.keep_log:
+            ids = [event.id for event, _ in batch.events]
+            if len(set(ids)) < len(ids) or not self._ids.isdisjoint(ids):
+                raise InternalError("the store refused a batch: an event was decided twice")
+
+    def _log(self, batch: Batch) -> int:
+        """Keep events, effects and decisions; the number of effect keys that existed already."""
+        for event, decided_at in batch.events:
+            self._ids.add(event.id)
+            self._events.setdefault(event.user or event.group or "", []).append((event, decided_at))
+        conflicts = 0
+        for effect in batch.effects:
+            if effect.key in self._rows:
+                conflicts += 1
+                continue
+            row = self._rows[effect.key] = _Row(len(self._rows), effect, tally.first_delivery(effect))
+            if row.delivery:
+                self._pending.append((row.place, effect.key))
+        for decision in batch.decisions:
+            self._decisions.setdefault(decision.user or decision.group or "", []).append(decision)
+        return conflicts
+
+    def _quarantine(self, rejected: Iterable[Rejected]) -> None:
+        for it in rejected:
+            number = len(self._rejected) + 1
+            self._rejected.append(Rejected(it.feed, it.position, it.reason, it.message, it.raw, it.at, number))
+
+    def clock(self) -> int:
+        return self._clock
+
+    def position(self, feed: str) -> int:
+        return self._positions.get(feed, 0)
+
+    def resources(self) -> dict[str, bytes]:
+        return dict(sorted(self._resources.items()))
+
+    def get_meta(self, name: str) -> str | None:
+        return self._meta.get(name)
+
+    def set_meta(self, name: str, value: str) -> None:
+        self.fault("meta.before")
+        self._meta[name] = value
+        self.fault("meta.after")
+
+    # -- ingest
+
+    def ingest(self, events: Sequence[tuple[Event, bytes]], rejected: Sequence[Rejected]) -> tuple[int, int]:
+        self.fault("ingest.before")
+        fresh = tally.first_copies(events, self.known([event.id for event, _ in events]))
+        for event in fresh:
+            self._inbox_last += 1
+            self._inbox[self._inbox_last] = event
+            self._waiting.add(event.id)
+        self._quarantine(rejected)
+        duplicates = len(events) - len(fresh)
+        self._counts["duplicate"] += duplicates
+        self._counts["quarantined"] += len(rejected)
+        self.fault("ingest.after")
+        return len(fresh), duplicates
+
+    def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]:
+        return [(seq, event) for seq, event in self._inbox.items() if seq > after][:limit]
+
+    # -- outbox
+
+    def claim(self, channels: Sequence[str], now: int, limit: int) -> list[Outgoing]:
+        self.fault("claim.before")
+        claimed: list[Outgoing] = []
+        left: list[tuple[int, str]] = []
+        for place, entry in enumerate(self._pending):
+            if len(claimed) == limit:
+                left += self._pending[place:]
+                break
+            row = self._rows[entry[1]]
+            if row.effect.deliver not in channels or (row.next_at is not None and row.next_at > now):
+                left.append(entry)
+                continue
+            claimed.append(row.outgoing(row.attempts))
+            row.delivery = "sending"
+            row.attempts += 1
+        self._pending = left
+        self.fault("claim.after")
+        return claimed
+
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        self.fault("settle.before")
+        for it in settlements:
+            row = self._rows.get(it.key)
+            if row is None or row.delivery is None:
+                continue
+            was, row.delivery = row.delivery, _DELIVERY[it.status]
+            row.next_at, row.outcome = it.next_at, it.reason
+            if was != row.delivery and "pending" in (was, row.delivery):
+                self._requeue(it.key, row)
+        self.fault("settle.after")
+
+    def _requeue(self, key: str, row: _Row) -> None:
+        entry = (row.place, key)
+        if row.delivery == "pending":
+            insort(self._pending, entry)
+        else:
+            self._pending.remove(entry)
+
+    def stuck(self) -> list[Outgoing]:
+        return [item for item, _ in self.deliveries("sending")]
+
+    def deliveries(self, status: str) -> list[tuple[Outgoing, str | None]]:
+        rows = [row for row in self._rows.values() if row.delivery == status]
+        return [(row.outgoing(row.attempts), row.outcome) for row in rows]
+
+    # -- reading
+
+    def effects(self, user: str | None = None) -> Iterator[tuple[Effect, str]]:
+        rows = [row for row in self._rows.values() if user is None or user == (row.effect.user or row.effect.group)]
+        for row in sorted(rows, key=lambda it: (it.effect.time, it.effect.key)):
+            yield row.effect, row.delivery or ""
+
+    def events(self, user: str) -> Iterator[tuple[Event, int]]:
+        yield from self._events.get(user, [])
+
+    def answers(self, user: str) -> dict[str, Answer]:
+        return dict(sorted(self._answers.get(user, {}).items()))
+
+    def decisions(self, user: str) -> Iterator[Decision]:
+        yield from self._decisions.get(user, [])
+
+    def subjects(self) -> Iterator[State]:
+        for subject in sorted(self._states):
+            yield self._states[subject]
+
+    def quarantine(self) -> Iterator[Rejected]:
+        yield from self._rejected
+
+    def counts(self) -> dict[str, int]:
+        return dict.fromkeys(tally.COUNTERS, 0) | dict(sorted(self._counts.items()))
+
+    def summary(self) -> dict[str, Any]:
+        return tally.summary([(playbook, figure, n) for (playbook, figure), n in self._figures.items()])
+
+
+def _nothing(point: str) -> None:
+    """The fault that never happens."""

@@ -1,0 +1,227 @@
+-- name: load_states
+-- States of the subjects named in a JSON array, as they stand in the table.
+select s.id, s.state from json_each(?) as wanted cross join subject as s on s.id = wanted.value;
+
+-- name: due_subjects
+-- Wake-ups of the table after one (instant, subject) and before an instant, the earliest first.
+select wake_at, id from subject
+where wake_at is not null and (wake_at, id) > (?, ?) and wake_at < ? order by wake_at, id limit ?;
+
+-- name: all_states
+-- A page of states of the table after a subject.
+select id, state from subject where id > ? order by id limit ?;
+
+-- name: save_state
+-- A state goes to its place in the table.
+insert into subject (id, state, wake_at) values (?, ?, ?)
+on conflict (id) do update set state = excluded.state, wake_at = excluded.wake_at;
+
+-- name: add_log
+-- The states of one commit.
+insert into state_log (body) values (?);
+
+-- name: read_log
+-- The states of commits after a number.
+select seq, body from state_log where seq > ? order by seq;
+
+-- name: log_span
+-- The first and the last number in the log of states.
+select coalesce(min(seq), 0), coalesce(max(seq), 0) from state_log;
+
+-- name: clear_log
+-- Every state of the log is at its place.
+delete from state_log;
+
+-- name: known_ids
+-- Which ids of a JSON array are decided or wait in the inbox.
+select wanted.value from json_each(?) as wanted
+where exists (select 1 from event where event.id = wanted.value)
+   or exists (select 1 from inbox where inbox.id = wanted.value);
+
+-- name: add_event
+-- An event that was decided; its id must be new.
+insert into event (id, subject, time, decided_at, body) values (?, ?, ?, ?, ?);
+
+-- name: events_of
+-- Events of a subject in order of decision.
+select id, time, body, decided_at from (
+    select event.* from trail join event on event.seq = trail.seq where trail.subject = ?1 and trail.log = 1
+    union all
+    select * from event where seq > (select seq from trailed where log = 1) and subject = ?1
+) order by seq;
+
+-- name: add_effect
+-- An effect; one whose key exists is left as it is, and missing in the count of rows.
+insert into effect (key, subject, time, channel, body, delivery) values (?, ?, ?, ?, ?, ?)
+on conflict (key) do nothing;
+
+-- name: all_effects
+-- Every effect with its delivery.
+select key, time, channel, body, delivery from effect order by time, key;
+
+-- name: effects_of
+-- Effects of a subject with their delivery.
+select key, time, channel, body, delivery from (
+    select effect.* from trail join effect on effect.seq = trail.seq where trail.subject = ?1 and trail.log = 2
+    union all
+    select * from effect where seq > (select seq from trailed where log = 2) and subject = ?1
+) order by time, key;
+
+-- name: claimable
+-- Deliveries to send over the channels of a JSON array, in order of decision.
+select seq, attempts, key, time, channel, body from effect
+where delivery = 'pending' and (next_at is null or next_at <= ?) and channel in (select value from json_each(?))
+order by seq limit ?;
+
+-- name: claim
+-- A delivery is about to be sent.
+update effect set delivery = 'sending', attempts = attempts + 1 where seq = ?;
+
+-- name: settle
+-- What became of a delivery.
+update effect set delivery = ?, next_at = ?, outcome = ? where key = ? and delivery is not null;
+
+-- name: deliveries
+-- Deliveries in one status, in order of decision.
+select attempts, outcome, key, time, channel, body from effect
+where delivery = ? order by seq;
+
+-- name: save_answer
+-- The answer to a reservation.
+insert into answer (key, subject, body) values (?, ?, ?)
+on conflict (key) do update set subject = excluded.subject, body = excluded.body;
+
+-- name: answers_of
+-- Answers to the reservations of a subject.
+select key, body from answer where subject = ? order by key;
+
+-- name: add_grant
+-- A coupon code given away; a code given twice is an error.
+insert into coupon_grant (code, pool, key) values (?, ?, ?);
+
+-- name: save_resource
+-- The state of a scarce resource.
+insert into resource (name, body) values (?, ?) on conflict (name) do update set body = excluded.body;
+
+-- name: all_resources
+-- The state of every scarce resource.
+select name, body from resource order by name;
+
+-- name: add_decision
+-- A verdict worth keeping.
+insert into decision (subject, body) values (?, ?);
+
+-- name: decisions_of
+-- Verdicts about a subject in order.
+select body from (
+    select decision.seq, decision.body from trail join decision on decision.seq = trail.seq
+    where trail.subject = ?1 and trail.log = 3
+    union all
+    select seq, body from decision where seq > (select seq from trailed where log = 3) and subject = ?1
+) order by seq;
+
+-- name: lay_trail
+-- Note which rows written since the last time belong to which subject.
+insert into trail (subject, log, seq)
+select subject, 1, seq from event
+where subject is not null and seq > (select seq from trailed where log = 1)
+union all
+select subject, 2, seq from effect
+where subject is not null and seq > (select seq from trailed where log = 2)
+union all
+select subject, 3, seq from decision
+where subject is not null and seq > (select seq from trailed where log = 3)
+order by 1, 2, 3;
+
+-- name: trail_laid
+-- The trail holds every row there is.
+update trailed set seq = case log
+    when 1 then (select coalesce(max(seq), 0) from event)
+    when 2 then (select coalesce(max(seq), 0) from effect)
+    else (select coalesce(max(seq), 0) from decision)
+end;
+
+-- name: untrailed
+-- Number of rows the trail does not hold yet.
+select (select coalesce(max(seq), 0) from event) + (select coalesce(max(seq), 0) from effect)
+    + (select coalesce(max(seq), 0) from decision) - (select sum(seq) from trailed);
+
+-- name: add_goal
+-- A goal reached.
+insert into goal (playbook, occurrence, user, held, time) values (?, ?, ?, ?, ?);
+
+-- name: add_rejected
+-- A record that is no event.
+insert into quarantine (feed, position, reason, message, raw, at) values (?, ?, ?, ?, ?, ?);
+
+-- name: all_rejected
+-- Records in quarantine, the oldest first.
+select feed, position, reason, message, raw, at, seq from quarantine order by seq;
+
+-- name: add_inbox
+-- An event taken in; its id must be new.
+insert into inbox (id, body) values (?, ?);
+
+-- name: read_inbox
+-- Events taken in after a number.
+select seq, body from inbox where seq > ? order by seq limit ?;
+
+-- name: clear_inbox
+-- Forget events taken in up to a number: they are decided.
+delete from inbox where seq <= ?;
+
+-- name: save_position
+-- How far a feed is decided.
+insert into position (feed, position) values (?, ?) on conflict (feed) do update set position = excluded.position;
+
+-- name: position
+-- How far a feed is decided.
+select position from position where feed = ?;
+
+-- name: save_clock
+-- The engine's clock.
+insert into clock (one, at) values (1, ?) on conflict (one) do update set at = excluded.at;
+
+-- name: clock
+-- The engine's clock.
+select at from clock;
+
+-- name: save_meta
+-- A named word of the runtime.
+insert into meta (name, value) values (?, ?) on conflict (name) do update set value = excluded.value;
+
+-- name: meta
+-- A named word of the runtime.
+select value from meta where name = ?;
+
+-- name: add_counter
+-- Add to a counter.
+insert into counter (name, n) values (?, ?) on conflict (name) do update set n = n + excluded.n;
+
+-- name: counters
+-- Every counter.
+select name, n from counter order by name;
+
+-- name: add_figure
+-- Add to a figure of a playbook.
+insert into figure (playbook, name, n) values (?, ?, ?) on conflict (playbook, name) do update set n = n + excluded.n;
+
+-- name: figures
+-- Every figure of every playbook.
+select playbook, name, n from figure;
+
+-- name: add_migration
+-- The record that a migration was applied.
+insert into migration (version, name, sha256) values (?, ?, ?);
+
+-- name: version
+-- Number of the newest migration applied.
+select max(version) from migration;
+
+-- name: tables
+-- Number of tables in the file.
+select count(*) from sqlite_schema where type = 'table';
+
+-- name: has_migrations
+-- Whether the file records migrations at all.
+select count(*) from sqlite_schema where type = 'table' and name = 'migration';

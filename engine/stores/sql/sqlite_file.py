@@ -1,0 +1,188 @@
+"""An SQLite file as a store uses it: the writer's lock, the settings, transactions, errors in plain words."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from engine.errors import InternalError, StoreError
+from engine.stores.sql.sqlite_schema import Q, migrate
+
+_PAGE = 1000
+
+_PRAGMAS = (
+    "pragma foreign_keys = off",
+    "pragma cache_size = -32768",  # 32 MiB
+    "pragma temp_store = memory",
+)
+_WRITER = (
+    "pragma journal_mode = wal",
+    "pragma synchronous = full",
+    # A checkpoint writes a page once however often it changed: a log of 64 MiB makes it rare and cheap.
+    "pragma wal_autocheckpoint = 16384",
+    "pragma journal_size_limit = 134217728",
+    # Some builds overwrite every freed byte; what must be gone for good is the business of erasure.
+    "pragma secure_delete = off",
+)
+
+
+def nothing(point: str) -> None:
+    """The fault that never happens."""
+
+
+class WriterLock:
+    """The right to write: an advisory lock on ``<store>.lock``, which the kernel drops when the process dies."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.with_name(path.name + ".lock")
+        try:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StoreError(f"cannot write the lock file {self.path}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._fd)
+            raise StoreError(
+                f"store {path} is being written by process {holder}",
+                hint="stop that process, or open the store for reading",
+            ) from error
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Give the lock back. The file stays: removing it would let two processes lock two files of one name."""
+        os.close(self._fd)
+
+
+class SqliteFile:
+    """One connection to a store file. ``fault`` is called with the name of each point of a transaction."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path, lock: WriterLock | None) -> None:
+        self.db = db
+        self.path = path
+        self.fault: Callable[[str], object] = nothing
+        self._lock = lock
+
+    @classmethod
+    def open(
+        cls, path: Path, *, read_only: bool, fault: Callable[[str], object] = nothing, busy_seconds: float = 10.0
+    ) -> SqliteFile:
+        """Open a file, making or migrating it when it is opened for writing."""
+        if read_only and not path.exists():
+            raise StoreError(f"there is no store at {path}", hint="`drumbeat run` makes one")
+        lock = None if read_only else WriterLock(path)
+        db = None
+        try:
+            db = _connect(path, read_only, busy_seconds)
+            migrate(db, path, read_only=read_only, fault=fault)
+        except BaseException as error:
+            if db is not None:
+                db.close()
+            if lock is not None:
+                lock.release()
+            if isinstance(error, sqlite3.Error):
+                raise _cannot_open(path, error) from error
+            raise
+        file = cls(db, path, lock)
+        file.fault = fault
+        return file
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this connection may not write."""
+        return self._lock is None
+
+    def close(self) -> None:
+        """Close the file and give the lock back."""
+        self.db.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """All rows of a named query."""
+        try:
+            return self.db.execute(Q[query], values).fetchall()
+        except sqlite3.Error as error:
+            raise self._unreadable(query, error) from error
+
+    def pages(self, query: str, *values: Any) -> Iterator[Any]:
+        """The rows of a named query, read as they are used."""
+        try:
+            cursor = self.db.execute(Q[query], values)
+            while rows := cursor.fetchmany(_PAGE):
+                yield from rows
+        except sqlite3.Error as error:
+            raise self._unreadable(query, error) from error
+
+    def _unreadable(self, query: str, error: sqlite3.Error) -> StoreError:
+        return StoreError(f"store {self.path} cannot be read ({query}): {error}")
+
+    def write(self, query: str, rows: Iterable[tuple[Any, ...]]) -> int:
+        """Run a named statement for each row; the number of rows it changed."""
+        return max(0, self.db.executemany(Q[query], rows).rowcount)
+
+    @contextmanager
+    def transaction(self, verb: str, committed: Callable[[], None] | None = None) -> Iterator[None]:
+        """All or nothing; ``committed`` is called when the changes are durable."""
+        if self._lock is None:
+            raise StoreError(f"store {self.path} is open for reading only")
+        self.fault(f"{verb}.before_begin")
+        try:
+            self.db.execute("begin immediate")
+            try:
+                self.fault(f"{verb}.after_begin")
+                yield
+                self.fault(f"{verb}.before_commit")
+                self.db.execute("commit")
+            except BaseException:
+                if self.db.in_transaction:
+                    self.db.execute("rollback")
+                raise
+        except sqlite3.IntegrityError as error:
+            raise InternalError(f"store {self.path} refused a batch: {error}") from error
+        except sqlite3.Error as error:
+            raise StoreError(f"store {self.path} cannot be written: {error}") from error
+        if committed is not None:
+            committed()
+        self.fault(f"{verb}.after_commit")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Queries inside see one state of the file, whatever the writer does meanwhile."""
+        if not self.read_only or self.db.in_transaction:
+            yield
+            return
+        self.db.execute("begin")
+        try:
+            yield
+        finally:
+            self.db.execute("commit")
+
+
+def _cannot_open(path: Path, error: sqlite3.Error) -> StoreError:
+    if "not a database" in str(error):
+        return StoreError(f"{path} is not an SQLite database", hint="name another file as the store")
+    return StoreError(f"cannot open the store {path}: {error}", hint="does its folder exist, and may it be written?")
+
+
+def _connect(path: Path, read_only: bool, busy_seconds: float) -> sqlite3.Connection:
+    """A connection with our settings; nothing is written before the file is known to be a database."""
+    place = f"file:{quote(str(path))}?mode={'ro' if read_only else 'rwc'}"
+    db = sqlite3.connect(place, uri=True, timeout=busy_seconds, isolation_level=None, cached_statements=256)
+    try:
+        for pragma in _PRAGMAS if read_only else _PRAGMAS + _WRITER:
+            db.execute(pragma).fetchall()
+        db.execute(Q["tables"]).fetchone()
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db

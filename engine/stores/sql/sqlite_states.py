@@ -1,0 +1,173 @@
+"""States of subjects in an SQLite file: a log of what changed lately, folded into the table now and then.
+
+Writing 3,500 states where they stand touches as many pages; appending them touches 300. So a commit appends, and only
+after ``FOLD_SUBJECTS`` different subjects the newest state of each goes to its place, in the order of the table.
+The bytes of the log are held in memory as well, which spares reading back subjects that come again soon.
+
+Rule 1: the log supersedes the table.
+Rule 2: only the writer folds; a reader follows the log by its numbers, which are never used twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from heapq import merge
+
+import msgspec
+
+from engine.core.model import State
+from engine.stores import codec
+from engine.stores.sql.sqlite_file import SqliteFile
+from engine.stores.wakes import Wakes
+
+FOLD_SUBJECTS = 20_000
+"""Subjects in the log from which on it is folded: some 10 MB of memory."""
+
+_BEGIN = (-(2**63), "")
+_PAGE = 1000
+
+_Entry = tuple[str, int | None, bytes]
+_pack = msgspec.json.Encoder().encode
+_unpack = msgspec.json.Decoder(list[tuple[str, int | None, msgspec.Raw]]).decode
+
+
+class SqliteStates:
+    """Reads and writes states; every method that changes the file is called inside a transaction."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        self._fresh: dict[str, bytes] = {}  #: the log: subject -> newest bytes
+        self._wakes = Wakes()  #: wake-ups of subjects in the log
+        self._span = (0, 0)  #: numbers of the first and the last row of the log seen
+        self._from = _BEGIN  #: wake-ups of the table up to here are superseded by the log
+        with file.snapshot():
+            self._follow()
+
+    def __len__(self) -> int:
+        return len(self._fresh)
+
+    # -- reading
+
+    def load(self, subjects: Iterable[str]) -> dict[str, State]:
+        """States of the subjects that have one."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            return self._load(subjects)
+
+    def due(self, before: int, limit: int) -> list[State]:
+        """States that wake before an instant, in order of (instant, subject)."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            both = merge(self._wakes.due(before, limit), self._table_due(before, limit))
+            found = self._load([subject for _, (_, subject) in zip(range(limit), both, strict=False)])
+        return sorted(found.values(), key=_wake_order)
+
+    def next_wake(self) -> int | None:
+        """The earliest wake-up of all."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            first = self._wakes.first()
+            return min((at for at, _ in self._table_due(2**63 - 1 if first is None else first, 1)), default=first)
+
+    def all(self) -> Iterator[State]:
+        """Every state, in order of subject."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            fresh = dict(self._fresh)
+            for _, raw in merge(sorted(fresh.items()), self._table_all(fresh)):
+                yield codec.decode_state(raw)
+
+    def _load(self, subjects: Iterable[str]) -> dict[str, State]:
+        fresh, decode = self._fresh, codec.decode_state
+        found, missing = {}, []
+        for subject in subjects:
+            raw = fresh.get(subject)
+            if raw is None:
+                missing.append(subject)
+            else:
+                found[subject] = decode(raw)
+        if missing:
+            for subject, raw in self._file.rows("load_states", codec.names(missing)):
+                found[subject] = decode(raw)
+        return found
+
+    def _table_due(self, before: int, limit: int) -> list[tuple[int, str]]:
+        """Wake-ups of the table that still hold. A run of superseded ones is walked once between two folds."""
+        found: list[tuple[int, str]] = []
+        last, size = self._from, max(limit, 100)
+        while len(found) < limit:
+            rows = self._file.rows("due_subjects", *last, before, size)
+            for row in rows:
+                last = row
+                if row[1] not in self._fresh:
+                    found.append(row)
+                elif not found:
+                    self._from = row
+            if len(rows) < size:
+                break
+        return found[:limit]
+
+    def _table_all(self, fresh: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
+        last = ""
+        while rows := self._file.rows("all_states", last, _PAGE):
+            yield from (row for row in rows if row[0] not in fresh)
+            last = rows[-1][0]
+
+    # -- following the log
+
+    def _follow_if_reader(self) -> None:
+        if self._file.read_only:
+            self._follow()
+
+    def _follow(self) -> None:
+        """Read what the log has and memory has not."""
+        first, last = self._file.rows("log_span")[0]
+        if first != self._span[0]:
+            self._forget()
+        for _, body in self._file.rows("read_log", self._span[1]):
+            self._remember((subject, wake_at, bytes(raw)) for subject, wake_at, raw in _unpack(body))
+        self._span = (first, last)
+
+    def _forget(self) -> None:
+        self._fresh.clear()
+        self._wakes.clear()
+        self._from = _BEGIN
+        self._span = (0, 0)
+
+    def _remember(self, entries: Iterable[_Entry]) -> None:
+        fresh, put = self._fresh, self._wakes.put
+        for subject, wake_at, raw in entries:
+            fresh[subject] = raw
+            put(subject, wake_at)
+
+    # -- writing
+
+    @staticmethod
+    def entries(states: Iterable[State]) -> list[_Entry]:
+        """The states as the log keeps them."""
+        encode = codec.encode_state
+        return [(state.id, state.wake_at, encode(state)) for state in states]
+
+    def append(self, entries: list[_Entry]) -> None:
+        """Write states to the log."""
+        if entries:
+            body = _pack([(subject, wake_at, msgspec.Raw(raw)) for subject, wake_at, raw in entries])
+            self._file.write("add_log", [(body,)])
+
+    def appended(self, entries: list[_Entry]) -> None:
+        """The entries are durable."""
+        self._remember(entries)
+
+    def fold(self) -> None:
+        """Bring the newest state of each subject of the log to its place, and empty the log."""
+        wake_at = self._wakes.at
+        self._file.write("save_state", ((one, raw, wake_at(one)) for one, raw in sorted(self._fresh.items())))
+        self._file.write("clear_log", [()])
+
+    def folded(self) -> None:
+        """The fold is durable."""
+        self._forget()
+
+
+def _wake_order(state: State) -> tuple[int, str]:
+    return (state.wake_at or 0, state.id)

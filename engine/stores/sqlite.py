@@ -1,0 +1,275 @@
+"""The store of one machine: an SQLite file with one writer.
+
+Rule 1: exactly one connection writes and checkpoints; every other one opens ``read_only``. A lock file says who writes.
+Rule 2: whatever a verb changes, it changes in one transaction; an exception leaves the file as it was.
+Rule 3: ``synchronous = FULL``: what was committed survives the loss of power.
+Rule 4: a connection belongs to the thread that opened it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.ports import Batch, Outgoing, Rejected, Settlement
+from engine.stores import codec, tally
+from engine.stores.sql.sqlite_file import SqliteFile, nothing
+from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, SqliteStates
+
+TRAIL_ROWS = 100_000
+"""Log rows without a trail from which on the trail is laid; looking through so many takes some 20 ms."""
+
+_EDGES = ("before_begin", "after_begin", "before_commit", "after_commit")
+_GROUPS = {
+    "migrate": ("statement", "record"),
+    "commit": (
+        *("states", "events", "effects", "answers", "grants", "resources", "decisions", "goals"),
+        *("quarantine", "inbox", "positions", "counters", "figures", "clock"),
+    ),
+    "fold": ("states", "trail"),
+    "ingest": ("inbox", "quarantine", "counters"),
+    "claim": ("mark",),
+    "settle": ("mark",),
+    "meta": ("save",),
+}
+
+FAULT_POINTS: tuple[str, ...] = tuple(
+    f"{verb}.{name}" for verb, groups in _GROUPS.items() for name in (*_EDGES[:2], *groups, *_EDGES[2:])
+)
+"""Names given to ``fault``. A group's point lies before its first statement, so the next one lies after its last."""
+
+_DELIVERY = {"sent": "sent", "retry": "pending", "dead": "dead", "unknown": "unknown"}
+
+
+class SqliteStore:
+    """A store in one SQLite file. Open it with ``SqliteStore.open``."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        self._states = SqliteStates(file)
+        self._untrailed: int = file.rows("untrailed")[0][0]
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        read_only: bool = False,
+        fault: Callable[[str], object] = nothing,
+        busy_seconds: float = 10.0,
+    ) -> SqliteStore:
+        """Open a store; for writing, the file is made or migrated, and no other process may be writing it."""
+        file = SqliteFile.open(Path(path), read_only=read_only, fault=fault, busy_seconds=busy_seconds)
+        try:
+            return cls(file)
+        except BaseException:
+            file.close()
+            raise
+
+    @property
+    def fault(self) -> Callable[[str], object]:
+        """Called with each name of ``FAULT_POINTS`` as it is passed; crash tests kill the process there."""
+        return self._file.fault
+
+    @fault.setter
+    def fault(self, call: Callable[[str], object]) -> None:
+        self._file.fault = call
+
+    def close(self) -> None:
+        self._file.close()
+
+    # -- deciding
+
+    def load(self, subjects: Iterable[str]) -> dict[str, State]:
+        return self._states.load(subjects)
+
+    def due(self, before: int, limit: int) -> list[State]:
+        return self._states.due(before, limit)
+
+    def next_wake(self) -> int | None:
+        return self._states.next_wake()
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        return {row[0] for row in self._file.rows("known_ids", codec.names(list(ids)))} if ids else set()
+
+    def commit(self, batch: Batch) -> int:
+        # Before the batch, never after it: what fails here must not look like a batch that was not written.
+        if len(self._states) >= FOLD_SUBJECTS or self._untrailed >= TRAIL_ROWS:
+            self.fold()
+        entries = self._states.entries(batch.states)
+
+        def committed() -> None:
+            self._states.appended(entries)
+            self._untrailed += len(batch.events) + len(batch.effects) + len(batch.decisions)
+
+        with self._file.transaction("commit", committed):
+            self._step("states")
+            self._states.append(entries)
+            conflicts = self._save_log(batch)
+            self._save_scarce(batch)
+            self._save_verdicts(batch)
+            self._save_progress(batch)
+        return conflicts
+
+    def _step(self, name: str) -> None:
+        self._file.fault("commit." + name)
+
+    def _save_log(self, batch: Batch) -> int:
+        """Events and effects; the number of effect keys that existed already."""
+        body, write = codec.event_body, self._file.write
+        self._step("events")
+        write("add_event", ((it.id, it.user or it.group, it.time, at, body(it)) for it, at in batch.events))
+        self._step("effects")
+        return len(batch.effects) - write("add_effect", map(_effect_row, batch.effects))
+
+    def _save_scarce(self, batch: Batch) -> None:
+        asked, write = tally.askers(batch), self._file.write
+        self._step("answers")
+        write("save_answer", ((it.key, asked.get(it.key), codec.encode_answer(it)) for it in batch.answers))
+        self._step("grants")
+        write("add_grant", tally.grants(batch))
+        self._step("resources")
+        write("save_resource", batch.resources.items())
+
+    def _save_verdicts(self, batch: Batch) -> None:
+        write = self._file.write
+        self._step("decisions")
+        write("add_decision", ((it.user or it.group, codec.decision_body(it)) for it in batch.decisions))
+        self._step("goals")
+        write("add_goal", batch.goals)
+        self._step("quarantine")
+        write("add_rejected", map(_rejected_row, batch.rejected))
+
+    def _save_progress(self, batch: Batch) -> None:
+        write = self._file.write
+        self._step("inbox")
+        if batch.inbox_done:
+            write("clear_inbox", [(batch.inbox_done,)])
+        self._step("positions")
+        write("save_position", batch.positions.items())
+        self._step("counters")
+        write("add_counter", tally.counters(batch).items())
+        self._step("figures")
+        write("add_figure", ((playbook, name, n) for (playbook, name), n in tally.figures(batch).items()))
+        self._step("clock")
+        write("save_clock", [(batch.clock,)])
+
+    def fold(self) -> None:
+        """Bring states to their places and lay the trail. ``commit`` does it when it is due."""
+
+        def folded() -> None:
+            self._states.folded()
+            self._untrailed = 0
+
+        with self._file.transaction("fold", folded):
+            self._file.fault("fold.states")
+            self._states.fold()
+            self._file.fault("fold.trail")
+            self._file.write("lay_trail", [()])
+            self._file.write("trail_laid", [()])
+
+    def clock(self) -> int:
+        rows = self._file.rows("clock")
+        return int(rows[0][0]) if rows else 0
+
+    def position(self, feed: str) -> int:
+        rows = self._file.rows("position", feed)
+        return int(rows[0][0]) if rows else 0
+
+    def resources(self) -> dict[str, bytes]:
+        return dict(self._file.rows("all_resources"))
+
+    def get_meta(self, name: str) -> str | None:
+        rows = self._file.rows("meta", name)
+        return str(rows[0][0]) if rows else None
+
+    def set_meta(self, name: str, value: str) -> None:
+        with self._file.transaction("meta"):
+            self._file.fault("meta.save")
+            self._file.write("save_meta", [(name, value)])
+
+    # -- ingest
+
+    def ingest(self, events: Sequence[tuple[Event, bytes]], rejected: Sequence[Rejected]) -> tuple[int, int]:
+        with self._file.transaction("ingest"):
+            fresh = tally.first_copies(events, self.known([event.id for event, _ in events]))
+            duplicates = len(events) - len(fresh)
+            self._file.fault("ingest.inbox")
+            self._file.write("add_inbox", ((it.id, codec.encode_event(it)) for it in fresh))
+            self._file.fault("ingest.quarantine")
+            self._file.write("add_rejected", map(_rejected_row, rejected))
+            self._file.fault("ingest.counters")
+            counts = {"duplicate": duplicates, "quarantined": len(rejected)}
+            self._file.write("add_counter", ((name, n) for name, n in counts.items() if n))
+        return len(fresh), duplicates
+
+    def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]:
+        return [(seq, codec.decode_event(body)) for seq, body in self._file.rows("read_inbox", after, limit)]
+
+    # -- outbox
+
+    def claim(self, channels: Sequence[str], now: int, limit: int) -> list[Outgoing]:
+        with self._file.transaction("claim"):
+            rows = self._file.rows("claimable", now, codec.names(list(channels)), limit)
+            self._file.fault("claim.mark")
+            self._file.write("claim", ((row[0],) for row in rows))
+        return [_outgoing(attempts, row) for _, attempts, *row in rows]
+
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        with self._file.transaction("settle"):
+            self._file.fault("settle.mark")
+            self._file.write("settle", ((_DELIVERY[it.status], it.next_at, it.reason, it.key) for it in settlements))
+
+    def stuck(self) -> list[Outgoing]:
+        return [item for item, _ in self.deliveries("sending")]
+
+    def deliveries(self, status: str) -> list[tuple[Outgoing, str | None]]:
+        rows = self._file.rows("deliveries", status)
+        return [(_outgoing(attempts, row), outcome) for attempts, outcome, *row in rows]
+
+    # -- reading
+
+    def effects(self, user: str | None = None) -> Iterator[tuple[Effect, str]]:
+        rows = self._file.pages("all_effects") if user is None else self._file.pages("effects_of", user)
+        for key, time, channel, body, delivery in rows:
+            yield codec.effect_from(key, time, channel, body), delivery or ""
+
+    def events(self, user: str) -> Iterator[tuple[Event, int]]:
+        for id, time, body, decided_at in self._file.pages("events_of", user):
+            yield codec.event_from(id, time, body), decided_at
+
+    def answers(self, user: str) -> dict[str, Answer]:
+        return {key: codec.decode_answer(body) for key, body in self._file.rows("answers_of", user)}
+
+    def decisions(self, user: str) -> Iterator[Decision]:
+        for (body,) in self._file.pages("decisions_of", user):
+            yield codec.decision_from(body)
+
+    def subjects(self) -> Iterator[State]:
+        return self._states.all()
+
+    def quarantine(self) -> Iterator[Rejected]:
+        for row in self._file.pages("all_rejected"):
+            yield Rejected(*row)
+
+    def counts(self) -> dict[str, int]:
+        return dict.fromkeys(tally.COUNTERS, 0) | dict(self._file.rows("counters"))
+
+    def summary(self) -> dict[str, Any]:
+        return tally.summary(self._file.rows("figures"))
+
+
+def _effect_row(it: Effect) -> tuple[Any, ...]:
+    return (it.key, it.user or it.group, it.time, it.deliver, codec.effect_body(it), tally.first_delivery(it))
+
+
+def _rejected_row(it: Rejected) -> tuple[Any, ...]:
+    return (it.feed, it.position, it.reason, it.message, it.raw, it.at)
+
+
+def _outgoing(attempts: int, row: list[Any]) -> Outgoing:
+    key, time, channel, body = row
+    return Outgoing(key, channel, codec.effect_from(key, time, channel, body), attempts)

@@ -1,0 +1,90 @@
+"""What a store derives from a batch in the same way as every other store: figures, grants, who asked, what is sent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from engine.core.model import Effect, Event
+from engine.ports import Batch
+
+COUNTERS = ("duplicate", "events", "late", "quarantined")
+"""Counters that every store shows, also while they are 0."""
+
+FIGURES = ("entered", "held", "goals", "goals_held", "finished", "exited", "effects")
+"""Figures kept of each playbook."""
+
+_VERDICTS = {"entered": "entered", "held_out": "held", "finished": "finished", "exited": "exited"}
+
+
+def counters(batch: Batch) -> Counter[str]:
+    """What the batch adds to the counters of the whole life."""
+    found: Counter[str] = Counter()
+    if batch.effects:
+        kinds = Counter((it.kind, it.status) for it in batch.effects)
+        found.update({f"effects.{kind}.{status}": n for (kind, status), n in kinds.items()})
+    if batch.events:
+        found["events"] = len(batch.events)
+    if batch.rejected:
+        found["quarantined"] = len(batch.rejected)
+    if batch.counts:
+        found.update(batch.counts)
+    return found
+
+
+def figures(batch: Batch) -> Counter[tuple[str, str]]:
+    """What the batch adds to the figures of playbooks: (playbook, figure) -> n."""
+    found: Counter[tuple[str, str]] = Counter()
+    for decision in batch.decisions:
+        figure = _VERDICTS.get(decision.verdict)
+        if figure is not None:
+            found[decision.playbook, figure] += 1
+    for playbook, _, _, held, _ in batch.goals:
+        found[playbook, "goals_held" if held else "goals"] += 1
+    for effect in batch.effects:
+        if effect.playbook is not None:
+            found[effect.playbook, "effects"] += 1
+    return found
+
+
+def grants(batch: Batch) -> list[tuple[str, str, str]]:
+    """Coupon codes given away by the batch: (code, pool, effect key)."""
+    return [
+        (it.detail["code"], str(it.detail.get("pool")), it.key)
+        for it in batch.effects
+        if it.kind == "coupon" and it.status == "planned" and it.detail.get("code") is not None
+    ]
+
+
+def askers(batch: Batch) -> dict[str, str]:
+    """Key of an answer -> subject that asked; without a word from the caller the subject of the effect of that key."""
+    if not batch.answers:
+        return {}
+    keys = {answer.key for answer in batch.answers}
+    found = {it.key: who for it in batch.effects if it.key in keys and (who := it.user or it.group) is not None}
+    found.update(batch.askers)
+    return found
+
+
+def first_delivery(effect: Effect) -> str | None:
+    """Where an effect stands in the outbox when it is decided: ``pending``, or None when there is nothing to send."""
+    return "pending" if effect.deliver is not None and effect.status == "planned" else None
+
+
+def summary(rows: list[tuple[str, str, int]]) -> dict[str, Any]:
+    """Figures as the port shows them, from (playbook, figure, n)."""
+    shown: dict[str, Any] = {}
+    for playbook, figure, n in sorted(rows):
+        shown.setdefault(playbook, dict.fromkeys(FIGURES, 0))[figure] = n
+    return shown
+
+
+def first_copies(events: Sequence[tuple[Event, bytes]], taken: set[str]) -> list[Event]:
+    """The events whose id was not taken before them; adds their ids to ``taken``."""
+    fresh = []
+    for event, _ in events:
+        if event.id not in taken:
+            taken.add(event.id)
+            fresh.append(event)
+    return fresh

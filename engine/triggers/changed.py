@@ -1,0 +1,47 @@
+"""``changed``: a trait got another value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.core.kinds import Build, Trigger
+from engine.core.moment import Moment
+from engine.core.shapes import Map, Plain, Text, optional, required
+
+_ANY = object()
+
+
+class Changed(Trigger):
+    """Fire when a trait changes its value, by sign-up, ``user.updated`` or a ``set`` step.
+
+    Example:
+        trigger: {changed: user.city, to: 上海}
+    """
+
+    word = "changed"
+    shape = Map(
+        {
+            "changed": required(Text(pattern=r"user\.[A-Za-z_][A-Za-z0-9_]*", what="user.<field>"), "the trait"),
+            "from": optional(Plain(), "only from this value"),
+            "to": optional(Plain(), "only to this value"),
+        }
+    )
+
+    def __init__(self, field: str, before: object, after: object) -> None:
+        self.field = field
+        self.before = before
+        self.after = after
+
+    @classmethod
+    def build(cls, fields: dict[str, Any], build: Build) -> Changed:
+        """``user.city`` names the trait ``city``."""
+        return cls(fields["changed"].removeprefix("user."), fields.get("from", _ANY), fields.get("to", _ANY))
+
+    def listens(self) -> frozenset[str]:
+        return frozenset({"user.signup", "user.updated"})
+
+    def fires(self, m: Moment) -> bool:
+        if m.changes is None or self.field not in m.changes:
+            return False
+        before, after = m.changes[self.field]
+        return (self.before is _ANY or self.before == before) and (self.after is _ANY or self.after == after)

@@ -1,0 +1,659 @@
+"""What every store promises. One suite over all of them; ``folding`` is SQLite that folds before every commit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.core.model import Answer, Decision, Effect, Event, State, Why
+from engine.errors import InternalError, StoreError
+from engine.ports import Batch, Rejected, Settlement, Store
+from engine.stores import STORES, memory, sqlite
+from engine.stores.memory import MemoryStore
+from engine.stores.sqlite import SqliteStore
+
+KINDS = ("memory", "sqlite", "folding")
+
+
+class Planted(Exception):
+    """A failure put there by a test."""
+
+
+class Bench:
+    """A store under test, which can be closed and opened again."""
+
+    def __init__(self, kind: str, path: Path) -> None:
+        self.kind = kind
+        self.path = path
+        self.store: Any = MemoryStore() if kind == "memory" else SqliteStore.open(path)
+
+    def reopen(self) -> Any:
+        """The same store after the end of the process, where it outlives it."""
+        if self.kind != "memory":
+            self.store.close()
+            self.store = SqliteStore.open(self.path)
+        return self.store
+
+
+@pytest.fixture(params=KINDS)
+def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    if request.param == "folding":
+        monkeypatch.setattr(sqlite, "FOLD_SUBJECTS", 0)
+    made = Bench(request.param, tmp_path / "s.db")
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def store(bench: Bench) -> Any:
+    return bench.store
+
+
+def event(id: str, user: str | None = "u1", time: int = 1, **more: Any) -> Event:
+    return Event(id=id, type="order.paid", time=time, user=user, data={"amount": Decimal("12.50")}, **more)
+
+
+def effect(key: str, user: str = "u1", time: int = 1, **more: Any) -> Effect:
+    fields: dict[str, Any] = {
+        **{"playbook": "welcome", "step": "hello", "kind": "message", "group": None, "status": "planned"},
+        **{"reason": None, "detail": {"text": "你好", "price": Decimal("1.10")}, "deliver": "sms"},
+        **{"purpose": "marketing", "to": "+100"},
+        **more,
+    }
+    return Effect(key=key, time=time, user=user, **fields)
+
+
+def decision(user: str = "u1", verdict: str = "entered", time: int = 1) -> Decision:
+    why = [Why("when[0]", True, "count('x') >= 2", {"count": Decimal("2.5")}), Why("when[1]", None, "?")]
+    return Decision(time, "welcome", user, None, {"event": "e1"}, verdict, why)
+
+
+def batch(**more: Any) -> Batch:
+    fields: dict[str, Any] = {
+        **{"clock": 1, "states": [], "events": [], "effects": [], "answers": [], "resources": {}},
+        **{"decisions": [], "goals": [], "rejected": [], "positions": {}},
+        **more,
+    }
+    return Batch(**fields)
+
+
+def full_batch(n: int) -> Batch:
+    """A batch with something of everything; two different ``n`` do not collide."""
+    return batch(
+        clock=10 * n,
+        states=[State(id="u1", wake_at=100 + n, points={"main": n}), State(id=f"v{n}", wake_at=50)],
+        events=[(event(f"e{n}", time=n), 10 * n)],
+        effects=[effect(f"k{n}"), effect(f"c{n}", kind="coupon", detail={"pool": "p", "code": f"C{n}"}, deliver=None)],
+        answers=[Answer(f"c{n}", True, name="p", unit=f"C{n}")],
+        resources={"coupon:p": bytes([n])},
+        decisions=[decision(time=n)],
+        goals=[("welcome", f"e{n}", "u1", n % 2 == 0, n)],
+        rejected=[Rejected("f", n, "json", "not JSON", b"\xff{", 10 * n)],
+        positions={"f": n},
+        counts={"late": 1},
+    )
+
+
+def picture(store: Store) -> dict[str, Any]:
+    """Everything a store shows."""
+    users = ["u1", "u2", *(f"v{n}" for n in range(5))]
+    return {
+        "subjects": list(store.subjects()),
+        "load": store.load(users),
+        "due": store.due(10**9, 100),
+        "next": store.next_wake(),
+        "effects": list(store.effects()),
+        "pending": store.deliveries("pending"),
+        "sending": store.deliveries("sending"),
+        "sent": store.deliveries("sent"),
+        "events": [list(store.events(user)) for user in users],
+        "answers": [store.answers(user) for user in users],
+        "decisions": [list(store.decisions(user)) for user in users],
+        "quarantine": list(store.quarantine()),
+        "inbox": store.inbox(0, 100),
+        "known": store.known([f"e{n}" for n in range(9)] + ["i1", "i2"]),
+        "resources": store.resources(),
+        "counts": store.counts(),
+        "summary": store.summary(),
+        "clock": store.clock(),
+        "position": store.position("f"),
+        "meta": store.get_meta("word"),
+    }
+
+
+# -- all stores
+
+
+def test_registered() -> None:
+    """Every store in the folder stands in the table, and is a Store."""
+    assert [name for name in STORES] == ["memory", "sqlite"]
+    for name in STORES:
+        assert all(hasattr(STORES.get(name), verb) for verb in ("commit", "claim", "deliveries"))
+
+
+def test_protocol(store: Any) -> None:
+    """A store has every verb of the port."""
+    assert isinstance(store, Store)
+
+
+def test_new_store_is_empty(store: Any) -> None:
+    """A new store has clock 0, position 0, no wake-up and zeroes in its counters."""
+    assert store.clock() == 0
+    assert store.position("f") == 0
+    assert store.next_wake() is None
+    assert store.due(10**18, 10) == []
+    assert store.counts() == {"duplicate": 0, "events": 0, "late": 0, "quarantined": 0}
+    assert store.summary() == {}
+    assert store.load(["u1"]) == {}
+    assert store.known([]) == set()
+
+
+def test_commit_shows_everything(bench: Bench) -> None:
+    """What a batch holds is shown by the reading verbs, also after opening again."""
+    assert bench.store.commit(full_batch(1)) == 0
+    for store in (bench.store, bench.reopen()):
+        seen = picture(store)
+        assert [state.id for state in seen["subjects"]] == ["u1", "v1"]
+        assert seen["load"]["u1"].points == {"main": 1}
+        assert [state.id for state in seen["due"]] == ["v1", "u1"]
+        assert seen["next"] == 50
+        assert {(it.key, delivery) for it, delivery in seen["effects"]} == {("k1", "pending"), ("c1", "")}
+        assert seen["events"][0] == [(event("e1", time=1), 10)]
+        assert seen["answers"][0] == {"c1": Answer("c1", True, name="p", unit="C1")}
+        assert seen["decisions"][0] == [decision()]
+        assert seen["quarantine"] == [Rejected("f", 1, "json", "not JSON", b"\xff{", 10, 1)]
+        assert seen["resources"] == {"coupon:p": b"\x01"}
+        assert seen["clock"] == 10
+        assert seen["position"] == 1
+        assert seen["counts"] == {
+            **{"duplicate": 0, "events": 1, "late": 1, "quarantined": 1},
+            **{"effects.coupon.planned": 1, "effects.message.planned": 1},
+        }
+        figures = {"entered": 1, "held": 0, "goals": 1, "goals_held": 0, "finished": 0, "exited": 0, "effects": 2}
+        assert seen["summary"] == {"welcome": figures}
+
+
+def test_reopening_changes_nothing(bench: Bench) -> None:
+    """After several batches the store shows the same before and after opening again."""
+    for n in range(1, 4):
+        bench.store.commit(full_batch(n))
+    before = picture(bench.store)
+    assert picture(bench.reopen()) == before
+
+
+def test_due_is_ordered_and_half_open(store: Any) -> None:
+    """Due states come by (instant, subject), none at ``before`` itself, and stay due until they are committed."""
+    states = [State(id=name, wake_at=at) for name, at in [("b", 5), ("a", 5), ("c", 3), ("d", 7), ("e", None)]]
+    store.commit(batch(states=states))
+    assert [state.id for state in store.due(7, 10)] == ["c", "a", "b"]
+    assert [state.id for state in store.due(7, 2)] == ["c", "a"]
+    assert [state.id for state in store.due(8, 10)] == ["c", "a", "b", "d"]
+    assert store.next_wake() == 3
+
+
+def test_wake_moves(store: Any) -> None:
+    """A wake-up that was moved, withdrawn or moved back is due once, at its newest instant."""
+    for wakes in ({"a": 1, "b": 2}, {"a": 9}, {"a": 1}, {"b": None}, {"a": 4}):
+        store.commit(batch(states=[State(id=name, wake_at=at) for name, at in wakes.items()]))
+    assert [(state.id, state.wake_at) for state in store.due(10, 10)] == [("a", 4)]
+    assert store.next_wake() == 4
+
+
+def test_figures_count_verdicts(store: Any) -> None:
+    """Figures count entries, held entries, ends and goals of each playbook."""
+    verdicts = [decision(verdict=word) for word in ("entered", "entered", "held_out", "finished", "exited", "late")]
+    store.commit(batch(decisions=verdicts, goals=[("welcome", "e1", "u1", True, 1)]))
+    shown = store.summary()["welcome"]
+    assert shown == {
+        **{"entered": 2, "held": 1, "goals": 0, "goals_held": 1},
+        **{"finished": 1, "exited": 1, "effects": 0},
+    }
+
+
+def test_conflicts_are_counted(store: Any) -> None:
+    """An effect whose key exists, in the store or in the batch, is counted and leaves the first one as it is."""
+    assert store.commit(batch(effects=[effect("k1"), effect("k2")])) == 0
+    assert store.commit(batch(effects=[effect("k1", time=9), effect("k3"), effect("k3")])) == 2
+    assert [(it.key, it.time) for it, _ in store.effects()] == [("k1", 1), ("k2", 1), ("k3", 1)]
+    assert len(store.deliveries("pending")) == 3
+
+
+def test_event_twice_is_refused(store: Any) -> None:
+    """A batch with an event that was decided before is refused whole."""
+    store.commit(batch(events=[(event("e1"), 1)]))
+    with pytest.raises(InternalError):
+        store.commit(batch(clock=5, events=[(event("e2"), 2), (event("e1"), 2)]))
+    assert store.known(["e1", "e2"]) == {"e1"}
+    assert store.clock() == 1
+
+
+def test_code_twice_is_refused(store: Any) -> None:
+    """A batch that gives away a coupon code once more is refused whole."""
+    store.commit(full_batch(1))
+    again = effect("other", kind="coupon", detail={"pool": "q", "code": "C1"}, deliver=None)
+    with pytest.raises(InternalError):
+        store.commit(batch(clock=99, effects=[again]))
+    assert store.clock() == 10
+    held = effect("held", kind="coupon", detail={"pool": "q", "code": "C1"}, deliver=None, status="held_out")
+    assert store.commit(batch(effects=[held])) == 0
+
+
+def test_answers_by_asker(store: Any) -> None:
+    """An answer belongs to the subject the batch names, else to the subject of the effect with its key."""
+    answers = [Answer("slot", True, at=7), Answer("k1", False, reason="sold_out"), Answer("nobody", True)]
+    store.commit(batch(answers=answers, effects=[effect("k1", user="u2")], askers={"slot": "u1"}))
+    assert store.answers("u1") == {"slot": answers[0]}
+    assert store.answers("u2") == {"k1": answers[1]}
+
+
+def test_group_events(store: Any) -> None:
+    """What happens to a group without a user is found under the group."""
+    store.commit(batch(events=[(event("e1", user=None, group="g1"), 1), (event("e2", user="u1", group="g1"), 1)]))
+    assert [it.id for it, _ in store.events("g1")] == ["e1"]
+    assert [it.id for it, _ in store.events("u1")] == ["e2"]
+
+
+def test_effects_are_ordered(store: Any) -> None:
+    """Effects come by (time, key), all or those of one user."""
+    store.commit(batch(effects=[effect("b", time=2), effect("z", time=1, user="u2"), effect("a", time=2)]))
+    assert [it.key for it, _ in store.effects()] == ["z", "a", "b"]
+    assert [it.key for it, _ in store.effects("u1")] == ["a", "b"]
+    assert next(iter(store.effects("u2")))[0] == effect("z", time=1, user="u2")
+
+
+def test_events_keep_order_of_decision(store: Any) -> None:
+    """Events of a user come in order of decision, whatever their own times, over several commits."""
+    for n, time in enumerate([5, 1, 3]):
+        store.commit(batch(events=[(event(f"e{n}", time=time), 10 + n), (event(f"x{n}", user="u2"), 10 + n)]))
+    assert [(it.id, it.time, at) for it, at in store.events("u1")] == [("e0", 5, 10), ("e1", 1, 11), ("e2", 3, 12)]
+
+
+def test_ingest(bench: Bench) -> None:
+    """Ingested events wait in order; copies of decided, waiting or just ingested ones are counted and dropped."""
+    store = bench.store
+    store.commit(batch(events=[(event("e1"), 1)]))
+    bad = Rejected("http", 0, "json", "not JSON", b"{", 5)
+    assert store.ingest([(event(name), b"") for name in ("e1", "i1", "i2", "i1")], [bad]) == (2, 2)
+    assert store.ingest([(event("i2"), b"")], []) == (0, 1)
+    store = bench.reopen()
+    assert [it.id for _, it in store.inbox(0, 10)] == ["i1", "i2"]
+    assert store.known(["e1", "i1", "i3"]) == {"e1", "i1"}
+    assert store.counts()["duplicate"] == 3
+    assert store.counts()["quarantined"] == 1
+    assert [it.reason for it in store.quarantine()] == ["json"]
+
+
+def test_inbox_numbers_grow_for_ever(bench: Bench) -> None:
+    """Events decided leave the inbox; later ones have higher numbers, also when it was empty between."""
+    bench.store.ingest([(event("i1"), b""), (event("i2"), b"")], [])
+    ((first, one), (second, _)) = bench.store.inbox(0, 10)
+    assert [seq for seq, _ in bench.store.inbox(first, 10)] == [second]
+    assert [seq for seq, _ in bench.store.inbox(0, 1)] == [first]
+    bench.store.commit(batch(events=[(one, 1)], inbox_done=first))
+    assert [seq for seq, _ in bench.store.inbox(0, 10)] == [second]
+    bench.store.commit(batch(inbox_done=second))
+    store = bench.reopen()
+    store.ingest([(event("i3"), b"")], [])
+    assert store.inbox(0, 10)[0][0] > second
+    assert store.known(["i1"]) == {"i1"}
+
+
+def test_meta(bench: Bench) -> None:
+    """A word of the runtime is kept and replaced."""
+    assert bench.store.get_meta("word") is None
+    bench.store.set_meta("word", "a")
+    bench.store.set_meta("word", "二")
+    assert bench.reopen().get_meta("word") == "二"
+
+
+def test_claim_in_order_of_decision(bench: Bench) -> None:
+    """Deliveries are claimed in order of decision, once, and only for the channels asked; suppressed ones never."""
+    effects = [effect("z"), effect("a"), effect("m", deliver="email"), effect("s", status="suppressed")]
+    bench.store.commit(batch(effects=effects))
+    bench.store.commit(batch(effects=[effect("b")]))
+    assert [(it.key, it.channel, it.attempts) for it in bench.store.claim(["sms"], 1, 2)] == [
+        ("z", "sms", 0),
+        ("a", "sms", 0),
+    ]
+    assert [it.key for it in bench.store.claim(["sms"], 1, 9)] == ["b"]
+    assert bench.store.claim(["sms"], 1, 9) == []
+    store = bench.reopen()
+    assert [it.key for it in store.stuck()] == ["z", "a", "b"]
+    assert [(it.key, it.effect) for it in store.claim(["sms", "email"], 1, 9)] == [("m", effects[2])]
+
+
+def test_settle(bench: Bench) -> None:
+    """A settled delivery is sent, dead, unknown, or due again not before its instant with one more attempt."""
+    store = bench.store
+    store.commit(batch(effects=[effect(key) for key in "abcd"]))
+    store.claim(["sms"], 1, 9)
+    store.settle(
+        [
+            Settlement("a", "sent"),
+            Settlement("b", "retry", "busy", 50),
+            Settlement("c", "dead", "no such number"),
+            Settlement("d", "unknown", "time-out"),
+            Settlement("nobody", "sent"),
+        ]
+    )
+    store = bench.reopen()
+    assert dict((it.key, delivery) for it, delivery in store.effects()) == {
+        **{"a": "sent", "b": "pending", "c": "dead", "d": "unknown"}
+    }
+    assert [(it.key, why) for it, why in store.deliveries("dead")] == [("c", "no such number")]
+    assert [(it.key, why) for it, why in store.deliveries("unknown")] == [("d", "time-out")]
+    assert store.stuck() == []
+    assert store.claim(["sms"], 49, 9) == []
+    assert [(it.key, it.attempts) for it in store.claim(["sms"], 50, 9)] == [("b", 1)]
+
+
+def test_settle_brings_back_the_dead(store: Any) -> None:
+    """A dead or parked delivery that is settled for a retry is claimed again, at its old place in the order."""
+    store.commit(batch(effects=[effect("a"), effect("b")]))
+    store.claim(["sms"], 1, 1)
+    store.settle([Settlement("a", "dead", "x")])
+    store.settle([Settlement("a", "retry", None, 1)])
+    assert [(it.key, it.attempts) for it in store.claim(["sms"], 1, 9)] == [("a", 1), ("b", 0)]
+
+
+def test_dropping_a_pending_delivery(store: Any) -> None:
+    """A pending delivery that is settled as dead is never claimed."""
+    store.commit(batch(effects=[effect("a")]))
+    store.settle([Settlement("a", "dead", "dropped by hand")])
+    assert store.claim(["sms"], 1, 9) == []
+
+
+def points(kind: str) -> list[str]:
+    table = memory.FAULT_POINTS if kind == "memory" else sqlite.FAULT_POINTS
+    return [point for point in table if not point.startswith("migrate") and "after_commit" not in point]
+
+
+def planted(kind: str) -> list[str]:
+    return [point for point in points(kind) if not point.endswith(".after")]
+
+
+def act(store: Any, verb: str) -> None:
+    """Do something that passes the fault points of a verb."""
+    verbs: dict[str, Callable[[], object]] = {
+        "commit": lambda: store.commit(full_batch(2)),
+        "fold": lambda: store.fold(),
+        "ingest": lambda: store.ingest([(event("i2"), b"")], [Rejected("h", 1, "json", "", b"", 1)]),
+        "claim": lambda: store.claim(["sms"], 1, 9),
+        "settle": lambda: store.settle([Settlement("k1", "sent")]),
+        "meta": lambda: store.set_meta("word", "new"),
+    }
+    verbs[verb]()
+
+
+@pytest.mark.parametrize(
+    ("kind", "point"), [(kind, point) for kind in ("memory", "sqlite") for point in planted(kind)]
+)
+def test_failure_leaves_no_trace(kind: str, point: str, tmp_path: Path) -> None:
+    """An exception at any point of a verb leaves the store as it was, and the same call succeeds afterwards."""
+    bench = Bench(kind, tmp_path / "s.db")
+    verb = point.split(".")[0]
+    bench.store.commit(full_batch(1))
+    bench.store.ingest([(event("i1"), b"")], [])
+    before = picture(bench.store)
+
+    def fault(name: str) -> None:
+        if name == point:
+            raise Planted(name)
+
+    bench.store.fault = fault
+    with pytest.raises(Planted):
+        act(bench.store, verb)
+    assert picture(bench.store) == before
+    bench.store.fault = lambda name: None
+    act(bench.store, verb)
+    after = picture(bench.store)
+    assert (after == before) is (verb == "fold" or (verb == "settle" and after["sent"] == before["sent"]))
+    assert picture(bench.reopen()) == after
+    bench.store.close()
+
+
+# -- SQLite alone
+
+
+@pytest.mark.parametrize("point", [point for point in sqlite.FAULT_POINTS if not point.startswith("migrate")])
+def test_killed_at_any_point(point: str, tmp_path: Path) -> None:
+    """A process killed at any point leaves either all of a verb or nothing of it."""
+    path = tmp_path / "s.db"
+    pictures = []
+    for done in (False, True):
+        store = SqliteStore.open(tmp_path / f"{done}.db")
+        store.commit(full_batch(1))
+        if done:
+            act(store, point.split(".")[0])
+        pictures.append(picture(store))
+        store.close()
+    store = SqliteStore.open(path)
+    store.commit(full_batch(1))
+    store.close()
+    child = os.fork()
+    if child == 0:
+        victim = SqliteStore.open(path)
+        victim.fault = lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == point else None
+        act(victim, point.split(".")[0])
+        os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    store = SqliteStore.open(path)
+    assert picture(store) == pictures[point.endswith("after_commit")]
+    store.close()
+
+
+def test_fold_points_are_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every declared fault point is passed, and no other."""
+    monkeypatch.setattr(sqlite, "FOLD_SUBJECTS", 1)
+    passed: list[str] = []
+    store = SqliteStore.open(tmp_path / "s.db", fault=passed.append)
+    store.commit(full_batch(1))
+    store.commit(full_batch(2))
+    for verb in ("ingest", "claim", "settle", "meta"):
+        act(store, verb)
+    store.close()
+    assert set(passed) == set(sqlite.FAULT_POINTS)
+
+
+def test_second_writer_is_refused(tmp_path: Path) -> None:
+    """A second writer is told which process holds the store; after closing it may write."""
+    path = tmp_path / "s.db"
+    store = SqliteStore.open(path)
+    with pytest.raises(StoreError, match=f"process {os.getpid()}") as caught:
+        SqliteStore.open(path)
+    assert caught.value.exit_code == 3
+    store.close()
+    SqliteStore.open(path).close()
+
+
+def test_lock_dies_with_its_process(tmp_path: Path) -> None:
+    """A writer killed without closing holds no lock afterwards."""
+    path = tmp_path / "s.db"
+    child = os.fork()
+    if child == 0:
+        SqliteStore.open(path)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    SqliteStore.open(path).close()
+
+
+def test_reader_takes_no_lock_and_cannot_write(tmp_path: Path) -> None:
+    """A reader opens beside the writer, sees each commit and each fold, and is refused when it writes."""
+    path = tmp_path / "s.db"
+    writer = SqliteStore.open(path)
+    reader = SqliteStore.open(path, read_only=True)
+    assert list(reader.subjects()) == []
+    for n in range(1, 4):
+        writer.commit(full_batch(n))
+        assert picture(reader) == picture(writer)
+        if n == 2:
+            writer.fold()
+            assert picture(reader) == picture(writer)
+    for write in (lambda: reader.commit(batch()), lambda: reader.claim(["sms"], 1, 1), reader.fold):
+        with pytest.raises(StoreError, match="reading only"):
+            write()
+    writer.close()
+    assert reader.clock() == 30
+    reader.close()
+
+
+def test_reader_keeps_its_moment(tmp_path: Path) -> None:
+    """Subjects read by a reader are those of one instant, though the writer goes on meanwhile."""
+    path = tmp_path / "s.db"
+    writer = SqliteStore.open(path)
+    writer.commit(batch(states=[State(id="a", points={"n": 1}), State(id="b", points={"n": 1})]))
+    reader = SqliteStore.open(path, read_only=True)
+    walk = reader.subjects()
+    first = next(walk)
+    writer.commit(batch(states=[State(id="a", points={"n": 2}), State(id="b", points={"n": 2})]))
+    writer.fold()
+    assert [first.points, *(state.points for state in walk)] == [{"n": 1}, {"n": 1}]
+    assert [state.points for state in reader.subjects()] == [{"n": 2}, {"n": 2}]
+    reader.close()
+    writer.close()
+
+
+def test_reading_without_a_store(tmp_path: Path) -> None:
+    """Reading a store that is not there is refused and makes no file."""
+    with pytest.raises(StoreError, match="there is no store"):
+        SqliteStore.open(tmp_path / "s.db", read_only=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_not_a_database(tmp_path: Path, read_only: bool) -> None:
+    """A file that is no SQLite database is refused in plain words and left as it is."""
+    path = tmp_path / "s.db"
+    path.write_text("events:\n" * 200)
+    with pytest.raises(StoreError, match="is not an SQLite database"):
+        SqliteStore.open(path, read_only=read_only)
+    assert path.read_text() == "events:\n" * 200
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    """A store in a folder that is not there is refused in plain words."""
+    with pytest.raises(StoreError, match="lock file"):
+        SqliteStore.open(tmp_path / "no" / "s.db")
+
+
+def test_settings(tmp_path: Path) -> None:
+    """The writer runs in WAL mode with full synchronisation."""
+    store = SqliteStore.open(tmp_path / "s.db")
+    db = store._file.db
+    assert db.execute("pragma journal_mode").fetchone() == ("wal",)
+    assert db.execute("pragma synchronous").fetchone() == (2,)
+    store.close()
+
+
+def test_busy_file_is_a_store_error(tmp_path: Path) -> None:
+    """A foreign process that holds the file makes a StoreError after the time-out, and nothing is lost."""
+    path = tmp_path / "s.db"
+    store = SqliteStore.open(path, busy_seconds=0.01)
+    foreign = sqlite3.connect(path, isolation_level=None)
+    foreign.execute("begin immediate")
+    with pytest.raises(StoreError, match="cannot be written"):
+        store.commit(full_batch(1))
+    foreign.execute("rollback")
+    foreign.close()
+    assert store.commit(full_batch(1)) == 0
+    store.close()
+
+
+def test_due_uses_the_index(tmp_path: Path) -> None:
+    """Wake-ups of the table are found by the index alone, without sorting."""
+    store = SqliteStore.open(tmp_path / "s.db")
+    query = sqlite.SqliteStore.__module__ and __import__("engine.stores.sql.sqlite_schema", fromlist=["Q"]).Q
+    plan = store._file.db.execute("explain query plan " + query["due_subjects"], (1, "a", 9, 5)).fetchall()
+    text = " ".join(row[3] for row in plan)
+    assert "COVERING INDEX subject_wake" in text
+    assert "TEMP B-TREE" not in text
+    store.close()
+
+
+# -- memory alone
+
+
+def test_simulation_keeps_figures_only() -> None:
+    """Without a log the memory store keeps states, counters and figures, and no events, effects or decisions."""
+    store = MemoryStore(keep_log=False)
+    assert store.commit(full_batch(1)) == 0
+    assert store.commit(full_batch(1).__class__(**{**_fields(full_batch(1)), "effects": [effect("k1")]})) == 0
+    assert list(store.effects()) == []
+    assert list(store.events("u1")) == []
+    assert list(store.decisions("u1")) == []
+    assert store.claim(["sms"], 9, 9) == []
+    assert store.counts()["events"] == 2
+    assert store.summary()["welcome"]["entered"] == 2
+    assert [state.id for state in store.subjects()] == ["u1", "v1"]
+
+
+def _fields(it: Batch) -> dict[str, Any]:
+    return {name: getattr(it, name) for name in it.__struct_fields__}
+
+
+def test_memory_hands_over_live_states() -> None:
+    """The memory store hands over the very object that was committed."""
+    store = MemoryStore()
+    state = State(id="u1", wake_at=1)
+    store.commit(batch(states=[state]))
+    assert store.load(["u1"])["u1"] is state
+    assert store.due(2, 1)[0] is state
+
+
+# -- the stores against each other
+
+subjects = st.sampled_from(["a", "b", "c", "d", "e", "f"])
+wakes = st.none() | st.integers(0, 6)
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["commit", "commit", "commit", "reopen", "fold"]),
+        st.dictionaries(subjects, wakes, max_size=4),
+        st.lists(subjects, max_size=3),
+        st.integers(0, 7),
+        st.integers(1, 4),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=steps)
+def test_stores_agree(steps: list[Any], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whatever is committed, folded and reopened in whatever order: SQLite shows what the memory store shows."""
+    bench = Bench("sqlite", tmp_path_factory.mktemp("agree") / "s.db")
+    model = MemoryStore()
+    for n, (verb, states, owners, before, limit) in enumerate(steps):
+        if verb == "reopen":
+            bench.reopen()
+        elif verb == "fold":
+            bench.store.fold()
+        for store in (bench.store, model):
+            store.commit(
+                batch(
+                    clock=n,
+                    states=[State(id=name, wake_at=at, clock=n) for name, at in states.items()],
+                    events=[(event(f"{n}.{i}", user=name), n) for i, name in enumerate(owners)],
+                    effects=[effect(f"{name}.{n % 3}", user=name, time=n) for name in owners],
+                    decisions=[decision(user=name) for name in owners],
+                )
+            )
+        assert bench.store.due(before, limit) == model.due(before, limit)
+        assert bench.store.next_wake() == model.next_wake()
+        assert bench.store.load("abc") == model.load("abc")
+    assert list(bench.store.subjects()) == list(model.subjects())
+    assert list(bench.store.effects()) == list(model.effects())
+    for name in "abcdef":
+        assert list(bench.store.events(name)) == list(model.events(name))
+        assert list(bench.store.effects(name)) == list(model.effects(name))
+        assert list(bench.store.decisions(name)) == list(model.decisions(name))
+    bench.store.close()
