@@ -21,7 +21,8 @@ MODES = ("at_least_once", "at_most_once")
 
 _HEAD = b'{"key":"'
 _BLOCK = 1 << 16
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+_write = msgspec.json.Encoder(decimal_format="number").encode
+_BREAKS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 
 
 class FileChannel:
@@ -135,6 +136,14 @@ class FileChannel:
                 return start + cut + 1
             end = start
         return 0
+
+
+def _encode(value: object) -> bytes:
+    """JSON in which no reader finds an end of line: some take more characters for one than the line feed."""
+    raw = _write(value)
+    for found, escaped in _BREAKS:
+        raw = raw.replace(found, escaped)
+    return raw
 
 
 def _line(item: Outgoing, channel: str) -> bytes:

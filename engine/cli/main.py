@@ -13,6 +13,7 @@ from engine.errors import DrumbeatError, ProgramError
 
 VERBS = {
     "demo": "engine.cli.demo:demo",
+    "docs": "engine.cli.docs:docs",
     "explain": "engine.cli.explain:explain",
     "ingest": "engine.cli.ingest:ingest",
     "quarantine": "engine.cli.quarantine:quarantine",

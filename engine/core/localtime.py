@@ -82,6 +82,9 @@ def _zone(name: str) -> ZoneInfo | None:
 def _chunk(index: int, tz: ZoneInfo) -> _Chunk:
     """The offsets within one chunk, which has at most one switch."""
     table = _chunks.setdefault(tz, {})
+    known = table.get(index)
+    if known is not None:
+        return known
     if len(table) >= _CHUNKS_KEPT:
         table.clear()
     # Switches happen at whole seconds, so the search runs over seconds.
@@ -191,14 +194,13 @@ def _next(t_us: int, unit: int, tz: ZoneInfo) -> int:
     now = (t_us + offset(t_us, tz)) // unit
     at = t_us
     while True:  # one turn for each stretch of constant offset: two or three
-        ahead = offset(at, tz)
+        index = at >> _SHIFT
+        switch, before, after = _chunk(index, tz)
+        ahead = before if at < switch else after
         if (at + ahead) // unit != now:
             return at
         edge = (now + 1) * unit - ahead
-        index = at >> _SHIFT
-        end, switch = (index + 1) << _SHIFT, _chunks[tz][index][0]
-        if at < switch < end:
-            end = switch
+        end = switch if at < switch < (index + 1) << _SHIFT else (index + 1) << _SHIFT
         if edge < end:
             return edge
         at = end

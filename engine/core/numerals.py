@@ -6,7 +6,7 @@ A store keeps plain data; a whole number outside 64 bits would not survive it, s
 
 from __future__ import annotations
 
-from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
+from decimal import Decimal
 from typing import Any, Final
 
 from engine.errors import ExpressionError
@@ -16,7 +16,6 @@ Number = int | Decimal
 _WIDEST: Final = 400
 """Numbers of more digits before or after the point are no amounts of anything; history leaves them out."""
 
-_EXACT: Final = Context(prec=4 * _WIDEST, Emin=-999_999, Emax=999_999, traps=[InvalidOperation, Overflow, Inexact])
 _LOW, _HIGH = -(1 << 63), (1 << 63) - 1
 _BITS: Final = 1328  # of 10 ** 400
 _LONGEST_PLAIN: Final = 100
@@ -53,8 +52,13 @@ def number(whole: int, scale: int) -> Number:
     """The exact number again, without trailing zeros: a whole one is an ``int``."""
     if not scale:
         return whole
-    before, after = divmod(whole, 10**scale)
-    return before if not after else Decimal(whole).scaleb(-scale, _EXACT).normalize(_EXACT)
+    unit: int = 10**scale
+    if not whole % unit:
+        return whole // unit
+    while not whole % 10:
+        whole //= 10
+        scale -= 1
+    return Decimal(f"{whole}e-{scale}")  # exact, and quicker than scaling in a context
 
 
 def text_key(value: Any) -> str | None:

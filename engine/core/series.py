@@ -369,7 +369,7 @@ class Streak(Series):
 
 
 class StreakDays(Streak):
-    """A streak that also remembers, for the newest new day, which event made it and how long the runs beside it were."""
+    """A streak that remembers, for the newest new day, which event made it and how long the runs beside it were."""
 
     __slots__ = ()
     kind = "streak-days"

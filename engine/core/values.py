@@ -49,6 +49,7 @@ _KINDS: Final[dict[type, str]] = {
     timedelta: "a duration",
     Event: "an event",
 }
+_OWN_FIELDS: Final = frozenset({"id", "type", "time", "user", "group", "data"})
 _OWN_CLASS_ORDER: Final = frozenset({str, datetime, date, timedelta})
 
 
@@ -111,12 +112,18 @@ def le(a: Any, b: Any) -> bool:
 
 def gt(a: Any, b: Any) -> bool:
     """``a > b``; False with a missing value."""
-    return lt(b, a)
+    if a is None or b is None:
+        return False
+    _comparable(a, b)
+    return bool(a > b)
 
 
 def ge(a: Any, b: Any) -> bool:
     """``a >= b``; False with a missing value."""
-    return le(b, a)
+    if a is None or b is None:
+        return False
+    _comparable(a, b)
+    return bool(a >= b)
 
 
 def eq(a: Any, b: Any) -> bool:
@@ -155,6 +162,8 @@ def _exactly(operation: Callable[[Any, Any], Any], verb: str, a: Any, b: Any) ->
     """Arithmetic of two exact numbers that are not both whole."""
     if not (is_number(a) and is_number(b)):
         _refuse(verb, a, b)
+    if not all(one.__class__ is int or one.is_finite() for one in (a, b)):
+        raise ExpressionError(f"cannot {verb} {shown(a)} and {shown(b)}: not a finite number")
     try:
         return operation(a, b)
     except Inexact:
@@ -294,7 +303,7 @@ def field(value: Any, name: str) -> Any:
     if value.__class__ is dict:
         return value.get(name)
     if value.__class__ is Event:
-        return event_view(value).get(name)
+        return event_view(value)[name] if name in _OWN_FIELDS else value.data.get(name)
     raise ExpressionError(f"{shown(value)} has no field {name!r}")
 
 
@@ -320,6 +329,11 @@ def event_view(event: Event) -> dict[str, Any]:
         "group": event.group,
         "data": event.data,
     }
+
+
+def view(event: Event | None) -> dict[str, Any] | None:
+    """The same for an event that may be missing."""
+    return None if event is None else event_view(event)
 
 
 # -- showing
@@ -348,14 +362,17 @@ def text(value: Any) -> str:
     if found is list or found is tuple:
         return ", ".join(text(one) for one in value)
     simple = plain(value)
-    return simple if simple.__class__ is str else _JSON.encode(simple).decode()
+    try:
+        return str(simple) if simple.__class__ is str else _JSON.encode(simple).decode()
+    except (ValueError, TypeError, OverflowError):
+        raise ExpressionError(f"{kind(value)} with something inside that has no text") from None
 
 
 def plain(value: Any) -> Any:
     """A value as traces keep it: times and durations as text, events as maps."""
     found = value.__class__
     if found is datetime:
-        return format_instant(from_datetime(value))
+        return format_instant(from_datetime(value)) if value.tzinfo is not None else value.isoformat()
     if found is date:
         return value.isoformat()
     if found is timedelta:

@@ -29,7 +29,7 @@ READ: Final = MAX_EVENT + 3  # an event of full size with \r\n is shorter than t
 KEPT: Final = 1024  #: bytes kept of an oversize line
 _BUFFER: Final = 1 << 17
 BLOCK: Final = 1 << 18  #: bytes read at once when going through a whole file
-_PIECE: Final = 1024  # compressed bytes decoded at once: bounds what a small file can blow up to
+_PIECE: Final = 256  # compressed bytes decoded at once: four of them can stand for 128 KiB
 
 
 class Line(NamedTuple):
@@ -183,6 +183,11 @@ class Source:
         return read_fast(line, fallback_id) or read_slow(line, fallback_id)
 
 
+def is_blank(line: bytes) -> bool:
+    """Whether a line is no record at all; what was cut off an oversize line may not be blank."""
+    return not line or (len(line) < READ and line.isspace())
+
+
 def kept(line: bytes) -> bytes:
     """What quarantine keeps of a line."""
     line = line.rstrip(b"\r\n")
@@ -237,7 +242,7 @@ class JsonlFeed:
             if not line.finished and not self._final:
                 return
             self._at = after = line.end if self._plain else line.last
-            if line.raw.isspace():
+            if is_blank(line.raw):
                 continue
             yield self._record(line.raw, after)
             taken += 1

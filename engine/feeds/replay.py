@@ -29,7 +29,7 @@ from engine.core.instants import parse_instant
 from engine.core.model import Event
 from engine.door import NoSubject
 from engine.errors import CannotRun, EventRejected
-from engine.feeds.files import BLOCK, Batch, Source, kept
+from engine.feeds.files import BLOCK, Batch, Source, is_blank, kept
 from engine.feeds.table import CsvMapping
 from engine.ports import Record
 
@@ -166,7 +166,7 @@ class Replay:
 
     def _examine(self, source: Source, number: int, raw: bytes) -> tuple[int, str | None] | None:
         """A line without a readable time or id: blank, refused by the door, or after the end."""
-        if not raw or raw.isspace():
+        if is_blank(raw):
             return None
         if self._until is not None:
             try:

@@ -12,6 +12,7 @@ from typing import Final
 
 from engine.errors import InternalError, UsageError
 from engine.language.diagnostics import Page
+from engine.language.pages import EXPRESSION_AREA, PLAYBOOK_PAGES, PROGRAM_PAGES, SHAPE_PAGES, TEMPLATE_AREA
 from engine.registry import nearest
 
 YAML_PAGES: Final[dict[str, Page]] = {
@@ -246,7 +247,15 @@ ALLOW_PAGES: Final[dict[str, Page]] = {
     ),
 }
 
-AREAS: Final[tuple[Mapping[str, Page], ...]] = (YAML_PAGES, ALLOW_PAGES)
+AREAS: Final[tuple[Mapping[str, Page], ...]] = (
+    YAML_PAGES,
+    ALLOW_PAGES,
+    SHAPE_PAGES,
+    PLAYBOOK_PAGES,
+    PROGRAM_PAGES,
+    EXPRESSION_AREA,
+    TEMPLATE_AREA,
+)
 
 
 def merged(areas: Iterable[Mapping[str, Page]]) -> Mapping[str, Page]:
@@ -279,8 +288,12 @@ def page(code: str) -> str:
     return "\n\n".join((head, found.meaning, f"Bad:\n{_indented(found.bad)}", f"Good:\n{_indented(found.good)}"))
 
 
-def _indented(example: str) -> str:
-    # What cannot be seen is spelled out, or the example would teach nothing.
+def shown(example: str) -> str:
+    """An example with what cannot be seen spelled out, or it would teach nothing."""
     for char in "\ufeff\u2028\t":
         example = example.replace(char, f"<U+{ord(char):04X}>")
-    return "\n".join(f"    {line}" for line in example.split("\n"))
+    return example
+
+
+def _indented(example: str) -> str:
+    return "\n".join(f"    {line}" for line in shown(example).split("\n"))

@@ -63,7 +63,7 @@ class _Compiler:
         maker = ProgramMaker(self.shop, self.root)
         if program is not None:
             self.shop.schema = maker.schema(program)
-        spec = maker.make(program) if program is not None else self._no_program(maker)
+        spec = maker.make(program) if program is not None else maker.nothing()
         self.book.late = spec.act_within
         catalog, plan = self._content(spec)
         settings = spec.settings
@@ -89,13 +89,11 @@ class _Compiler:
             },
         )
 
-    def _no_program(self, maker: ProgramMaker) -> ProgramSpec:
-        return maker.spec
-
     def _root_of(self, source: Source | None, file: str) -> MapNode | None:
         if source is None:
-            if not self.files.broken:
-                self.problems.error(Mark(file, 1, 1), "no-program", f"there is no {file} in {self.root}")
+            if all(name != file for name, _ in self.files.broken):
+                hint = "it may be as short as one line: 'program: name'"
+                self.problems.error(Mark(file, 1, 1), "no-program", f"there is no {file} in this folder", hint=hint)
             return None
         node = source.partial
         if node is None:

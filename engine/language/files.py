@@ -36,7 +36,8 @@ def find_root(start: Path) -> Path | None:
 def read_program(root: Path) -> ProgramFiles:
     """Read the program file and all YAML below ``playbooks/``."""
     files = ProgramFiles(root, None)
-    files.program = _read(root, root / PROGRAM_FILE, files)
+    if (root / PROGRAM_FILE).exists():
+        files.program = _read(root, root / PROGRAM_FILE, files)
     folder = root / "playbooks"
     if folder.is_dir():
         for path in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):

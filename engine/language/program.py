@@ -111,9 +111,7 @@ class ProgramMaker:
         shop.names["policy"] = {*(policies_node.keys() if isinstance(policies_node, MapNode) else ()), "default"}
         fields = shop.reading.fields(node, PROGRAM, "program")
         if fields is FAULT:
-            spec.policies = {name: Policy(name=name, consent=_DEFAULT_CONSENT) for name in shop.names["policy"]}
-            spec.channels = {name: ChannelInfo(name=name, via="file", address=None) for name in shop.names["channel"]}
-            return spec
+            return self._names_only()
         spec.name = fields["program"]
         spec.zone = self._zone(node, fields.get("timezone", "UTC"))
         spec.locale = fields.get("locale", "en")
@@ -127,6 +125,18 @@ class ProgramMaker:
                 self._unkept(node.key(key) or node, f"'{key}'")
         self._settings(node, fields)
         return spec
+
+    def nothing(self) -> ProgramSpec:
+        """What the rest is checked against when the program file cannot be read."""
+        self.shop.names["channel"], self.shop.names["policy"] = {"console"}, {"default"}
+        return self._names_only()
+
+    def _names_only(self) -> ProgramSpec:
+        """The names a broken program file defines, so that using them is no second problem."""
+        names = self.shop.names
+        self.spec.policies = {name: Policy(name=name, consent=_DEFAULT_CONSENT) for name in names["policy"]}
+        self.spec.channels = {name: ChannelInfo(name=name, via="file", address=None) for name in names["channel"]}
+        return self.spec
 
     def _zone(self, node: MapNode, name: str) -> str:
         if zone_exists(name):

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import msgspec
 
 from engine.core.instants import format_instant
-from engine.core.model import Decision, Effect
+from engine.core.model import Decision, Effect, Event
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -81,3 +81,12 @@ class EffectFile:
             return
         effects.sort(key=lambda effect: (effect.time, effect.key))
         self._out.write(b"".join(map(effect_row, effects)))
+
+
+def event_row(event: Event) -> bytes:
+    """An event as the record it came from, as far as it is still known."""
+    shown = {"id": event.id, "type": event.type, "time": format_instant(event.time), "data": event.data}
+    for name, value in (("user", event.user), ("group", event.group)):
+        if value is not None:
+            shown[name] = value
+    return _encode(shown)

@@ -25,6 +25,14 @@ WAKES_AT_ONCE = 5_000
 """How many due subjects one transaction takes."""
 
 
+def _up_to(events: Sequence[Event], instant: int) -> Sequence[Event]:
+    """The events before the first one that lies after an instant."""
+    for place, event in enumerate(events):
+        if event.time > instant:
+            return events[:place]
+    return events
+
+
 class Session:
     """A plan at work on a store.
 
@@ -78,13 +86,18 @@ class Session:
     def take(self, events: Sequence[Event]) -> int:
         """Decide a run of events, and the wake-ups due before each; how many events were taken.
 
-        Fewer than all are taken when more wake-ups are due than one transaction should hold: commit and call again.
+        Fewer than all (maybe none) are taken when more wake-ups are due than one transaction should hold: commit and
+        call again with the rest.
         """
         if not events:
             return 0
         horizon = max(self.clock, max(event.time for event in events))
-        if not self._load_due(horizon):
-            return 0
+        full, last = self._load_due(horizon)
+        if not full and last is not None:
+            events = _up_to(events, last[0])
+            if not events:
+                self._wake_through(last)
+                return 0
         self._load(event.user for event in events)
         for event in events:
             if event.time > self.clock:
@@ -95,35 +108,37 @@ class Session:
 
     def settle(self, until: int) -> bool:
         """Fire the wake-ups due at or before ``until``; False when more remain (commit and call again)."""
-        if self._load_due(until + 1):
-            self._wake_before(until + 1)
-            self.clock = max(self.clock, until)
-            return True
-        return False
+        full, last = self._load_due(until + 1)
+        if not full and last is not None:
+            self._wake_through(last)
+            return False
+        self._wake_before(until + 1)
+        self.clock = max(self.clock, until)
+        return True
 
     def _load(self, users: Iterable[str | None]) -> None:
         missing = {user for user in users if user is not None and user not in self.states}
         if missing:
             self.states.update(self.store.load(missing))
 
-    def _load_due(self, before: int) -> bool:
-        """Bring the subjects due before an instant in; False when there were too many and only they were decided."""
+    def _load_due(self, before: int) -> tuple[bool, tuple[int, str] | None]:
+        """Bring the subjects due before an instant in; (whether these are all, the last of them)."""
         due = self.store.due(before, WAKES_AT_ONCE)
         if not due:
-            return True
+            return True, None
+        last = (due[-1].wake_at or 0, due[-1].id)
         for found in due:
             # what was decided since the last commit is newer than what the store has
             state = self.states.setdefault(found.id, found)
             if state.wake_at is not None:
                 self.heap.append((state.wake_at, state.id))
         heapify(self.heap)
-        if len(due) < WAKES_AT_ONCE:
-            return True
-        last = due[-1]
-        bound = (last.wake_at or 0, last.id)
-        while self.heap and self.heap[0] <= bound:
-            self._fire(*heappop(self.heap))
-        return False
+        return len(due) < WAKES_AT_ONCE, last
+
+    def _wake_through(self, last: tuple[int, str]) -> None:
+        heap = self.heap
+        while heap and heap[0] <= last:
+            self._fire(*heappop(heap))
 
     def _wake_before(self, instant: int) -> None:
         heap = self.heap

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
@@ -125,7 +125,6 @@ def simulate(
         if first is None:
             first = chunk[0].time
         _decide(session, chunk, hand_over)
-        hand_over()
         users.update(event.user for event in chunk if event.user is not None)
         if progress is not None:
             progress(len(chunk))
@@ -139,8 +138,10 @@ def simulate(
 
 
 def _decide(session: Session, chunk: list[Event], hand_over: Callable[[], None]) -> None:
+    left: Sequence[Event] = chunk
     try:
-        while not session.take(chunk):
+        while left:
+            left = left[session.take(left) :]
             hand_over()
     except DrumbeatError:
         raise

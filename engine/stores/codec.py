@@ -19,7 +19,8 @@ import msgspec
 from engine.core.model import Answer, Decision, Effect, Event, State, Why
 from engine.errors import InternalError
 
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+_write = msgspec.json.Encoder(decimal_format="number").encode
+_any = msgspec.json.Decoder(float_hook=Decimal)
 
 _state = msgspec.json.Decoder(State, float_hook=Decimal)
 _event = msgspec.json.Decoder(Event, float_hook=Decimal)
@@ -36,6 +37,17 @@ _decision_body = msgspec.json.Decoder(
     tuple[int, str, str | None, str | None, dict[str, str], str, list[tuple[str, bool | None, str, dict[str, Any]]]],
     float_hook=Decimal,
 )
+
+
+def _encode(value: Any) -> bytes:
+    raw = _write(value)
+    # A Decimal may be no number, and JSON has no word for that: what could not be read again must not be written.
+    if b"NaN" in raw or b"Infinity" in raw:
+        try:
+            _any.decode(raw)
+        except msgspec.DecodeError as error:
+            raise InternalError("a record holds a decimal that is no number (NaN or infinity)") from error
+    return raw
 
 
 def names(words: list[str]) -> bytes:

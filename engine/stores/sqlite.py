@@ -42,6 +42,7 @@ FAULT_POINTS: tuple[str, ...] = tuple(
 """Names given to ``fault``. A group's point lies before its first statement, so the next one lies after its last."""
 
 _DELIVERY = {"sent": "sent", "retry": "pending", "dead": "dead", "unknown": "unknown"}
+_OPEN = ("sending", "dead", "unknown")
 
 
 class SqliteStore:
@@ -119,11 +120,11 @@ class SqliteStore:
 
     def _save_log(self, batch: Batch) -> int:
         """Events and effects; the number of effect keys that existed already."""
-        body, write = codec.event_body, self._file.write
+        body, insert = codec.event_body, self._file.insert
         self._step("events")
-        write("add_event", ((it.id, it.user or it.group, it.time, at, body(it)) for it, at in batch.events))
+        insert("add_event", [(it.id, it.user or it.group, it.time, at, body(it)) for it, at in batch.events])
         self._step("effects")
-        return len(batch.effects) - write("add_effect", map(_effect_row, batch.effects))
+        return len(batch.effects) - insert("add_effect", [_effect_row(it) for it in batch.effects])
 
     def _save_scarce(self, batch: Batch) -> None:
         asked, write = tally.askers(batch), self._file.write
@@ -137,7 +138,8 @@ class SqliteStore:
     def _save_verdicts(self, batch: Batch) -> None:
         write = self._file.write
         self._step("decisions")
-        write("add_decision", ((it.user or it.group, codec.decision_body(it)) for it in batch.decisions))
+        rows = [(it.user or it.group, codec.decision_body(it)) for it in batch.decisions]
+        self._file.insert("add_decision", rows)
         self._step("goals")
         write("add_goal", batch.goals)
         self._step("quarantine")
@@ -227,7 +229,10 @@ class SqliteStore:
         return [item for item, _ in self.deliveries("sending")]
 
     def deliveries(self, status: str) -> list[tuple[Outgoing, str | None]]:
-        rows = self._file.rows("deliveries", status)
+        if status in _OPEN:
+            rows = self._file.rows("open_deliveries", status)
+        else:
+            rows = self._file.rows("deliveries", status)
         return [(_outgoing(attempts, row), outcome) for attempts, outcome, *row in rows]
 
     # -- reading

@@ -160,7 +160,7 @@ def test_oversize(tmp_path: Path, suffix: str) -> None:
     tracemalloc.stop()
     assert told(records) == ["e1", "e2", "e2", "!oversize", "!oversize", "!oversize", "e5", "!oversize"]
     assert records[5].raw == b"y" * KEPT
-    assert peak < 1_500_000
+    assert peak < 5_000_000  # a compressed piece may blow up; the line is not collected
     assert told(drain(JsonlFeed(source._source.path, "f"), 1)) == told(records)
 
 
@@ -172,7 +172,9 @@ def test_batches_are_lines(seed: int) -> None:
              for _ in range(rng.randrange(1, 25))]  # fmt: skip
     content = b"\n".join(bytes([97 + n % 26]) * size for n, size in enumerate(sizes))
     content += b"\n" * rng.randrange(3)
-    simple = [(l.number, l.start, l.raw.removesuffix(b"\n")[:READ]) for l in split_lines(io.BytesIO(content))]
+    simple = [
+        (line.number, line.start, line.raw.removesuffix(b"\n")[:READ]) for line in split_lines(io.BytesIO(content))
+    ]
     fast = []
     for start, number, lines in split_batches(io.BytesIO(content)):
         for number, line in enumerate(lines, number):  # noqa: B020
@@ -190,7 +192,7 @@ def test_bomb(tmp_path: Path) -> None:
         assert told(list(JsonlFeed(path, "f").read(0, 5))) == ["!oversize", "e1"]
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < 45_000_000
+        assert peak < 24_000_000
 
 
 def test_live_feed_never_guesses_an_id(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from engine.errors import InternalError, StoreError
 from engine.ports import Batch, Rejected, Settlement, Store
 from engine.stores import STORES, memory, sqlite
 from engine.stores.memory import MemoryStore
+from engine.stores.sql import queries
 from engine.stores.sqlite import SqliteStore
 
 KINDS = ("memory", "sqlite", "folding")
@@ -64,9 +65,16 @@ def event(id: str, user: str | None = "u1", time: int = 1, **more: Any) -> Event
 
 def effect(key: str, user: str = "u1", time: int = 1, **more: Any) -> Effect:
     fields: dict[str, Any] = {
-        **{"playbook": "welcome", "step": "hello", "kind": "message", "group": None, "status": "planned"},
-        **{"reason": None, "detail": {"text": "你好", "price": Decimal("1.10")}, "deliver": "sms"},
-        **{"purpose": "marketing", "to": "+100"},
+        "playbook": "welcome",
+        "step": "hello",
+        "kind": "message",
+        "group": None,
+        "status": "planned",
+        "reason": None,
+        "detail": {"text": "你好", "price": Decimal("1.10")},
+        "deliver": "sms",
+        "purpose": "marketing",
+        "to": "+100",
         **more,
     }
     return Effect(key=key, time=time, user=user, **fields)
@@ -79,8 +87,16 @@ def decision(user: str = "u1", verdict: str = "entered", time: int = 1) -> Decis
 
 def batch(**more: Any) -> Batch:
     fields: dict[str, Any] = {
-        **{"clock": 1, "states": [], "events": [], "effects": [], "answers": [], "resources": {}},
-        **{"decisions": [], "goals": [], "rejected": [], "positions": {}},
+        "clock": 1,
+        "states": [],
+        "events": [],
+        "effects": [],
+        "answers": [],
+        "resources": {},
+        "decisions": [],
+        "goals": [],
+        "rejected": [],
+        "positions": {},
         **more,
     }
     return Batch(**fields)
@@ -135,7 +151,7 @@ def picture(store: Store) -> dict[str, Any]:
 
 def test_registered() -> None:
     """Every store in the folder stands in the table, and is a Store."""
-    assert [name for name in STORES] == ["memory", "sqlite"]
+    assert list(STORES) == ["memory", "sqlite"]
     for name in STORES:
         assert all(hasattr(STORES.get(name), verb) for verb in ("commit", "claim", "deliveries"))
 
@@ -160,8 +176,8 @@ def test_new_store_is_empty(store: Any) -> None:
 def test_commit_shows_everything(bench: Bench) -> None:
     """What a batch holds is shown by the reading verbs, also after opening again."""
     assert bench.store.commit(full_batch(1)) == 0
-    for store in (bench.store, bench.reopen()):
-        seen = picture(store)
+    for opened in (lambda: bench.store, bench.reopen):
+        seen = picture(opened())
         assert [state.id for state in seen["subjects"]] == ["u1", "v1"]
         assert seen["load"]["u1"].points == {"main": 1}
         assert [state.id for state in seen["due"]] == ["v1", "u1"]
@@ -175,8 +191,12 @@ def test_commit_shows_everything(bench: Bench) -> None:
         assert seen["clock"] == 10
         assert seen["position"] == 1
         assert seen["counts"] == {
-            **{"duplicate": 0, "events": 1, "late": 1, "quarantined": 1},
-            **{"effects.coupon.planned": 1, "effects.message.planned": 1},
+            "duplicate": 0,
+            "events": 1,
+            "late": 1,
+            "quarantined": 1,
+            "effects.coupon.planned": 1,
+            "effects.message.planned": 1,
         }
         figures = {"entered": 1, "held": 0, "goals": 1, "goals_held": 0, "finished": 0, "exited": 0, "effects": 2}
         assert seen["summary"] == {"welcome": figures}
@@ -214,8 +234,13 @@ def test_figures_count_verdicts(store: Any) -> None:
     store.commit(batch(decisions=verdicts, goals=[("welcome", "e1", "u1", True, 1)]))
     shown = store.summary()["welcome"]
     assert shown == {
-        **{"entered": 2, "held": 1, "goals": 0, "goals_held": 1},
-        **{"finished": 1, "exited": 1, "effects": 0},
+        "entered": 2,
+        "held": 1,
+        "goals": 0,
+        "goals_held": 1,
+        "finished": 1,
+        "exited": 1,
+        "effects": 0,
     }
 
 
@@ -225,6 +250,25 @@ def test_conflicts_are_counted(store: Any) -> None:
     assert store.commit(batch(effects=[effect("k1", time=9), effect("k3"), effect("k3")])) == 2
     assert [(it.key, it.time) for it, _ in store.effects()] == [("k1", 1), ("k2", 1), ("k3", 1)]
     assert len(store.deliveries("pending")) == 3
+
+
+@pytest.mark.parametrize("size", [1, 39, 40, 41, 80, 203])
+def test_batches_of_any_size(store: Any, size: int) -> None:
+    """Whatever the size of a batch, everything in it is kept in order and conflicts are counted exactly."""
+    keys = [f"k{n}" for n in range(size)]
+    whole = batch(
+        states=[State(id=key) for key in keys],
+        events=[(event(key), n) for n, key in enumerate(keys)],
+        effects=[effect(key) for key in keys],
+        decisions=[decision(time=n) for n in range(size)],
+    )
+    assert store.commit(whole) == 0
+    assert [it.id for it, _ in store.events("u1")] == keys
+    assert [it.time for it in store.decisions("u1")] == list(range(size))
+    assert [it.key for it in store.claim(["sms"], 1, 999)] == keys
+    assert store.known([*keys, "x"]) == set(keys)
+    assert len(store.load(keys)) == size
+    assert store.commit(batch(effects=[*(effect(key) for key in keys), effect("new")])) == size
 
 
 def test_event_twice_is_refused(store: Any) -> None:
@@ -346,8 +390,11 @@ def test_settle(bench: Bench) -> None:
         ]
     )
     store = bench.reopen()
-    assert dict((it.key, delivery) for it, delivery in store.effects()) == {
-        **{"a": "sent", "b": "pending", "c": "dead", "d": "unknown"}
+    assert {it.key: delivery for it, delivery in store.effects()} == {
+        "a": "sent",
+        "b": "pending",
+        "c": "dead",
+        "d": "unknown",
     }
     assert [(it.key, why) for it, why in store.deliveries("dead")] == [("c", "no such number")]
     assert [(it.key, why) for it, why in store.deliveries("unknown")] == [("d", "time-out")]
@@ -372,13 +419,10 @@ def test_dropping_a_pending_delivery(store: Any) -> None:
     assert store.claim(["sms"], 1, 9) == []
 
 
-def points(kind: str) -> list[str]:
+def before_the_end(kind: str) -> list[str]:
+    """Fault points at which a verb is not done yet."""
     table = memory.FAULT_POINTS if kind == "memory" else sqlite.FAULT_POINTS
-    return [point for point in table if not point.startswith("migrate") and "after_commit" not in point]
-
-
-def planted(kind: str) -> list[str]:
-    return [point for point in points(kind) if not point.endswith(".after")]
+    return [it for it in table if not it.startswith("migrate") and not it.endswith((".after", ".after_commit"))]
 
 
 def act(store: Any, verb: str) -> None:
@@ -395,7 +439,7 @@ def act(store: Any, verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "point"), [(kind, point) for kind in ("memory", "sqlite") for point in planted(kind)]
+    ("kind", "point"), [(kind, point) for kind in ("memory", "sqlite") for point in before_the_end(kind)]
 )
 def test_failure_leaves_no_trace(kind: str, point: str, tmp_path: Path) -> None:
     """An exception at any point of a verb leaves the store as it was, and the same call succeeds afterwards."""
@@ -452,7 +496,7 @@ def test_killed_at_any_point(point: str, tmp_path: Path) -> None:
     store.close()
 
 
-def test_fold_points_are_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_point_is_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every declared fault point is passed, and no other."""
     monkeypatch.setattr(sqlite, "FOLD_SUBJECTS", 1)
     passed: list[str] = []
@@ -569,14 +613,24 @@ def test_busy_file_is_a_store_error(tmp_path: Path) -> None:
     store.close()
 
 
-def test_due_uses_the_index(tmp_path: Path) -> None:
-    """Wake-ups of the table are found by the index alone, without sorting."""
+@pytest.mark.parametrize(
+    ("query", "values", "index"),
+    [
+        ("due_subjects", (1, "a", 9, 5), "COVERING INDEX subject_wake"),
+        ("claimable", (1, "[]", 5), "INDEX effect_pending"),
+        ("open_deliveries", ("sending",), "INDEX effect_open (delivery=?)"),
+        ("known_ids", ("[]",), "COVERING INDEX event_id (id=?)"),
+        ("load_states", ("[]",), "PRIMARY KEY (id=?)"),
+    ],
+)
+def test_hot_queries_use_their_index(tmp_path: Path, query: str, values: tuple[Any, ...], index: str) -> None:
+    """What is asked for every batch is found by an index, without sorting."""
     store = SqliteStore.open(tmp_path / "s.db")
-    query = sqlite.SqliteStore.__module__ and __import__("engine.stores.sql.sqlite_schema", fromlist=["Q"]).Q
-    plan = store._file.db.execute("explain query plan " + query["due_subjects"], (1, "a", 9, 5)).fetchall()
+    plan = store._file.db.execute("explain query plan " + queries("sqlite")[query], values).fetchall()
     text = " ".join(row[3] for row in plan)
-    assert "COVERING INDEX subject_wake" in text
+    assert index in text
     assert "TEMP B-TREE" not in text
+    assert "SCAN effect USING INDEX effect_pending" in text or "SCAN effect" not in text
     store.close()
 
 
@@ -587,7 +641,7 @@ def test_simulation_keeps_figures_only() -> None:
     """Without a log the memory store keeps states, counters and figures, and no events, effects or decisions."""
     store = MemoryStore(keep_log=False)
     assert store.commit(full_batch(1)) == 0
-    assert store.commit(full_batch(1).__class__(**{**_fields(full_batch(1)), "effects": [effect("k1")]})) == 0
+    assert store.commit(batch(events=[(event("e1"), 1)], effects=[effect("k1")], decisions=[decision()])) == 0
     assert list(store.effects()) == []
     assert list(store.events("u1")) == []
     assert list(store.decisions("u1")) == []
@@ -595,10 +649,6 @@ def test_simulation_keeps_figures_only() -> None:
     assert store.counts()["events"] == 2
     assert store.summary()["welcome"]["entered"] == 2
     assert [state.id for state in store.subjects()] == ["u1", "v1"]
-
-
-def _fields(it: Batch) -> dict[str, Any]:
-    return {name: getattr(it, name) for name in it.__struct_fields__}
 
 
 def test_memory_hands_over_live_states() -> None:

@@ -184,7 +184,8 @@ class Program:
         head.update(self.head)
         put_yaml(folder / "drumbeat.yaml", head)
         for playbook in self.playbooks:
-            put_yaml(folder / "playbooks" / f"{playbook['playbook']}.yaml", playbook)
+            named = {"playbook": playbook["playbook"], "title": "t", **playbook}
+            put_yaml(folder / "playbooks" / f"{playbook['playbook']}.yaml", named)
         for kind, entries in self.catalog.items():
             put_yaml(folder / "playbooks" / "catalog" / f"{kind}.yaml", {kind: entries})
         for name in self.templates:
@@ -192,9 +193,18 @@ class Program:
         return folder
 
 
+class Plain(yaml.SafeDumper):
+    """YAML without anchors: everything is written out."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Nothing is an alias."""
+        return True
+
+
 def put_yaml(path: Path, data: Any) -> None:
     """Plain YAML, keys in the order given."""
-    path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000), encoding="utf-8")
+    text = yaml.dump(data, Dumper=Plain, sort_keys=False, allow_unicode=True, width=1000)
+    path.write_text(text, encoding="utf-8")
 
 
 # ---------------------------------------------------------------- one run
@@ -269,10 +279,10 @@ def canonical(value: Any) -> str:
     return str(value)
 
 
-def pick(kind: str, detail: Mapping[str, Any], names: Sequence[str] | None = None) -> tuple[tuple[str, str], ...]:
+def pick(detail: Mapping[str, Any], names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The compared part of a row's detail."""
     out = []
-    for name in DETAIL.get(kind, ()) if names is None else names:
+    for name in names:
         value = detail.get(name)
         if name == "field" and isinstance(value, str):
             value = value.removeprefix("user.")
@@ -282,6 +292,13 @@ def pick(kind: str, detail: Mapping[str, Any], names: Sequence[str] | None = Non
             value = value.split(".")[0]
         out.append((name, canonical(value)))
     return tuple(out)
+
+
+def compared(kind: str, status: str) -> tuple[str, ...]:
+    """Which parts of the detail count: all when it happened, none when it did not, no text when it was held out."""
+    if status == "planned":
+        return DETAIL.get(kind, ())
+    return tuple(name for name in DETAIL.get(kind, ()) if name != "text") if status == "held_out" else ()
 
 
 def row(
@@ -295,8 +312,8 @@ def row(
     reason: str | None = None,
 ) -> Row:
     """A row as an oracle makes it."""
-    names = None if status in ("planned", "held_out") else ()
-    return (instant, playbook, step, kind, user, status, reason, pick(kind, detail or {}, names))
+    names = compared(kind, status)
+    return (instant, playbook, step, kind, user, status, reason, pick(detail or {}, names))
 
 
 def seen_row(record: Mapping[str, Any]) -> Row:
@@ -311,7 +328,7 @@ def seen_row(record: Mapping[str, Any]) -> Row:
         record["user"],
         status,
         None if happened else record["reason"],
-        pick(kind, record["detail"] or {}, None if happened else ()),
+        pick(record["detail"] or {}, compared(kind, status)),
     )
 
 

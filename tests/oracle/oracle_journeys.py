@@ -50,7 +50,7 @@ CONDITIONS: dict[str, Condition] = {
     'count("go") % 2 == 0': lambda v: windows.count(v.history, v.now, "go") % 2 == 0,
     'not (count("b", within="3d") >= 1)': lambda v: not windows.count(v.history, v.now, "b", 3 * clock.DAY) >= 1,
     "event.n >= 3": lambda v: bool(v.event.data["n"] >= 3),
-    "event.n == 1 or event.n == 4": lambda v: v.event.data["n"] in (1, 4),
+    "event.n == 1 or event.n == 4": lambda v: bool(v.event.data["n"] in (1, 4)),
     "event.n < 4": lambda v: bool(v.event.data["n"] < 4),
     'count("a") >= count("b")': lambda v: windows.count(v.history, v.now, "a") >= windows.count(v.history, v.now, "b"),
     'count("quit") >= 2': lambda v: windows.count(v.history, v.now, "quit") >= 2,

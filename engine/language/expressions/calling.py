@@ -36,9 +36,9 @@ def bound(c: Compiler, node: Any, word: Word, shown: str, where: tuple[int, int]
     positions = (*word.needs, *word.options)
     given = list(node.args or ())
     if len(given) > len(positions):
-        takes = ", ".join(positions) or "no arguments"
-        hint = f"{' and '.join(word.named)} are given by name, such as {word.named[0]}=" if word.named else ""
-        c.say(given[len(positions)], "wrong-arguments", f"{shown} takes {takes}; this is one too many", hint)
+        takes = f"only {' and '.join(positions)}" if positions else "nothing"
+        hint = f"{' and '.join(word.named)} are given by name, such as {word.named[0]}='7d'" if word.named else ""
+        c.say(given[len(positions)], "wrong-arguments", f"{shown} takes {takes} by position", hint)
         return None
     found: dict[str, nodes.Expr] = dict(zip(positions, given, strict=False))
     right = True

@@ -98,16 +98,22 @@ class Module:
     lines: list[str] = field(default_factory=list)
     temps: int = 0
     _known: dict[str, str] = field(default_factory=dict)
+    _shared: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
     def temp(self) -> str:
         """A fresh local name."""
         self.temps += 1
         return f"v{self.temps}"
 
-    def name(self, value: Any) -> str:
-        """The global name of a value."""
+    def name(self, value: Any, key: tuple[Any, ...] | None = None) -> str:
+        """The global name of a value; values of one key are one."""
+        known = self._shared.get(key) if key is not None else None
+        if known is not None:
+            return known
         name = f"K{len(self.names)}"
         self.names[name] = value
+        if key is not None:
+            self._shared[key] = name
         return name
 
     def const(self, value: Any) -> Code:
@@ -159,7 +165,7 @@ _HELPERS: Final[dict[str, Any]] = {
                 "neg",
                 "pos",
             ),
-            *("field", "item", "plain"),
+            *("field", "item", "plain", "view"),
         )
     },
     **{

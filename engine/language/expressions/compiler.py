@@ -41,6 +41,7 @@ class Compiler:
         self.time_free = time_free
         self.functions = functions.FUNCTIONS
         self.module = Module()
+        self.bare = False  #: functions take an event instead of a moment
         self.negated = False  #: an odd number of ``not`` stands around the part
         self.leaves: list[tuple[str, str]] = []  #: (text, source) of the non-constant leaves
         self.changes: list[str] = []  #: sources of the instants at which time changes something
@@ -49,8 +50,10 @@ class Compiler:
             self.guarded = frozenset(_guards(parsed.node))
 
     def inner(self, parsed: Parsed, scope: Scope) -> Compiler:
-        """A compiler for a text inside this one."""
-        return Compiler(parsed, scope, self.book)
+        """A compiler for a ``where=`` inside this text, the functions of which take the event alone."""
+        compiler = Compiler(parsed, scope, self.book)
+        compiler.bare = True
+        return compiler
 
     # -- for the families of nodes
 
@@ -72,6 +75,13 @@ class Compiler:
         code = self.visit(node)
         self.freeze(code, node)
         return code
+
+    def value(self, node: nodes.Node) -> Code:
+        """The code of a part that is handed on as a value: an event becomes a map."""
+        code = self.still(node)
+        if code.kind != "event":
+            return code
+        return Code(f"view({code.src})", "map", code.missing, code.nullable)
 
     def freeze(self, code: Code, node: nodes.Node) -> None:
         """A moving value is used in a way that hides when the result changes."""
@@ -104,7 +114,7 @@ class Compiler:
         """A constant text argument."""
         if isinstance(node, nodes.Const) and isinstance(node.value, str) and node.value:
             return node.value
-        hint = f"write '{unparse(node)}'" if isinstance(node, nodes.Name) else ""
+        hint = f"write '{unparse(node)}'" if isinstance(node, (nodes.Name, nodes.Getattr)) else ""
         self.say(node, "wrong-arguments", f"{what} must be text in quotes", hint)
         return None
 
@@ -154,7 +164,7 @@ def _constant(c: Compiler, node: Any) -> Code:
 
 
 def _list(c: Compiler, node: Any) -> Code:
-    items = tuple(c.still(one) for one in node.items)
+    items = tuple(c.value(one) for one in node.items)
     return Code("[" + ", ".join(one.src for one in items) + "]", "list", missing=False, sure=True, items=items)
 
 
@@ -164,13 +174,13 @@ def _map(c: Compiler, node: Any) -> Code:
         key = c.still(pair.key)
         if not key.const or key.kind != "text":
             c.say(pair.key, "not-allowed", "names in a map are text in quotes")
-        parts.append(f"{key.src}: {c.still(pair.value).src}")
+        parts.append(f"{key.src}: {c.value(pair.value).src}")
     return Code("{" + ", ".join(parts) + "}", "map", missing=False, sure=True)
 
 
 def _choice(c: Compiler, node: Any) -> Code:
-    test, yes = c.still(node.test), c.still(node.expr1)
-    no = c.still(node.expr2) if node.expr2 is not None else c.module.const(None)
+    test, yes = c.still(node.test), c.value(node.expr1)
+    no = c.value(node.expr2) if node.expr2 is not None else c.module.const(None)
     same = yes.kind if yes.kind == no.kind else "any"
     if "none" in (yes.kind, no.kind):
         same = yes.kind if no.kind == "none" else no.kind
@@ -181,7 +191,7 @@ def _choice(c: Compiler, node: Any) -> Code:
 
 def _logic(c: Compiler, node: Any) -> Code:
     word = "and" if isinstance(node, nodes.And) else "or"
-    parts = [c.still(one) for one in chain(node)]
+    parts = [c.value(one) for one in chain(node)]
     kinds = {part.kind for part in parts}
     src = "(" + f" {word} ".join(part.src for part in parts) + ")"
     certain = all(part.sure and not part.missing for part in parts)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from jinja2 import nodes
 
-from engine.core.history import HistoryBook
+from engine.core.history import HistoryBook, Where
 from engine.core.moment import Condition, Moment, Value
 from engine.language.expressions.compiler import Compiler, chain
+from engine.language.expressions.functions import judged, where_scope
 from engine.language.expressions.issues import Issue
 from engine.language.expressions.parse import parse
 from engine.language.expressions.runtime import earliest
@@ -65,7 +65,7 @@ def compile_expression(
     compiler = Compiler(parsed, scope, book, time_free=time_free)
     if parsed.node is None:
         return None, parsed.issues.sorted()
-    code = compiler.still(parsed.node)
+    code = compiler.value(parsed.node)
     if parsed.issues.fatal:
         return None, parsed.issues.sorted()
     module = compiler.module
@@ -77,13 +77,23 @@ def compile_expression(
     return value, parsed.issues.sorted()
 
 
+def compile_where(
+    text: str, scope: Scope, book: HistoryBook, types: tuple[str, ...]
+) -> tuple[Where | None, list[Issue]]:
+    """Compile a condition on the event alone, as history judges it; the same one in ``where=`` shares its series."""
+    parsed = parse(text)
+    compiler = Compiler(parsed, where_scope(scope, types), book)
+    compiler.bare = True
+    return judged(compiler), parsed.issues.sorted()
+
+
 def _part(c: Compiler, node: nodes.Node) -> _Part:
     """Split at ``and``, ``or`` and ``not``; anything else is a leaf of the tree."""
     if isinstance(node, (nodes.And, nodes.Or)):
         op = "and" if isinstance(node, nodes.And) else "or"
         parts = [_part(c, one) for one in chain(node)]
         src = "(" + f" {op} ".join(one.src for one in parts) + ")"
-        return _Part(op, node, src, all(one.certain for one in parts), _union(parts, 0), _union(parts, 1), parts)
+        return _Part(op, node, src, all(one.certain for one in parts), _leaves(parts), _changes(parts), parts)
     if isinstance(node, nodes.Not) and not isinstance(node.node, nodes.Test):
         c.negated = not c.negated
         part = _part(c, node.node)
@@ -92,12 +102,16 @@ def _part(c: Compiler, node: nodes.Node) -> _Part:
     c.leaves, c.changes = [], []
     code = c.still(node)
     certain = code.kind == "bool" and code.sure and not code.missing
-    return _Part("leaf", node, code.src, certain, list(dict.fromkeys(c.leaves)), c.changes, [])
+    return _Part("leaf", node, code.src, certain, list(dict(c.leaves).items()), c.changes, [])
 
 
-def _union(parts: list[_Part], which: int) -> list[Any]:
-    """Leaves (0) or changes (1) of all parts, each once."""
-    return list(dict.fromkeys(one for part in parts for one in (part.changes if which else part.leaves)))
+def _leaves(parts: list[_Part]) -> list[tuple[str, str]]:
+    """Leaves of all parts; one written twice is one."""
+    return list(dict(leaf for part in parts for leaf in part.leaves).items())
+
+
+def _changes(parts: list[_Part]) -> list[str]:
+    return list(dict.fromkeys(change for part in parts for change in part.changes))
 
 
 def _built(c: Compiler, root: _Part) -> Condition:
@@ -153,4 +167,4 @@ def _joined(op: str, tests: list[Callable[[Moment], bool]]) -> Callable[[Moment]
     return lambda m: not any(test(m) for test in tests)
 
 
-__all__ = ["combine", "compile_condition", "compile_expression"]
+__all__ = ["combine", "compile_condition", "compile_expression", "compile_where"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import nodes
 
-from engine.core.history import Where
+from engine.core.history import Reader, Where
 from engine.language.expressions import paths
 from engine.language.expressions.calling import Arguments, Word, bound
 from engine.language.expressions.code import UNKNOWN, WORDS, Code, Line
@@ -17,6 +17,7 @@ from engine.language.expressions.filtering import FILTERS
 from engine.language.expressions.issues import did_you_mean
 from engine.language.expressions.lexer import unquoted
 from engine.language.expressions.parse import parse
+from engine.language.expressions.scope import Scope
 from engine.language.expressions.testing import TESTS
 from engine.language.expressions.unparse import unparse
 
@@ -103,26 +104,38 @@ def _where(c: Compiler, arguments: Arguments, type_: str) -> tuple[bool, Where |
     if text is None or token is None:
         return False, None
     inner = parse(text)
-    scope = replace(
-        c.scope, where=True, event_types=(type_,), entry_types=None, steps=None, variables=None, trigger=False
-    )
-    compiler = c.inner(inner, scope)
-    code = compiler.still(inner.node) if inner.node is not None else UNKNOWN
-    if not inner.issues.found and not compiler.leaves:
-        compiler.say((0, len(text)), "constant-condition", "this looks at nothing of the event", "name event.<field>")
+    found = judged(c.inner(inner, where_scope(c.scope, (type_,))))
     body, places = unquoted(c.parsed.text, token.start, token.end)
     c.issues.take(inner.issues.found, places if body == text else (token.start,) * len(text))
-    if inner.node is None or inner.issues.fatal:
-        return False, None
+    return found is not None, found
+
+
+def where_scope(scope: Scope, types: tuple[str, ...]) -> Scope:
+    """What exists in ``where=``: the event alone."""
+    return replace(scope, where=True, event_types=types, entry_types=None, steps=None, variables=None, trigger=False)
+
+
+def judged(compiler: Compiler) -> Where | None:
+    """The condition on the event alone that a bare compiler makes; None when one of its issues is an error."""
+    node = compiler.parsed.node
+    if node is None:
+        return None
+    code = compiler.still(node)
+    if not compiler.issues.found and not compiler.leaves:
+        hint = "name event.<field>"
+        compiler.say(node, "constant-condition", "this looks at nothing of the event and never changes", hint)
+    if compiler.issues.fatal:
+        return None
     name = compiler.module.function(code.src if code.kind == "bool" else f"bool({code.src})")
-    return True, Where(unparse(inner.node), compiler.module.build(text)[name])
+    return Where(unparse(node), compiler.module.build(compiler.parsed.text)[name])
 
 
-def _number(c: Compiler, reader: Any, *, nullable: bool = False) -> Code:
-    """The answer of a reader that gives numbers."""
-    name = c.module.name(reader.read)
+def _number(c: Compiler, reader: Reader, what: str, within: int | None, *, nullable: bool = False) -> Code:
+    """The answer of a reader that gives numbers; asked twice, it is one."""
+    key = (reader.key, what, within)
+    name = c.module.name(reader.read, key)
     if reader.next_change is not None:
-        c.change(f"{c.module.name(reader.next_change)}(m.state, m.time)")
+        c.change(f"{c.module.name(reader.next_change, (*key, 'change'))}(m.state, m.time)")
     return Code(f"{name}(m.state, m.time)", "number", nullable, nullable, sure=True)
 
 
@@ -132,7 +145,7 @@ def _count(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
     okay, condition = _where(c, arguments, type_) if type_ is not None else (False, None)
     if type_ is None or not fine or not okay:
         return UNKNOWN
-    return _number(c, c.book.count(type_, within, condition))
+    return _number(c, c.book.count(type_, within, condition), "count", within)
 
 
 def _over(what: str) -> Callable[..., Code]:
@@ -146,8 +159,9 @@ def _over(what: str) -> Callable[..., Code]:
         if field is None or not fine or not okay:
             return UNKNOWN
         if what == "distinct":
-            return _number(c, c.book.distinct(type_, field, within, condition))
-        return _number(c, c.book.numbers(what, type_, field, within, condition), nullable=what != "sum")
+            return _number(c, c.book.distinct(type_, field, within, condition), what, within)
+        reader = c.book.numbers(what, type_, field, within, condition)
+        return _number(c, reader, what, within, nullable=what != "sum")
 
     return build
 
@@ -158,7 +172,7 @@ def _end(which: str) -> Callable[..., Code]:
         if type_ is None:
             return UNKNOWN
         reader = c.book.first(type_) if which == "first" else c.book.last(type_)
-        src = f"{c.module.name(reader.read)}(m.state, m.time)"
+        src = f"{c.module.name(reader.read, (reader.key,))}(m.state, m.time)"
         return Code(src, "event", nullable=True, sure=True, events=(type_,))
 
     return build
@@ -168,7 +182,8 @@ def _since(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
     type_ = _type(c, arguments)
     if type_ is None:
         return UNKNOWN
-    latest = f"{c.module.name(c.book.latest(type_).read)}(m.state, m.time)"
+    reader = c.book.latest(type_)
+    latest = f"{c.module.name(reader.read, (reader.key,))}(m.state, m.time)"
     return Code(f"since(m, {latest})", "duration", nullable=True, sure=True, line=Line(1, (), (latest,)))
 
 
@@ -177,7 +192,8 @@ def _streak(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
     if type_ is None:
         return UNKNOWN
     c.change("midnight(m)")
-    src = f"{c.module.name(c.book.streak(type_).length)}(m.state, day_number(m))"
+    series = c.book.streak(type_)
+    src = f"{c.module.name(series.length, (series.key,))}(m.state, day_number(m))"
     return Code(src, "number", missing=False, sure=True)
 
 
@@ -221,7 +237,9 @@ def _clock(name: str, kind: str, kinds: tuple[str, ...], change: str) -> Callabl
         if name == "is_holiday" and not c.scope.holidays:
             return c.say(where, "unknown-name", "the program has no calendar of holidays", "define one: {holidays: CN}")
         missing = kind != "bool" and code.missing
-        if name == "hour":
+        if name == "weekday" and isinstance(node, nodes.Name) and node.name == "today":
+            src = "((day_number(m) - 1) % 7 + 1)"  # day 1 was a Monday
+        elif name == "hour":
             src = f"hour_at(m, {code.instant})" if code.instant is not None else f"hour_of(m, {code.src})"
         else:
             src = f"{name}(m, {code.src})"

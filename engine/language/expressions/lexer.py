@@ -137,6 +137,7 @@ class Lexer:
         self.tokens: list[Token] = []
         self.open: list[tuple[str, int, bool]] = []  #: bracket, its place, does it hold arguments
         self.broken = False  #: brackets or quotes do not match, so the parser's own words would only confuse
+        self.torn = False  #: the beginning or the end is missing, so nothing else can be said
 
     def run(self) -> list[Token] | None:
         """All tokens with an end mark, or None when the text is beyond the limits."""
@@ -206,7 +207,7 @@ class Lexer:
         char = self.text[at]
         if char in "'\"":
             self._say(at, at + 1, "slip-quotes", f"the quote {char} is never closed", CUT)
-            self.broken = True
+            self.torn = True
             self._put(at, len(self.text), "string", self.text[at + 1 :])
             return len(self.text)
         if char in _WIDE_QUOTES:
@@ -283,7 +284,7 @@ class Lexer:
             self.open.pop()
             return True
         self._say(at, at + 1, "slip-cut", f"'{body}' closes nothing", CUT)
-        self.broken = True
+        self.torn = True
         return False
 
     def _close(self) -> None:

@@ -280,6 +280,9 @@ def arithmetic(c: Compiler, node: Any) -> Code:
     if "none" not in (a.kind, b.kind) and "any" not in (a.kind, b.kind):
         found = _RESULTS["div" if name == "floordiv" else name].get((a.kind, b.kind))
         if found is None:
+            if any(isinstance(one, (nodes.Test, nodes.Not)) for one in (node.left, node.right)):
+                hint = "'is' binds closer than the sign before it: put brackets around what it asks about"
+                return c.say(node, "type-mismatch", f"cannot {verb} {WORDS[a.kind]} and {WORDS[b.kind]}", hint)
             return _mismatch(c, node, verb, a, b)
         kind = found
     if a.const and b.const:

@@ -100,8 +100,8 @@ EXPRESSION_PAGES: Final[dict[str, tuple[str, str, str, str, str]]] = {
     "slip-date": (
         "A date without quotes",
         "Without quotes a date would be a subtraction.",
-        "user.vip_since < 2026-01-01",
-        "user.vip_since < '2026-01-01'",
+        "user.birthday < 2026-01-01",
+        "user.birthday < '2026-01-01'",
         "error",
     ),
     "slip-duration": (

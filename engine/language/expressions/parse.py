@@ -109,6 +109,9 @@ def parse(text: str) -> Parsed:
     tokens = lexer.run()
     if tokens is None:
         return parsed
+    if lexer.torn:
+        issues.found[:] = [one for one in issues.found if one.code in ("slip-cut", "slip-quotes")]
+        return parsed
     parsed.tokens = tokens
     if len(tokens) == 1:
         if not issues.found:

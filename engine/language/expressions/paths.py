@@ -104,7 +104,7 @@ def _event_root(c: Compiler, name: str, where: tuple[int, int]) -> Code:
         if name == "entry":
             return c.say(where, "no-event", "there is no 'entry' here", hint)
         return c.say(where, "no-event", "there is no 'event' here", hint)
-    if c.scope.where:
+    if c.bare:
         return Code("m", "event", missing=False, sure=True, events=types)
     return Code(f"m.{name}", "event", sure=True, events=types, missing=name == "entry")
 
@@ -199,6 +199,8 @@ def field_of(c: Compiler, code: Code, name: str, node: nodes.Node, at: tuple[int
         return Code(f"field({code.src}, {name!r})", nullable=code.nullable)
     shown = unparse(node)
     hints = {"length": f"write {shown} | length", "first": f"write {shown} | first", "last": f"write {shown} | last"}
+    if code.kind == "list" and name not in hints:
+        hints[name] = f"take one entry, such as {shown}[0].{name}"
     hint = hints.get(name, f"write hour({shown}) or weekday({shown})" if code.kind == "time" else "")
     return c.say(at, "unknown-field", f"'{shown}' is {WORDS[code.kind]} and has no field '{name}'", hint)
 

@@ -19,6 +19,7 @@ from engine.errors import ExpressionError
 Change = Callable[[Moment], "int | None"]
 
 _UTC: Final = cast("ZoneInfo", localtime.zone("UTC"))
+_ZONES: Final[dict[str, ZoneInfo]] = {}
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MICRO: Final = timedelta(microseconds=1)
 
@@ -52,7 +53,15 @@ def earliest(changes: Iterable[Change]) -> Change:
 
 def tz(m: Moment) -> ZoneInfo:
     """The subject's zone: its own when valid, else the program's."""
-    return localtime.zone(m.state.traits.get("zone")) or localtime.zone(m.env.zone) or _UTC
+    own = m.state.traits.get("zone")
+    name = own if own.__class__ is str else m.env.zone
+    found = _ZONES.get(name)
+    if found is None:
+        # Only valid names are remembered, so what users write cannot fill the table.
+        found = localtime.zone(own) or localtime.zone(m.env.zone) or _UTC
+        if found.key == name:
+            _ZONES[name] = found
+    return found
 
 
 def zone_name(m: Moment) -> str:
@@ -76,12 +85,12 @@ def at_least(m: Moment, level: Any, wanted: str, beyond: int = 0) -> bool:
     """Is a level of the program's ladder ``wanted`` or higher (``beyond`` 1: higher, -1: lower)?"""
     if level is None:
         return False
-    ranks = m.env.ranks.get(m.env.ladder or "", {})
-    if level.__class__ is not str or level not in ranks:
-        raise ExpressionError(f"{shown(level)} is no level of the ladder {m.env.ladder!r}")
-    if wanted not in ranks:
-        raise ExpressionError(f"{wanted!r} is no level of the ladder {m.env.ladder!r}")
-    gap = ranks[level] - ranks[wanted]
+    env = m.env
+    try:
+        ranks = env.ranks[env.ladder]  # type: ignore[index]  # no ladder is a KeyError like any other
+        gap = ranks[level] - ranks[wanted]
+    except (KeyError, TypeError):
+        raise ExpressionError(f"{shown(level)} or {wanted!r} is no level of the ladder {env.ladder!r}") from None
     return gap < 0 if beyond < 0 else gap >= beyond
 
 

@@ -13,6 +13,7 @@ from importlib.resources import files
 from engine.errors import InternalError
 
 _HEAD = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+_VALUES = re.compile(r"\bvalues\s*(\((?:\?,\s*)*\?\))")
 _MIGRATION = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 
 
@@ -43,6 +44,14 @@ def parse(text: str, source: str) -> dict[str, str]:
         statement = "\n".join(line for line in lines if not line.startswith("--")).strip()
         found[name] = statement.removesuffix(";")
     return found
+
+
+def repeated(statement: str, times: int) -> str:
+    """An ``insert`` of one row as an ``insert`` of several."""
+    match = _VALUES.search(statement)
+    if match is None:
+        raise InternalError(f"not an insert of one row: {statement}")
+    return statement[: match.end()] + (", " + match[1]) * (times - 1) + statement[match.end() :]
 
 
 def queries(dialect: str) -> dict[str, str]:

@@ -63,6 +63,7 @@ def _apply(db: sqlite3.Connection, step: Migration, fault: Callable[[str], objec
     fault("migrate.before_begin")
     db.execute("begin immediate")
     try:
+        fault("migrate.after_begin")
         for statement in statements(step.text):
             fault("migrate.statement")
             db.execute(statement)

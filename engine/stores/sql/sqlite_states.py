@@ -161,7 +161,7 @@ class SqliteStates:
     def fold(self) -> None:
         """Bring the newest state of each subject of the log to its place, and empty the log."""
         wake_at = self._wakes.at
-        self._file.write("save_state", ((one, raw, wake_at(one)) for one, raw in sorted(self._fresh.items())))
+        self._file.insert("save_state", [(one, raw, wake_at(one)) for one, raw in sorted(self._fresh.items())])
         self._file.write("clear_log", [()])
 
     def folded(self) -> None:

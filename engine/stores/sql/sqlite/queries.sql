@@ -68,8 +68,9 @@ select key, time, channel, body, delivery from (
 ) order by time, key;
 
 -- name: claimable
--- Deliveries to send over the channels of a JSON array, in order of decision.
-select seq, attempts, key, time, channel, body from effect
+-- Deliveries to send over the channels of a JSON array, in order of decision. The index is named, so that no guess of
+-- the planner can make a scan of all that was ever sent.
+select seq, attempts, key, time, channel, body from effect indexed by effect_pending
 where delivery = 'pending' and (next_at is null or next_at <= ?) and channel in (select value from json_each(?))
 order by seq limit ?;
 
@@ -81,8 +82,13 @@ update effect set delivery = 'sending', attempts = attempts + 1 where seq = ?;
 -- What became of a delivery.
 update effect set delivery = ?, next_at = ?, outcome = ? where key = ? and delivery is not null;
 
+-- name: open_deliveries
+-- Deliveries that are being sent, dead or unknown, in order of decision; the index holds no others.
+select attempts, outcome, key, time, channel, body from effect indexed by effect_open
+where delivery in ('sending', 'dead', 'unknown') and delivery = ? order by seq;
+
 -- name: deliveries
--- Deliveries in one status, in order of decision.
+-- Deliveries in any status, in order of decision.
 select attempts, outcome, key, time, channel, body from effect
 where delivery = ? order by seq;
 

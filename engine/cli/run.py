@@ -1,0 +1,103 @@
+"""``drumbeat run``: the program at work on its store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.cli.common import EXIT_OK, EXIT_WRONG, common_options, compiled, emit_json, progress_bar, say
+from engine.errors import CannotRun, UsageError
+
+
+@click.command()
+@click.option("--until-idle", is_flag=True, help="Do everything that is there, then leave.")
+@click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
+@click.option("--strict", is_flag=True, help="Quarantined or repeated records give exit code 1.")
+@click.option("--batch", type=click.IntRange(min=1), default=5_000, hidden=True)
+@common_options
+def run(
+    until_idle: bool,
+    store: str | None,
+    strict: bool,
+    batch: int,
+    program: Path | None,
+    format_: str,
+    quiet: bool,
+    no_color: bool,
+) -> int:
+    """Read the feeds and the inbox, decide, commit, deliver.
+
+    With --until-idle the engine's clock follows the feeds: it stands at the newest event, so a backlog is decided as it
+    would have been then. Running again does nothing twice.
+    """
+    if not until_idle:
+        raise UsageError("the daemon comes with a later version", hint="use drumbeat run --until-idle")
+    found = compiled(program)
+    if found.settings.unkept:
+        raise CannotRun(
+            "the program asks for " + ", ".join(found.settings.unkept) + ", which this version does not keep",
+            hint="people would be written to at the wrong time: take it out, or use simulate",
+        )
+    done, seconds = _work(found, store, batch, quiet)
+    result = {
+        "events": {
+            "read": done.read,
+            "accepted": done.accepted,
+            "duplicate": done.duplicate,
+            "quarantined": done.quarantined,
+        },
+        "deliveries": dict(sorted(done.sent.items())),
+        "conflicts": done.conflicts,
+        "seconds": round(seconds, 3),
+        "events_per_second": round(done.accepted / seconds) if seconds > 0 else 0,
+    }
+    if format_ == "json":
+        emit_json(result)
+    else:
+        click.echo(_text(result))
+    return EXIT_WRONG if strict and (done.quarantined or done.duplicate) else EXIT_OK
+
+
+def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, float]:
+    from engine import wiring
+    from engine.runtime.clock import SystemClock
+    from engine.runtime.outbox import Outbox
+    from engine.runtime.pump import Pump
+
+    clock = SystemClock()
+    opened = wiring.open_store(found.settings, found.root, override=store)
+    try:
+        feeds = wiring.open_feeds(found.settings, found.root)
+        channels = wiring.open_channels(found.settings, found.root)
+        begun = clock.elapsed()
+        with progress_bar(None, "running", quiet) as advance:
+            pump = Pump(
+                found.plan, opened, feeds, Outbox(opened, channels, clock), clock,
+                secret=wiring.secret_of(opened), known_types=found.known_types, batch=batch, progress=advance,
+            )  # fmt: skip
+            done = pump.until_idle()
+        for channel in channels.values():
+            channel.close()
+        seconds = clock.elapsed() - begun
+    finally:
+        opened.close()
+    if done.conflicts:
+        say(f"warning: {done.conflicts} effects existed already and were not decided again", quiet)
+    return done, seconds
+
+
+def _text(result: dict[str, Any]) -> str:
+    events = result["events"]
+    if not events["read"] and not result["deliveries"]:
+        return "nothing new: every record of the feeds was decided before, nothing was sent"
+    lines = [
+        f"events      {events['accepted']:,} accepted of {events['read']:,} read"
+        f" ({events['duplicate']:,} duplicate, {events['quarantined']:,} quarantined)"
+    ]
+    if result["deliveries"]:
+        parts = ", ".join(f"{number:,} {status}" for status, number in result["deliveries"].items())
+        lines.append(f"deliveries  {parts}")
+    lines.append(f"took        {result['seconds']} s ({result['events_per_second']:,} events/s)")
+    return "\n".join(lines)

@@ -1,0 +1,78 @@
+"""From the program's settings to adapters; the only module that names them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.channels.console import ConsoleChannel
+from engine.channels.file import FileChannel
+from engine.errors import CannotRun, UsageError
+from engine.feeds.files import JsonlFeed
+from engine.language.compiled import Settings
+from engine.ports import Channel, Feed, Store
+from engine.stores.sqlite import SqliteStore
+
+_SECRET = "secret"  # noqa: S105 - the name of the record that holds it
+
+
+def store_path(settings: Settings, root: Path, override: str | None = None) -> Path:
+    """The file of the program's store."""
+    url = override or settings.store
+    if not url.startswith("sqlite:///"):
+        raise CannotRun(f"store {url!r} comes with a later version", hint="use sqlite:///drumbeat.db")
+    return root / url.removeprefix("sqlite:///")
+
+
+def open_store(settings: Settings, root: Path, *, read_only: bool = False, override: str | None = None) -> SqliteStore:
+    """Open the program's store; a missing one is made unless it is only to be read."""
+    path = store_path(settings, root, override)
+    if read_only and not path.exists():
+        raise CannotRun(f"there is no store at {path}", hint="drumbeat run --until-idle makes it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return SqliteStore.open(path, read_only=read_only)
+
+
+def open_feeds(settings: Settings, root: Path) -> list[Feed]:
+    """The feeds of the program file; kinds of a later version are refused."""
+    feeds: list[Feed] = []
+    for entry in settings.feeds:
+        if not isinstance(entry, Mapping) or len(entry) != 1:
+            raise UsageError(f"a feed is one word with its setting, got {entry!r}", hint="- {file: feed/*.jsonl}")
+        word, setting = next(iter(entry.items()))
+        if word != "file":
+            raise CannotRun(f"feed '{word}' comes with a later version", hint="use file:, or drumbeat ingest")
+        feeds.extend(JsonlFeed.open(setting, root, final=True))
+    return feeds
+
+
+def open_channels(settings: Settings, root: Path) -> dict[str, Channel]:
+    """The channels of the program file; kinds of a later version are refused."""
+    channels: dict[str, Channel] = {}
+    for name, setting in settings.channels.items():
+        channels[name] = _channel(name, setting, root)
+    return channels
+
+
+def _channel(name: str, setting: Mapping[str, Any], root: Path) -> Channel:
+    via, mode = setting["via"], setting.get("mode")
+    if via == "file":
+        path = setting.get("path")
+        if not path:
+            raise UsageError(f"channel '{name}' needs 'path'", hint="path: out/messages.jsonl")
+        return FileChannel(name, root / path, mode=mode)
+    if via == "console":
+        return ConsoleChannel(name, sys.stdout, mode=mode)
+    raise CannotRun(f"channel '{name}' of kind '{via}' comes with a later version", hint="use file or console")
+
+
+def secret_of(store: Store) -> bytes:
+    """The key of generated coupon codes: made once for a store, kept in it."""
+    found = store.get_meta(_SECRET)
+    if found is None:
+        found = os.urandom(32).hex()
+        store.set_meta(_SECRET, found)
+    return bytes.fromhex(found)

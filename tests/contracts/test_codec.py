@@ -1,0 +1,189 @@
+"""Records that go to bytes and back come back the same."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.core.model import Answer, Decision, Effect, Event, GoalWatch, Hold, Journey, State, Waiting, Why
+from engine.errors import InternalError
+from engine.stores import codec
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+instants = st.integers(-(2**62), 2**62)
+decimals = st.decimals(allow_nan=False, allow_infinity=False)
+scalars = st.none() | st.booleans() | st.integers(-(2**80), 2**80) | texts | decimals
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=8
+)
+tables = st.dictionaries(texts, values, max_size=4)
+maybe = st.none() | texts
+
+events = st.builds(
+    Event,
+    id=texts,
+    type=texts,
+    time=instants,
+    user=maybe,
+    group=maybe,
+    data=tables,
+    depth=st.integers(0, 16),
+    internal=st.booleans(),
+    history=st.booleans(),
+    changes=st.none() | st.dictionaries(texts, st.tuples(values, values), max_size=2),
+)
+journeys = st.builds(
+    Journey,
+    playbook=texts,
+    key=texts,
+    occurrence=texts,
+    started=instants,
+    at=maybe,
+    trigger=texts,
+    entry=st.none() | events,
+    held=maybe,
+    waiting=st.none() | st.builds(Waiting, kind=texts, until=st.none() | instants, key=maybe),
+    results=tables,
+)
+goals = st.builds(
+    GoalWatch,
+    playbook=texts,
+    key=texts,
+    occurrence=texts,
+    started=instants,
+    until=instants,
+    held=st.booleans(),
+    entry=st.none() | events,
+)
+states = st.builds(
+    State,
+    id=texts,
+    wake_at=st.none() | instants,
+    clock=instants,
+    born=st.booleans(),
+    **dict.fromkeys(("traits", "series", "memory"), tables),
+    **{name: st.lists(texts, max_size=3) for name in ("tags", "badges", "segments", "groups", "entered")},
+    **{name: st.dictionaries(texts, instants, max_size=2) for name in ("points", "ends")},
+    consents=st.dictionaries(texts, st.booleans(), max_size=2),
+    tiers=st.dictionaries(texts, st.lists(maybe | instants, max_size=2), max_size=2),
+    holds=st.lists(st.builds(Hold, group=texts, room=texts, until=st.none() | instants, key=texts), max_size=2),
+    coupons=st.dictionaries(texts, st.lists(instants, max_size=2), max_size=2),
+    journeys=st.lists(journeys, max_size=2),
+    goals=st.lists(goals, max_size=2),
+    slots=st.lists(st.tuples(instants, texts, texts), max_size=2),
+)
+effects = st.builds(
+    Effect,
+    key=texts,
+    time=instants,
+    playbook=maybe,
+    step=maybe,
+    kind=texts,
+    user=maybe,
+    group=maybe,
+    status=texts,
+    reason=maybe,
+    detail=tables,
+    deliver=maybe,
+    purpose=maybe,
+    to=maybe,
+)
+whys = st.builds(Why, at=texts, value=st.none() | st.booleans(), text=texts, seen=tables)
+
+
+@given(states)
+def test_state(state: State) -> None:
+    """A state comes back equal."""
+    assert codec.decode_state(codec.encode_state(state)) == state
+
+
+@given(events)
+def test_event(event: Event) -> None:
+    """An event comes back equal, whole and from its columns."""
+    assert codec.decode_event(codec.encode_event(event)) == event
+    assert codec.event_from(event.id, event.time, codec.event_body(event)) == event
+
+
+@given(effects)
+def test_effect(effect: Effect) -> None:
+    """An effect comes back equal."""
+    assert codec.effect_from(effect.key, effect.time, effect.deliver, codec.effect_body(effect)) == effect
+
+
+@given(st.builds(Answer, key=texts, granted=st.booleans(), reason=maybe, at=st.none() | instants, data=tables))
+def test_answer(answer: Answer) -> None:
+    """An answer comes back equal."""
+    assert codec.decode_answer(codec.encode_answer(answer)) == answer
+
+
+@given(
+    st.builds(
+        Decision,
+        time=instants,
+        playbook=texts,
+        user=maybe,
+        group=maybe,
+        verdict=texts,
+        cause=st.dictionaries(texts, texts, max_size=2),
+        why=st.lists(whys, max_size=2),
+    )
+)
+def test_decision(decision: Decision) -> None:
+    """A decision comes back equal."""
+    assert codec.decision_from(codec.decision_body(decision)) == decision
+
+
+def kept(value: Any) -> Any:
+    """The value after the way to the store and back."""
+    return codec.decode_state(codec.encode_state(State(id="u", traits={"x": value}))).traits["x"]
+
+
+@pytest.mark.parametrize("text", ["12.50", "0.10", "-0.0", "1E+3", "1E-30", "123456789012345678901234567890.12"])
+def test_decimals_keep_every_digit(text: str) -> None:
+    """A decimal with a fraction or exponent comes back as a Decimal with the same digits, never by way of a float."""
+    back = kept(Decimal(text))
+    assert isinstance(back, Decimal)
+    assert str(back) == text
+
+
+def test_whole_decimals_come_back_as_equal_integers() -> None:
+    """A decimal without fraction and exponent comes back as the equal integer."""
+    assert kept(Decimal(5)) == Decimal(5)
+    assert type(kept(Decimal(5))) is int
+
+
+def test_text_that_looks_like_a_number_stays_text() -> None:
+    """Text is never taken for a number."""
+    assert kept(["12.50", "1", "null", "NaN"]) == ["12.50", "1", "null", "NaN"]
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**64, 10**40])
+def test_huge_integers_are_exact(number: int) -> None:
+    """Integers beyond 64 bits come back exactly."""
+    assert kept(number) == number
+
+
+@pytest.mark.parametrize("part", ["series", "memory"])
+def test_keys_that_are_not_text_are_refused(part: str) -> None:
+    """A mapping with other keys than text would come back changed, so it is refused by name."""
+    with pytest.raises(InternalError, match="'x' has a key that is not text"):
+        codec.encode_state(State(id="u", **{part: {"x": {1: 2}}}))
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "sNaN"])
+def test_decimals_that_are_no_numbers_are_refused(word: str) -> None:
+    """NaN and infinity are refused when they are written, not when they are read."""
+    with pytest.raises(InternalError, match="no number"):
+        codec.encode_state(State(id="u", traits={"x": Decimal(word)}))
+
+
+def test_body_holds_every_field() -> None:
+    """A field added to Event, Effect or Decision must be added to its body as well."""
+    assert len(Event.__struct_fields__) == 10
+    assert len(Effect.__struct_fields__) == 13
+    assert len(Decision.__struct_fields__) == 7
+    assert len(Why.__struct_fields__) == 4

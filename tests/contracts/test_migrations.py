@@ -1,0 +1,185 @@
+"""What opening an older, a newer or an interrupted SQLite store promises."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from engine.errors import InternalError, StoreError
+from engine.stores.sql import Migration, migrations, parse, queries, sqlite_file, sqlite_schema
+from engine.stores.sqlite import SqliteStore
+
+NEXT = Migration(
+    len(migrations("sqlite")) + 1,
+    "nicknames",
+    """
+    create table nickname (id text primary key, name text not null); -- a semicolon; in a comment
+    insert into nickname (id, name) select name, 'old; ' || value from meta;
+    create trigger keep after delete on nickname begin select 1; select 2; end;
+    """,
+)
+
+
+class Planted(Exception):
+    """A failure put there by a test."""
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A store of today's schema, with something in it."""
+    path = tmp_path / "s.db"
+    store = SqliteStore.open(path)
+    store.set_meta("u1", "周")
+    store.close()
+    return path
+
+
+def upgrade(path: Path, fault: object = None) -> None:
+    """Apply today's migrations and the next one."""
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        call = fault if callable(fault) else lambda point: None
+        sqlite_schema.migrate(db, path, read_only=False, fault=call, steps=[*migrations("sqlite"), NEXT])
+    finally:
+        db.close()
+
+
+def tables(path: Path) -> set[str]:
+    db = sqlite3.connect(path)
+    try:
+        return {row[0] for row in db.execute("select name from sqlite_schema where type = 'table'")}
+    finally:
+        db.close()
+
+
+def test_old_store_is_migrated_with_its_data(old: Path) -> None:
+    """A newer program brings an old store to its schema and keeps what is in it, once."""
+    upgrade(old)
+    upgrade(old)
+    db = sqlite3.connect(old)
+    assert db.execute("select id, name from nickname").fetchall() == [("u1", "old; 周")]
+    assert db.execute("select value from meta").fetchall() == [("周",)]
+    records = db.execute("select version, name, sha256 from migration order by version").fetchall()
+    assert records[-1] == (NEXT.version, "nicknames", NEXT.digest)
+    assert [row[0] for row in records] == list(range(1, NEXT.version + 1))
+    db.close()
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_newer_store_is_refused(old: Path, read_only: bool) -> None:
+    """A store of a newer program is refused with exit code 3, both versions named, and left as it is."""
+    upgrade(old)
+    with pytest.raises(StoreError, match=rf"schema {NEXT.version}, this program knows up to {NEXT.version - 1}") as got:
+        SqliteStore.open(old, read_only=read_only)
+    assert got.value.exit_code == 3
+    assert "nickname" in tables(old)
+
+
+def test_older_store_is_not_read_without_migration(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader does not migrate: it says that the store must be opened for writing first."""
+    monkeypatch.setattr(sqlite_schema, "migrations", lambda dialect: [*migrations(dialect), NEXT])
+    with pytest.raises(StoreError, match="this program needs") as caught:
+        SqliteStore.open(old, read_only=True)
+    assert "writing" in caught.value.hint
+    SqliteStore.open(old).close()
+    SqliteStore.open(old, read_only=True).close()
+
+
+def test_interrupted_migration_leaves_no_trace(old: Path) -> None:
+    """A failure at any statement of a migration leaves the old schema, and the next try succeeds."""
+    passed: list[str] = []
+    before = tables(old)
+    steps = (
+        1 + sum(1 for _ in sqlite_schema.statements(NEXT.text)) + 3
+    )  # begin, statements, begin again, record, commit
+
+    for stop in range(steps):
+        passed.clear()
+
+        def fault(point: str, stop: int = stop) -> None:
+            if len(passed) == stop:
+                raise Planted(point)
+            passed.append(point)
+
+        with pytest.raises(Planted):
+            upgrade(old, fault)
+        assert tables(old) == before
+    upgrade(old)
+    assert "nickname" in tables(old)
+
+
+@pytest.mark.parametrize("stop", range(0, 40, 3))
+def test_killed_while_a_store_is_made(tmp_path: Path, stop: int) -> None:
+    """A process killed while it makes a store leaves a file that the next process opens and completes."""
+    path = tmp_path / "s.db"
+    child = os.fork()
+    if child == 0:
+        passed: list[str] = []
+
+        def fault(point: str) -> None:
+            passed.append(point)
+            if len(passed) > stop or point == "migrate.before_commit":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        SqliteStore.open(path, fault=fault)
+        os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    store = SqliteStore.open(path)
+    store.set_meta("a", "b")
+    store.close()
+    assert SqliteStore.open(path).get_meta("a") == "b"
+
+
+def test_a_database_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    """An SQLite database that is no store of ours is refused and gets no table of ours."""
+    path = tmp_path / "s.db"
+    db = sqlite3.connect(path)
+    db.execute("create table photos (id)")
+    db.commit()
+    db.close()
+    with pytest.raises(StoreError, match="not a Drumbeat store"):
+        SqliteStore.open(path)
+    assert tables(path) == {"photos"}
+
+
+def test_a_refused_store_is_not_locked(old: Path) -> None:
+    """A store that could not be opened is not held by the one who tried."""
+    upgrade(old)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="schema"):
+            SqliteStore.open(old)
+
+
+def test_migrations_are_numbered_without_gap() -> None:
+    """Migrations are numbered 1, 2, 3 ... and every one consists of whole statements."""
+    found = migrations("sqlite")
+    assert [it.version for it in found] == list(range(1, len(found) + 1))
+    for it in found:
+        rest = it.text
+        for statement in sqlite_schema.statements(it.text):
+            rest = rest.replace(statement, "", 1)
+        assert rest.strip() == ""
+
+
+def test_every_query_is_described_and_used() -> None:
+    """Every named query is used by the store, and the store uses no other."""
+    root = Path(sqlite_file.__file__).parents[1]
+    code = "".join(path.read_text("utf-8") for path in [root / "sqlite.py", *(root / "sql").glob("sqlite_*.py")])
+    used = set(re.findall(r'(?:rows|pages|write|insert)\(\s*"(\w+)"|\bQ\["(\w+)"\]', code))
+    assert {one or two for one, two in used} >= set(queries("sqlite")) - {"all_effects", "effects_of"}
+    assert {one or two for one, two in used} <= set(queries("sqlite"))
+
+
+def test_queries_need_a_description() -> None:
+    """A query without a description, or a name given twice, is refused."""
+    assert parse("-- name: a\n-- What for.\nselect 1;\n", "x") == {"a": "select 1"}
+    with pytest.raises(InternalError, match="no description"):
+        parse("-- name: a\nselect 1;\n", "x")
+    with pytest.raises(InternalError, match="twice"):
+        parse("-- name: a\n-- b\nselect 1;\n-- name: a\n-- b\nselect 1;\n", "x")
