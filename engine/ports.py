@@ -129,8 +129,8 @@ class Store(Protocol):
 
     def next_wake(self) -> int | None: ...
 
-    def known(self, ids: Sequence[str]) -> set[str]:
-        """Which of these event ids were decided already (or wait in the inbox)."""
+    def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:
+        """Which of these event ids were decided already, or (unless ``waiting`` is False) wait in the inbox."""
         ...
 
     def commit(self, batch: Batch) -> int:
@@ -155,6 +155,19 @@ class Store(Protocol):
         ...
 
     def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]: ...
+
+    # -- quarantine
+    def quarantine(self) -> Iterator[Rejected]:
+        """Records in quarantine, the oldest first."""
+        ...
+
+    def rejected(self, number: int) -> Rejected | None:
+        """One record in quarantine."""
+        ...
+
+    def release(self, numbers: Sequence[int], events: Sequence[tuple[Event, bytes]] = ()) -> tuple[int, int]:
+        """Take records out of quarantine, and what was read from them into the inbox, as one; (accepted, duplicates)."""
+        ...
 
     # -- outbox
     def claim(self, channels: Sequence[str], now: int, limit: int) -> list[Outgoing]:
@@ -188,12 +201,13 @@ class Store(Protocol):
 
     def subjects(self) -> Iterator[State]: ...
 
-    def quarantine(self) -> Iterator[Rejected]: ...
-
     def counts(self) -> dict[str, int]:
         """Counters of the whole life: events, duplicate, late, quarantined, effects by kind/status as ``effects.kind.status``."""
         ...
 
     def summary(self) -> dict[str, Any]:
-        """Figures of playbooks: {id: {"entered": n, "held": n, "goals": n, "goals_held": n, "finished": n, "exited": n, "effects": n}}."""
+        """Figures of playbooks: {id: {"entered", "held", "goals", "goals_held", "finished", "exited", "effects"}}.
+
+        ``entered`` counts every entry, ``held`` those of them that were held out; ``goals`` and ``goals_held`` likewise.
+        """
         ...

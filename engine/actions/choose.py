@@ -56,12 +56,14 @@ class Choose(Action):
         for place, row in enumerate(rows):
             if "otherwise" in row:
                 if place != len(rows) - 1:
-                    build.problem("choose", "unreachable", "'otherwise' must be the last branch of 'choose'")
+                    build.problem(f"branches[{place}].otherwise", "unreachable", "'otherwise' must be the last branch of 'choose'")
                 if "when" in row or "do" in row:
-                    build.problem("choose", "conflict", "'otherwise' stands alone: it holds the steps itself")
+                    message = "'otherwise' stands alone: it holds the steps itself"
+                    build.problem(f"branches[{place}].otherwise", "conflict", message)
                 branches.append((None, row["otherwise"]))
             elif "when" not in row or "do" not in row:
-                build.problem("choose", "missing-key", "a branch of 'choose' needs 'when' and 'do', or 'otherwise'")
+                message = "a branch of 'choose' needs 'when' and 'do', or 'otherwise'"
+                build.problem(f"branches[{place}]", "missing-key", message)
             else:
                 branches.append((row["when"], row["do"]))
         return cls(branches)

@@ -41,8 +41,8 @@ class BookPoints(Action):
     def build(cls, fields: dict[str, Any], build: Build) -> BookPoints:
         """A literal amount is checked here, a computed one when it runs."""
         word = "take" if "take" in fields else "add"
-        amount = fields.get(word)
-        if amount is not None and amount.constant and not _whole(amount.get(None)):
+        amount: Value = fields[word]
+        if amount.constant and not _whole(amount.get(None)):
             build.problem(word, "wrong-type", f"points need a whole number, got {amount.text!r}")
         account = fields.get("account") or build.account
         return cls(amount, -1 if word == "take" else 1, fields.get("reason"), account)

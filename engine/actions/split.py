@@ -10,7 +10,7 @@ from engine.core.chance import bucket
 from engine.core.journeys import Run
 from engine.core.kinds import Action, Build, Pause
 from engine.core.plan import Block, Node
-from engine.core.shapes import NAME, Flag, Many, Map, Number, Steps, Text, optional, required
+from engine.core.shapes import FREE_NAME, Flag, Many, Map, Number, Steps, Text, optional, required
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Split(Action):
                 Many(
                     Map(
                         {
-                            "name": required(Text(pattern=NAME, what="arm name"), "name of the arm"),
+                            "name": required(Text(pattern=FREE_NAME, what="arm name"), "name of the arm"),
                             "weight": required(Number(low=0, high=100), "per cent of the subjects"),
                             "do": optional(Steps(), "steps of the arm"),
                             "holdout": optional(Flag(only=True), "control group: no external effects from here on"),
@@ -65,15 +65,19 @@ class Split(Action):
         if total != 100:
             build.problem("arms", "weights", f"the weights of 'split' sum to {total}, they must sum to 100")
         names = [row["name"] for row in rows]
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            build.problem("arms", "duplicate-name", f"two arms are named {name!r}")
         arms, upto = [], 0
-        for row in rows:
+        for place, row in enumerate(rows):
+            here, name, hundredths = f"arms[{place}]", row["name"], row["weight"] * 100
+            if name in names[:place]:
+                build.problem(f"{here}.name", "duplicate-name", f"two arms are named '{name}'")
             if "do" in row and "holdout" in row:
-                build.problem("arms", "conflict", f"arm {row['name']!r} has both 'do' and 'holdout': keep one")
+                build.problem(f"{here}.holdout", "conflict", f"arm '{name}' has both 'do' and 'holdout': keep one")
             if "do" not in row and "holdout" not in row:
-                build.problem("arms", "missing-key", f"arm {row['name']!r} needs 'do' or 'holdout: true'")
-            upto += round(row["weight"] * 100)
+                build.problem(here, "missing-key", f"arm '{name}' needs 'do' or 'holdout: true'")
+            if hundredths != int(hundredths):
+                message = f"a weight has at most two decimals, got {row['weight']}"
+                build.problem(f"{here}.weight", "out-of-range", message)
+            upto += int(hundredths)
             arms.append(Arm(row["name"], upto, row.get("do", Block()), "holdout" in row))
         return cls(fields.get("salt") or f"{build.playbook}/{build.step}", arms)
 

@@ -11,7 +11,7 @@ from engine.cli.common import EXIT_OK, emit_json
 @click.argument("code", required=False)
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of the result.")
 def explain(code: str | None, format_: str) -> int:
-    """What a code in ``error[code]`` means, with a bad and a good example; without CODE, all codes."""
+    """What the code in error[CODE] means, with a bad and a good example; without CODE, all codes."""
     from engine.language.codes import PAGES, page
 
     if code is None:

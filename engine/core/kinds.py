@@ -30,7 +30,7 @@ class Build:
     account: str  #: the program's first points account
 
     def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Any:
-        """Ask for the history of an event type; a series with ``count(state, time)``."""
+        """Ask for the history of an event type; (state, instant) -> how many stand in the window."""
         raise NotImplementedError  # the compiler's Build answers; a bare one has no history to give
 
     def streak(self, event: str) -> Any:

@@ -59,9 +59,9 @@ class Env:
     account: str = "main"  #: account behind ``user.points``
     ladder: str | None = None  #: ladder behind ``user.tier``
     ranks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  #: ladder -> level -> rank, lowest 0
-    segments: dict[str, Callable[[Moment], bool]] = field(default_factory=dict)  #: name -> membership, filled by compile
+    segments: dict[str, Callable[[Moment], bool]] = field(default_factory=dict)  #: name -> membership
     segment_changes: dict[str, Callable[[Moment], int | None]] = field(default_factory=dict)
-    """name -> ``next_change`` of its condition, filled by compile; a segment that passing time cannot change has none."""
+    """name -> ``next_change`` of its condition, filled by compile; one that passing time cannot change has none."""
     changes: list[Callable[[Moment], int | None]] = field(default_factory=list)
     """Next instants at which a ladder or a watched segment may move by time alone, filled by compile."""
     published: dict[str, int] = field(default_factory=dict)  #: playbook -> instant from which it starts journeys

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.core import localtime
+from engine.core.fold import Fold
 from engine.core.kinds import Action, Trigger
-from engine.core.model import Event, State
-from engine.core.moment import Condition, Env, Value
+from engine.core.model import State
+from engine.core.moment import Condition, Env, Moment, Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,13 +219,45 @@ class ChannelInfo:
     address: str | None  #: trait that holds the address; None: needs none
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sieve:
+    """A playbook that may be entered at an event type, and all that must hold for it, as bare tests.
+
+    ``first`` is None when there is nothing to test, or when there are several triggers and each must be asked in turn.
+    """
+
+    playbook: Playbook
+    triggers: tuple[Trigger, ...]
+    first: Callable[[Moment], bool] | None
+    rest: tuple[Callable[[Moment], bool], ...]
+    trigger: str
+    variables: Mapping[str, Any]
+    needs: bool  #: a test asks for ``trigger.id`` or ``vars``
+
+
+def sieve(playbook: Playbook, triggers: tuple[Trigger, ...]) -> Sieve:
+    """The sieve of a playbook for the triggers that listen."""
+    trigger = triggers[0]
+    conditions = [*([trigger.condition] if trigger.condition is not None else []), *playbook.when]
+    tests: list[Callable[[Moment], bool]] = [condition.test for condition in conditions]
+    if type(trigger).fires is not Trigger.fires:
+        tests.insert(0, trigger.fires)
+    if len(triggers) > 1:
+        tests = []
+    needs = bool(playbook.variables) or any("trigger." in condition.text for condition in conditions)
+    first = tests[0] if tests else None
+    return Sieve(playbook, triggers, first, tuple(tests[1:]), trigger.id, playbook.variables, needs)
+
+
 @dataclass(kw_only=True, eq=False)
 class Dispatch:
     """Everything that can happen at one event type, found out beforehand."""
 
     series: tuple[Any, ...] = ()  #: history to update
-    listeners: tuple[tuple[Playbook, tuple[Trigger, ...]], ...] = ()  #: in order of rank
-    fold: Callable[[State, Event, Env], None] | None = None  #: reserved type: traits, consents, memberships ...
+    sieves: tuple[Sieve, ...] = ()  #: playbooks that may be entered at it, in order of rank
+    short: bool = False  #: ``Turn.quick`` may be used: nothing is folded, no ladder or segment is watched
+    local: bool = False  #: some history of it goes by local days
+    fold: Fold | None = None  #: reserved type: traits, consents, memberships ...
     fold_internal: bool = True  #: engine-made events of this type are folded too
     activity: bool = True  #: an external event of this type moves ``user.last_active_at``
     clocks: tuple[str, ...] = ()  #: activity clocks this type pushes on

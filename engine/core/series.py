@@ -251,15 +251,16 @@ class Totals(Series):
             unit = packed(amount)
             state.series[self.key] = [scale, 1, unit, unit, unit]
             return
-        more = 10 ** (scale - data[0])
-        total, least, most = (int(one) * more for one in data[2:5])
-        data[:] = [
-            scale,
-            data[1] + 1,
-            packed(total + amount),
-            packed(min(least, amount)),
-            packed(max(most, amount)),
-        ]
+        if scale > data[0]:
+            more = 10 ** (scale - data[0])
+            data[0] = scale
+            data[2:] = [packed(int(one) * more) for one in data[2:]]
+        data[1] += 1
+        data[2] = packed(int(data[2]) + amount)
+        if amount < int(data[3]):
+            data[3] = packed(amount)
+        elif amount > int(data[4]):
+            data[4] = packed(amount)
 
     def ever(self, what: str) -> Callable[[State, int], Any]:
         """``sum avg min max`` of all numbers."""

@@ -7,9 +7,9 @@ Rule 3: order within one event: state first (traits, history, tiers, segments), 
 id), of each first its goal, its exits, its waits, then new entries.
 Rule 4: at a Reserve the turn stops and goes on with the Answer; nothing else happens in between.
 
-``Turn`` is one event, one wake-up or one chain of answers of one subject. The caller loops::
+``Turn`` takes one event or one wake-up of one subject at a time; it keeps nothing of the one before. The caller loops::
 
-    ask = turn.go()
+    ask = turn.go(state, event, now)
     while ask is not None:
         ask = turn.answer(desk.take(ask, now))
 """
@@ -41,7 +41,7 @@ from engine.core.model import (
     Why,
 )
 from engine.core.moment import Condition, Moment
-from engine.core.plan import Dispatch, Node, Plan, Playbook, zone_of
+from engine.core.plan import Dispatch, Node, Plan, Playbook, Sieve, zone_of
 from engine.core.watch import forget, next_move, place, watch
 
 Task = Callable[[], None]
@@ -49,38 +49,124 @@ Task = Callable[[], None]
 SILENT, NOTABLE, ALL = 0, 1, 2
 """How much is traced: nothing, what is out of the ordinary (errors, limits, late), every verdict."""
 
+DONE, SLOW = -1, -2
+"""What ``Turn.quick`` says when no sieve let the event through, and when the event needs the long way."""
+
 _STEP_LIMIT = 1_000
 _NOTABLE = frozenset({"error", "capped", "late"})
 
 
 class Turn:
-    """One subject at one event or wake-up."""
+    """Decides events and wake-ups, one at a time.
 
-    __slots__ = ("asks", "cause", "depth", "event", "m", "now", "out", "plan", "state", "tasks", "touched", "tracing")
+    Parameters
+    ----------
+    plan: what to decide by.
+    out: where decisions go; the caller empties it.
+    tracing: SILENT, NOTABLE or ALL.
+    """
 
-    def __init__(self, plan: Plan, state: State, event: Event | None, now: int, out: Out, tracing: int = SILENT) -> None:
+    __slots__ = (
+        "asks", "cause", "depth", "dispatch", "event", "m", "now", "out", "plan", "state", "tasks", "touched", "tracing",
+    )  # fmt: skip
+
+    def __init__(self, plan: Plan, out: Out, tracing: int = SILENT) -> None:
         self.plan = plan
-        self.state = state
-        self.event = event
-        self.now = now
+        self.dispatch = plan.dispatch
         self.out = out
         self.tracing = tracing
         self.asks: list[Reserve] = []
         self.tasks: deque[Task] = deque()
         self.touched = False  #: something with a timer changed, so ``wake_at`` must be found anew
-        self.depth = event.depth if event is not None else 0
-        self.cause: dict[str, str] = {"event": event.id} if event is not None else {"wake": "time"}
-        self.m = Moment(state, event, event.time if event is not None else now, now, plan.env)
-        state.clock = max(state.clock, now)
+        self.depth = 0
+        self.now = 0
+        self.event: Event | None = None
+        self.cause: dict[str, str] = {}
+        self.state = State(id="")
+        self.m = Moment(self.state, None, 0, 0, plan.env)
 
     # ------------------------------------------------------------------ driving
 
-    def go(self) -> Reserve | None:
-        """Begin; the first request for a scarce unit, or None when all is decided."""
-        if self.event is None:
+    def go(self, state: State, event: Event | None, now: int) -> Reserve | None:
+        """Begin with an event, or a wake-up (None); the first request for a scarce unit, or None when all is decided."""
+        self._face(state, event, now)
+        if now > state.clock:
+            state.clock = now
+        if event is None:
             self._wake()
         else:
-            self._event(self.event)
+            self._event(event)
+        return self._drive()
+
+    def _face(self, state: State, event: Event | None, now: int) -> None:
+        """Turn to a subject and what happened to it."""
+        self.state, self.event, self.now = state, event, now
+        self.touched = False
+        m = self.m
+        m.state, m.event, m.now = state, event, now
+        m.entry = m.changes = m.trigger = None
+        m.steps, m.vars = _NOTHING, _NOTHING
+        if event is None:
+            self.depth = 0
+            self.cause = {"wake": "time"}
+            m.time, m.data = now, {}
+        else:
+            self.depth = event.depth
+            self.cause = {"event": event.id}
+            m.time, m.data = event.time, event.data
+
+    def quick(self, state: State, event: Event, now: int) -> int:
+        """The short way for an event that finds no journey: history, then the tests of those who may enter.
+
+        ``DONE`` when nobody enters, ``SLOW`` when the event needs ``go`` (nothing has happened yet), else the place of
+        the first sieve that lets it through: then call ``enter``.
+        """
+        dispatch = self.dispatch.get(event.type) or self.plan.default
+        time = event.time
+        if not dispatch.short or state.journeys or state.goals or event.history or now - time > self.plan.act_within:
+            return SLOW
+        if dispatch.series:
+            zone = zone_of(state, self.plan.env) if dispatch.local else ""
+            for series in dispatch.series:
+                series.update(state, event, zone)
+        if dispatch.activity and not event.internal:
+            last = state.last_active
+            if last is None or time > last:
+                state.last_active = time
+        for clock in dispatch.clocks:
+            if time > state.memory.get(clock, -1):
+                state.memory[clock] = time
+        idle = dispatch.idle
+        if idle is not None and (state.wake_at is None or time + idle < state.wake_at):
+            state.wake_at = time + idle
+        if not dispatch.sieves:
+            return DONE
+        m = self.m
+        m.state, m.event, m.data, m.time, m.now = state, event, event.data, time, now
+        place_ = 0
+        try:
+            for sieve in dispatch.sieves:
+                if sieve.needs:
+                    m.trigger, m.vars = sieve.trigger, sieve.variables
+                if sieve.first is None:
+                    return place_
+                if sieve.first(m):
+                    for test in sieve.rest:
+                        if not test(m):
+                            break
+                    else:
+                        return place_
+                place_ += 1
+        except Exception:  # the long way judges it again and tells the error
+            return place_
+        return DONE
+
+    def enter(self, state: State, event: Event, now: int, place_: int) -> Reserve | None:
+        """Go on after ``quick`` at the sieve it named."""
+        self._face(state, event, now)
+        if now > state.clock:
+            state.clock = now
+        self._sieve(self.dispatch.get(event.type, self.plan.default).sieves, place_)
         return self._drive()
 
     def answer(self, answer: Answer) -> Reserve | None:
@@ -112,9 +198,32 @@ class Turn:
             return
         if plan.watching:
             watch(self, event.id)
-        if not dispatch.listeners and not state.journeys and not state.goals:
-            return
-        self._plan_event(event, dispatch, changes)
+        self.m.changes = changes
+        if self.tracing == ALL:
+            self._plan_event(event, dispatch, all_of_them=True)
+        elif state.journeys or state.goals:
+            self.touched = True
+            self._plan_event(event, dispatch, all_of_them=False)
+        elif dispatch.sieves:
+            self._sieve(dispatch.sieves, 0)
+
+    def _sieve(self, sieves: tuple[Sieve, ...], start: int) -> None:
+        """New entries, when nobody wants to know why not: only what passes every test is looked at closer."""
+        m = self.m
+        for place_ in range(start, len(sieves)):
+            sieve = sieves[place_]
+            m.trigger, m.vars = sieve.trigger, sieve.variables
+            try:
+                passed = sieve.first is None or (sieve.first(m) and all(test(m) for test in sieve.rest))
+            except Exception:  # judged again below, where the error is told
+                passed = True
+            if not passed:
+                continue
+            self._enter_any(sieve.playbook, sieve.triggers)
+            if self.asks:
+                if place_ + 1 < len(sieves):
+                    self.tasks.append(lambda: self._sieve(sieves, place_ + 1))
+                return
 
     def _fold(self, event: Event, dispatch: Dispatch) -> dict[str, tuple[Any, Any]] | None:
         state, changes = self.state, event.changes
@@ -128,7 +237,7 @@ class Turn:
             changes = folding.changes
             self.touched = True
         if dispatch.series:
-            zone = zone_of(state, self.plan.env)
+            zone = zone_of(state, self.plan.env) if dispatch.local else self.plan.env.zone
             for series in dispatch.series:
                 series.update(state, event, zone)
         if dispatch.activity and not event.internal and (state.last_active is None or event.time > state.last_active):
@@ -147,29 +256,41 @@ class Turn:
         if self.now - event.time <= self.plan.act_within:
             return True
         self.touched = True
-        for playbook, _ in dispatch.listeners:
-            self.note(playbook, "late", [])
+        for sieve in dispatch.sieves:
+            self.note(sieve.playbook, "late", [])
         return False
 
-    def _plan_event(self, event: Event, dispatch: Dispatch, changes: dict[str, tuple[Any, Any]] | None) -> None:
+    def _plan_event(self, event: Event, dispatch: Dispatch, *, all_of_them: bool) -> None:
         """Line up what this event may do, by rank of the playbooks."""
         todo: list[tuple[int, int, Task]] = []
-        state, by_id = self.state, self.plan.by_id
-        if state.journeys or state.goals:
-            self.touched = True
-            for goal in state.goals:
-                playbook = by_id.get(goal.playbook)
-                if playbook is not None and playbook.goal is not None and event.type in playbook.goal.events:
-                    todo.append((playbook.rank, 0, self._goal_task(playbook, goal, event)))
-            for journey in state.journeys:
-                playbook = by_id.get(journey.playbook)
-                if playbook is not None:
-                    todo.append((playbook.rank, 1, self._journey_task(playbook, journey, event)))
-        for playbook, triggers in dispatch.listeners:
-            todo.append((playbook.rank, 2, self._enter_task(playbook, triggers, event, changes)))
+        state, by_id, type_ = self.state, self.plan.by_id, event.type
+        for goal in state.goals:
+            playbook = by_id.get(goal.playbook)
+            if playbook is not None and playbook.goal is not None and type_ in playbook.goal.events:
+                todo.append((playbook.rank, 0, self._goal_task(playbook, goal, event)))
+        for journey in state.journeys:
+            playbook = by_id.get(journey.playbook)
+            if playbook is not None and self._concerns(playbook, journey, type_):
+                todo.append((playbook.rank, 1, self._journey_task(playbook, journey, event)))
+        if not todo and not all_of_them:
+            if dispatch.sieves:
+                self._sieve(dispatch.sieves, 0)
+            return
+        for sieve in dispatch.sieves:
+            todo.append((sieve.playbook.rank, 2, self._enter_task(sieve)))
         if len(todo) > 1:
             todo.sort(key=_by_rank)
-        self.tasks = deque(task for _, _, task in todo)
+        self.tasks.extend(task for _, _, task in todo)
+
+    def _concerns(self, playbook: Playbook, journey: Journey, type_: str) -> bool:
+        """May an event of this type do anything to the journey?"""
+        if playbook.always or type_ in playbook.exit_events:
+            return True
+        waiting = journey.waiting
+        if waiting is None or waiting.kind != "event":
+            return False
+        node = playbook.nodes.get(journey.at or "")
+        return node is not None and type_ in node.action.hears()
 
     def _goal_task(self, playbook: Playbook, goal: GoalWatch, event: Event) -> Task:
         def judge() -> None:
@@ -274,7 +395,7 @@ class Turn:
             if trigger.due(self.m):
                 todo.append((playbook.rank, 2, self._timer_task(playbook, trigger)))
         todo.sort(key=_by_rank)
-        self.tasks = deque(task for _, _, task in todo)
+        self.tasks.extend(task for _, _, task in todo)
 
     def _free_seats(self) -> None:
         state = self.state
@@ -314,28 +435,24 @@ class Turn:
 
     # ------------------------------------------------------------------ entering
 
-    def _enter_task(
-        self,
-        playbook: Playbook,
-        triggers: tuple[Trigger, ...],
-        event: Event,
-        changes: dict[str, tuple[Any, Any]] | None,
-    ) -> Task:
-        def enter() -> None:
-            m = self.m
-            m.vars = playbook.variables
-            m.changes = changes
-            for trigger in triggers:
-                m.trigger = trigger.id
-                try:
-                    fires = trigger.fires(m)
-                except Exception as error:  # as above: recorded, never guessed
-                    self.note(playbook, "error", [_failed(trigger.path, "trigger", error)])
-                    return
-                if fires and self._enter(playbook, trigger, event, event.id):
-                    return
+    def _enter_task(self, sieve: Sieve) -> Task:
+        return lambda: self._enter_any(sieve.playbook, sieve.triggers)
 
-        return enter
+    def _enter_any(self, playbook: Playbook, triggers: tuple[Trigger, ...]) -> None:
+        """The first trigger of a playbook that fires settles the matter."""
+        m, event = self.m, self.event
+        if event is None:
+            return
+        m.vars = playbook.variables
+        for trigger in triggers:
+            m.trigger = trigger.id
+            try:
+                fires = trigger.fires(m)
+            except Exception as error:  # one playbook's fault must not stop the others
+                self.note(playbook, "error", [_failed(trigger.path, "trigger", error)])
+                return
+            if fires and self._enter(playbook, trigger, event, event.id):
+                return
 
     def _enter(self, playbook: Playbook, trigger: Trigger, event: Event | None, occurrence: str) -> bool:
         """Judge one entry; True when this trigger settled the matter (another trigger need not be asked)."""
@@ -661,6 +778,8 @@ class Turn:
             earliest = _sooner(earliest, trigger.deadline(self.m))
         state.wake_at = earliest
 
+
+_NOTHING: dict[str, Any] = {}
 
 _MOVES = {"enters": "segment.entered", "leaves": "segment.left"}
 

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from engine.core.fold import EXTERNAL_ONLY, FOLDS
-from engine.core.history import HistoryBook
+from engine.core.history import HistoryBook, Streak
 from engine.core.kinds import Trigger
 from engine.core.model import DAY
 from engine.core.moment import Env
-from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy
+from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, sieve
 from engine.core.watch import grace_change
 from engine.language.catalog import Catalog, membership
 
+_MOVED = {"enters": "segment.entered", "leaves": "segment.left"}
 _TOLD = frozenset(
     {
         "tier.changed", "segment.entered", "segment.left", "badge.earned", "points.changed", "coupon.issued",
@@ -39,19 +40,21 @@ def assemble(
     ordered = sorted(playbooks, key=lambda playbook: (-playbook.priority, playbook.id))
     for rank, playbook in enumerate(ordered):
         playbook.rank = rank
+        playbook.exit_events |= {_MOVED[spec.moves] for spec in playbook.exits if spec.moves is not None}
     _fill(env, catalog, watched)
     timed = tuple((playbook, trigger) for playbook in ordered for trigger in playbook.triggers if trigger.own)
     clocks = {clock[0]: clock[1] for _, trigger in timed if (clock := trigger.clock()) is not None}
     heard = _heard(ordered)
     types = set(book.by_type) | set(FOLDS) | heard | activity | {type_ for it in clocks.values() for type_ in it}
-    default = _dispatch("", ordered, timed, clocks, book, activity)
+    watching = bool(catalog.ladders or watched)
+    default = _dispatch("", ordered, timed, clocks, book, activity, watching)
     windows = [DAY * 2 if cap.per is None else cap.per for policy in policies for cap in policy.caps]
     return Plan(
         program=program,
         digest=digest,
         env=env,
         playbooks=tuple(ordered),
-        dispatch={type_: _dispatch(type_, ordered, timed, clocks, book, activity) for type_ in sorted(types)},
+        dispatch={type_: _dispatch(type_, ordered, timed, clocks, book, activity, watching) for type_ in sorted(types)},
         default=default,
         ladders=tuple(catalog.ladders),
         watched=tuple(catalog.segments[name] for name in sorted(watched)),
@@ -66,7 +69,7 @@ def assemble(
         act_within=act_within,
         told=_TOLD & (heard | set(book.by_type)),
         by_id={playbook.id: playbook for playbook in ordered},
-        watching=bool(catalog.ladders or watched),
+        watching=watching,
         clocks=clocks,
     )
 
@@ -95,9 +98,6 @@ def _heard(playbooks: list[Playbook]) -> set[str]:
         if playbook.goal is not None:
             heard |= playbook.goal.events
         heard |= playbook.exit_events
-        for spec in playbook.exits:
-            if spec.moves is not None:
-                heard.add("segment.entered" if spec.moves == "enters" else "segment.left")
         for node in playbook.nodes.values():
             heard |= node.action.hears()
     return heard
@@ -110,18 +110,21 @@ def _dispatch(
     clocks: Mapping[str, frozenset[str]],
     book: HistoryBook,
     activity: frozenset[str],
+    watching: bool,
 ) -> Dispatch:
-    listeners = []
+    sieves = []
     for playbook in playbooks:
         triggers = tuple(trigger for trigger in playbook.triggers if _listens(trigger, type_))
         if triggers:
-            listeners.append((playbook, triggers))
+            sieves.append(sieve(playbook, triggers))
     active = not activity or type_ in activity
     pushed = [t for _, t in timed if (type_ in clock[1] if (clock := t.clock()) is not None else active)]
     shortest = [span for trigger in pushed if (span := trigger.shortest()) is not None]
     return Dispatch(
         series=book.by_type.get(type_, ()),
-        listeners=tuple(listeners),
+        sieves=tuple(sieves),
+        short=FOLDS.get(type_) is None and not watching and len(shortest) == len(pushed),
+        local=any(isinstance(series, Streak) for series in book.by_type.get(type_, ())),
         fold=FOLDS.get(type_),
         fold_internal=type_ not in EXTERNAL_ONLY,
         activity=active,

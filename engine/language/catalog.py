@@ -17,7 +17,7 @@ from engine.core.plan import Ladder, Segment, Span
 from engine.core.scarce import CouponPool, GroupInfo, Room
 from engine.language.files import read_list
 from engine.language.forms import LATER, LATER_SECTIONS, SECTION_OF, SECTIONS
-from engine.language.nodes import MapNode, Node
+from engine.language.nodes import MapNode, Node, SeqNode
 from engine.language.reading import FAULT
 from engine.language.workshop import Workshop
 
@@ -66,11 +66,12 @@ class CatalogMaker:
             if key.text in LATER_SECTIONS:
                 shop.problems.warning(key, "not-yet", f"'{key.text}' is read, but this version does not use it yet")
                 continue
-            if not isinstance(value, MapNode):
-                shop.reading.mapping(value, key.text)
+            table = shop.reading.mapping(value, key.text, f"write {key.text}: {{name: ...}}")
+            if not isinstance(table, MapNode):
                 continue
             section = self._entries.setdefault(key.text, {})
-            for name, entry in value:
+            for name, entry in table:
+                shop.reading.name(name, SECTIONS[key.text])  # type: ignore[arg-type]  # the other sections were left
                 if name.text in section:
                     other = section[name.text].mark
                     message = f"'{name.text}' is defined twice in '{key.text}'"
@@ -167,6 +168,9 @@ class CatalogMaker:
 
     def _badge(self, name: str, fields: dict[str, Any], node: Node) -> None:
         self.catalog.badges.append(name)
+        if fields.get("once") is False:
+            where = _below(node, "once") or node
+            self.shop.problems.warning(where, "not-yet", "in this version every badge is given once")
 
     def _coupon(self, name: str, fields: dict[str, Any], node: Node) -> None:
         limits, codes = fields["limits"], fields["codes"]
@@ -176,39 +180,66 @@ class CatalogMaker:
             if wrong is None and len(set(values)) < len(values):
                 wrong = "a code stands in it twice"
             if wrong is not None:
-                self._bad_list(node, "codes", codes["file"], wrong)
+                inner = node.get("codes") if isinstance(node, MapNode) else None
+                self._bad_list(inner or node, "file", codes["file"], wrong)
             given = tuple(values)
             self.catalog.lists.append((codes["file"], "\n".join(values).encode()))
         count, _, window = str(limits["per_user"]).partition("/")
         value = fields.get("value")
-        cost = value.get("off", 0) if isinstance(value, Mapping) else 0
+        cost = value.get("off") if isinstance(value, Mapping) else None
         budget = limits.get("budget", "unlimited")
+        self._check_coupon(name, fields, node, counts=budget == "unlimited" or _is_number(cost))
         self.catalog.pools[name] = CouponPool(
             name=name,
             total=_amount(limits["total"]),
             per_day=_amount(limits.get("per_day", "unlimited")),
             budget=None if budget == "unlimited" else Decimal(budget),
-            cost=Decimal(cost) if isinstance(cost, (int, Decimal)) else Decimal(0),
+            cost=Decimal(cost) if isinstance(cost, (int, Decimal)) and _is_number(cost) else Decimal(0),
             prefix=codes.get("generate"),
             codes=given,
             valid_for=fields.get("valid_for"),
             value=value,
             per_user=None if count == "unlimited" else int(count),
-            per_user_window=parse_duration(window) if window else None,
+            per_user_window=self._window(node, window),
             fallback=fields.get("on_exhausted", {}).get("use"),
         )
+
+    def _window(self, node: Node, window: str) -> int | None:
+        """The window of ``1/90d``."""
+        try:
+            return parse_duration(window) if window else None
+        except ValueError as error:
+            where = _below(node, "limits", "per_user") or node
+            self.shop.problems.error(where, "bad-duration", f"'limits.per_user': {error}")
+            return None
+
+    def _check_coupon(self, name: str, fields: dict[str, Any], node: Node, *, counts: bool) -> None:
+        if fields.get("on_exhausted", {}).get("use") == name:
+            where = _below(node, "on_exhausted", "use") or node
+            message = f"coupon '{name}' cannot take its own place when it is exhausted"
+            self.shop.problems.error(where, "conflict", message, hint="name another coupon, or leave 'on_exhausted' out")
+        if not counts:
+            where = _below(node, "limits", "budget") or node
+            message = f"the budget of '{name}' is never used up: its 'value' has no number under 'off'"
+            self.shop.problems.warning(where, "idle-budget", message, hint="value: {off: 20}, what one coupon costs")
 
     def _group(self, name: str, fields: dict[str, Any], node: Node) -> None:
         rooms = []
         zone = localtime.zone(self.zone) or localtime.UTC
-        for row in fields["rooms"]:
+        for place, row in enumerate(fields["rooms"]):
+            if row.get("soft", 0) > row["capacity"]:
+                where = _below(node, "rooms", place, "soft") or node
+                message = f"'soft' ({row['soft']}) lies above 'capacity' ({row['capacity']})"
+                self.shop.problems.error(where, "out-of-range", message, hint="invites stop at 'soft'")
             last = row.get("expires")
             expires = None if last is None else localtime.at_wall(last + timedelta(days=1), "00:00", zone)
             soft = min(row.get("soft", row["capacity"]), row["capacity"])
             rooms.append(Room(id=row["id"], link=row["link"], capacity=row["capacity"], soft=soft, expires=expires))
-        if len({room.id for room in rooms}) < len(rooms):
-            where = node.get("rooms") if isinstance(node, MapNode) else None
-            self.shop.problems.error(where or node, "duplicate-name", f"two rooms of '{name}' have one id")
+        ids = [room.id for room in rooms]
+        for place, id_ in enumerate(ids):
+            if id_ in ids[:place]:
+                where = _below(node, "rooms", place, "id") or node
+                self.shop.problems.error(where, "duplicate-name", f"two rooms of '{name}' have the id '{id_}'")
         self.catalog.groups[name] = GroupInfo(
             name=name,
             rooms=tuple(rooms),
@@ -216,6 +247,23 @@ class CatalogMaker:
             hold=fields.get("hold", _DEFAULT_HOLD),
             match=fields.get("match"),
         )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, Decimal)) and not isinstance(value, bool)
+
+
+def _below(node: Node, *path: str | int) -> Node | None:
+    """The node at a path of keys and places, if all of it is there."""
+    here: Node | None = node
+    for part in path:
+        if isinstance(here, MapNode) and isinstance(part, str):
+            here = here.get(part)
+        elif isinstance(here, SeqNode) and isinstance(part, int):
+            here = here.items[part]
+        else:
+            return None
+    return here
 
 
 def _amount(value: int | str) -> int | None:

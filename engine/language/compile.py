@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from engine.core.history import HistoryBook
 from engine.core.moment import Env
 from engine.core.plan import Plan, Playbook
 from engine.language.assemble import assemble, digest_of
+from engine.language.building import Bench
 from engine.language.catalog import Catalog, CatalogMaker
 from engine.language.codes import PAGES
 from engine.language.compiled import Compiled
 from engine.language.diagnostics import Mark, Problems
 from engine.language.expressions.scope import RESERVED_TYPES, Schema
-from engine.language.files import PROGRAM_FILE, ProgramFiles, read_program
-from engine.language.forms import SECTIONS
+from engine.language.files import PROGRAM_FILE, ProgramFiles, read_program, text_of
+from engine.language.forms import SECTION_OF, SECTIONS
 from engine.language.loops import cycles, edges
-from engine.language.nodes import MapNode
+from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.playbooks import PlaybookMaker
 from engine.language.program import ProgramMaker, ProgramSpec
 from engine.language.source import Source
@@ -49,6 +51,7 @@ class _Compiler:
             self.problems.add(mark, fault.code, fault.message, severity=severity, hint=fault.hint)  # type: ignore[arg-type]
         self.book = HistoryBook()
         self.shop = Workshop(self.problems, Schema(), self.book, self.templates)
+        self.shop.unread_templates = [fault.file for fault in faults if fault.severity != "warning"]
         self.playbooks: list[Playbook] = []
 
     def run(self) -> Compiled:
@@ -57,12 +60,15 @@ class _Compiler:
         for source in sources:
             self.problems.extend(source.problems)
             self.problems.learn(source.allows, incomplete="" if source.complete else source.file)
+            _doubt_last(source)
         for file, wrong in self.files.broken:
             self.problems.error(Mark(file, 1, 1), "unreadable", f"the file {wrong}")
+        self._doubt()
         program = self._root_of(self.files.program, PROGRAM_FILE)
         maker = ProgramMaker(self.shop, self.root)
-        if program is not None:
-            self.shop.schema = maker.schema(program)
+        self.shop.schema = maker.schema(program) if program is not None else Schema(profile_declared=False)
+        if "field" in self.shop.unread:
+            self.shop.schema = replace(self.shop.schema, profile_open=True, closed=False)
         spec = maker.make(program) if program is not None else maker.nothing()
         self.book.late = spec.act_within
         catalog, plan = self._content(spec)
@@ -70,9 +76,10 @@ class _Compiler:
         result = self.problems.result()
         errors = any(problem.severity == "error" for problem in result)
         texts = {source.file: source.text for source in sources}
-        for template in self.templates:
-            path = self.root / template.file
-            texts[template.file] = path.read_text(encoding="utf-8") if path.is_file() else ""
+        for file in {problem.file for problem in result} - texts.keys():
+            text = text_of(self.root / file)
+            if text is not None:
+                texts[file] = text
         return Compiled(
             root=self.root,
             plan=None if errors else plan,
@@ -88,6 +95,18 @@ class _Compiler:
                 "groups": len(catalog.groups),
             },
         )
+
+    def _doubt(self) -> None:
+        """What stands behind the place where reading a file stopped is not known, which is no fault of those who name it."""
+        if self.files.program is None or not self.files.program.complete:
+            self.shop.unread |= {"channel", "policy", "field"}
+        unread = any(file != PROGRAM_FILE for file, _ in self.files.broken)
+        for source in self.files.documents:
+            node = source.partial
+            playbook = isinstance(node, MapNode) and "playbook" in node
+            unread = unread or not (source.complete or playbook)
+        if unread:
+            self.shop.unread |= {*SECTION_OF, "level"}
 
     def _root_of(self, source: Source | None, file: str) -> MapNode | None:
         if source is None:
@@ -162,26 +181,23 @@ class _Compiler:
 
     def _make_playbooks(self, nodes: list[MapNode], spec: ProgramSpec, catalog: Catalog) -> None:
         account = (catalog.accounts or ["main"])[0]
-        maker = PlaybookMaker(
-            self.shop, spec.policies, list(spec.channels), spec.activity, account, spec.locale
-        )  # fmt: skip
-        listens: list[tuple[str, frozenset[str]]] = []
+        bench = Bench(self.shop, list(spec.channels), spec.activity, account, spec.locale)
+        maker = PlaybookMaker(bench, spec.policies)
         seen: dict[str, MapNode] = {}
         for node in nodes:
             playbook = maker.make(node)
-            first = seen.setdefault(maker.id, node)
-            if first is not node:
-                where = node.get("playbook") or node
-                hint = f"first in {first.mark.file}"
-                self.problems.error(where, "duplicate-playbook", f"two playbooks are called '{maker.id}'", hint=hint)
+            where = node.get("playbook")
+            first = seen.setdefault(bench.playbook, node)
+            if first is not node and isinstance(where, ScalarNode):
+                hint = f"the first one is in {first.mark.file}"
+                message = f"two playbooks are called '{bench.playbook}'"
+                self.problems.error(where, "duplicate-playbook", message, hint=hint)
             if playbook is not None:
                 self.playbooks.append(playbook)
-                heard = frozenset().union(*(trigger.listens() or frozenset() for trigger in playbook.triggers))
-                listens.append((playbook.id, heard))
-        self._loops(maker, listens, {name: node.mark.file for name, node in seen.items()})
+        self._loops(bench, {name: node.mark.file for name, node in seen.items()})
 
-    def _loops(self, maker: PlaybookMaker, listens: list[tuple[str, frozenset[str]]], files: dict[str, str]) -> None:
-        for cycle in cycles(edges(maker.emits, listens)):
+    def _loops(self, bench: Bench, files: dict[str, str]) -> None:
+        for cycle in cycles(edges(bench.emits, bench.listens)):
             way = " -> ".join(f"{edge.source} ({files.get(edge.source, '?')}) emits {edge.type}" for edge in cycle)
             message = f"trigger loop: {way} -> {cycle[0].source}"
             hint = "break the circle: another event type, or no emit"
@@ -194,3 +210,16 @@ class _Compiler:
         parts.append(("templates", self.templates.digest.encode()))
         parts.extend(catalog.lists)
         return digest_of(parts)
+
+
+def _doubt_last(source: Source) -> None:
+    """Say nothing about the value at which reading a file had to stop: it may be half of what was meant."""
+    last: Node | None = source.partial
+    while isinstance(last, (MapNode, SeqNode)):
+        children = [value for _, value in last.entries] if isinstance(last, MapNode) else last.items
+        last = children[-1] if children else None
+    if source.complete or last is None:
+        return
+    lines = {problem.line for problem in source.problems if problem.severity == "error"}
+    if lines & {last.mark.line, last.end.line}:
+        last.broken = True

@@ -59,6 +59,14 @@ def _read(root: Path, path: Path, files: ProgramFiles) -> Source | None:
         return None
 
 
+def text_of(path: Path) -> str | None:
+    """The text of a file, to show lines of it; None when it has none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
 def read_list(root: Path, name: str) -> tuple[list[str], str | None]:
     """The first column of a list file below the program's folder; (values, what is wrong or None).
 

@@ -6,6 +6,7 @@ Keys in ``LATER`` are read and checked for shape, and a warning says that this v
 from __future__ import annotations
 
 from engine.core.shapes import (
+    FREE_NAME,
     NAME,
     PURPOSES,
     STEP_ID,
@@ -24,6 +25,7 @@ from engine.core.shapes import (
     Ref,
     Shape,
     Steps,
+    USER_FIELD,
     Table,
     Text,
     WallTime,
@@ -33,6 +35,8 @@ from engine.core.shapes import (
 
 _RULES = Text(("none", "required", "opt_out"))
 _WORD = Text()
+_FIELD = r"[A-Za-z_][A-Za-z0-9_]*"
+_USER_FIELD = rf"user\.{_FIELD}"
 
 QUIET_HOURS = Either(
     scalar=Text(("never",)), map=Map({"from": required(WallTime()), "to": required(WallTime())})
@@ -68,7 +72,7 @@ CHANNEL = Map(
         "via": required(Text(what="kind of channel"), "kind: file, console, smtp, http, apprise, webhook"),
         "path": optional(_WORD, "file: where to write"),
         "mode": optional(Text(("at_most_once", "at_least_once")), "what a crash while sending means"),
-        "address": optional(Text(pattern=r"user\.[A-Za-z_][A-Za-z0-9_]*", what="user.<field>"), "trait with the address"),
+        "address": optional(Text(pattern=_USER_FIELD, what=USER_FIELD), "trait with the address"),
         "url": optional(_WORD, "where to send"),
         "from": optional(_WORD, "sender"),
         "rate": optional(_WORD, "most messages, for example 100/s"),
@@ -89,7 +93,7 @@ PROGRAM = Map(
         "store": optional(_WORD, "sqlite:///file"),
         "feeds": optional(Many(Plain(), at_least=0), "where events come from"),
         "channels": optional(Table(CHANNEL, pattern=NAME, what="channel"), "ways out"),
-        "policies": optional(Table(POLICY, pattern=NAME, what="policy"), "consent, caps, quiet hours"),
+        "policies": optional(Table(POLICY, pattern=FREE_NAME, what="policy"), "consent, caps, quiet hours"),
         "control_group": optional(Plain(), "share of users no marketing reaches"),
         "late_events": optional(Map({"act_within": required(Duration())}), "how old an event may be and still act"),
     }
@@ -105,7 +109,7 @@ COUPON = Map(
         "codes": required(
             Map(
                 {
-                    "generate": optional(Text(pattern=r"[A-Z0-9][A-Z0-9-]*", what="PREFIX"), "codes nobody can guess"),
+                    "generate": optional(Text(pattern=r"[A-Z0-9][A-Z0-9-]*", what="capitals, digits and -"), "codes nobody can guess"),
                     "file": optional(_WORD, "one code a line"),
                 },
                 one_of=(("generate", "file"),),
@@ -149,7 +153,7 @@ GROUP = Map(
             Many(
                 Map(
                     {
-                        "id": required(Text(pattern=NAME, what="room id"), "id of the room"),
+                        "id": required(Text(pattern=FREE_NAME, what="room id"), "id of the room"),
                         "link": required(_WORD, "what the invited user gets"),
                         "capacity": required(Int(low=1), "seats of the platform"),
                         "soft": optional(Int(low=1), "invites stop here"),
@@ -175,11 +179,11 @@ SECTIONS: dict[str, Shape] = {
             },
             one_of=(("if", "list"),),
         ),
-        pattern=NAME,
+        pattern=FREE_NAME,
         what="segment",
     ),
-    "tiers": Table(TIER, pattern=NAME, what="ladder"),
-    "coupons": Table(COUPON, pattern=NAME, what="coupon"),
+    "tiers": Table(TIER, pattern=FREE_NAME, what="ladder"),
+    "coupons": Table(COUPON, pattern=FREE_NAME, what="coupon"),
     "points": Table(
         Map(
             {
@@ -190,15 +194,15 @@ SECTIONS: dict[str, Shape] = {
             },
             flag=True,
         ),
-        pattern=NAME,
+        pattern=FREE_NAME,
         what="account",
     ),
     "badges": Table(
         Map({"title": optional(_WORD, "shown to people"), "once": optional(Flag(), "given once")}, flag=True),
-        pattern=NAME,
+        pattern=FREE_NAME,
         what="badge",
     ),
-    "groups": Table(GROUP, pattern=NAME, what="group"),
+    "groups": Table(GROUP, pattern=FREE_NAME, what="group"),
     "calendars": Plain(),
     "metrics": Plain(),
     "roles": Plain(),
@@ -222,12 +226,14 @@ LATER: dict[str, tuple[str, ...]] = {
 LATER_SECTIONS = ("calendars", "metrics", "roles", "surveys")
 LATER_PROGRAM = ("control_group",)
 
+_LIMIT = r"[1-9][0-9]*/(hour|day|run)|unlimited"
+
 ENTRY = Map(
     {
         "mode": required(Text(("once", "single", "restart", "queue", "parallel")), "how often a subject may enter"),
         "key": optional(Expr("trigger"), "one journey a key"),
         "again_after": optional(Duration(calendar=True), "counted from the end of the last journey, inclusive"),
-        "limit": optional(Text(pattern=r"[1-9][0-9]*/(hour|day|run)|unlimited", what="N/day or unlimited"), "blast guard"),
+        "limit": optional(Text(pattern=_LIMIT, what="N/hour, N/day, N/run or unlimited"), "blast guard"),
         "on_limit": optional(Text(("wait", "drop")), "what is over the limit waits for the next window (default)"),
         "in": optional(Many(Ref("segment")), "only subjects in one of these segments"),
         "not_in": optional(Many(Ref("segment")), "no subject in one of these segments"),
@@ -270,7 +276,7 @@ PLAYBOOK = Map(
         "owner": optional(_WORD, "who answers for it"),
         "status": optional(Text(STATUSES), "live by default"),
         "subject": optional(Text(("user", "group")), "user by default"),
-        "vars": optional(Table(Plain(), what="name"), "constants, as vars.<name>"),
+        "vars": optional(Table(Plain(), pattern=_FIELD, what="var"), "constants, as vars.<name>"),
         "priority": optional(Int(low=0, high=100), "who takes cap slots first (50)"),
         "policy": optional(Ref("policy"), "default by default"),
         "trigger": required(Plain(), "what begins a journey"),
@@ -284,6 +290,9 @@ PLAYBOOK = Map(
         "steps": required(Steps(empty=False), "what happens, in order"),
     }
 )
+
+RESERVED = ("parallel", "call", "fragment", "import")
+"""Keys a later version will give a meaning."""
 
 MODIFIERS = Map(
     {

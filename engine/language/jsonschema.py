@@ -23,8 +23,8 @@ from engine.language.files import read_program
 from engine.language.forms import MODIFIERS, PLAYBOOK, PROGRAM, SECTIONS, TRIGGER_MODIFIERS
 from engine.language.nodes import MapNode, resolve
 from engine.language.program import ProgramMaker
+from engine.language.reference import manual, name_of
 from engine.language.scalars import CALENDAR  # the one truth about {days, at}
-from engine.language.reference import manual
 from engine.language.workshop import Workshop
 from engine.registry import Registry
 from engine.render import TemplateSet
@@ -186,7 +186,7 @@ class _Maker:
             return {"enum": list(shape.choices)}
         if not shape.pattern:
             return {"type": _SCALAR}
-        # ``id: 7`` and ``id: true`` are text to the reader: where they fit the pattern, what YAML makes of them is let in
+        # ``id: 7`` and ``id: true`` are text to the reader, so what YAML makes of them is let in where it fits
         fits = [word for word in ("0", "1", "true") if re.fullmatch(shape.pattern, word)]
         types = ["string", *(["integer"] if "1" in fits else []), *(["boolean"] if "true" in fits else [])]
         out = _pattern(shape.pattern, shape.what)
@@ -198,9 +198,9 @@ class _Maker:
         def make() -> Json:
             known = sorted(self.names.get(shape.kind, ()))
             if not known:
-                return {"type": _SCALAR, "description": f"name of a {shape.kind}"}
+                return {"type": _SCALAR, "description": name_of(shape.kind)}
             numbers = [value for name in known if isinstance(value := resolve(name), int)]
-            return {"enum": [*known, *numbers], "description": f"name of a {shape.kind}"}
+            return {"enum": [*known, *numbers], "description": name_of(shape.kind)}
 
         return self._shared(f"name_of_{shape.kind}", make)
 

@@ -80,8 +80,8 @@ SHAPE_PAGES: Final[dict[str, Page]] = {
     ),
     "bad-name": Page(
         "no name",
-        "Names of catalog entries, channels and policies are small letters, digits, '-' and '_'; fields of users and "
-        "events are letters, digits and '_'. They become part of keys and addresses, so nothing else is let in.",
+        "Names of playbooks and channels are small letters, digits, '-' and '_'; fields of users and events are "
+        "letters, digits and '_'; names of the catalog hold no blanks, quotes or backslashes.",
         "channels:\n  SMS: {via: file, path: out/sms.jsonl}\n  wecom: {via: console}",
         "channels:\n  sms: {via: file, path: out/sms.jsonl}\n  wecom: {via: console}",
     ),
@@ -91,6 +91,14 @@ SHAPE_PAGES: Final[dict[str, Page]] = {
         "absent; a list of words makes an enum.",
         "profile: {city: string}",
         "profile: {city: text | none}",
+    ),
+    "undeclared-field": Page(
+        "a field the profile does not declare",
+        "Any field may come in, but conditions name declared ones only, so nothing but user.get('...') can read this. "
+        "Declare it under 'profile' in drumbeat.yaml.",
+        "steps:\n  - set: {user.favourite_tea: oolong}",
+        "steps:\n  - set: {user.stage: active}",
+        "warning",
     ),
     "duplicate-name": Page(
         "a name defined twice",
@@ -120,10 +128,9 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
         "steps:\n  - points: 10\n    badge: gold-club",
         "steps:\n  - points: 10\n  - badge: gold-club",
     ),
-    "unknown-step": Page(
-        "a step that does not exist",
-        "Either the verb of a step is unknown: the hint names the nearest one. Or an expression names 'steps.<id>' and "
-        "no step of this playbook has that id.",
+    "unknown-verb": Page(
+        "a verb that does not exist",
+        "The verb of a step says what it does. The hint names the nearest one; 'docs/reference/steps.md' lists them.",
         "steps:\n  - mesage: {template: welcome/hello, purpose: service}",
         "steps:\n  - message: {template: welcome/hello, purpose: service}",
     ),
@@ -258,6 +265,20 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
         "channels:\n  sms: {via: fiel, path: out/sms.jsonl}\n  wecom: {via: console}",
         "channels:\n  sms: {via: file, path: out/sms.jsonl}\n  wecom: {via: console}",
     ),
+    "missing-path": Page(
+        "a file channel without a file",
+        "A channel of kind 'file' writes messages to the file 'path' names. 'simulate' sends nothing and needs none; "
+        "'run' refuses to deliver.",
+        "channels:\n  sms: {via: file}\n  wecom: {via: console}",
+        "channels:\n  sms: {via: file, path: out/sms.jsonl}\n  wecom: {via: console}",
+        "warning",
+    ),
+    "unknown-feed": Page(
+        "a feed that does not exist",
+        "Events come from files today: 'file' with a name or a pattern. The hint names the nearest word.",
+        "feeds: [{fiel: feed/*.jsonl}]",
+        "feeds: [{file: feed/*.jsonl}]",
+    ),
     "unknown-policy": Page(
         "a policy that does not exist",
         "Policies are defined under 'policies' in drumbeat.yaml; 'default' is always there.",
@@ -278,6 +299,15 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
         "segments:\n  friends: {list: lists/nobody.csv}",
         "# file: lists/friends.csv\nu1\nu2\n"
         "# file: playbooks/catalog/a.yaml\nsegments:\n  friends: {list: lists/friends.csv}",
+    ),
+    "idle-budget": Page(
+        "a budget that is never used up",
+        "A coupon costs the budget what 'off' in its 'value' says. Without a number there it costs nothing, so the "
+        "budget protects nobody.",
+        "coupons:\n  tea:\n    codes: {generate: TEA}\n    limits: {per_user: 1, total: 100, budget: 500}",
+        "coupons:\n  tea:\n    value: {off: 5}\n    codes: {generate: TEA}\n"
+        "    limits: {per_user: 1, total: 100, budget: 500}",
+        "warning",
     ),
     "same-threshold": Page(
         "two levels of one threshold",

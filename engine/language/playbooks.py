@@ -1,78 +1,21 @@
-"""Compiles one playbook file: frame, triggers, steps."""
+"""Compiles one playbook file: its frame; triggers and steps have readers of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from engine.actions import ACTIONS
-from engine.core import shapes as sh
-from engine.core.history import Where
-from engine.core.kinds import Build, Trigger
-from engine.core.model import Event, State
-from engine.core.moment import Condition, Env, Moment
-from engine.core.plan import Block, Entry, Exit, Goal, Holdout, Limit, Node, Playbook, Policy
-from engine.language.forms import MODIFIERS, PLAYBOOK, TRIGGER_MODIFIERS
+from engine.core.kinds import Trigger
+from engine.core.moment import Condition
+from engine.core.plan import Block, Entry, Exit, Goal, Holdout, Limit, Playbook, Policy
+from engine.language.building import Bench
+from engine.language.forms import PLAYBOOK
 from engine.language.nodes import MapNode, ScalarNode, SeqNode
 from engine.language.nodes import Node as Yaml
-from engine.language.reading import FAULT, _Fault
-from engine.language.workshop import Workshop
+from engine.language.reading import FAULT
+from engine.language.steps import StepReader
+from engine.language.triggering import TriggerReader, event_types
 from engine.registry import nearest
-from engine.triggers import TRIGGERS
-
-MAX_NESTING = 8
-_LATER_STEPS = (
-    "task", "post", "webhook", "start", "nominate", "draw", "select", "survey", "repeat",
-)  # fmt: skip
-_LATER_TRIGGERS = ("date", "schedule", "calendar", "webhook", "manual", "called")
-_RESERVED = ("parallel", "call", "fragment", "import")
-
-
-class KindBuild(Build):
-    """What a kind asks the compiler for."""
-
-    def __init__(self, maker: PlaybookMaker, step: str, node: MapNode, where: Yaml) -> None:
-        self.maker = maker
-        self.playbook = maker.id
-        self.step = step
-        self.activity = maker.activity
-        self.account = maker.account
-        self.node = node
-        self.where = where
-
-    def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Any:
-        reader = self.maker.shop.book.count(event, within, _where(where))
-        return lambda m: reader.read(m.state, m.time)
-
-    def streak(self, event: str) -> Any:
-        return self.maker.shop.book.streak_days(event)
-
-    def template(self, name: str) -> Any:
-        templates, default = self.maker.shop.templates, self.maker.locale
-        return lambda channel, locale: templates.find(name, channel, locale, default)
-
-    def channels_of(self, name: str) -> list[str]:
-        written = self.maker.shop.templates.channels(name)
-        return [channel for channel in self.maker.channels if channel in written]
-
-    def watch(self, segment: str) -> None:
-        self.maker.shop.watched.add(segment)
-
-    def problem(self, field: str, code: str, message: str, hint: str = "") -> None:
-        place = self.node.key(field) if isinstance(self.node, MapNode) else None
-        self.maker.shop.problems.error(place or self.where, code, message, hint=hint)
-
-
-def _where(condition: Condition | None) -> Where | None:
-    """A condition on the event alone, as history judges it: with nobody and nothing around it."""
-    if condition is None:
-        return None
-    nobody, env = State(id=""), Env()
-
-    def test(event: Event) -> bool:
-        return condition.test(Moment(nobody, event, event.time, event.time, env))
-
-    return Where(condition.text, test)
 
 
 class PlaybookMaker:
@@ -80,57 +23,36 @@ class PlaybookMaker:
 
     Parameters
     ----------
-    shop: the compiler's bench.
+    bench: what all playbooks share.
     policies: by name; "default" is there.
-    channels: the program's channels, in order.
-    activity: default activity types; empty: any external event.
-    account: the first points account.
-    locale: the program's locale.
     """
 
-    def __init__(
-        self,
-        shop: Workshop,
-        policies: Mapping[str, Policy],
-        channels: list[str],
-        activity: frozenset[str],
-        account: str,
-        locale: str,
-    ) -> None:
-        self.shop = shop
+    def __init__(self, bench: Bench, policies: Mapping[str, Policy]) -> None:
+        self.bench = bench
+        self.shop = bench.shop
         self.policies = policies
-        self.channels = channels
-        self.activity = activity
-        self.account = account
-        self.locale = locale
-        self.emits: list[tuple[str, str, Yaml]] = []
-        self.id = ""
-        self._path: list[str] = []
-        self._nodes: dict[str, Node] = {}
-        self._lists: dict[str, int] = {}  #: lists of steps met so far inside each step
-        shop.step_reader = self._steps
-
-    # ------------------------------------------------------------------ frame
+        self._steps = StepReader(bench)
+        self._triggers = TriggerReader(bench)
 
     def make(self, node: MapNode) -> Playbook | None:
         """The compiled playbook, or None after problems were reported."""
-        shop, reading = self.shop, self.shop.reading
+        shop = self.shop
         name = node.get("playbook")
-        self.id = name.text if isinstance(name, ScalarNode) else "?"
-        self._path, self._nodes, self._lists = ["steps"], {}, {}
-        shop.known_steps, shop.later_steps = {}, set()
+        self.bench.playbook = name.text if isinstance(name, ScalarNode) else "?"
+        self._steps.begin(node.get("steps"))
         variables = node.get("vars")
         shop.variables = frozenset(variables.keys()) if isinstance(variables, MapNode) else frozenset()
         shop.trigger_types = ()
-        triggers = self._triggers(node)
-        if triggers:
-            shop.trigger_types = _event_types(triggers)
-        fields = reading.fields(node, PLAYBOOK, "playbook")
-        if fields is not FAULT:
-            self._later(node, fields)
-        if fields is FAULT or not triggers or not self._entry_limit(node, fields["entry"]):
+        triggers = self._triggers.triggers(node)
+        shop.trigger_types = event_types(triggers) if triggers else ()
+        heard = frozenset().union(*(trigger.listens() or frozenset() for trigger in triggers))
+        self.bench.listens.append((self.bench.playbook, heard))
+        fields = shop.reading.fields(node, PLAYBOOK, "playbook")
+        good = self._entry_limit(node) and self._exits_told_apart(node) and self._holdout_exact(node)
+        if fields is FAULT:
             return None
-        return self._playbook(fields, triggers)
+        self._later(node, fields)
+        return self._playbook(fields, triggers) if good and triggers else None
 
     def _later(self, node: MapNode, fields: dict[str, Any]) -> None:
         problems = self.shop.problems
@@ -141,31 +63,68 @@ class PlaybookMaker:
                 message = f"'{key}' is read, but this version lets running journeys finish where they stand"
                 problems.warning(node.key(key) or node, "not-yet", message)
 
-    def _entry_limit(self, node: MapNode, entry: dict[str, Any]) -> bool:
-        if entry["mode"] in ("restart", "queue", "parallel") and "limit" not in entry:
-            message = f"'entry' of mode '{entry['mode']}' needs 'limit'"
-            hint = "for example limit: 1000/day, or limit: unlimited"
-            self.shop.problems.error(node.get("entry") or node, "missing-limit", message, hint=hint)
-            return False
-        return True
+    # ------------------------------------------------------------------ checks beyond shape
+
+    def _entry_limit(self, node: MapNode) -> bool:
+        """A limit must be written where one event after the other may begin a journey."""
+        entry = node.get("entry")
+        mode = entry.get("mode") if isinstance(entry, MapNode) else entry
+        if not isinstance(mode, ScalarNode) or mode.text not in ("restart", "queue", "parallel"):
+            return True
+        if isinstance(entry, MapNode) and ("limit" in entry or entry.broken or _nearly(entry, "limit")):
+            return True
+        message = f"'entry' of mode '{mode.text}' needs 'limit'"
+        hint = "for example limit: 1000/day, or limit: unlimited"
+        self.shop.problems.error(mode, "missing-limit", message, hint=hint)
+        return False
+
+    def _exits_told_apart(self, node: MapNode) -> bool:
+        """Each exit listens to an event, or to one move of a segment, or judges a condition."""
+        found = node.get("exit")
+        good = True
+        for item in found.items if isinstance(found, SeqNode) else [found]:
+            if not isinstance(item, MapNode) or item.broken:
+                continue
+            words = [key for key, _ in item if key.text in ("event", "enters", "leaves")]
+            if len(words) > 1:
+                good = False
+                message = f"an exit has one of 'event', 'enters' and 'leaves', here are '{words[0].text}' and '{words[1].text}'"
+                self.shop.problems.error(words[1], "conflict", message, hint="write a list: exit: [{...}, {...}]")
+            elif not item.entries:
+                good = False
+                message = "an exit needs 'event', 'enters', 'leaves' or 'if'"
+                self.shop.problems.error(item, "missing-key", message)
+        return good
+
+    def _holdout_exact(self, node: MapNode) -> bool:
+        """Subjects are drawn by hundredths of a percent: what is finer would be rounded behind the author's back."""
+        holdout = node.get("holdout")
+        percent = holdout.get("percent") if isinstance(holdout, MapNode) else None
+        value = percent.value if isinstance(percent, ScalarNode) else None
+        if percent is None or isinstance(value, (str, bool)) or value is None or value * 100 == int(value * 100):
+            return True
+        message = f"'playbook.holdout.percent' has at most two decimals, got {value}"
+        self.shop.problems.error(percent, "out-of-range", message)
+        return False
+
+    # ------------------------------------------------------------------ the playbook
 
     def _playbook(self, fields: dict[str, Any], triggers: list[Trigger]) -> Playbook:
         body: Block = fields["steps"]
         body.link(None)
         exits = tuple(self._exit(row) for row in fields.get("exit", ()))
-        when = fields.get("when")
         holdout = fields.get("holdout")
         return Playbook(
-            id=self.id,
+            id=self.bench.playbook,
             title=fields["title"],
             status=fields.get("status", "live"),
             priority=fields.get("priority", 50),
             triggers=tuple(triggers),
-            when=_flat(when),
+            when=_flat(fields.get("when")),
             entry=_entry(fields["entry"]),
             goal=_goal(fields.get("goal")),
             exits=exits,
-            holdout=None if holdout is None else _holdout(holdout, self.id),
+            holdout=None if holdout is None else _holdout(holdout, self.bench.playbook),
             policy=self.policies[fields.get("policy", "default")],
             variables=fields.get("vars", {}),
             body=body,
@@ -181,201 +140,10 @@ class PlaybookMaker:
                 return Exit(segment=row[word], moves=word, test=row.get("if"))
         return Exit(events=frozenset(row.get("event", ())), test=row.get("if"))
 
-    # ------------------------------------------------------------------ triggers
 
-    def _triggers(self, node: MapNode) -> list[Trigger]:
-        found = node.get("trigger")
-        if found is None:
-            return []
-        many = isinstance(found, SeqNode)
-        items = found.items if isinstance(found, SeqNode) else [found]
-        out: list[Trigger] = []
-        for place, item in enumerate(items):
-            trigger = self._trigger(item, place, f"trigger[{place}]" if many else "trigger")
-            if trigger is not None:
-                out.append(trigger)
-        return out if len(out) == len(items) else []
-
-    def _trigger(self, item: Yaml, place: int, path: str) -> Trigger | None:
-        reading, problems = self.shop.reading, self.shop.problems
-        mapping = reading.mapping(item, path)
-        if isinstance(mapping, _Fault):
-            return None
-        words = [key for key, _ in mapping if key.text in TRIGGERS]
-        if not words:
-            self._no_word(mapping, TRIGGERS, _LATER_TRIGGERS, "trigger", path, ("id", "if"))
-            return None
-        if len(words) > 1:
-            message = f"two triggers in one: '{words[0].text}' and '{words[1].text}'"
-            problems.error(words[1], "two-verbs", message, hint="write a list: trigger: [{...}, {...}]")
-            return None
-        kind = TRIGGERS.get(words[0].text)
-        fields = reading.fields(mapping, _trigger_shape(kind.shape), path, frozenset(TRIGGER_MODIFIERS.fields))
-        extra = self._trigger_id(mapping, path)
-        build = KindBuild(self, extra or f"trigger[{place}]", mapping, words[0])
-        trigger = kind.build(fields, build) if fields is not FAULT else None
-        if trigger is not None:
-            trigger.id = extra or (f"{words[0].text}" if path == "trigger" else f"{words[0].text}[{place}]")
-            trigger.path = path
-        condition_node = mapping.get("if")
-        if condition_node is None:
-            return trigger
-        self.shop.trigger_types = _event_types([trigger]) if trigger is not None else ()
-        condition = reading.read(condition_node, sh.Cond("trigger"), f"{path}.if")
-        if trigger is None or condition is FAULT:
-            return None
-        trigger.condition = condition
-        return trigger
-
-    def _trigger_id(self, mapping: MapNode, path: str) -> str | None:
-        found = mapping.get("id")
-        if found is None:
-            return None
-        value = self.shop.reading.read(found, TRIGGER_MODIFIERS.fields["id"].shape, f"{path}.id")
-        return None if value is FAULT else str(value)
-
-    def _no_word(
-        self, mapping: MapNode, registry: Any, later: tuple[str, ...], what: str, path: str, modifiers: tuple[str, ...]
-    ) -> None:
-        """No known word in a trigger or step: say which was meant."""
-        keys = [key for key, _ in mapping if key.text not in modifiers]
-        problems = self.shop.problems
-        if mapping.broken and not keys:
-            return
-        if not keys:
-            problems.error(mapping, "no-verb", f"'{path}' has no {what}", hint="one of " + ", ".join(registry))
-            return
-        key = keys[0]
-        if key.text in later or key.text in _RESERVED:
-            problems.error(key, "not-yet", f"{what} '{key.text}' comes with a later version")
-            return
-        near = nearest(key.text, registry)
-        hint = f"did you mean '{near}'?" if near else "one of " + ", ".join(registry)
-        problems.error(key, f"unknown-{what}", f"unknown {what} '{key.text}'", hint=hint)
-
-    # ------------------------------------------------------------------ steps
-
-    def _steps(self, node: SeqNode) -> Block | _Fault:
-        """Read a list of steps in place."""
-        if len(self._path) > MAX_NESTING:
-            self.shop.problems.error(node, "too-deep", f"steps are nested deeper than {MAX_NESTING}")
-            return FAULT
-        nodes: list[Node] = []
-        good = True
-        parent = self._path[-1]
-        list_no = self._count_list(parent)
-        for place, item in enumerate(node.items):
-            here = f"{parent}[{place}]" if list_no == 0 else f"{parent}.{list_no}[{place}]"
-            self._path.append(here)
-            step = self._step(item, here)
-            self._path.pop()
-            if step is None:
-                good = False
-            else:
-                nodes.append(step)
-        return Block(nodes=nodes) if good and not node.broken else FAULT
-
-    def _count_list(self, parent: str) -> int:
-        number = self._lists.get(parent, 0)
-        self._lists[parent] = number + 1
-        return 0 if parent == "steps" else number + 1
-
-    def _step(self, item: Yaml, path: str) -> Node | None:
-        reading, problems = self.shop.reading, self.shop.problems
-        mapping = reading.mapping(item, path)
-        if isinstance(mapping, _Fault):
-            return None
-        verbs = [key for key, _ in mapping if key.text in ACTIONS]
-        if not verbs:
-            self._no_word(mapping, ACTIONS, _LATER_STEPS, "step", path, tuple(MODIFIERS.fields))
-            return None
-        if len(verbs) > 1:
-            message = f"two verbs in one step: '{verbs[0].text}' and '{verbs[1].text}'"
-            problems.error(verbs[1], "two-verbs", message, hint=f"make '{verbs[1].text}' a step of its own, with '- '")
-            return None
-        return self._verb(mapping, verbs[0], path)
-
-    def _verb(self, mapping: MapNode, verb: ScalarNode, path: str) -> Node | None:
-        reading = self.shop.reading
-        kind = ACTIONS.get(verb.text)
-        frame = reading.fields(mapping, _without_on_error(), path, frozenset({verb.text, "on_error"}))
-        step_id = frame.get("id") if frame is not FAULT else None
-        position = path.removeprefix("steps")
-        step_id = step_id or f"{verb.text}{position}"
-        if not self._claim_id(mapping, str(step_id)):
-            return None
-        body = mapping.get(verb.text)
-        fields = reading.read(body, kind.shape, verb.text) if body is not None else FAULT
-        self.shop.known_steps = {**self.shop.known_steps, str(step_id): kind.results}
-        rescue = mapping.get("on_error")
-        on_error = reading.read(rescue, MODIFIERS.fields["on_error"].shape, "on_error") if rescue is not None else "continue"
-        if fields is FAULT or frame is FAULT or on_error is FAULT:
-            return None
-        inner = body if isinstance(body, MapNode) else mapping
-        action = kind.build(fields, KindBuild(self, str(step_id), inner, verb))
-        self._check_message(verb.text, action, inner, verb)
-        for type_, _ in action.says():
-            self.emits.append((self.id, type_, verb))
-        mark = mapping.mark
-        node = Node(
-            id=str(step_id), action=action, guard=frame.get("if"), path=path,
-            on_error="steps" if isinstance(on_error, Block) else on_error,
-            rescue=on_error if isinstance(on_error, Block) else None,
-            where=f"{mark.file}:{mark.line}:{mark.col}",
-        )  # fmt: skip
-        self._nodes[node.id] = node
-        return node
-
-    def _claim_id(self, mapping: MapNode, step_id: str) -> bool:
-        if step_id in self.shop.known_steps:
-            where = mapping.get("id") or mapping
-            self.shop.problems.error(where, "duplicate-id", f"two steps have the id '{step_id}'", hint="ids are unique in a playbook")
-            return False
-        return True
-
-    def _check_message(self, verb: str, action: Any, node: MapNode, where: Yaml) -> None:
-        """A message needs a template for every channel, in the last locale of the chain at least."""
-        if verb != "message":
-            return
-        templates, name = self.shop.templates, action.template
-        place = node.get("template") or where
-        if not action.via:
-            message = f"template '{name}' is written for none of the program's channels"
-            self.shop.problems.error(place, "missing-variant", message)
-        for channel in action.via:
-            if channel not in templates.channels(name):
-                written = ", ".join(templates.channels(name))
-                message = f"template '{name}' has no variant for channel '{channel}'"
-                hint = f"write templates/{name}.{channel}.j2 (there is: {written})"
-                self.shop.problems.error(node.get("via") or place, "missing-variant", message, hint=hint)
-            elif templates.find(name, channel, None, self.locale) is None:
-                message = f"template '{name}' for '{channel}' has no text for the program's locale '{self.locale}'"
-                hint = f"write templates/{name}.{channel}.{self.locale}.j2, or one without locale"
-                self.shop.problems.error(place, "missing-locale", message, hint=hint)
-
-
-def _trigger_shape(shape: sh.Shape) -> sh.Map:
-    if not isinstance(shape, sh.Map):
-        raise TypeError("the shape of a trigger is a Map that holds its own word")
-    return shape
-
-
-def _without_on_error() -> sh.Map:
-    return _FRAME
-
-
-_FRAME = sh.Map({name: field for name, field in MODIFIERS.fields.items() if name != "on_error"})
-
-
-def _event_types(triggers: list[Trigger]) -> tuple[str, ...] | None:
-    """Types ``event`` may be; None when no trigger has an event, () when it may be anything."""
-    types: set[str] = set()
-    for trigger in triggers:
-        heard = trigger.listens()
-        if heard is None:
-            return ()
-        types |= heard
-    return tuple(sorted(types)) if types else None
+def _nearly(entry: Yaml, name: str) -> bool:
+    """Does a mapping hold a misspelling of a key, which was reported?"""
+    return isinstance(entry, MapNode) and any(nearest(key, [name]) for key in entry.keys())
 
 
 def _flat(when: Condition | None) -> tuple[Condition, ...]:

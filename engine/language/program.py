@@ -12,15 +12,21 @@ from engine.channels import CHANNELS
 from engine.core.instants import parse_duration
 from engine.core.model import HOUR
 from engine.core.plan import Cap, ChannelInfo, Policy
+from engine.core.shapes import Map, Plain, Text, optional, required
+from engine.feeds import FEEDS
 from engine.language.compiled import Settings
 from engine.language.expressions.scope import FieldType, Schema
 from engine.language.forms import LATER_PROGRAM, PROGRAM
-from engine.language.nodes import MapNode, Node, ScalarNode
+from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.reading import FAULT, zone_exists
+from engine.language.services import kind_word
 from engine.language.workshop import Workshop
 from engine.registry import nearest
 
+_OPENNESS = Text(("open", "closed"))
 _LATER_CHANNELS = ("apprise", "http", "smtp", "webhook")
+_LATER_FEEDS = ("http", "webhook", "kafka", "nats", "rabbitmq", "redis")
+_FILE_FEED = Map({"path": required(Text(what="path")), "csv": optional(Plain())}, short="path")
 _DEFAULT_CONSENT = {"marketing": "required", "community": "required", "service": "opt_out", "transactional": "none"}
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -75,10 +81,7 @@ class ProgramMaker:
         closed = False
         for key, value in mapping:
             if key.text == "*":
-                word = value.text if isinstance(value, ScalarNode) else ""
-                closed = word == "closed"
-                if word not in ("open", "closed"):
-                    self.shop.problems.error(value, "wrong-value", "events of undeclared types are 'open' or 'closed'")
+                closed = self.shop.reading.read(value, _OPENNESS, "events.*") == "closed"
             else:
                 inner = self.shop.reading.mapping(value, f"events.{key.text}")
                 events[key.text] = self._fields(inner, f"events.{key.text}") if isinstance(inner, MapNode) else {}
@@ -92,10 +95,12 @@ class ProgramMaker:
             found = FieldType.parse(spec)
             if _FIELD.fullmatch(key.text) is None:
                 self.shop.problems.error(key, "bad-name", f"'{key.text}' is no field name")
-            elif found is None:
-                shown = value.text if isinstance(value, ScalarNode) else "this"
+            elif found is None and not value.broken:
                 hint = "text number integer money bool time date list map tier, with '| none', or a list of values"
-                self.shop.problems.error(value, "bad-type", f"'{what}.{key.text}' has no type '{shown}'", hint=hint)
+                message = f"'{what}.{key.text}' needs a type or a list of texts, got {kind_word(value)}"
+                if isinstance(value, ScalarNode) and value.text:
+                    message = f"'{what}.{key.text}' has no type '{value.text}'"
+                self.shop.problems.error(value, "bad-type", message, hint=hint)
                 found = FieldType()
             out[key.text] = found or FieldType()
         return out
@@ -118,6 +123,7 @@ class ProgramMaker:
         spec.activity = frozenset(fields.get("activity", ()))
         if "late_events" in fields:
             spec.act_within = fields["late_events"]["act_within"].elapsed
+        self._feeds(node.get("feeds"))
         self._channels(node, fields.get("channels", {"console": {"via": "console"}}))
         self._policies(node, fields.get("policies", {}))
         for key in LATER_PROGRAM:
@@ -145,6 +151,29 @@ class ProgramMaker:
         self.shop.problems.error(node.get("timezone") or node, "unknown-zone", message, hint="an IANA name such as Asia/Shanghai")
         return "UTC"
 
+    def _feeds(self, node: Node | None) -> None:
+        """Each feed is one word with its setting."""
+        for place, item in enumerate(node.items if isinstance(node, SeqNode) else [] if node is None else [node]):
+            mapping = self.shop.reading.mapping(item, f"feeds[{place}]", "such as {file: feed/*.jsonl}")
+            if not isinstance(mapping, MapNode) or mapping.broken:
+                continue
+            for key, value in mapping:
+                self._feed(key, value)
+            if len(mapping) != 1:
+                where = mapping.entries[1][0] if len(mapping) else mapping
+                self.shop.problems.error(where, "conflict", "a feed is one word with its setting", hint="{file: feed/*.jsonl}")
+
+    def _feed(self, key: ScalarNode, value: Node) -> None:
+        known = [*FEEDS, *_LATER_FEEDS]
+        if key.text == "file":
+            self.shop.reading.read(value, _FILE_FEED, "feeds.file")
+        elif key.text in _LATER_FEEDS:
+            self.shop.problems.warning(key, "not-yet", f"feed '{key.text}' comes with a later version: run refuses it")
+        elif key.text not in FEEDS:
+            near = nearest(key.text, known)
+            hint = f"did you mean '{near}'?" if near else "one of " + ", ".join(known)
+            self.shop.problems.error(key, "unknown-feed", f"unknown feed '{key.text}'", hint=hint)
+
     def _unkept(self, where: Node, what: str) -> None:
         """A safety belt this version reads and does not keep: a warning here, a refusal of ``run``."""
         self.spec.unkept.append(what)
@@ -161,6 +190,10 @@ class ProgramMaker:
                 near = nearest(via, [*CHANNELS, *_LATER_CHANNELS])
                 hint = f"did you mean '{near}'?" if near else "one of " + ", ".join([*CHANNELS, *_LATER_CHANNELS])
                 self.shop.problems.error(where, "unknown-channel-kind", f"there is no channel of kind '{via}'", hint=hint)
+            if via == "file" and "path" not in fields:
+                message = f"channel '{name}' has no 'path': simulate decides all the same, run refuses to deliver"
+                key = section.key(name) if isinstance(section, MapNode) else None
+                self.shop.problems.warning(key or node, "missing-path", message, hint="path: out/messages.jsonl")
             address = fields.get("address")
             default = "email" if via == "smtp" else None
             self.spec.channels[name] = ChannelInfo(
@@ -174,7 +207,10 @@ class ProgramMaker:
             place = inner if isinstance(inner, MapNode) else node
             if isinstance(place, MapNode):
                 self._belts(place, name, fields)
-            caps = tuple(cap for row in fields.get("caps", ()) if (cap := self._cap(row, place)) is not None)
+            caps_node = place.get("caps") if isinstance(place, MapNode) else None
+            spots = caps_node.items if isinstance(caps_node, SeqNode) else []
+            rows = zip(fields.get("caps", ()), spots, strict=True)
+            caps = tuple(cap for row, spot in rows if (cap := self._cap(row, spot)) is not None)
             consent = {**_DEFAULT_CONSENT, **fields.get("consent", {})}
             self.spec.policies[name] = Policy(name=name, consent=consent, caps=caps)
         if "default" not in policies:
@@ -194,7 +230,8 @@ class ProgramMaker:
                 per = parse_duration(row["per"])
             except ValueError as error:
                 message = f"a cap is per '7d' (rolling) or per 'day' (calendar), got '{row['per']}'"
-                self.shop.problems.error(place, "bad-duration", message, hint=str(error))
+                where = place.get("per") if isinstance(place, MapNode) else None
+                self.shop.problems.error(where or place, "bad-duration", message, hint=str(error))
                 return None
         return Cap(most=most, per=per, purpose=row.get("purpose"), channel=row.get("channel"))
 

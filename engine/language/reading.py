@@ -148,7 +148,7 @@ class Reading(ScalarReading):
             hint = f"write user.{key.text}" if re.fullmatch(r"\w+", key.text) else "a field of the user: user.city"
             self.error(key, "bad-name", f"'{key.text}' is no user.<field>", hint)
         else:
-            self.error(key, "bad-name", f"'{key.text}' is no name of {with_article(shape.what)}", LETTERS[shape.pattern])
+            self.error(key, "bad-name", f"'{key.text}' is no name of {with_article(shape.what)}", LETTERS.get(shape.pattern, "letters, digits and _"))
         return False
 
     def _steps(self, node: Node, shape: sh.Steps, what: str) -> Any:

@@ -49,7 +49,7 @@ def _words(title: str, head: str, registry: Registry[Any], modifiers: sh.Map) ->
     for word in registry:
         kind = registry.get(word)
         text, example = manual(kind)
-        parts += [f"## {word}", text, f"```yaml\n{example}\n```", _table(kind.shape)]
+        parts += [f"## {word}", text.replace("``", "`"), f"```yaml\n{example}\n```", _table(kind.shape)]
         results: frozenset[str] = getattr(kind, "results", frozenset())
         if results:
             parts.append("Gives " + ", ".join(f"`steps.<id>.{name}`" for name in sorted(results)) + ".")
@@ -110,7 +110,7 @@ def _fields(shape: sh.Shape) -> Mapping[str, sh.Field]:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def looks(shape: sh.Shape) -> str:
@@ -127,7 +127,7 @@ def looks(shape: sh.Shape) -> str:
     if isinstance(shape, sh.Duration):
         return _duration(shape)
     if isinstance(shape, sh.Ref):
-        return f"name of a {shape.kind}"
+        return name_of(shape.kind)
     return _structure(shape)
 
 
@@ -141,6 +141,11 @@ _SIMPLE: Final[Mapping[type[sh.Shape], str]] = {
     sh.EventName: "event type",
     sh.Steps: "list of steps",
 }
+
+
+def name_of(kind: str) -> str:
+    """``name of a coupon``."""
+    return f"name of {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def _numeric(shape: sh.Int | sh.Number) -> str:

@@ -123,6 +123,8 @@ class ScalarReading:
             return found
         known = list(self.services.known(shape.kind))
         if found.text not in known:
+            if self.services.doubtful(shape.kind, found.text):
+                return FAULT
             near = nearest(found.text, known)
             defined = "defined: " + ", ".join(sorted(known)[:8]) if known else f"the program defines no {shape.kind}"
             hint = f"did you mean '{near}'?" if near else defined

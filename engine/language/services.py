@@ -38,6 +38,10 @@ class Services:
         """The names of a kind that the program defines."""
         raise NotImplementedError
 
+    def doubtful(self, kind: str, name: str) -> bool:
+        """May an unknown name be defined where a file could not be read? That was reported; its names are not."""
+        return False
+
     def used(self, kind: str, name: str) -> None:
         """A defined name was used."""
 

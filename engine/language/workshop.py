@@ -10,7 +10,7 @@ from typing import Any
 from engine.core import shapes as sh
 from engine.core.history import HistoryBook
 from engine.core.moment import Condition, Value
-from engine.language.diagnostics import Problems, Severity
+from engine.language.diagnostics import Mark, Problems, Severity
 from engine.language.expressions import (
     compile_condition,
     compile_expression,
@@ -22,6 +22,9 @@ from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.reading import FAULT, Reading, Services, _Fault
 from engine.registry import nearest
 from engine.render import TemplateSet
+
+OWN_FIELDS = ("id", "tier", "tags", "points", "badges", "groups", "created_at", "last_active_at")
+"""What the engine keeps of a user; ``zone`` and ``locale`` are fields like any other."""
 
 _SEGMENT_CALLS = re.compile(r"in_segment\('([^']*)'\)")
 
@@ -45,10 +48,12 @@ class Workshop(Services):
         self.names: dict[str, set[str]] = {}
         self.seen_types: set[str] = set()
         self.trigger_types: tuple[str, ...] | None = None  #: types ``event`` may be in this playbook; None: no event
-        self.known_steps: dict[str, frozenset[str]] = {}  #: steps written so far
-        self.later_steps: set[str] = set()  #: ids written further down
+        self.known_steps: dict[str, frozenset[str]] = {}  #: steps with an id, read so far
+        self.written_steps: dict[str, Mark] = {}  #: ids of the whole playbook, also of steps nobody can read
         self.variables: frozenset[str] = frozenset()
         self.watched: set[str] = set()
+        self.unread: set[str] = set()  #: kinds of names that may stand in a file nobody could read to its end
+        self.unread_templates: list[str] = []  #: template files with an error
         self._arriving: list[tuple[str, ...] | None] = []
         self._base = Scope(schema=schema)
         self.step_reader: Any = None  #: reads a list of steps; set by the playbook compiler
@@ -61,6 +66,11 @@ class Workshop(Services):
         if kind == "template":
             return self.templates.names()
         return self.names.get(kind, ())
+
+    def doubtful(self, kind: str, name: str) -> bool:
+        if kind == "template":
+            return any(file.startswith(f"templates/{name}.") for file in self.unread_templates)
+        return kind in self.unread
 
     def event_type(self, node: ScalarNode) -> None:
         self.seen_types.add(node.text)
@@ -91,23 +101,30 @@ class Workshop(Services):
     def settle_names(self, ladders: dict[str, tuple[str, ...]], ladder: str | None) -> None:
         """All names of the catalog are known: expressions may use them."""
         self._base = Scope(
-            schema=self.schema, segments=self._family("segment"), ladders=ladders, ladder=ladder,
+            schema=self.schema, segments=self._family("segment"), ladder=ladder,
+            ladders=None if "ladder" in self.unread else ladders,
             badges=self._family("badge"), groups=self._family("group"), pools=self._family("coupon"),
             accounts=self._family("account"), holidays=False,
         )  # fmt: skip
 
-    def _family(self, kind: str) -> frozenset[str]:
-        return frozenset(self.names.get(kind, ()))
+    def _family(self, kind: str) -> frozenset[str] | None:
+        return None if kind in self.unread else frozenset(self.names.get(kind, ()))
 
     def tell(self, node: ScalarNode, issues: Iterable[Issue]) -> bool:
         """Report the issues of an expression at their words; True when an error was among them."""
-        bad = False
-        for issue in issues:
+        found = list(issues)
+        for issue in found:
             severity: Severity = "error" if issue.severity == "error" else "warning"
-            bad = bad or severity == "error"
             where = node.at(issue.start, max(1, issue.end - issue.start))
-            self.problems.add(where, issue.code, issue.message, severity=severity, hint=issue.hint)
-        return bad
+            hint = issue.hint
+            if issue.code == "unknown-step":
+                written = self.written_steps.get(node.text[issue.start : issue.end])
+                if written is not None and written < where.mark and self.problems.has_errors:
+                    continue  # the step is there, but could not be read: that was said already
+                hint = f"it is written further down, on line {written.line}" if written is not None else hint
+            if not _follows(issue, found):
+                self.problems.add(where, issue.code, issue.message, severity=severity, hint=hint)
+        return any(issue.severity == "error" for issue in found)
 
     def condition(self, node: ScalarNode, shape: sh.Cond) -> Condition | _Fault:
         found, issues = compile_condition(node.text, self.scope(shape.scope), self.book, time_free=shape.time_free)
@@ -143,6 +160,26 @@ class Workshop(Services):
             return Value(text="{...}", get=lambda m: {name: value.get(m) for name, value in kept.items()})
         return FAULT
 
+    def user_field(self, node: ScalarNode) -> bool:
+        """A field that is like a declared one is a slip; any other may come in, but no condition can name it."""
+        name = node.text.removeprefix("user.")
+        schema = self.schema
+        where = node.at(len(node.text) - len(name), len(name))
+        if name in OWN_FIELDS:
+            message = f"'user.{name}' is kept by the engine and is no field of the profile"
+            self.problems.error(where, "unknown-field", message, hint="name a field of the profile")
+            return False
+        if schema.any_user_field or name in schema.profile or name in ("zone", "locale"):
+            return True
+        near = nearest(name, schema.profile)
+        if near is not None:
+            hint = f"did you mean '{near}'?"
+            self.problems.error(where, "unknown-field", f"'user' has no field '{name}'", hint=hint)
+            return False
+        hint = f"declare it under 'profile'; undeclared, only user.get('{name}') can read it"
+        self.problems.warning(where, "undeclared-field", f"'user' declares no field '{name}'", hint=hint)
+        return True
+
     def steps(self, node: SeqNode) -> Any:
         return self.step_reader(node)
 
@@ -151,3 +188,16 @@ class Workshop(Services):
     def segments_in(self, condition: Condition) -> set[str]:
         """Names of segments a condition asks for."""
         return set(_SEGMENT_CALLS.findall(condition.text))
+
+
+def _follows(issue: Issue, found: list[Issue]) -> bool:
+    """Is it only what another issue of the same text leads to?
+
+    A full-width sign is replaced before parsing goes on, so the parser may trip over the very same place; and braces
+    come in pairs.
+    """
+    if issue.code == "slip-braces":
+        return any(other.code == issue.code and other.start < issue.start for other in found)
+    return issue.code == "syntax" and any(
+        other.code.startswith("slip-") and other.start == issue.start for other in found
+    )

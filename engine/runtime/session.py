@@ -18,7 +18,7 @@ from heapq import heapify, heappop, heappush
 from engine.core.model import Event, Out, State
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
-from engine.core.step import SILENT, Turn
+from engine.core.step import ALL, DONE, SILENT, SLOW, Turn
 from engine.ports import Batch, Rejected, Store
 
 WAKES_AT_ONCE = 5_000
@@ -42,10 +42,13 @@ class Session:
     store: where subjects live.
     secret: key of generated coupon codes.
     tracing: see ``engine.core.step``.
+    log: hand the decided events over too; False for a store that keeps none.
     """
 
-    def __init__(self, plan: Plan, store: Store, *, secret: bytes, tracing: int = SILENT) -> None:
+    def __init__(self, plan: Plan, store: Store, *, secret: bytes, tracing: int = SILENT, log: bool = True) -> None:
         self.plan = plan
+        self.log = log
+        self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
         self.store = store
         self.tracing = tracing
         self.clock = store.clock()
@@ -66,6 +69,7 @@ class Session:
 
     def _begin(self) -> None:
         self.out = Out()
+        self.turn = Turn(self.plan, self.out, self.tracing)
         self.states: dict[str, State] = {}
         self.touched: dict[str, State] = {}
         self.heap: list[tuple[int, str]] = []
@@ -99,11 +103,29 @@ class Session:
                 self._wake_through(last)
                 return 0
         self._load(event.user for event in events)
+        turn, states, touched, heap, quick = self.turn, self.states, self.touched, self.heap, self.quick
         for event in events:
-            if event.time > self.clock:
-                self._wake_before(event.time)
-                self.clock = max(self.clock, event.time)
-            self._one(event)
+            time = event.time
+            if time > self.clock:
+                if heap and heap[0][0] < time:
+                    self._wake_before(time)
+                self.clock = time
+            if self.log:
+                self.decided.append((event, self.clock))
+            user = event.user
+            if user is None:
+                continue
+            state = states.get(user)
+            if state is None:
+                state = states[user] = State(id=user)
+            before = state.wake_at
+            place = turn.quick(state, event, self.clock) if quick else SLOW
+            if place == DONE:
+                touched[user] = state
+                if state.wake_at is not before and state.wake_at is not None:
+                    heappush(heap, (state.wake_at, user))
+                continue
+            self._turn(state, event, place, before)
         return len(events)
 
     def settle(self, until: int) -> bool:
@@ -151,18 +173,7 @@ class Session:
             return
         self.clock = max(self.clock, instant)
         state.wake_at = None
-        self._turn(state, None)
-        if self.out.emits:
-            self._drain(subject)
-
-    def _one(self, event: Event) -> None:
-        self.decided.append((event, self.clock))
-        if self.clock - event.time > self.plan.act_within:
-            self.late += 1
-        if event.user is not None:
-            self._turn(self._state(event.user), event)
-            if self.out.emits:
-                self._drain(event.user)
+        self._turn(state, None, SLOW, None)
 
     def _drain(self, source: str) -> None:
         """Handle the events the engine made for ``source``, first come first served."""
@@ -173,10 +184,11 @@ class Session:
             if event.user is None:
                 continue
             self._load((event.user,))
-            if event.user != maker:
+            if event.user != maker and self.log:
                 # a replay of one subject makes its own events again, but not those of others
                 self.decided.append((event, self.clock))
-            self._turn(self._state(event.user), event)
+            state = self._state(event.user)
+            self._once(state, event, SLOW, state.wake_at)
             queue.extend((event.user, made) for made in self.out.emits)
             self.out.emits.clear()
 
@@ -186,10 +198,21 @@ class Session:
             state = self.states[subject] = State(id=subject)
         return state
 
-    def _turn(self, state: State, event: Event | None) -> None:
-        before = state.wake_at
-        turn = Turn(self.plan, state, event, self.clock, self.out, self.tracing)
-        ask = turn.go()
+    def _turn(self, state: State, event: Event | None, place: int, before: int | None) -> None:
+        """One event or wake-up of a subject and everything it leads to, for others too."""
+        self._once(state, event, place, before)
+        if self.clock - (event.time if event is not None else self.clock) > self.plan.act_within:
+            self.late += 1
+        if self.out.emits:
+            self._drain(state.id)
+
+    def _once(self, state: State, event: Event | None, place: int, before: int | None) -> None:
+        """One call of the core; ``place``: where ``Turn.quick`` left off; ``before``: ``wake_at`` before all that."""
+        turn = self.turn
+        if place == SLOW or event is None:
+            ask = turn.go(state, event, self.clock)
+        else:
+            ask = turn.enter(state, event, self.clock, place)
         while ask is not None:
             self.askers[ask.key] = ask.subject
             ask = turn.answer(self.desk.take(ask, self.clock))

@@ -100,7 +100,7 @@ def simulate(
     progress: told how many events were decided.
     """
     secret = f"simulate:{plan.program}".encode()
-    session = Session(plan, store, secret=secret, tracing=ALL if decisions is not None else SILENT)
+    session = Session(plan, store, secret=secret, tracing=ALL if decisions is not None else SILENT, log=False)
     rows = EffectFile(effects)
     tally = Tally(plan)
     users: set[str] = set()

@@ -19,7 +19,7 @@ from engine.stores import tally
 from engine.stores.wakes import Wakes
 
 FAULT_POINTS = tuple(
-    f"{verb}.{edge}" for verb in ("commit", "ingest", "claim", "settle", "meta") for edge in ("before", "after")
+    f"{verb}.{edge}" for verb in ("commit", "ingest", "release", "claim", "settle", "meta") for edge in ("before", "after")
 )
 """Names given to ``fault``."""
 
@@ -62,7 +62,8 @@ class MemoryStore:
         self._codes: set[str] = set()
         self._resources: dict[str, bytes] = {}
         self._decisions: dict[str, list[Decision]] = {}
-        self._rejected: list[Rejected] = []
+        self._rejected: dict[int, Rejected] = {}
+        self._rejected_last = 0
         self._positions: dict[str, int] = {}
         self._meta: dict[str, str] = {}
         self._inbox: dict[int, Event] = {}
@@ -86,8 +87,9 @@ class MemoryStore:
     def next_wake(self) -> int | None:
         return self._wakes.first()
 
-    def known(self, ids: Sequence[str]) -> set[str]:
-        return self._ids.intersection(ids) | self._waiting.intersection(ids)
+    def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:
+        decided = self._ids.intersection(ids)
+        return decided | self._waiting.intersection(ids) if waiting else decided
 
     def commit(self, batch: Batch) -> int:
         self.fault("commit.before")
@@ -142,8 +144,9 @@ class MemoryStore:
 
     def _quarantine(self, rejected: Iterable[Rejected]) -> None:
         for it in rejected:
-            number = len(self._rejected) + 1
-            self._rejected.append(Rejected(it.feed, it.position, it.reason, it.message, it.raw, it.at, number))
+            self._rejected_last += 1
+            kept = Rejected(it.feed, it.position, it.reason, it.message, it.raw, it.at, self._rejected_last)
+            self._rejected[kept.number] = kept
 
     def clock(self) -> int:
         return self._clock
@@ -166,20 +169,41 @@ class MemoryStore:
 
     def ingest(self, events: Sequence[tuple[Event, bytes]], rejected: Sequence[Rejected]) -> tuple[int, int]:
         self.fault("ingest.before")
+        taken = self._take_in(events)
+        self._quarantine(rejected)
+        self._counts["quarantined"] += len(rejected)
+        self.fault("ingest.after")
+        return taken
+
+    def _take_in(self, events: Sequence[tuple[Event, bytes]]) -> tuple[int, int]:
+        """Put events into the inbox; (accepted, duplicates)."""
         fresh = tally.first_copies(events, self.known([event.id for event, _ in events]))
         for event in fresh:
             self._inbox_last += 1
             self._inbox[self._inbox_last] = event
             self._waiting.add(event.id)
-        self._quarantine(rejected)
         duplicates = len(events) - len(fresh)
         self._counts["duplicate"] += duplicates
-        self._counts["quarantined"] += len(rejected)
-        self.fault("ingest.after")
         return len(fresh), duplicates
 
     def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]:
         return [(seq, event) for seq, event in self._inbox.items() if seq > after][:limit]
+
+    # -- quarantine
+
+    def quarantine(self) -> Iterator[Rejected]:
+        yield from list(self._rejected.values())
+
+    def rejected(self, number: int) -> Rejected | None:
+        return self._rejected.get(number)
+
+    def release(self, numbers: Sequence[int], events: Sequence[tuple[Event, bytes]] = ()) -> tuple[int, int]:
+        self.fault("release.before")
+        for number in numbers:
+            self._rejected.pop(number, None)
+        taken = self._take_in(events)
+        self.fault("release.after")
+        return taken
 
     # -- outbox
 
@@ -247,9 +271,6 @@ class MemoryStore:
     def subjects(self) -> Iterator[State]:
         for subject in sorted(self._states):
             yield self._states[subject]
-
-    def quarantine(self) -> Iterator[Rejected]:
-        yield from self._rejected
 
     def counts(self) -> dict[str, int]:
         return dict.fromkeys(tally.COUNTERS, 0) | dict(sorted(self._counts.items()))

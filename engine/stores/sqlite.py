@@ -31,6 +31,7 @@ _GROUPS = {
     ),
     "fold": ("states", "trail"),
     "ingest": ("inbox", "quarantine", "counters"),
+    "release": ("quarantine", "inbox", "counters"),
     "claim": ("mark",),
     "settle": ("mark",),
     "meta": ("save",),
@@ -93,8 +94,9 @@ class SqliteStore:
     def next_wake(self) -> int | None:
         return self._states.next_wake()
 
-    def known(self, ids: Sequence[str]) -> set[str]:
-        return {row[0] for row in self._file.rows("known_ids", codec.names(list(ids)))} if ids else set()
+    def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:
+        query = "known_ids" if waiting else "decided_ids"
+        return {row[0] for row in self._file.rows(query, codec.names(list(ids)))} if ids else set()
 
     def commit(self, batch: Batch) -> int:
         # Before the batch, never after it: what fails here must not look like a batch that was not written.
@@ -197,19 +199,42 @@ class SqliteStore:
 
     def ingest(self, events: Sequence[tuple[Event, bytes]], rejected: Sequence[Rejected]) -> tuple[int, int]:
         with self._file.transaction("ingest"):
-            fresh = tally.first_copies(events, self.known([event.id for event, _ in events]))
-            duplicates = len(events) - len(fresh)
-            self._file.fault("ingest.inbox")
-            self._file.write("add_inbox", ((it.id, codec.encode_event(it)) for it in fresh))
+            accepted, duplicates = self._take_in("ingest", events)
             self._file.fault("ingest.quarantine")
             self._file.write("add_rejected", map(_rejected_row, rejected))
             self._file.fault("ingest.counters")
             counts = {"duplicate": duplicates, "quarantined": len(rejected)}
             self._file.write("add_counter", ((name, n) for name, n in counts.items() if n))
-        return len(fresh), duplicates
+        return accepted, duplicates
+
+    def _take_in(self, verb: str, events: Sequence[tuple[Event, bytes]]) -> tuple[int, int]:
+        """Put events into the inbox; (accepted, duplicates)."""
+        fresh = tally.first_copies(events, self.known([event.id for event, _ in events]))
+        self._file.fault(verb + ".inbox")
+        self._file.write("add_inbox", ((it.id, codec.encode_event(it)) for it in fresh))
+        return len(fresh), len(events) - len(fresh)
 
     def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]:
         return [(seq, codec.decode_event(body)) for seq, body in self._file.rows("read_inbox", after, limit)]
+
+    # -- quarantine
+
+    def quarantine(self) -> Iterator[Rejected]:
+        for row in self._file.pages("all_rejected"):
+            yield Rejected(*row)
+
+    def rejected(self, number: int) -> Rejected | None:
+        rows = self._file.rows("one_rejected", number)
+        return Rejected(*rows[0]) if rows else None
+
+    def release(self, numbers: Sequence[int], events: Sequence[tuple[Event, bytes]] = ()) -> tuple[int, int]:
+        with self._file.transaction("release"):
+            self._file.fault("release.quarantine")
+            self._file.write("drop_rejected", ((number,) for number in numbers))
+            accepted, duplicates = self._take_in("release", events)
+            self._file.fault("release.counters")
+            self._file.write("add_counter", [("duplicate", duplicates)] if duplicates else [])
+        return accepted, duplicates
 
     # -- outbox
 
@@ -255,10 +280,6 @@ class SqliteStore:
 
     def subjects(self) -> Iterator[State]:
         return self._states.all()
-
-    def quarantine(self) -> Iterator[Rejected]:
-        for row in self._file.pages("all_rejected"):
-            yield Rejected(*row)
 
     def counts(self) -> dict[str, int]:
         return dict.fromkeys(tally.COUNTERS, 0) | dict(self._file.rows("counters"))

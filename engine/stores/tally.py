@@ -13,9 +13,7 @@ COUNTERS = ("duplicate", "events", "late", "quarantined")
 """Counters that every store shows, also while they are 0."""
 
 FIGURES = ("entered", "held", "goals", "goals_held", "finished", "exited", "effects")
-"""Figures kept of each playbook."""
-
-_VERDICTS = {"entered": "entered", "held_out": "held", "finished": "finished", "exited": "exited"}
+"""Figures kept of each playbook; ``held`` of the ``entered``, and ``goals_held`` of the ``goals``, were held out."""
 
 
 def counters(batch: Batch) -> Counter[str]:
@@ -36,12 +34,14 @@ def counters(batch: Batch) -> Counter[str]:
 def figures(batch: Batch) -> Counter[tuple[str, str]]:
     """What the batch adds to the figures of playbooks: (playbook, figure) -> n."""
     found: Counter[tuple[str, str]] = Counter()
-    for decision in batch.decisions:
-        figure = _VERDICTS.get(decision.verdict)
-        if figure is not None:
-            found[decision.playbook, figure] += 1
+    for playbook, what, held in batch.lives:
+        found[playbook, what] += 1
+        if held and what == "entered":
+            found[playbook, "held"] += 1
     for playbook, _, _, held, _ in batch.goals:
-        found[playbook, "goals_held" if held else "goals"] += 1
+        found[playbook, "goals"] += 1
+        if held:
+            found[playbook, "goals_held"] += 1
     for effect in batch.effects:
         if effect.playbook is not None:
             found[effect.playbook, "effects"] += 1

@@ -38,7 +38,7 @@ class Count(Trigger):
         self.event = event
         self.where = where
         self.at_least = at_least
-        self.read = read  #: moment -> number of matching events in the window
+        self.read = read  #: (state, instant) -> number of matching events in the window
 
     @classmethod
     def build(cls, fields: dict[str, Any], build: Build) -> Count:
@@ -55,4 +55,4 @@ class Count(Trigger):
     def fires(self, m: Moment) -> bool:
         if self.where is not None and not self.where.test(m):
             return False
-        return bool(self.read(m) >= self.at_least)
+        return bool(self.read(m.state, m.time) >= self.at_least)

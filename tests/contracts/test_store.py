@@ -113,6 +113,7 @@ def full_batch(n: int) -> Batch:
         resources={"coupon:p": bytes([n])},
         decisions=[decision(time=n)],
         goals=[("welcome", f"e{n}", "u1", n % 2 == 0, n)],
+        lives=[("welcome", "entered", False)],
         rejected=[Rejected("f", n, "json", "not JSON", b"\xff{", 10 * n)],
         positions={"f": n},
         counts={"late": 1},
@@ -136,7 +137,7 @@ def picture(store: Store) -> dict[str, Any]:
         "decisions": [list(store.decisions(user)) for user in users],
         "quarantine": list(store.quarantine()),
         "inbox": store.inbox(0, 100),
-        "known": store.known([f"e{n}" for n in range(9)] + ["i1", "i2"]),
+        "known": store.known([f"e{n}" for n in range(9)] + ["i1", "i2", "i3"]),
         "resources": store.resources(),
         "counts": store.counts(),
         "summary": store.summary(),
@@ -228,20 +229,18 @@ def test_wake_moves(store: Any) -> None:
     assert store.next_wake() == 4
 
 
-def test_figures_count_verdicts(store: Any) -> None:
-    """Figures count entries, held entries, ends and goals of each playbook."""
-    verdicts = [decision(verdict=word) for word in ("entered", "entered", "held_out", "finished", "exited", "late")]
-    store.commit(batch(decisions=verdicts, goals=[("welcome", "e1", "u1", True, 1)]))
-    shown = store.summary()["welcome"]
-    assert shown == {
-        "entered": 2,
-        "held": 1,
-        "goals": 0,
-        "goals_held": 1,
-        "finished": 1,
-        "exited": 1,
-        "effects": 0,
-    }
+def test_figures_count_lives(bench: Bench) -> None:
+    """Figures count entries and the held ones among them, ends, goals and effects of each playbook; traces count not."""
+    lives = [
+        ("welcome", "entered", False), ("welcome", "entered", True), ("other", "entered", False),
+        ("welcome", "finished", True), ("welcome", "exited", False),
+    ]  # fmt: skip
+    goals = [("welcome", "e1", "u1", True, 1), ("welcome", "e2", "u1", False, 1)]
+    bench.store.commit(batch(lives=lives, goals=goals, decisions=[decision(), decision(verdict="held_out")]))
+    bench.store.commit(batch(lives=[("welcome", "entered", False)], effects=[effect("k1")]))
+    figures = {"entered": 3, "held": 1, "goals": 2, "goals_held": 1, "finished": 1, "exited": 1, "effects": 1}
+    shown = bench.reopen().summary()
+    assert shown == {"other": {**dict.fromkeys(figures, 0), "entered": 1}, "welcome": figures}
 
 
 def test_conflicts_are_counted(store: Any) -> None:
@@ -351,6 +350,49 @@ def test_inbox_numbers_grow_for_ever(bench: Bench) -> None:
     assert store.known(["i1"]) == {"i1"}
 
 
+def test_known_without_the_inbox(store: Any) -> None:
+    """Asked so, ids that only wait in the inbox are not known; decided ones are."""
+    store.commit(batch(events=[(event("e1"), 1)]))
+    store.ingest([(event("i1"), b"")], [])
+    assert store.known(["e1", "i1"], waiting=False) == {"e1"}
+
+
+def bad_record(position: int, reason: str = "json") -> Rejected:
+    return Rejected("f", position, reason, "words", b"\xff" + bytes([position]), 5)
+
+
+def test_quarantine(bench: Bench) -> None:
+    """Records in quarantine are numbered for ever; each is shown by its number with its very bytes."""
+    store = bench.store
+    store.ingest([], [bad_record(1), bad_record(2)])
+    store.commit(batch(rejected=[bad_record(3)]))
+    first, second, third = store.quarantine()
+    assert [it.position for it in (first, second, third)] == [1, 2, 3]
+    assert store.rejected(second.number) == second
+    assert second.raw == b"\xff\x02"
+    assert store.rejected(10**6) is None
+    store.release([third.number])
+    store = bench.reopen()
+    store.ingest([], [bad_record(4)])
+    assert [it.number for it in store.quarantine()][:2] == [first.number, second.number]
+    assert list(store.quarantine())[2].number > third.number
+
+
+def test_release(bench: Bench) -> None:
+    """What leaves quarantine goes into the inbox in the same step; known ids are counted as duplicates."""
+    store = bench.store
+    store.commit(batch(events=[(event("e1"), 1)], rejected=[bad_record(n) for n in range(1, 5)]))
+    numbers = [it.number for it in store.quarantine()]
+    assert store.release(numbers[:2], [(event("i1"), b""), (event("e1"), b"")]) == (1, 1)
+    assert store.release(numbers[2:3]) == (0, 0)
+    assert store.release([10**6]) == (0, 0)
+    store = bench.reopen()
+    assert [it.number for it in store.quarantine()] == numbers[3:]
+    assert [it.id for _, it in store.inbox(0, 9)] == ["i1"]
+    assert store.counts()["duplicate"] == 1
+    assert store.counts()["quarantined"] == 4
+
+
 def test_meta(bench: Bench) -> None:
     """A word of the runtime is kept and replaced."""
     assert bench.store.get_meta("word") is None
@@ -431,6 +473,7 @@ def act(store: Any, verb: str) -> None:
         "commit": lambda: store.commit(full_batch(2)),
         "fold": lambda: store.fold(),
         "ingest": lambda: store.ingest([(event("i2"), b"")], [Rejected("h", 1, "json", "", b"", 1)]),
+        "release": lambda: store.release([1], [(event("i3"), b"")]),
         "claim": lambda: store.claim(["sms"], 1, 9),
         "settle": lambda: store.settle([Settlement("k1", "sent")]),
         "meta": lambda: store.set_meta("word", "new"),
@@ -503,7 +546,7 @@ def test_every_point_is_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     store = SqliteStore.open(tmp_path / "s.db", fault=passed.append)
     store.commit(full_batch(1))
     store.commit(full_batch(2))
-    for verb in ("ingest", "claim", "settle", "meta"):
+    for verb in ("ingest", "release", "claim", "settle", "meta"):
         act(store, verb)
     store.close()
     assert set(passed) == set(sqlite.FAULT_POINTS)
@@ -620,6 +663,7 @@ def test_busy_file_is_a_store_error(tmp_path: Path) -> None:
         ("claimable", (1, "[]", 5), "INDEX effect_pending"),
         ("open_deliveries", ("sending",), "INDEX effect_open (delivery=?)"),
         ("known_ids", ("[]",), "COVERING INDEX event_id (id=?)"),
+        ("decided_ids", ("[]",), "COVERING INDEX event_id (id=?)"),
         ("load_states", ("[]",), "PRIMARY KEY (id=?)"),
     ],
 )
@@ -647,7 +691,7 @@ def test_simulation_keeps_figures_only() -> None:
     assert list(store.decisions("u1")) == []
     assert store.claim(["sms"], 9, 9) == []
     assert store.counts()["events"] == 2
-    assert store.summary()["welcome"]["entered"] == 2
+    assert store.summary()["welcome"]["entered"] == 1
     assert [state.id for state in store.subjects()] == ["u1", "v1"]
 
 

@@ -21,7 +21,7 @@ from engine.errors import ExpressionError
 KIND = "order.paid"
 # A coarse grid makes ties and exact window edges common.
 instants = st.integers(0, 120).map(lambda n: n * HOUR)
-amounts = st.one_of(
+amounts: st.SearchStrategy[Any] = st.one_of(
     st.integers(-50, 50),
     st.decimals(-100, 100, places=2),
     st.sampled_from(

@@ -45,7 +45,8 @@ REST = [v.add, v.sub, v.mul, v.div, v.floordiv, v.mod]
 def test_ordering_with_a_missing_value_is_false_on_either_side() -> None:
     """A missing value is neither more nor less than anything, itself included."""
     for compare in ORDER.values():
-        for other in (None, 0, "x", T0, [], True):
+        others: tuple[Any, ...] = (None, 0, "x", T0, [], True)
+        for other in others:
             assert compare(None, other) is False
             assert compare(other, None) is False
 
@@ -53,7 +54,8 @@ def test_ordering_with_a_missing_value_is_false_on_either_side() -> None:
 def test_arithmetic_with_a_missing_value_is_missing() -> None:
     """None goes through every operator, even past a wrong kind or a zero."""
     for operation in REST:
-        for other in (None, 0, "x", []):
+        others: tuple[Any, ...] = (None, 0, "x", [])
+        for other in others:
             assert operation(None, other) is None
             assert operation(other, None) is None
     assert v.neg(None) is None

@@ -311,6 +311,13 @@ def test_where_looks_at_the_event_alone() -> None:
     assert book.count("order.paid", None, where).key == next(iter(m.state.series))
 
 
+def test_a_condition_in_a_where_scope_is_judged_at_a_moment() -> None:
+    """The same text as a condition of its own: it takes a moment, and knows the event's own fields."""
+    scope = replace(SCOPE, where=True)
+    assert compiled("event.type == 'order.paid' and event.amount >= 100 and event.id == 'e1'", scope).test(moment())
+    assert [issue.code for issue in issues_of("user.city == 'x'", scope)] == ["not-here"]
+
+
 # -- what is shown
 
 

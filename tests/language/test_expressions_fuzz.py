@@ -55,11 +55,19 @@ ENV = Env(
 )
 FAST = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
-words = st.sampled_from(
-    "user event entry steps vars now today city age gift . . , ( ( ) ) [ ] { } {{ }} == != < >= = && || ! and or not in is "
-    "none true if else + - * / // % ** ~ | lower default round older_than matching count sum within where 'order.paid' "
-    "'7d' \"x\" ' \" 1 2.5 30d 2026-01-01 “ ” ， ： （ ） \\ \n \u200b ٣ \ud83d {% %} ? @ ; 1e999999999 0x1F 007 "
-    "def lambda __class__ __import__ user.__class__ event.data.items".split(" ")
+
+def choice(*rows: str) -> st.SearchStrategy[str]:
+    """One of the texts between two semicolons."""
+    return st.sampled_from([text.strip(" ") for row in rows for text in row.split(" ; ")])
+
+
+words = choice(
+    "user ; event ; entry ; steps ; vars ; now ; today ; city ; age ; gift ; . ; . ; , ; ( ; ( ; ) ; ) ; [ ; ] ; { ; }",
+    "{{ ; }} ; == ; != ; < ; >= ; = ; && ; || ; ! ; and ; or ; not ; in ; is ; none ; true ; if ; else ; + ; - ; * ; /",
+    "// ; % ; ** ; ~ ; | ; lower ; default ; round ; older_than ; matching ; count ; sum ; within ; where",
+    "'order.paid' ; '7d' ; \"x\" ; ' ; \" ; 1 ; 2.5 ; 30d ; 2026-01-01 ; “ ; ” ; ， ; ： ; （ ; ） ; \\ ; \n",
+    "\u200b ; ٣ ; \ud83d ; {% ; %} ; ? ; @ ; ; ; 1e999999999 ; 0x1F ; 007 ; def",
+    "lambda ; __class__ ; user.__class__ ; event.data.items",
 )
 soup = st.lists(words, max_size=30).flatmap(lambda parts: st.sampled_from([" ", ""]).map(lambda gap: gap.join(parts)))
 
@@ -131,46 +139,36 @@ def test_a_greedy_pattern_takes_no_time() -> None:
     assert not found.test(moment({"city": "a" * 20_000}))
 
 
-paths = st.sampled_from(
-    ["user.age", "user.city", "user.birthday", "user.vip_since", "user.langs", "user.more", "user.tags", "user.points"]
-    + ["user.tier", "user.created_at", "user.last_active_at", "event.amount", "event.x", "event.x.y", "event.x[0]"]
-    + ["event.time", "event.type", "entry.amount", "steps.gift.code", "steps.gift.expires_at", "vars.x", "trigger.id"]
-    + ["now", "today", "first('order.paid').amount", "last('order.paid')", "since('order.paid')", "user.get('zz')"]
+paths = choice(
+    "user.age ; user.city ; user.birthday ; user.vip_since ; user.langs ; user.more ; user.tags",
+    "user.points ; user.tier ; user.created_at ; user.last_active_at ; event.amount ; event.x",
+    "event.x.y ; event.x[0] ; event.time ; event.type ; entry.amount ; steps.gift.code",
+    "steps.gift.expires_at ; vars.x ; trigger.id ; now ; today ; first('order.paid').amount",
+    "last('order.paid') ; since('order.paid') ; user.get('zz')",
 )
-calls = st.sampled_from(
-    ["count('order.paid')", "count('order.paid', within='1d')", "count('order.paid', where='event.amount > 1')"]
-    + ["sum('order.paid', 'amount', within='2d')", "avg('order.paid', 'amount')", "max('order.paid', 'x', within='6h')"]
-    + ["distinct('order.paid', 'x', within='1d')", "streak('order.paid')", "bucket('s')", "hour(now)", "weekday(today)"]
-    + ["is_workday(today)", "in_segment('dormant')", "duration('90m')", "hour(event.time)", "weekday(event.time)"]
+calls = choice(
+    "count('order.paid') ; count('order.paid', within='1d')",
+    "count('order.paid', where='event.amount > 1') ; sum('order.paid', 'amount', within='2d')",
+    "avg('order.paid', 'amount') ; max('order.paid', 'x', within='6h')",
+    "distinct('order.paid', 'x', within='1d') ; streak('order.paid') ; bucket('s') ; hour(now)",
+    "weekday(today) ; is_workday(today) ; in_segment('dormant') ; duration('90m') ; hour(event.time)",
+    "weekday(event.time)",
 )
-constants = st.sampled_from(
-    [
-        "0",
-        "1",
-        "2.50",
-        "'x'",
-        "''",
-        "none",
-        "true",
-        "false",
-        "'gold'",
-        "'2026-03-28'",
-        "'2026-03-29T02:30:00+01:00'",
-        "[]",
-    ]
-    + ["['x', 1, none]", "[1]"]
+constants = choice(
+    "0 ; 1 ; 2.50 ; 'x' ; '' ; none ; true ; false ; 'gold' ; '2026-03-28'",
+    "'2026-03-29T02:30:00+01:00' ; [] ; ['x', 1, none] ; [1]",
 )
 atoms = st.one_of(paths, calls, constants)
 
 
 def _bigger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     both = st.tuples(inner, inner)
-    signs = st.sampled_from(["==", "!=", "<", "<=", ">", ">=", "in", "not in", "+", "-", "*", "/", "//", "%", "~"])
+    signs = choice("== ; != ; < ; <= ; > ; >= ; in ; not in ; + ; - ; * ; / ; // ; % ; ~")
     logic = st.sampled_from(["and", "or"])
-    tails = st.sampled_from(
-        ["is none", "is not none", "is older_than('1d')", "is newer_than('90m')", "is at_least('gold')", "is above(1)"]
-        + ["is below('x')", "is matching('x*')", "| lower", "| length", "| default(0)", "| round(1)", "| int", "| abs"]
-        + ["| first", "| last", "| join(',')", "| float", ".x", "[0]", "['x']"]
+    tails = choice(
+        "is none ; is not none ; is older_than('1d') ; is newer_than('90m') ; is at_least('gold')",
+        "is above(1) ; is below('x') ; is matching('x*') ; | lower ; | length ; | default(0) ; | round(1)",
+        "| int ; | abs ; | first ; | last ; | join(',') ; | float ; .x ; [0] ; ['x']",
     )
     return st.one_of(
         st.builds(lambda pair, sign: f"({pair[0]} {sign} {pair[1]})", both, signs),
@@ -183,12 +181,12 @@ def _bigger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 expressions = st.recursive(atoms, _bigger, max_leaves=8)
-odd_values: Any = st.sampled_from(
-    [None, True, 0, 1, 7, -3, Decimal("2.50"), Decimal("1E+90"), 2.5, "", "x", "xx", "gold", "2026-03-28", "soon"]
-    + ["2026-03-28T12:00:00Z", [], [1, "x"], ["x"], {"y": 1}, {"x": "x"}, 10**30, Decimal("NaN")]
-)
+texts = choice(" ; x ; xx ; gold ; 2026-03-28 ; soon ; 2026-03-28T12:00:00Z")
+numbers: Any = st.sampled_from([0, 1, 7, -3, Decimal("2.50"), Decimal("1E+90"), 2.5, 10**30, Decimal("NaN")])
+others: Any = st.sampled_from([None, True, [], [1, "x"], ["x"], {"y": 1}, {"x": "x"}])
+odd_values: Any = st.one_of(texts, numbers, others)
 data_of = st.fixed_dictionaries({}, optional={"amount": odd_values, "x": odd_values, "city": odd_values})
-traits_of = st.fixed_dictionaries({}, optional={name: odd_values for name in (*FIELDS, "zz")})
+traits_of = st.fixed_dictionaries({}, optional=dict.fromkeys((*FIELDS, "zz"), odd_values))
 
 
 def moment(
@@ -272,28 +270,36 @@ def test_any_value_is_a_value_or_an_error(text: str, data: dict[str, Any], trait
                 continue
 
 
+times = choice(
+    "now ; now ; user.created_at ; user.vip_since ; steps.gift.expires_at ; '2026-03-29T05:00:00Z'",
+    "(now + duration('2h')) ; (user.created_at + duration('80h')) ; (now - duration('30m'))",
+    "user.created_at + since('order.paid')",
+)
+spans = choice(
+    "since('order.paid') ; since('order.paid') ; duration('5h') ; duration('3d') ; (now - user.created_at)",
+    "(user.vip_since - now) ; (since('order.paid') + duration('1h')) ; (now - user.created_at - duration('70h'))",
+)
+counts = choice(
+    "count('order.paid', within='1d') ; count('order.paid', within='6h') ; sum('order.paid', 'amount', within='2d')",
+    "max('order.paid', 'amount', within='6h') ; distinct('order.paid', 'x', within='1d') ; streak('order.paid')",
+    "hour(now) ; weekday(today) ; weekday(now) ; 1 ; 2 ; 5 ; 10 ; 23 ; count('order.paid')",
+)
+order = choice("< ; <= ; > ; >= ; == ; !=")
+ages = choice("older_than('1h') ; older_than('3d') ; older_than('80h') ; newer_than('13h') ; newer_than('75h')")
+still = choice("user.created_at ; user.vip_since ; user.birthday ; steps.gift.expires_at ; event.time")
 timed = st.recursive(
     st.one_of(
-        calls.filter(lambda one: "duration" not in one),
-        st.sampled_from(["now", "today", "user.created_at", "user.vip_since", "steps.gift.expires_at", "event.time"]),
-        st.sampled_from(
-            ["since('order.paid')", "duration('5h')", "duration('3d')", "user.birthday", "1", "2", "9", "23"]
-        ),
-        st.sampled_from(
-            ["'2026-03-29T05:00:00Z'", "'2026-03-30'", "(now - user.created_at)", "(now + duration('2h'))"]
+        *(st.builds(lambda a, sign, b: f"({a} {sign} {b})", kind, order, kind) for kind in (times, spans, counts)),
+        st.builds(lambda a, age: f"({a} is {age})", still, ages),
+        choice(
+            "in_segment('dormant') ; today == '2026-03-30' ; is_workday(today) ; is_workday(now) ; 3 <= hour(now) < 5"
         ),
     ),
     lambda inner: st.one_of(
-        st.builds(
-            lambda a, sign, b: f"({a} {sign} {b})",
-            inner,
-            st.sampled_from(["<", "<=", ">", ">=", "==", "and", "or", "-", "+"]),
-            inner,
-        ),
-        st.builds(lambda a, d: f"({a} is older_than('{d}'))", inner, st.sampled_from(["1h", "3d", "80h"])),
+        st.builds(lambda a, word, b: f"({a} {word} {b})", inner, choice("and ; or"), inner),
         st.builds(lambda a: f"(not {a})", inner),
     ),
-    max_leaves=6,
+    max_leaves=4,
 )
 
 

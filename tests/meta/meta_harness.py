@@ -28,8 +28,10 @@ PROGRAM_PARTS = {
     "  box: {via: file, path: out/box.jsonl}",
 }
 CATALOG_PARTS = {
-    "segments": "segments:\n  dormant: {if: user.last_active_at is older_than('30d')}\n  staff: {if: "'staff' in user.tags"}",
-    "tiers": "tiers:\n  member: {metric: \"sum('order.paid', 'amount')\", levels: {bronze: 0, silver: 500, gold: 2000}}",
+    "segments": "segments:\n  dormant: {if: user.last_active_at is older_than('30d')}\n"
+    "  staff: {if: user.city == 'Lima'}",
+    "tiers": "tiers:\n  member: {metric: \"sum('order.paid', 'amount')\", "
+    "levels: {bronze: 0, silver: 500, gold: 2000}}",
     "coupons": "coupons:\n  new-user-20: {codes: {generate: NU}, valid_for: 7d, limits: {per_user: 1, total: 100}}\n"
     "  new-user-10: {codes: {generate: NT}, limits: {per_user: 1, total: unlimited}}",
     "badges": "badges:\n  gold-club: {title: Gold}",

@@ -373,10 +373,16 @@ def sorted_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def check_file_shape(run: Run) -> None:
-    """Keys are unique and rows stand in (time, key) order, as cli.md promises for ``--effects``."""
+    """Keys are unique, rows stand in (time, key) order, and the summary counts exactly the rows that are there."""
     marks = [(clock.at(record["time"]), record["key"]) for record in run.rows]
     assert len({key for _, key in marks}) == len(marks), "two effects share a key"
     assert marks == sorted(marks), "effects are not sorted by (time, key)"
+    kinds = Counter((record["kind"], record["status"]) for record in run.rows)
+    told = {(kind, status): n for kind, of in run.summary["effects"].items() for status, n in of.items() if n}
+    assert told == dict(kinds), "the summary does not count the effects that were written"
+    by_playbook = Counter(record["playbook"] for record in run.rows if record["playbook"] is not None)
+    assert {name: of["effects"] for name, of in run.summary["playbooks"].items() if of["effects"]} == dict(by_playbook)
+    assert run.summary["journeys"]["started"] == sum(of["entered"] for of in run.summary["playbooks"].values())
 
 
 def grid(rng: random.Random, days: int, step: int, jitter: bool) -> int:

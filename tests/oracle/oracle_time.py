@@ -67,8 +67,13 @@ def wall(day: date, clock: time, zone: str) -> int:
     return ms_of(datetime.combine(day, clock).replace(tzinfo=ZoneInfo(zone), fold=0).astimezone(UTC))
 
 
+def hands(text: str) -> time:
+    """The wall clock time of ``HH:MM``."""
+    return time(int(text[:2]), int(text[3:]))
+
+
 def days_later(instant: int, zone: str, days: int, clock: str | None = None) -> int:
     """``{days: N, at: "HH:MM"}`` seen from an instant."""
     local = moment_of(instant).astimezone(ZoneInfo(zone))
-    hands = local.time() if clock is None else time(int(clock[:2]), int(clock[3:]))
-    return wall(local.date() + timedelta(days=days), hands, zone)
+    shown = local.time() if clock is None else hands(clock)
+    return wall(local.date() + timedelta(days=days), shown, zone)

@@ -116,6 +116,8 @@ def _tuple(sources: tuple[str, ...]) -> str:
 
 
 def _equal(a: Code, b: Code, negative: bool) -> str:
+    if a.const and b.const:
+        return str(values.eq(a.value, b.value) is not negative)
     for one, other in ((a, b), (b, a)):
         if other.const and (other.value is None or other.value.__class__ is bool):
             return f"({one.src} {'is not' if negative else 'is'} {other.src})"

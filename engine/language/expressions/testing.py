@@ -48,6 +48,8 @@ def _answer(src: str) -> Code:
 
 def _none(c: Compiler, side: operators.Side, arguments: Arguments) -> Code:
     # Whether a value is missing does not move with time, even where the value itself does.
+    if side[0].const:
+        return _answer(str(side[0].value is None))
     return _answer(f"({side[0].instant or side[0].src} is None)")
 
 

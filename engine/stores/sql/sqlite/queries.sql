@@ -38,6 +38,11 @@ select wanted.value from json_each(?) as wanted
 where exists (select 1 from event where event.id = wanted.value)
    or exists (select 1 from inbox where inbox.id = wanted.value);
 
+-- name: decided_ids
+-- Which ids of a JSON array are decided.
+select wanted.value from json_each(?) as wanted
+where exists (select 1 from event where event.id = wanted.value);
+
 -- name: add_event
 -- An event that was decided; its id must be new.
 insert into event (id, subject, time, decided_at, body) values (?, ?, ?, ?, ?);
@@ -163,6 +168,14 @@ insert into quarantine (feed, position, reason, message, raw, at) values (?, ?, 
 -- name: all_rejected
 -- Records in quarantine, the oldest first.
 select feed, position, reason, message, raw, at, seq from quarantine order by seq;
+
+-- name: one_rejected
+-- One record in quarantine.
+select feed, position, reason, message, raw, at, seq from quarantine where seq = ?;
+
+-- name: drop_rejected
+-- A record leaves quarantine.
+delete from quarantine where seq = ?;
 
 -- name: add_inbox
 -- An event taken in; its id must be new.

@@ -1,0 +1,161 @@
+"""What kinds of triggers and steps ask for while a playbook is compiled, and what is said when no kind is named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.core.history import Where
+from engine.core.kinds import Build
+from engine.core.model import Event, State
+from engine.core.moment import Condition, Env, Moment
+from engine.language.diagnostics import Mark
+from engine.language.forms import RESERVED
+from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
+from engine.language.slips import line_slip
+from engine.language.workshop import Workshop
+from engine.registry import nearest
+
+_STEP_OF_PATH = re.compile(r"(?P<name>[^.\[\]]+)|\[(?P<place>[0-9]+)\]")
+
+
+@dataclass
+class Bench:
+    """One playbook on the compiler's bench.
+
+    Parameters
+    ----------
+    shop: names, scopes and problems of the whole program.
+    channels: the program's channels, in order.
+    activity: default activity types; empty: any external event.
+    account: the first points account.
+    locale: the program's locale.
+    playbook: id of the playbook at hand.
+    emits: (playbook, event type, node of the step) of every event a step emits, of all playbooks.
+    listens: (playbook, event types its triggers listen to), of all playbooks.
+    """
+
+    shop: Workshop
+    channels: list[str]
+    activity: frozenset[str]
+    account: str
+    locale: str
+    playbook: str = "?"
+    emits: list[tuple[str, str, Node]] = field(default_factory=list)
+    listens: list[tuple[str, frozenset[str]]] = field(default_factory=list)
+
+
+class KindBuild(Build):
+    """What a kind asks the compiler for.
+
+    Parameters
+    ----------
+    bench: the playbook at hand.
+    step: id of the step or trigger.
+    body: the value the kind is built from.
+    where: the word of the kind, for problems without a better place.
+    """
+
+    def __init__(self, bench: Bench, step: str, body: Node, where: Node) -> None:
+        self.bench = bench
+        self.playbook = bench.playbook
+        self.step = step
+        self.activity = bench.activity
+        self.account = bench.account
+        self.body = body
+        self.where = where
+
+    def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Any:
+        reader = self.bench.shop.book.count(event, within, _where(where))
+        return reader.read
+
+    def streak(self, event: str) -> Any:
+        return self.bench.shop.book.streak_days(event)
+
+    def template(self, name: str) -> Any:
+        templates, default = self.bench.shop.templates, self.bench.locale
+        return lambda channel, locale: templates.find(name, channel, locale, default)
+
+    def channels_of(self, name: str) -> list[str]:
+        written = self.bench.shop.templates.channels(name)
+        return [channel for channel in self.bench.channels if channel in written]
+
+    def watch(self, segment: str) -> None:
+        self.bench.shop.watched.add(segment)
+
+    def problem(self, field: str, code: str, message: str, hint: str = "") -> None:
+        self.bench.shop.problems.error(_place(self.body, field) or self.where, code, message, hint=hint)
+
+
+def _place(body: Node, path: str) -> Node | None:
+    """The node at a path such as ``arms[1].weight``; the nearest one around it that is there.
+
+    A single value is shown itself, anything larger by its key. A list written instead of the mapping it is short for
+    is entered by the first name of the path.
+    """
+    here: Node = body
+    shown: Node | None = body if isinstance(body, ScalarNode) else None
+    for part in _STEP_OF_PATH.finditer(path):
+        name, place = part["name"], part["place"]
+        if name is not None and isinstance(here, MapNode) and name in here:
+            value = here.get(name) or here
+            shown, here = (value if isinstance(value, ScalarNode) else here.key(name)), value
+        elif place is not None and isinstance(here, SeqNode) and int(place) < len(here):
+            here = here.items[int(place)]
+            shown = here
+        elif name is not None and isinstance(here, SeqNode) and part.start() == 0:
+            continue
+        else:
+            break
+    return shown
+
+
+def _where(condition: Condition | None) -> Where | None:
+    """A condition on the event alone, as history judges it: with nobody and nothing around it."""
+    if condition is None:
+        return None
+    nobody, env = State(id=""), Env()
+
+    def test(event: Event) -> bool:
+        return condition.test(Moment(nobody, event, event.time, event.time, env))
+
+    return Where(condition.text, test)
+
+
+def no_word(
+    shop: Workshop,
+    mapping: MapNode,
+    known: Iterable[str],
+    later: tuple[str, ...],
+    what: str,
+    path: str,
+    modifiers: Iterable[str],
+) -> None:
+    """No known word in a trigger or step: say which was meant.
+
+    Parameters
+    ----------
+    known, later: words of this version, and of later ones.
+    what: "trigger" or "verb".
+    modifiers: keys that may stand beside the word.
+    """
+    keys = [key for key, _ in mapping if key.text not in modifiers]
+    problems, words = shop.problems, "one of " + ", ".join(known)
+    if mapping.broken and not keys:
+        return
+    if not keys:
+        problems.error(mapping, "no-verb", f"'{path}' names no {what}", hint=words)
+        return
+    key = keys[0]
+    slip = None if key.style else line_slip(key.text)
+    if slip is not None:
+        hint = "write ': ', with a space" if slip.code == "yaml-space" else slip.hint
+        problems.extend([slip._replace(hint=hint).at(Mark(key.mark.file, *key.locate(slip.offset)))])
+    elif key.text in later or key.text in RESERVED:
+        problems.error(key, "not-yet", f"{what} '{key.text}' comes with a later version")
+    else:
+        near = nearest(key.text, known)
+        hint = f"did you mean '{near}'?" if near else words
+        problems.error(key, f"unknown-{what}", f"unknown {what} '{key.text}'", hint=hint)
