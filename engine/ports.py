@@ -48,7 +48,8 @@ class Batch(msgspec.Struct):
     positions: dict[str, int]  #: feed -> position
     inbox_done: int = 0  #: ingested events up to this sequence number are decided
     counts: dict[str, int] = {}  #: counters to add to (duplicates, late, ...)
-    lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "finished" | "exited", held out)
+    lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
+    errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
     askers: dict[str, str] = {}  #: answer key -> subject that asked, where no effect of that key names it
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from engine.channels.console import ConsoleChannel
 from engine.channels.file import FileChannel
-from engine.errors import CannotRun, UsageError
-from engine.feeds.files import JsonlFeed
+from engine.errors import CannotRun, EventRejected, UsageError
+from engine.feeds.files import JsonlFeed, Line, Source, is_blank, kept, split_lines
 from engine.language.compiled import Settings
-from engine.ports import Channel, Feed, Store
+from engine.ports import Channel, Feed, Record, Store
 from engine.stores.sqlite import SqliteStore
 
 _SECRET = "secret"  # noqa: S105 - the name of the record that holds it
@@ -47,6 +47,26 @@ def open_feeds(settings: Settings, root: Path) -> list[Feed]:
             raise CannotRun(f"feed '{word}' comes with a later version", hint="use file:, or drumbeat ingest")
         feeds.extend(JsonlFeed.open(setting, root, final=True))
     return feeds
+
+
+def read_records(source: Path | BinaryIO) -> Iterator[Record]:
+    """The records of a file, or of an open stream of JSON lines; their position is the number of the line."""
+    stream = None if isinstance(source, Path) else source
+    name = source.name if isinstance(source, Path) else "stdin"
+    reader = Source(source if isinstance(source, Path) else Path(name), name)
+    return _records(reader, f"ingest:{name}", reader.lines() if stream is None else split_lines(stream))
+
+
+def _records(reader: Source, feed: str, lines: Iterable[Line]) -> Iterator[Record]:
+    for line in lines:
+        if is_blank(line.raw):
+            continue
+        try:
+            event = reader.event(line.raw)
+        except EventRejected as error:
+            yield Record(feed, line.number, kept(line.raw), reason=error.reason, message=error.message)
+        else:
+            yield Record(feed, line.number, line.raw.rstrip(b"\r\n"), event)
 
 
 def open_channels(settings: Settings, root: Path) -> dict[str, Channel]:

@@ -56,7 +56,9 @@ class Choose(Action):
         for place, row in enumerate(rows):
             if "otherwise" in row:
                 if place != len(rows) - 1:
-                    build.problem(f"branches[{place}].otherwise", "unreachable", "'otherwise' must be the last branch of 'choose'")
+                    build.problem(
+                        f"branches[{place}].otherwise", "unreachable", "'otherwise' must be the last branch of 'choose'"
+                    )
                 if "when" in row or "do" in row:
                     message = "'otherwise' stands alone: it holds the steps itself"
                     build.problem(f"branches[{place}].otherwise", "conflict", message)

@@ -16,8 +16,8 @@ from engine.core.shapes import ON_DENIED, Map, Ref, optional, required
 class GiveCoupon(Action):
     """Reserve a coupon before anything is said of it. ``steps.<id>`` has ``.code .expires_at .value``, or is none.
 
-    Denied with ``sold_out``, ``budget``, ``per_day`` or ``per_user``; the pool's ``on_exhausted: {use: other}`` is tried
-    first for the first three.
+    Denied with ``sold_out``, ``budget``, ``per_day`` or ``per_user``; for the first three the pool's
+    ``on_exhausted: {use: other}`` is tried first.
 
     Example:
         coupon: {pool: new-user-20, on_exhausted: skip}

@@ -13,9 +13,9 @@ from engine.core.shapes import ON_DENIED, Duration, Many, Map, Ref, Text, option
 
 
 class Invite(Action):
-    """Hold a seat in the first (or best) fitting group that has one. ``steps.<id>`` has ``.group .room .link``, or is none.
+    """Hold a seat in the first (or best) fitting group that has one.
 
-    The seat is held for ``hold`` (else the group's, else 48 h) and goes back when nobody joined. Denied with ``full``,
+    ``steps.<id>`` has ``.group .room .link``, or is none. The seat is held for ``hold`` (else the group's, else 48 h) and goes back when nobody joined. Denied with ``full``,
     ``no_match`` or ``already`` (a member, or an invite still open).
 
     Example:
@@ -61,7 +61,10 @@ class Invite(Action):
         if not open_:
             return self._denied(run, fitting[0], "already")
         if run.held:
-            run.effect("invite", {"group": open_[0], "room": None, "link": None})
+            # a held-out subject walks on as if invited, without a seat and without a link
+            nowhere = {"group": open_[0], "room": None, "link": None}
+            run.effect("invite", nowhere)
+            run.result(nowhere)
             return run.node.next
         return run.ask("seat", open_, self.match)
 
@@ -72,7 +75,6 @@ class Invite(Action):
         span: Span = self.hold or group.hold
         until = span.after(run.now, run.zone)
         run.state.holds = [*run.state.holds, Hold(group=cause.name, room=cause.unit, until=until, key=run.key())]
-        run.turn.touched = True
         given = {"group": cause.name, "room": cause.unit, "link": cause.data.get("link")}
         run.effect("invite", given)
         run.result(given)

@@ -38,7 +38,9 @@ class SendMessage(Action):
             "with": optional(Table(Val(), what="name"), "values the template sees as with.<name>"),
             "valid_for": optional(Duration(), "not sent later than this after the step was reached"),
             "at": optional(WallTime(), "wait for this wall time in the user's zone"),
-            "on_cap": optional(Text(("skip", "wait", "exit")), "when a cap refuses: skip (default), wait, or end the journey"),
+            "on_cap": optional(
+                Text(("skip", "wait", "exit")), "when a cap refuses: skip (default), wait, or end the journey"
+            ),
         }
     )
 
@@ -78,10 +80,9 @@ class SendMessage(Action):
         if run.held:
             run.effect("message", self._detail(self.via[0] if self.via else None, None))
             return run.node.next
-        channel, refused = self._channel(run)
+        channel, address, refused = self._channel(run)
         if channel is None:
             return self._refuse(run, refused, self.via[0] if self.via else None)
-        address = self._address(run, channel)
         detail, fault = self._render(run, channel)
         if fault is not None:
             return self._refuse(run, fault, channel.name)
@@ -98,28 +99,22 @@ class SendMessage(Action):
 
     # ------------------------------------------------------------------ gates
 
-    def _channel(self, run: Run) -> tuple[ChannelInfo | None, str]:
-        """The first channel with consent and an address; else the gate that refused."""
+    def _channel(self, run: Run) -> tuple[ChannelInfo | None, str | None, str]:
+        """(the first channel with consent and an address, the address, else the gate that refused)."""
         rule = run.playbook.policy.consent.get(self.purpose, "required")
+        given_to = None if self.to is None else self.to.get(run.m)
         reason = "consent"
         for name in self.via:
             given = consent_given(run.state, name, self.purpose)
-            if rule == "required" and given is not True:
-                continue
-            if rule == "opt_out" and given is False:
+            if (rule == "required" and given is not True) or (rule == "opt_out" and given is False):
                 continue
             channel = run.plan.channels[name]
-            if channel.address is None or self.to is not None or run.state.traits.get(channel.address):
-                return channel, ""
+            own = run.state.traits.get(channel.address) if channel.address is not None else None
+            address = own if self.to is None else given_to
+            if address or (channel.address is None and self.to is None):
+                return channel, None if address is None else str(address), ""
             reason = "no_address"
-        return None, reason
-
-    def _address(self, run: Run, channel: ChannelInfo) -> str | None:
-        if self.to is not None:
-            found = self.to.get(run.m)
-        else:
-            found = run.state.traits.get(channel.address) if channel.address is not None else None
-        return None if found is None else str(found)
+        return None, None, reason
 
     def _render(self, run: Run, channel: ChannelInfo) -> tuple[dict[str, Any], str | None]:
         values = {name: value.get(run.m) for name, value in self.values.items()}

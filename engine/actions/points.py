@@ -42,7 +42,7 @@ class BookPoints(Action):
         """A literal amount is checked here, a computed one when it runs."""
         word = "take" if "take" in fields else "add"
         amount: Value = fields[word]
-        if amount.constant and not _whole(amount.get(None)):
+        if amount.constant and not _whole(amount.fixed()):
             build.problem(word, "wrong-type", f"points need a whole number, got {amount.text!r}")
         account = fields.get("account") or build.account
         return cls(amount, -1 if word == "take" else 1, fields.get("reason"), account)

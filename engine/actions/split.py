@@ -90,6 +90,6 @@ class Split(Action):
         run.result({"arm": arm.name})
         if arm.holdout:
             if run.journey.held is None:
-                run.journey.held = "arm"
+                run.hold_back("arm")
             return run.node.next
         return arm.block.first or run.node.next

@@ -14,7 +14,8 @@ from engine.core.waits import Until, instant_of
 class Wait(Action):
     """Wait: ``3d`` is 72 elapsed hours, ``{days: 3, at: "10:00"}`` the third local day at that wall time.
 
-    ``{until: "10:00"}`` waits for that wall time, ``{until: expression}`` for an instant. What is not ahead goes on at once.
+    ``{until: "10:00"}`` waits for that wall time, ``{until: expression}`` for an instant. What is not ahead goes on
+    at once.
 
     Example:
         wait: {days: 1, at: "10:00"}

@@ -8,7 +8,7 @@ Rule 3: an effect that may have been sent by a process that died is looked up in
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,9 @@ from engine.errors import CannotRun, UsageError
 from engine.ports import Outgoing, Sent
 
 MODES = ("at_least_once", "at_most_once")
+
+FAULT_POINTS = ("send.before", "send.written", "send.after")
+"""Names given to ``fault``: before the write, between it and the sync to the disk, and after that."""
 
 _HEAD = b'{"key":"'
 _BLOCK = 1 << 16
@@ -43,6 +46,7 @@ class FileChannel:
         self.mode = mode
         self.once = True  #: the file remembers the keys
         self.path = Path(path)
+        self.fault: Callable[[str], object] = _nothing  #: called with each name of ``FAULT_POINTS`` as it is passed
         self._failed: set[str] = set()  #: keys this process could not write, so no doubt about them
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,10 +114,13 @@ class FileChannel:
                 os.ftruncate(self._fd, self._end)
                 self._torn = False
             self._end = os.fstat(self._fd).st_size  # somebody may have emptied the file
+            self.fault("send.before")
             rest = memoryview(block)
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
+            self.fault("send.written")
             os.fsync(self._fd)
+            self.fault("send.after")
         except OSError as error:
             self._take_back()
             return f"cannot write: {error.strerror}"
@@ -136,6 +143,10 @@ class FileChannel:
                 return start + cut + 1
             end = start
         return 0
+
+
+def _nothing(point: str) -> None:
+    """The fault that never happens."""
 
 
 def _encode(value: object) -> bytes:

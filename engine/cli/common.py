@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,9 @@ from engine.errors import ProgramError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-EXIT_OK, EXIT_WRONG, EXIT_USAGE, EXIT_CANNOT = 0, 1, 2, 3
+EXIT_OK, EXIT_WRONG, EXIT_USAGE, EXIT_CANNOT, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+_spoken: list[object] = []  # what the running verb has written as JSON: it must be one object, whatever happens
 
 
 def common_options(verb: F) -> F:
@@ -24,7 +26,7 @@ def common_options(verb: F) -> F:
     for option in (
         click.option("--no-color", is_flag=True, help="Plain text, also on a terminal (or set NO_COLOR)."),
         click.option("--quiet", is_flag=True, help="Only results, no progress and no remarks."),
-        click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of the result."),
+        click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of it."),
         click.option(
             "--program", "program", type=click.Path(path_type=Path), default=None,
             help="Folder of the program (default: nearest drumbeat.yaml upwards).",
@@ -46,7 +48,8 @@ def program_root(program: Path | None) -> Path:
         return program
     found = find_root(Path.cwd())
     if found is None:
-        raise UsageError("no drumbeat.yaml here or in a folder above", hint="change into a program or use --program DIR")
+        hint = "change into a program or use --program DIR"
+        raise UsageError("no drumbeat.yaml here or in a folder above", hint=hint)
     return found
 
 
@@ -56,13 +59,35 @@ def compiled(program: Path | None) -> Any:
 
     found = compile_program(program_root(program))
     if found.plan is None:
+        context = click.get_current_context(silent=True)
+        if context is not None and context.params.get("format_") == "json":
+            emit_json(verdict(found, found.problems, failed=True))
         raise ProgramError(f"the program is invalid: {found.errors} error(s)", problems=(found,))
     return found
 
 
+def verdict(found: Any, problems: Iterable[Any], *, failed: bool) -> dict[str, Any]:
+    """What is wrong with a program, for readers of JSON."""
+    from engine.language.diagnostics import to_json
+
+    rows = [to_json(problem) for problem in problems]
+    errors = sum(row["severity"] == "error" for row in rows)
+    return {
+        "ok": not failed,
+        "errors": errors,
+        "warnings": len(rows) - errors,
+        "problems": rows,
+        "counts": dict(found.counts),
+    }
+
+
 def colors(no_color: bool, stream: Any) -> bool:
     """Colours on a terminal, unless refused."""
-    return not no_color and "NO_COLOR" not in os.environ and bool(getattr(stream, "isatty", lambda: False)())
+    return not no_color and not os.environ.get("NO_COLOR") and _is_terminal(stream)
+
+
+def _is_terminal(stream: Any) -> bool:
+    return bool(getattr(stream, "isatty", lambda: False)())
 
 
 def say(text: str, quiet: bool = False) -> None:
@@ -75,8 +100,24 @@ def emit_json(value: Any) -> None:
     """One JSON object on standard output."""
     import msgspec
 
+    _spoken.append(value)
     raw = msgspec.json.Encoder(decimal_format="number").encode(value)
     click.echo(json.dumps(json.loads(raw), ensure_ascii=False, indent=2))
+
+
+def one_json(*, asked: bool) -> Callable[[str, int], int]:
+    """Whoever asked for JSON gets one object, also when the verb fails before it has any.
+
+    Returns a function that takes what went wrong and the exit code, and gives the exit code back.
+    """
+    _spoken.clear()
+
+    def fail(message: str, code: int) -> int:
+        if asked and not _spoken:
+            emit_json({"ok": False, "error": message, "exit_code": code})
+        return code
+
+    return fail
 
 
 @contextmanager

@@ -65,7 +65,8 @@ def _verb(name: str, command: click.Command) -> str:
     """One verb. Written here and not by Click, whose layout changes from one release to the next."""
     arguments = [_argument(it) for it in command.params if isinstance(it, click.Argument)]
     options = [it for it in command.params if isinstance(it, click.Option) and not it.hidden]
-    parts = [f"## {name}", f"`{' '.join(['drumbeat', name, *arguments])}`", inspect.cleandoc(command.help or "").replace("``", "`")]
+    text = inspect.cleandoc(command.help or "").replace("``", "`")
+    parts = [f"## {name}", f"`{' '.join(['drumbeat', name, *arguments])}`", text]
     rows = [f"| `{_option(it)}` | {_cell(it.help or '')} |" for it in options]
     if rows:
         parts.append("\n".join(["| option | meaning |\n|---|---|", *rows]))

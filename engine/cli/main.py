@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
+from itertools import pairwise
 
 import click
 
 from engine import __version__
+from engine.cli.common import EXIT_CANNOT, EXIT_INTERRUPTED, colors, one_json
 from engine.errors import DrumbeatError, ProgramError
 
 VERBS = {
@@ -61,48 +64,52 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code; no traceback ever reaches a user."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that has no Chinese shows \\u4e2d instead of failing
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(args))
 
 
 def run(args: list[str] | None = None) -> int:
     """Run the command line; its exit code."""
+    words = sys.argv[1:] if args is None else args
+    fail = one_json(asked="--format=json" in words or ("--format", "json") in pairwise(words))
     try:
         code = cli.main(args=args, prog_name="drumbeat", standalone_mode=False)
         sys.stdout.flush()
         return int(code) if isinstance(code, int) else 0
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        return 130
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        return 130
+        return fail("interrupted", EXIT_INTERRUPTED)
     except click.ClickException as error:
         error.show()
-        return error.exit_code
-    except ProgramError as error:
-        _show_program(error)
-        return error.exit_code
+        return fail(error.format_message(), error.exit_code)
     except DrumbeatError as error:
+        if isinstance(error, ProgramError):
+            _show_problems(error)
         click.echo(f"error: {error}", err=True)
-        return error.exit_code
-    except BrokenPipeError:
+        return fail(str(error), error.exit_code)
+    except (BrokenPipeError, SystemExit):  # click leaves by SystemExit then, and for nothing else
         # the reader went away (``| head``); a second write at exit must not complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        click.echo(f"error: {what}", err=True)
+        return fail(what, EXIT_CANNOT)
     except Exception as error:
         click.echo(f"error: an internal fault of Drumbeat: {type(error).__name__}: {error}", err=True)
         if os.environ.get("DRUMBEAT_TRACE"):
             raise
         click.echo("  this is our mistake; DRUMBEAT_TRACE=1 shows where it happened", err=True)
-        return 3
+        return fail(f"internal fault: {type(error).__name__}", EXIT_CANNOT)
 
 
-def _show_program(error: ProgramError) -> None:
+def _show_problems(error: ProgramError) -> None:
     from engine.language.compiled import Compiled
     from engine.language.diagnostics import render_text
 
     for found in error.problems:
         if isinstance(found, Compiled):
             errors = [problem for problem in found.problems if problem.severity == "error"]
-            click.echo(render_text(errors, found.sources), err=True)
-    click.echo(f"error: {error}", err=True)
+            click.echo(render_text(errors, found.sources, colors(False, sys.stderr)), err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +42,7 @@ def run(
             hint="people would be written to at the wrong time: take it out, or use simulate",
         )
     done, seconds = _work(found, store, batch, quiet)
-    result = {
-        "events": {
-            "read": done.read,
-            "accepted": done.accepted,
-            "duplicate": done.duplicate,
-            "quarantined": done.quarantined,
-        },
-        "deliveries": dict(sorted(done.sent.items())),
-        "conflicts": done.conflicts,
-        "seconds": round(seconds, 3),
-        "events_per_second": round(done.accepted / seconds) if seconds > 0 else 0,
-    }
+    result = _result(done, seconds)
     if format_ == "json":
         emit_json(result)
     else:
@@ -67,10 +57,13 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
     from engine.runtime.pump import Pump
 
     clock = SystemClock()
-    opened = wiring.open_store(found.settings, found.root, override=store)
-    try:
+    with ExitStack() as closing:
+        opened = wiring.open_store(found.settings, found.root, override=store)
+        closing.callback(opened.close)
         feeds = wiring.open_feeds(found.settings, found.root)
         channels = wiring.open_channels(found.settings, found.root)
+        for channel in channels.values():
+            closing.callback(channel.close)
         begun = clock.elapsed()
         with progress_bar(None, "running", quiet) as advance:
             pump = Pump(
@@ -78,14 +71,27 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
                 secret=wiring.secret_of(opened), known_types=found.known_types, batch=batch, progress=advance,
             )  # fmt: skip
             done = pump.until_idle()
-        for channel in channels.values():
-            channel.close()
         seconds = clock.elapsed() - begun
-    finally:
-        opened.close()
     if done.conflicts:
         say(f"warning: {done.conflicts} effects existed already and were not decided again", quiet)
     return done, seconds
+
+
+def _result(done: Any, seconds: float) -> dict[str, Any]:
+    return {
+        "events": {
+            "read": done.read,
+            "accepted": done.accepted,
+            "duplicate": done.duplicate,
+            "quarantined": done.quarantined,
+            "late": done.late,
+            "reasons": dict(sorted(done.reasons.items())),
+        },
+        "deliveries": dict(sorted(done.sent.items())),
+        "conflicts": done.conflicts,
+        "seconds": round(seconds, 3),
+        "events_per_second": round(done.accepted / seconds) if seconds > 0 else 0,
+    }
 
 
 def _text(result: dict[str, Any]) -> str:
@@ -96,6 +102,9 @@ def _text(result: dict[str, Any]) -> str:
         f"events      {events['accepted']:,} accepted of {events['read']:,} read"
         f" ({events['duplicate']:,} duplicate, {events['quarantined']:,} quarantined)"
     ]
+    lines += [f"            quarantined: {reason} {number:,}" for reason, number in events["reasons"].items()]
+    if events["late"]:
+        lines.append(f"            {events['late']:,} late: they changed state and started nothing")
     if result["deliveries"]:
         parts = ", ".join(f"{number:,} {status}" for status, number in result["deliveries"].items())
         lines.append(f"deliveries  {parts}")

@@ -26,7 +26,9 @@ from engine.cli.common import (
 @click.command()
 @click.option("--events", "events", multiple=True, required=True, help="Feed file (jsonl, csv; .gz, .zst); may repeat.")
 @click.option("--until", callback=moment, help="Where the virtual clock ends (default: at the last event).")
-@click.option("--effects", type=click.Path(path_type=Path, dir_okay=False), help="Write every effect here, one JSON a line.")
+@click.option(
+    "--effects", type=click.Path(path_type=Path, dir_okay=False), help="Write every effect here, one JSON a line."
+)
 @click.option("--decisions", type=click.Path(path_type=Path, dir_okay=False), help="Write every verdict here.")
 @click.option("--report", is_flag=True, help="A table of playbooks and effects after the summary.")
 @click.option("--strict", is_flag=True, help="Quarantined or repeated records give exit code 1.")
@@ -56,9 +58,12 @@ def simulate(
     replay = Replay(feed_paths(events), until)
     clock = SystemClock()
     begun = clock.elapsed()
-    with _quick_garbage(), _writing(effects) as rows, _writing(decisions) as verdicts, progress_bar(
-        None, "simulating", quiet
-    ) as advance:
+    with (
+        _quick_garbage(),
+        _writing(effects) as rows,
+        _writing(decisions) as verdicts,
+        progress_bar(None, "simulating", quiet) as advance,
+    ):
         outcome = replay_feed(
             found.plan, replay, MemoryStore(keep_log=False), until=until, effects=rows, decisions=verdicts,
             batch_size=batch, known_types=found.known_types, progress=advance,
@@ -132,6 +137,10 @@ def _text(summary: dict[str, Any], report: bool) -> str:
     for kind, by_status in summary["effects"].items():
         parts = ", ".join(f"{number:,} {status}" for status, number in by_status.items())
         lines.append(f"{kind:<10} {parts}")
+    broken = {name: it["errors"] for name, it in summary["playbooks"].items() if it["errors"]}
+    if broken:
+        parts = ", ".join(f"{name} {number:,}" for name, number in broken.items())
+        lines.append(f"errors     {parts} (see --decisions)")
     if report:
         lines += ["", _table(summary["playbooks"])]
     lines.append(f"took       {summary['seconds']} s ({summary['events_per_second']:,} events/s)")

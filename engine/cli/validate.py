@@ -8,7 +8,10 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, colors, common_options, emit_json, program_root
+from engine.cli.common import EXIT_OK, EXIT_WRONG, colors, common_options, emit_json, program_root, verdict
+from engine.errors import ProgramError
+
+_PARTS = ("drumbeat.yaml", "playbooks", "templates", "scenarios", "lists")
 
 
 @click.command()
@@ -26,15 +29,14 @@ def validate(
     from engine.language.compile import compile_program
 
     root = program_root(_program_of(paths, program))
+    wanted = _wanted(paths, root)
     found = compile_program(root)
-    problems = _chosen(found.problems, paths, root)
-    errors = sum(problem.severity == "error" for problem in problems)
-    warnings = len(problems) - errors
-    failed = errors > 0 or (strict and warnings > 0)
+    problems = _chosen(found.problems, wanted, root)
+    failed = any(strict or problem.severity == "error" for problem in problems)
     if format_ == "json":
-        _json(found, problems, errors, warnings, failed)
+        emit_json(verdict(found, problems, failed=failed))
     else:
-        _text(found, problems, errors, warnings, quiet, no_color)
+        _text(found, problems, quiet, no_color)
     return EXIT_WRONG if failed else EXIT_OK
 
 
@@ -48,9 +50,23 @@ def _program_of(paths: tuple[Path, ...], program: Path | None) -> Path | None:
     return find_root(first if first.is_dir() else first.parent) or (first if first.is_dir() else None)
 
 
-def _chosen(problems: tuple[Any, ...], paths: tuple[Path, ...], root: Path) -> list[Any]:
-    wanted = [path.resolve() for path in paths]
-    if not wanted or root.resolve() in wanted:
+def _wanted(paths: tuple[Path, ...], root: Path) -> list[Path]:
+    """The files and folders to show problems of; raises ProgramError for one that is no part of the program."""
+    base = root.resolve()
+    wanted = []
+    for path in paths:
+        place = (path if path.exists() else root / path).resolve()
+        if not place.exists():
+            raise ProgramError(f"there is no {path}", hint="PATHS are files and folders of the program")
+        inside = place.relative_to(base).parts if place.is_relative_to(base) else ()
+        if not base.is_relative_to(place) and (not inside or inside[0] not in _PARTS):
+            raise ProgramError(f"{path} is no part of the program in {root}", hint="its parts: " + ", ".join(_PARTS))
+        wanted.append(place)
+    return wanted
+
+
+def _chosen(problems: tuple[Any, ...], wanted: list[Path], root: Path) -> list[Any]:
+    if not wanted or any(root.resolve().is_relative_to(path) for path in wanted):
         return list(problems)
     chosen = []
     for problem in problems:
@@ -60,21 +76,7 @@ def _chosen(problems: tuple[Any, ...], paths: tuple[Path, ...], root: Path) -> l
     return chosen
 
 
-def _json(found: Any, problems: list[Any], errors: int, warnings: int, failed: bool) -> None:
-    from engine.language.diagnostics import to_json
-
-    emit_json(
-        {
-            "ok": not failed,
-            "errors": errors,
-            "warnings": warnings,
-            "problems": [to_json(problem) for problem in problems],
-            "counts": dict(found.counts),
-        }
-    )
-
-
-def _text(found: Any, problems: list[Any], errors: int, warnings: int, quiet: bool, no_color: bool) -> None:
+def _text(found: Any, problems: list[Any], quiet: bool, no_color: bool) -> None:
     from engine.language.diagnostics import render_text
 
     if problems:
@@ -82,6 +84,7 @@ def _text(found: Any, problems: list[Any], errors: int, warnings: int, quiet: bo
     if quiet:
         return
     counts = found.counts
+    errors = sum(problem.severity == "error" for problem in problems)
     what = f"{counts.get('playbooks', 0)} playbook(s), {counts.get('templates', 0)} template(s)"
-    verdict = "no problems" if not problems else f"{errors} error(s), {warnings} warning(s)"
+    verdict = "no problems" if not problems else f"{errors} error(s), {len(problems) - errors} warning(s)"
     click.echo(f"{what}: {verdict}", err=bool(problems))

@@ -1,6 +1,7 @@
 """Randomness as a hash of named things: the same names give the same draw on every machine.
 
-Formula: ``int.from_bytes(sha256(f"{salt}:{subject}".encode()).digest()[:8], "big") % 10_000`` (semantics.md, "branch, split, holdout").
+Formula: ``int.from_bytes(sha256(f"{salt}:{subject}".encode()).digest()[:8], "big") % 10_000``
+(semantics.md, "branch, split, holdout").
 """
 
 from __future__ import annotations
@@ -21,5 +22,5 @@ def effect_key(*parts: str) -> str:
     Parts are (playbook, step, subject, entry key, occurrence, index). Lengths stand before the parts so that no two
     different lists give the same bytes.
     """
-    text = "".join(f"{len(part)}:{part}" for part in parts)
+    text = "".join([f"{len(part)}:{part}" for part in parts])
     return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -18,7 +18,7 @@ from engine.core.moment import Moment
 from engine.core.plan import Node, Plan, Playbook, zone_of
 
 if TYPE_CHECKING:
-    from engine.core.step import Turn
+    from engine.core.judging import Judging
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ class Run:
 
     __slots__ = ("journey", "m", "node", "now", "plan", "playbook", "state", "turn")
 
-    def __init__(self, turn: Turn, playbook: Playbook, journey: Journey, node: Node, m: Moment) -> None:
+    def __init__(self, turn: Judging, playbook: Playbook, journey: Journey, node: Node, m: Moment) -> None:
         self.turn = turn
         self.playbook = playbook
         self.journey = journey
@@ -122,6 +122,14 @@ class Run:
         self.turn.asks.append(Reserve(key=key, subject=self.state.id, kind=kind, names=names, match=match))
         self.journey.waiting = Waiting(kind="answer", key=key)
         return WAIT
+
+    def hold_back(self, why: str) -> None:
+        """From here on the journey is one of the control group, its goal too."""
+        self.journey.held = why
+        for goal in self.state.goals:
+            if goal.playbook == self.playbook.id and goal.occurrence == self.journey.occurrence:
+                goal.held = True
+        self.turn.out.lives.append((self.playbook.id, "held", True))
 
     def mark(self, instant: int) -> None:
         """Remember when this step was reached, for ``valid_for``."""

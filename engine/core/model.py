@@ -187,4 +187,5 @@ class Out(msgspec.Struct):
     releases: list[Release] = []
     trace: list[Decision] = []
     goals: list[tuple[str, str, str, bool, int]] = []  #: (playbook, occurrence, user, held out, instant) reached
-    lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "finished" | "exited", held out)
+    lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
+    errors: dict[str, int] = {}  #: playbook -> verdicts that were errors

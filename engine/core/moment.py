@@ -49,6 +49,10 @@ class Value:
     constant: bool = False
     next_change: Callable[[Moment], int | None] | None = None  #: as in Condition
 
+    def fixed(self) -> Any:
+        """The value of a constant one: it looks at nothing."""
+        return self.get(Moment(State(id=""), None, 0, 0, Env()))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Env:

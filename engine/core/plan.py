@@ -277,7 +277,7 @@ class Plan:
     default: Dispatch  #: for types nothing names
     ladders: tuple[Ladder, ...]
     watched: tuple[Segment, ...]  #: segments somebody waits to be entered or left
-    timed: tuple[tuple[Playbook, Trigger], ...]  #: triggers that fire at wake-ups
+    timers: tuple[Sieve, ...]  #: playbooks with a trigger that fires at wake-ups, one entry a trigger
     channels: Mapping[str, ChannelInfo]
     badges: frozenset[str]
     groups: frozenset[str]
@@ -289,6 +289,7 @@ class Plan:
     told: frozenset[str]  #: types of engine-made events somebody listens to
     by_id: Mapping[str, Playbook] = field(default_factory=dict)
     watching: bool = False  #: ladders or watched segments exist
+    exact: bool = False  #: an exit is judged at every wake-up, so there must be none too many
     clocks: Mapping[str, frozenset[str]] = field(default_factory=dict)  #: activity clock -> types
 
     @property

@@ -148,7 +148,7 @@ class Field(Shape):
 class Map(Shape):
     """A mapping with known keys. ``short``: the key a bare scalar (or list) stands for.
 
-    ``one_of``: groups of keys of which exactly one must stand; ``later``: keys this version reads but does not keep yet.
+    ``one_of``: groups of keys of which exactly one must stand; ``flag``: ``true`` alone stands for the empty mapping.
     """
 
     fields: Mapping[str, Field]

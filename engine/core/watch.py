@@ -22,7 +22,7 @@ PLACED = "watched segments"  # key of State.memory: names of the segments placed
 
 
 def place(plan: Plan, m: Moment) -> None:
-    """Put a subject where it stands before this event: on every ladder and in every watched segment it has no place on."""
+    """Put a subject where it stands before this event, on ladders and in watched segments that are new to it."""
     state = m.state
     placed = state.memory.get(PLACED, [])
     if state.born and len(placed) == len(plan.watched) and len(state.tiers) == len(plan.ladders):
@@ -54,7 +54,8 @@ def grace_change(ladder: Ladder) -> Callable[[Moment], int | None]:
         place_ = m.state.tiers.get(ladder.name)
         if place_ is None or place_[1] is None:
             return None
-        return ladder.grace.after(place_[1], zone_of(m.state, m.env))
+        due = ladder.grace.after(place_[1], zone_of(m.state, m.env))
+        return due if due > m.now else None
 
     return change
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
-from engine.core.fold import EXTERNAL_ONLY, FOLDS
+from engine.core.fold import EXTERNAL_ONLY, FOLDS, traits
 from engine.core.history import HistoryBook, Streak
 from engine.core.kinds import Trigger
 from engine.core.model import DAY
@@ -46,19 +46,20 @@ def assemble(
     clocks = {clock[0]: clock[1] for _, trigger in timed if (clock := trigger.clock()) is not None}
     heard = _heard(ordered)
     types = set(book.by_type) | set(FOLDS) | heard | activity | {type_ for it in clocks.values() for type_ in it}
+    exact = any(playbook.always for playbook in ordered)
     watching = bool(catalog.ladders or watched)
-    default = _dispatch("", ordered, timed, clocks, book, activity, watching)
+    default = _dispatch("", ordered, timed, clocks, book, activity, watching, exact)
     windows = [DAY * 2 if cap.per is None else cap.per for policy in policies for cap in policy.caps]
     return Plan(
         program=program,
         digest=digest,
         env=env,
         playbooks=tuple(ordered),
-        dispatch={type_: _dispatch(type_, ordered, timed, clocks, book, activity, watching) for type_ in sorted(types)},
+        dispatch={type_: _dispatch(type_, ordered, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)},
         default=default,
         ladders=tuple(catalog.ladders),
         watched=tuple(catalog.segments[name] for name in sorted(watched)),
-        timed=timed,
+        timers=tuple(sieve(playbook, (trigger,)) for playbook, trigger in timed),
         channels=channels,
         badges=frozenset(catalog.badges),
         groups=frozenset(catalog.groups),
@@ -70,6 +71,7 @@ def assemble(
         told=_TOLD & (heard | set(book.by_type)),
         by_id={playbook.id: playbook for playbook in ordered},
         watching=watching,
+        exact=exact,
         clocks=clocks,
     )
 
@@ -111,6 +113,7 @@ def _dispatch(
     book: HistoryBook,
     activity: frozenset[str],
     watching: bool,
+    exact: bool,
 ) -> Dispatch:
     sieves = []
     for playbook in playbooks:
@@ -123,7 +126,7 @@ def _dispatch(
     return Dispatch(
         series=book.by_type.get(type_, ()),
         sieves=tuple(sieves),
-        short=FOLDS.get(type_) is None and not watching and len(shortest) == len(pushed),
+        short=FOLDS.get(type_) in (None, traits) and not (watching or exact) and len(shortest) == len(pushed),
         local=any(isinstance(series, Streak) for series in book.by_type.get(type_, ())),
         fold=FOLDS.get(type_),
         fold_internal=type_ not in EXTERNAL_ONLY,

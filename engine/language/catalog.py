@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from engine.core import localtime
 from engine.core.instants import parse_duration
@@ -54,6 +55,7 @@ class CatalogMaker:
         self.zone = zone
         self.catalog = Catalog()
         self._entries: dict[str, dict[str, Node]] = {}  #: section -> name -> node
+        self._codes: dict[str, str] = {}  #: coupon code of a file -> the pool that gives it
 
     # ------------------------------------------------------------------ names first
 
@@ -179,6 +181,10 @@ class CatalogMaker:
             values, wrong = read_list(self.root, codes["file"])
             if wrong is None and len(set(values)) < len(values):
                 wrong = "a code stands in it twice"
+            if wrong is None:
+                twice = next((code for code in values if self._codes.setdefault(code, name) != name), None)
+                if twice is not None:
+                    wrong = f"code '{twice}' stands in the pool '{self._codes[twice]}' too"
             if wrong is not None:
                 inner = node.get("codes") if isinstance(node, MapNode) else None
                 self._bad_list(inner or node, "file", codes["file"], wrong)
@@ -232,7 +238,7 @@ class CatalogMaker:
                 message = f"'soft' ({row['soft']}) lies above 'capacity' ({row['capacity']})"
                 self.shop.problems.error(where, "out-of-range", message, hint="invites stop at 'soft'")
             last = row.get("expires")
-            expires = None if last is None else localtime.at_wall(last + timedelta(days=1), "00:00", zone)
+            expires = None if last is None else _end_of(last, zone)
             soft = min(row.get("soft", row["capacity"]), row["capacity"])
             rooms.append(Room(id=row["id"], link=row["link"], capacity=row["capacity"], soft=soft, expires=expires))
         ids = [room.id for room in rooms]
@@ -247,6 +253,13 @@ class CatalogMaker:
             hold=fields.get("hold", _DEFAULT_HOLD),
             match=fields.get("match"),
         )
+
+
+def _end_of(last: date, zone: ZoneInfo) -> int | None:
+    """The instant at which a day is over; the year 9999 is how people write "never"."""
+    if last.year in (1, 9999):  # the calendar ends within a day of them
+        return None if last.year == 9999 else 0
+    return localtime.at_wall(last + timedelta(days=1), "00:00", zone)
 
 
 def _is_number(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from engine.language.workshop import Workshop
 from engine.registry import nearest
 from engine.render import TemplateSet
 
+_PLAYBOOK = re.compile(r"^playbook\s*[:：]", re.MULTILINE)
 _RUNNING = ("live", "shadow")
 
 
@@ -102,9 +104,7 @@ class _Compiler:
             self.shop.unread |= {"channel", "policy", "field"}
         unread = any(file != PROGRAM_FILE for file, _ in self.files.broken)
         for source in self.files.documents:
-            node = source.partial
-            playbook = isinstance(node, MapNode) and "playbook" in node
-            unread = unread or not (source.complete or playbook)
+            unread = unread or not (source.complete or _PLAYBOOK.search(source.text))
         if unread:
             self.shop.unread |= {*SECTION_OF, "level"}
 

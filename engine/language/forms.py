@@ -126,7 +126,7 @@ COUPON = Map(
                     "budget": optional(Number(low=0, or_words=("unlimited",)), "sum of value.off in all"),
                 }
             ),
-            "what keeps it from hurting",
+            "at least per_user and total",
         ),
         "on_exhausted": optional(Map({"use": required(Ref("coupon"))}), "the pool used when this one is exhausted"),
     }

@@ -22,6 +22,8 @@ from engine.language.services import FAULT, LETTERS, Services, _Fault, keys_hint
 from engine.language.slips import Slip, cut_expression, line_slip, mend_flow_list, mend_flow_map, slip_for_scalar
 from engine.registry import nearest
 
+_MOST_GUESSES = 50  # unknown keys of one mapping that are worth a search for what was meant
+
 __all__ = ["CALENDAR", "FAULT", "Reading", "Services", "_Fault", "zone_exists"]
 
 
@@ -199,10 +201,11 @@ class Reading(ScalarReading):
         """The keys of a mapping along its shape; ``ignore``: keys read elsewhere."""
         good = not node.broken
         meant: set[str] = set()
-        for key, _ in node:
-            if key.text not in shape.fields and key.text not in ignore:
-                good = False
-                meant.update(self._unknown_key(key, [*shape.fields, *ignore], node, what))
+        known = [*shape.fields, *ignore]
+        unknown = [key for key, _ in node if key.text not in known]
+        for place, key in enumerate(unknown):
+            good = False
+            meant.update(self._unknown_key(key, known if place < _MOST_GUESSES else [], node, what))
         for name, field in shape.fields.items():
             if field.required and name not in node and not node.broken:
                 good = False
@@ -237,8 +240,8 @@ class Reading(ScalarReading):
         if key.text in RESERVED:
             self.error(key, "not-yet", f"'{key.text}' is kept for a later version")
             return []
-        near = nearest(key.text, [name for name in known if name not in node])
-        hint = f"did you mean '{near}'?" if near else f"known keys: {', '.join(known)}"
+        near = nearest(key.text, [name for name in known if name not in node]) if known else None
+        hint = f"did you mean '{near}'?" if near else f"known keys: {', '.join(known)}" if known else ""
         if cut_expression(key.text):
             hint = "this looks like a piece of an expression cut at a comma: put the whole expression in quotes"
         self.error(key, "unknown-key", f"unknown key '{key.text}' in '{what}'", hint)

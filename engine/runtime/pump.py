@@ -4,27 +4,35 @@ Rule 1: a batch is all or nothing: states, effects, reservations, ids and feed p
 Rule 2: nothing is sent that is not committed, and nothing is acknowledged before it is.
 Rule 3: the engine's clock follows the feeds (the newest event time seen, never back), so a backlog is decided as it
 would have been decided then. Events that lie ahead of the machine's clock are refused: they would drag it along.
-Rule 4: an event that breaks the deciding is put in quarantine alone; it never stops the feed.
+Rule 4: an event that breaks the deciding is put in quarantine alone, and a subject whose wake-up breaks it is looked at
+a day later; neither stops the feed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from engine.core.model import MINUTE, Event
+import msgspec
+
+from engine.core.instants import format_instant
+from engine.core.model import DAY, Event
 from engine.core.plan import Plan
 from engine.core.step import NOTABLE
-from engine.errors import DrumbeatError
+from engine.errors import CannotRun, InternalError
 from engine.ports import Clock, Feed, Record, Rejected, Store
+from engine.runtime.intake import HISTORY, Taken, refusal
 from engine.runtime.merge import Merge
 from engine.runtime.outbox import Outbox
+from engine.runtime.rows import event_row
 from engine.runtime.session import Session
 
-AHEAD = 5 * MINUTE
-"""How far an event may lie ahead of the machine's clock."""
-
 INBOX = "inbox"
+
+_MOST_PUT_OFFS = 200
+
+FAULT_POINTS = tuple(f"{verb}.{edge}" for verb in ("load", "decide", "deliver") for edge in ("before", "after"))
+"""Names given to ``fault``; the store and the channels have their own."""
 
 
 class InboxFeed:
@@ -35,26 +43,37 @@ class InboxFeed:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def read(self, position: int, limit: int) -> object:
+    def read(self, position: int, limit: int) -> Iterator[Record]:
         """Records after a position, read in pieces so that a large inbox does not fill the memory."""
         while True:
             found = self._store.inbox(position, min(limit, 5_000))
-            for position, event in found:  # noqa: B020 - the last one is where the next piece begins
-                yield Record(feed=INBOX, position=position, raw=b"", event=event)
+            for number, event in found:
+                position = number
+                yield Record(feed=INBOX, position=number, raw=b"", event=event)
             if not found:
                 return
 
 
 @dataclass
-class Done:
+class Done(Taken):
     """What one run did."""
 
-    read: int = 0
-    accepted: int = 0
-    duplicate: int = 0
-    quarantined: int = 0
+    late: int = 0
     conflicts: int = 0  #: effect keys that existed already; must be 0
     sent: dict[str, int] = field(default_factory=dict)  #: deliveries by how they ended
+
+
+@dataclass
+class _Work:
+    """Records taken from the feeds, sorted into what is to be decided and what is not; places count from 0."""
+
+    records: Sequence[Record]
+    events: list[tuple[int, Event]] = field(default_factory=list)
+    rejected: list[tuple[int, Rejected]] = field(default_factory=list)
+    repeated: list[int] = field(default_factory=list)
+    start: int = 0  #: records before this place are committed
+    limit: int | None = None  #: events the next transaction may hold
+    trying: int = 0  #: events the present transaction holds
 
 
 class Pump:
@@ -71,6 +90,7 @@ class Pump:
     known_types: event types let in; None: any.
     batch: records a transaction holds; never changes an outcome.
     progress: told how many records were handled.
+    fault: called with each name of ``FAULT_POINTS`` as it is passed; crash tests kill the process there.
     """
 
     def __init__(
@@ -96,8 +116,8 @@ class Pump:
         self.progress = progress
         self.fault = fault
         self.done = Done()
-        self._reached: dict[str, int] = {}  #: feed -> position committed by this run
-        self._feeds: list[Feed] = [InboxFeed(store), *feeds]  # type: ignore[list-item]  # read() is a generator
+        self._put_offs: dict[str, int] = {}  #: subject -> how often its wake-up was put off by this run
+        self._feeds: list[Feed] = [InboxFeed(store), *feeds]
         self._publish()
         self.session = Session(plan, store, secret=secret, tracing=NOTABLE)
 
@@ -119,122 +139,171 @@ class Pump:
             self._count(self.outbox.recover())
             self._deliver()
         merge = Merge(self._feeds, self.store.position)
-        while records := merge.take(self.batch):
+        while True:
             self.fault("load.before")
+            records = merge.take(self.batch)
+            self.fault("load.after")
+            if not records:
+                break
             self._handle(records)
             self._deliver()
-        while not self.session.settle(self.session.clock):
-            self._commit((), [], 0)
-        self._commit((), [], 0)
+        self._handle_wakes()
         self._deliver()
         return self.done
 
     # ------------------------------------------------------------------ one batch
 
     def _handle(self, records: list[Record]) -> None:
-        try:
-            self._decide(records)
-        except DrumbeatError:
-            raise
-        except Exception:  # found out one by one which event it was
-            self.session.abandon()
-            self._one_by_one(records)
+        work = self._sift(records)
+        while work.start < len(records):
+            try:
+                self._decide(work)
+            except CannotRun:
+                raise
+            except Exception as error:  # found out which event, or which subject's wake-up, it was
+                self._isolate(work, error)
         self.done.read += len(records)
         if self.progress is not None:
             self.progress(len(records))
 
-    def _one_by_one(self, records: list[Record]) -> None:
-        """Each record in a transaction of its own; what breaks the deciding goes to quarantine."""
-        for record in records:
-            if record.position <= self._reached.get(record.feed, -1):
-                continue  # committed before the fault
+    def _handle_wakes(self) -> None:
+        """Fire what is due at the engine's clock, in several transactions when it is much."""
+        work = _Work(())
+        finished = False
+        while not finished:
             try:
-                self._decide([record])
-            except DrumbeatError:
+                finished = self.session.settle(self.session.clock)
+                self._commit(work, 0)
+            except CannotRun:
                 raise
-            except Exception as error:
-                self.session.abandon()
-                words = f"deciding it failed: {type(error).__name__}: {error}"
-                self._commit([record], [(0, self._reject(record, "poison", words))], 0)
+            except Exception as error:  # as above
+                finished = False
+                self._isolate(work, error)
 
-    def _decide(self, records: list[Record]) -> None:
-        """Decide a batch and commit it, in several transactions when many wake-ups are due on the way."""
-        events, rejected, duplicates = self._sift(records)
-        done = 0
-        while done < len(events):
-            taken = self.session.take([event for _, event in events[done:]])
-            done += taken
-            if done < len(events):
-                upto = events[done - 1][0] + 1 if done else 0
-                self._commit(records[:upto], [it for it in rejected if it[0] < upto], 0)
-                rejected = [it for it in rejected if it[0] >= upto]
-        self._commit(records, rejected, duplicates)
+    def _decide(self, work: _Work) -> None:
+        """Decide and commit, in several transactions when many wake-ups are due on the way."""
+        self.fault("decide.before")
+        while work.events:
+            part = [event for _, event in work.events[: work.limit]]
+            work.trying = len(part)
+            taken = self.session.take(part)
+            if taken == len(work.events):
+                break
+            self._commit(work, work.events[taken - 1][0] + 1 if taken else work.start)
+            work.limit = None
+        self.fault("decide.after")
+        self._commit(work, len(work.records))
 
-    def _sift(self, records: Sequence[Record]) -> tuple[list[tuple[int, Event]], list[tuple[int, Rejected]], int]:
-        """(place, event) to be decided, (place, record) for quarantine, and how many were there before."""
-        rejected: list[tuple[int, Rejected]] = []
+    def _commit(self, work: _Work, upto: int) -> None:
+        """One transaction: what was decided, and the positions after the records before a place."""
+        positions = {record.feed: record.position for record in work.records[work.start : upto]}
+        inbox = positions.pop(INBOX, 0)
+        rejected = [it for place, it in work.rejected if place < upto]
+        duplicates = sum(place < upto for place in work.repeated)
+        counts = {"duplicate": duplicates} if duplicates else {}
+        batch = self.session.batch(positions=positions, rejected=rejected, inbox_done=inbox, counts=counts)
+        if batch.events or batch.states or batch.rejected or positions or inbox:
+            self.done.conflicts += self.store.commit(batch)
+            self.done.accepted += sum(not event.internal for event, _ in batch.events)
+            self.done.quarantined += len(rejected)
+            self.done.reasons.update(it.reason for it in rejected)
+            self.done.duplicate += duplicates
+            self.done.late += batch.counts.get("late", 0)
+        work.start = upto
+        work.events = [it for it in work.events if it[0] >= upto]
+        work.rejected = [it for it in work.rejected if it[0] >= upto]
+        work.repeated = [place for place in work.repeated if place >= upto]
+
+    # ------------------------------------------------------------------ what breaks
+
+    def _isolate(self, work: _Work, error: Exception) -> None:
+        """Give up the transaction; its events before the fault go first, then what is at fault is set aside."""
+        session = self.session
+        subject = session.firing
+        begun = sum(not event.internal for event, _ in session.decided)
+        session.abandon()
+        if subject is not None:
+            before = begun
+        else:
+            # begun but never ended: the event; nothing begun: the commit failed, and halving finds the reason
+            before = begun - 1 if begun else work.trying // 2
+        if before > 0:
+            work.limit = before
+        elif subject is not None:
+            self._put_off(work, subject, error)
+        elif work.events:
+            place, event = work.events[0]
+            words = f"deciding it failed: {type(error).__name__}: {error}"
+            work.events = work.events[1:]
+            work.rejected.append((place, self._reject(work.records[place], event, "poison", words)))
+            self._commit(work, place + 1)
+            work.limit = None
+        else:
+            raise InternalError(f"a transaction without events failed: {type(error).__name__}: {error}") from error
+
+    def _put_off(self, work: _Work, subject: str, error: Exception) -> None:
+        """A subject whose wake-up breaks is looked at a day later, then two, four ...; quarantine says so."""
+        session = self.session
+        words = f"its wake-up failed: {type(error).__name__}: {error}"
+        times = self._put_offs.get(subject, 0)
+        if times >= _MOST_PUT_OFFS:
+            raise InternalError(f"subject {subject!r} was put off {times} times in one run: {words}") from error
+        self._put_offs[subject] = times + 1
+        found = self.store.load([subject]).get(subject)
+        due = found.wake_at if found is not None and found.wake_at is not None else session.clock
+        until = max(due, session.clock) + (DAY << min(times, 6))
+        session.put_off(subject, until)
+        raw = msgspec.json.encode({"subject": subject, "wake": format_instant(due), "again": format_instant(until)})
+        work.rejected.append((work.start - 1, Rejected("wake", 0, "broken_wake", words, raw, session.clock)))
+        self._commit(work, work.start)
+
+    # ------------------------------------------------------------------ sorting records
+
+    def _sift(self, records: Sequence[Record]) -> _Work:
+        """Which records are to be decided, which go to quarantine, and which were there before."""
+        work = _Work(records)
+        now = self.clock.now()
         candidates: list[tuple[int, Event]] = []
-        horizon = self.clock.now() + AHEAD
         for place, record in enumerate(records):
             event = record.event
             if event is None:
-                words = (record.reason or "unreadable", record.message)
-            elif event.time > horizon:
-                words = ("future", "its time is more than 5 minutes ahead of the clock")
-            elif self.known_types is not None and event.type not in self.known_types:
-                words = ("unknown_type", f"event type {event.type!r} is not declared, and '*' is closed")
+                words: tuple[str, str] | None = (record.reason or "unreadable", record.message)
             else:
+                words = refusal(event, now, self.known_types)
+            if words is not None:
+                work.rejected.append((place, self._reject(record, event, *words)))
+            elif event is not None:
                 candidates.append((place, event))
-                continue
-            rejected.append((place, self._reject(record, *words)))
-        waiting = {record.event.id for record in records if record.feed == INBOX and record.event}
-        fresh = self._fresh(candidates, waiting)
-        return fresh, rejected, len(candidates) - len(fresh)
-
-    def _fresh(self, events: list[tuple[int, Event]], waiting: set[str]) -> list[tuple[int, Event]]:
-        """The events whose id was not met before; those of the inbox were checked when they came in."""
-        asked = [event.id for _, event in events if event.id not in waiting]
-        seen = self.store.known(asked) if asked else set()
-        out = []
-        for place, event in events:
-            if event.id not in seen:
+        seen = self._met(records, candidates)
+        for place, event in candidates:
+            if event.id in seen:
+                work.repeated.append(place)
+            else:
                 seen.add(event.id)
-                out.append((place, event))
-        return out
+                work.events.append((place, event))
+        return work
 
-    def _reject(self, record: Record, reason: str, words: str) -> Rejected:
-        raw = record.raw
-        if not raw and record.event is not None:
-            from engine.runtime.rows import event_row
+    def _met(self, records: Sequence[Record], events: list[tuple[int, Event]]) -> set[str]:
+        """Ids met before. One of the inbox counts as met only when it was decided; there it waits anyway."""
+        ours = {event.id for place, event in events if records[place].feed == INBOX}
+        others = [event.id for _, event in events if event.id not in ours]
+        seen = self.store.known(others) if others else set()
+        return seen | self.store.known(list(ours), waiting=False) if ours else seen
 
-            raw = event_row(record.event)
+    def _reject(self, record: Record, event: Event | None, reason: str, words: str) -> Rejected:
+        raw = record.raw if record.raw or event is None else event_row(event)
+        feed = HISTORY + record.feed if event is not None and event.history else record.feed
         return Rejected(
-            feed=record.feed, position=record.position, reason=reason, message=words, raw=raw, at=self.session.clock
+            feed=feed, position=record.position, reason=reason, message=words, raw=raw, at=self.session.clock
         )
-
-    def _commit(self, records: Sequence[Record], rejected: list[tuple[int, Rejected]], duplicates: int) -> None:
-        """One transaction: what was decided, and the positions after these records."""
-        positions = {record.feed: record.position for record in records}
-        self._reached.update(positions)
-        inbox = positions.pop(INBOX, 0)
-        batch = self.session.batch(
-            positions=positions,
-            rejected=[it for _, it in rejected],
-            inbox_done=inbox,
-            counts={"duplicate": duplicates} if duplicates else {},
-        )
-        if not (batch.events or batch.states or batch.rejected or positions or inbox):
-            return
-        self.done.conflicts += self.store.commit(batch)
-        self.done.accepted += sum(not event.internal for event, _ in batch.events)
-        self.done.quarantined += len(batch.rejected)
-        self.done.duplicate += duplicates
 
     # ------------------------------------------------------------------ sending
 
     def _deliver(self) -> None:
         if self.outbox is not None:
+            self.fault("deliver.before")
             self._count(self.outbox.drain())
+            self.fault("deliver.after")
 
     def _count(self, ended: dict[str, int]) -> None:
         for status, number in ended.items():

@@ -45,9 +45,7 @@ def decision_row(decision: Decision) -> bytes:
                 "group": decision.group,
                 "cause": decision.cause,
                 "verdict": decision.verdict,
-                "why": [
-                    {"at": why.at, "value": why.value, "text": why.text, "seen": why.seen} for why in decision.why
-                ],
+                "why": [{"at": why.at, "value": why.value, "text": why.text, "seen": why.seen} for why in decision.why],
             }
         )
         + b"\n"

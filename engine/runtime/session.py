@@ -6,7 +6,7 @@ events, and hands one ``Batch`` to the store.
 Rule 1: order is (time, position); at one instant events come first, then wake-ups by subject. How many events a batch
 holds can never change an outcome.
 Rule 2: an event made by the engine is handled right after the one that caused it.
-Rule 3: the engine's clock never goes back.
+Rule 3: the engine's clock never goes back. History (``ingest --history``) does not move it.
 """
 
 from __future__ import annotations
@@ -52,8 +52,10 @@ class Session:
         self.store = store
         self.tracing = tracing
         self.clock = store.clock()
+        self.history_until = 0  #: newest event taken in as history: idle spells that ended before it start nothing
         self.desk = self._new_desk(secret)
         self._secret = secret
+        self._used: dict[str, int] = {}  #: entry slots of this run, as they stood at the last hand-over
         self._begin()
 
     def _new_desk(self, secret: bytes) -> Desk:
@@ -76,12 +78,12 @@ class Session:
         self.decided: list[tuple[Event, int]] = []
         self.askers: dict[str, str] = {}
         self.late = 0
+        self.firing: str | None = None  #: the subject whose wake-up is being decided
 
     def abandon(self) -> None:
         """Forget what was decided since the last commit (a transaction failed)."""
-        used = self.desk.run_slots
         self.desk = self._new_desk(self._secret)
-        self.desk.run_slots = used
+        self.desk.run_slots = dict(self._used)
         self.clock = self.store.clock()
         self._begin()
 
@@ -95,7 +97,7 @@ class Session:
         """
         if not events:
             return 0
-        horizon = max(self.clock, max(event.time for event in events))
+        horizon = max(self.clock, max((event.time for event in events if not event.history), default=0))
         full, last = self._load_due(horizon)
         if not full and last is not None:
             events = _up_to(events, last[0])
@@ -106,7 +108,9 @@ class Session:
         turn, states, touched, heap, quick = self.turn, self.states, self.touched, self.heap, self.quick
         for event in events:
             time = event.time
-            if time > self.clock:
+            if event.history:
+                self.history_until = max(self.history_until, time)
+            elif time > self.clock:
                 if heap and heap[0][0] < time:
                     self._wake_before(time)
                 self.clock = time
@@ -173,7 +177,16 @@ class Session:
             return
         self.clock = max(self.clock, instant)
         state.wake_at = None
+        self.firing = subject
         self._turn(state, None, SLOW, None)
+        self.firing = None
+
+    def put_off(self, subject: str, until: int) -> None:
+        """Look at a subject again later than it asked for: its wake-up cannot be decided."""
+        self._load((subject,))
+        state = self._state(subject)
+        state.wake_at = until
+        self.touched[subject] = state
 
     def _drain(self, source: str) -> None:
         """Handle the events the engine made for ``source``, first come first served."""
@@ -253,8 +266,10 @@ class Session:
             inbox_done=inbox_done,
             counts=totals,
             lives=out.lives,
+            errors=out.errors,
             askers=self.askers,
         )
         self.desk.answers = []
+        self._used = dict(self.desk.run_slots)
         self._begin()
         return batch

@@ -65,15 +65,19 @@ class Tally:
                 self.started += 1
                 playbooks[playbook]["entered"] += 1
                 playbooks[playbook]["held_out"] += held
+            elif verdict == "held":
+                playbooks[playbook]["held_out"] += 1
             else:
                 self.ended += 1
+        for playbook, number in batch.errors.items():
+            playbooks[playbook]["errors"] += number
         for playbook, _, _, held, _ in batch.goals:
             playbooks[playbook]["goals"] += 1
             playbooks[playbook]["goals_held_out"] += held
 
 
 def _zeros() -> dict[str, int]:
-    return {"entered": 0, "held_out": 0, "effects": 0, "goals": 0, "goals_held_out": 0}
+    return {"entered": 0, "held_out": 0, "effects": 0, "goals": 0, "goals_held_out": 0, "errors": 0}
 
 
 def simulate(

@@ -18,9 +18,8 @@ from engine.ports import Batch, Outgoing, Rejected, Settlement
 from engine.stores import tally
 from engine.stores.wakes import Wakes
 
-FAULT_POINTS = tuple(
-    f"{verb}.{edge}" for verb in ("commit", "ingest", "release", "claim", "settle", "meta") for edge in ("before", "after")
-)
+_VERBS = ("commit", "ingest", "release", "claim", "settle", "meta")
+FAULT_POINTS = tuple(f"{verb}.{edge}" for verb in _VERBS for edge in ("before", "after"))
 """Names given to ``fault``."""
 
 _DELIVERY = {"sent": "sent", "retry": "pending", "dead": "dead", "unknown": "unknown"}

@@ -95,8 +95,10 @@ class SqliteStore:
         return self._states.next_wake()
 
     def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:
-        query = "known_ids" if waiting else "decided_ids"
-        return {row[0] for row in self._file.rows(query, codec.names(list(ids)))} if ids else set()
+        if not ids:
+            return set()
+        wanted, rows = codec.names(list(ids)), self._file.rows
+        return {row[0] for row in (rows("known_ids", wanted) if waiting else rows("decided_ids", wanted))}
 
     def commit(self, batch: Batch) -> int:
         # Before the batch, never after it: what fails here must not look like a batch that was not written.

@@ -28,12 +28,15 @@ class Inactivity(Trigger):
         {
             "inactivity": required(Duration(calendar=True), "length of the idle spell"),
             "activity": optional(Many(EventName()), "event types that count as activity"),
-            "existing": optional(Text(("skip", "enter")), "what happens to subjects idle already at publication (skip)"),
+            "existing": optional(
+                Text(("skip", "enter")), "what happens to subjects idle already at publication (skip)"
+            ),
         }
     )
 
     def __init__(self, span: Span, types: frozenset[str], place: str, playbook: str, enter: bool) -> None:
         self.span = span
+        self.elapsed = span.elapsed if span.days is None else None
         self.types = types
         self.place = place  #: key of what it remembers: the last activity it fired for
         self.playbook = playbook
@@ -55,16 +58,19 @@ class Inactivity(Trigger):
         return (self.clock_name, self.types) if self.types else None
 
     def shortest(self) -> int | None:
-        return self.span.elapsed if self.span.days is None else None
+        return self.elapsed
 
     def _last(self, m: Moment) -> int | None:
         return m.state.memory.get(self.clock_name) if self.types else m.state.last_active
 
     def deadline(self, m: Moment) -> int | None:
-        last = self._last(m)
-        if last is None or m.state.memory.get(self.place) == last:
+        state = m.state
+        last: int | None = state.memory.get(self.clock_name) if self.types else state.last_active
+        if last is None or state.memory.get(self.place) == last:
             return None
-        return self.span.after(last, zone_of(m.state, m.env))
+        if self.elapsed is not None:
+            return last + self.elapsed
+        return self.span.after(last, zone_of(state, m.env))
 
     def due(self, m: Moment) -> bool:
         deadline = self.deadline(m)

@@ -28,7 +28,9 @@ class SegmentMove(Trigger):
                     one_of=(("enters", "leaves"),),
                 )
             ),
-            "existing": optional(Text(("skip", "enter")), "what happens to subjects in it already at publication (skip)"),
+            "existing": optional(
+                Text(("skip", "enter")), "what happens to subjects in it already at publication (skip)"
+            ),
         }
     )
 

@@ -164,7 +164,7 @@ class Nth(Trigger):
         return frozenset({self.event})
 
     def fires(self, m: Moment) -> bool:
-        return bool(self.read(m) == self.n)
+        return bool(self.read(m.state, m.time) == self.n)
 '''
 
 

@@ -15,6 +15,7 @@ a living streak; what ``streak()`` says on a day without an event.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -47,26 +48,33 @@ def day_of(history: Sequence[Ev], index: int, default: str) -> date:
     return clock.local_day(history[index].time, zone_at(history, index, default))
 
 
-def run_length(history: Sequence[Ev], index: int, kind: str, default: str) -> int:
-    """How many consecutive local days, ending with the day of the event at ``index``, have an event of the type."""
-    days = {day_of(history, place, default) for place in range(index + 1) if history[place].type == kind}
-    day = day_of(history, index, default)
-    length = 0
-    while day in days:
-        length += 1
-        day -= timedelta(days=1)
-    return length
+@dataclass
+class CheckIn:
+    """An event of the streak's type: is it the first of its local day, how long is the run ending there?"""
+
+    event: Ev
+    first: bool
+    length: int
 
 
-def firings(history: Sequence[Ev], kind: str, days: int, default: str) -> list[Ev]:
-    """The events at which ``streak: {event, days}`` fires."""
-    fired = []
-    seen: set[date] = set()
+def check_ins(history: Sequence[Ev], kind: str, default: str) -> list[CheckIn]:
+    """Every event of the type with the length of the run of consecutive local days it stands in."""
+    out = []
+    days: set[date] = set()
     for index, event in enumerate(history):
         if event.type != kind:
             continue
         today = day_of(history, index, default)
-        if today not in seen and run_length(history, index, kind, default) == days:
-            fired.append(event)
-        seen.add(today)
-    return fired
+        first = today not in days
+        days.add(today)
+        length, day = 0, today
+        while day in days:
+            length += 1
+            day -= timedelta(days=1)
+        out.append(CheckIn(event, first, length))
+    return out
+
+
+def firings(history: Sequence[Ev], kind: str, days: int, default: str) -> list[Ev]:
+    """The events at which ``streak: {event, days}`` fires."""
+    return [item.event for item in check_ins(history, kind, default) if item.first and item.length == days]

@@ -20,6 +20,7 @@ from oracle_harness import (
     compare,
     end_of,
     needs_engine,
+    numbered,
     row,
     rows_of,
     scaled,
@@ -235,6 +236,28 @@ def test_a_holdout_arm_ends_in_nothing_and_the_others_get_their_share(tmp_path: 
             expected.append(row(base, "shares", name, "tag", event.user, {"add": [name[1]]}))
     run = simulate(Program([book]).write(tmp_path), [write_feed(tmp_path / "feed.jsonl", events)])
     compare(expected, rows_of(run), events)
+
+
+@pytest.mark.parametrize("after", ["6h", "2d", "5d"])
+def test_a_new_wake_up_replaces_the_deadline_of_a_watch_that_was_met(tmp_path: Path, after: str) -> None:
+    """The event ends a three-day watch early: the next wait is due by its own length, whatever the deadline was."""
+    base = clock.at("2026-01-01T00:00:00Z")
+    book = {
+        "playbook": "w",
+        "trigger": {"event": "go"},
+        "entry": {"mode": "single"},
+        "steps": [
+            {"id": "f", "wait_for": {"event": "a", "up_to": "3d"}},
+            {"id": "w", "wait": after},
+            {"id": "t", "tag": {"add": ["x"]}},
+        ],
+    }
+    for end in (4, 30):
+        events = numbered([Ev(base, "go", "u"), Ev(base + DAY, "a", "u"), Ev(base + end * DAY, "noise", "clock")])
+        due = base + DAY + clock.span(after)
+        expected = [row(due, "w", "t", "tag", "u", {"add": ["x"]})] if due <= end_of(events) else []
+        run = simulate(Program([book]).write(tmp_path), [write_feed(tmp_path / "feed.jsonl", events)])
+        compare(expected, rows_of(run), events, f"wait {after}, end on day {end}")
 
 
 def test_goals_are_counted_when_the_journey_still_runs(tmp_path: Path) -> None:

@@ -93,11 +93,9 @@ def test_streaks_follow_the_local_days_of_each_user(tmp_path: Path, seed: int, d
     run = simulate(program.write(tmp_path), [write_feed(tmp_path / "feed.jsonl", events)])
     expected: list[Row] = []
     for user, story in by_user(events).items():
-        for days in LENGTHS:
-            for event in streak.firings(story, "in", days, default):
-                expected.append(row(event.time, f"row{days}", "t", "tag", user, {"add": ["x"]}))
-        for index, event in enumerate(story):
-            if event.type == "in":
-                length = streak.run_length(story, index, "in", default)
-                expected.append(row(event.time, "length", "v", "set", user, {"field": "v", "value": length}))
+        for item in streak.check_ins(story, "in", default):
+            now = item.event.time
+            expected.append(row(now, "length", "v", "set", user, {"field": "v", "value": item.length}))
+            if item.first and item.length in LENGTHS:
+                expected.append(row(now, f"row{item.length}", "t", "tag", user, {"add": ["x"]}))
     compare(expected, rows_of(run), events, f"seed {seed} default {default}")

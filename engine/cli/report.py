@@ -1,0 +1,131 @@
+"""``drumbeat report``: what the program did, as tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.cli.common import EXIT_OK, common_options, compiled, emit_json
+from engine.cli.tables import table
+
+
+@click.command()
+@click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
+@common_options
+def report(store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool) -> int:
+    """Entries, goals against the holdout, effects, coupons, rooms, deliveries and quarantine; only reads."""
+    found = compiled(program)
+    figures = figures_of(found, store)
+    if format_ == "json":
+        emit_json(figures)
+    else:
+        click.echo(text(figures))
+    return EXIT_OK
+
+
+def figures_of(found: Any, store: str | None = None) -> dict[str, Any]:
+    """The figures of a compiled program's store."""
+    from engine import wiring
+    from engine.insight.report import report as figures
+
+    opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
+    try:
+        return figures(found.plan, opened)
+    finally:
+        opened.close()
+
+
+def text(figures: dict[str, Any]) -> str:
+    """The figures as tables; what is empty is left out."""
+    events = figures["events"]
+    out = [
+        f"{figures['program']} up to {figures['clock']}: {events['events']:,} events"
+        f" ({events['duplicate']:,} duplicate, {events['late']:,} late, {events['quarantined']:,} quarantined)"
+    ]
+    if not figures["same_program"]:
+        out.append("note: the store was last run by another version of the program")
+    for part in (_playbooks, _effects, _refused, _coupons, _groups, _deliveries, _quarantine):
+        found = part(figures)
+        if found:
+            out += ["", found]
+    return "\n".join(out)
+
+
+def _playbooks(figures: dict[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            f"{it['entered']:,}",
+            f"{it['held_out']:,}",
+            f"{it['finished']:,}",
+            f"{it['exited']:,}",
+            _side(it["treated"]),
+            _side(it["holdout"]),
+            _difference(it["difference"]),
+        ]
+        for name, it in figures["playbooks"].items()
+    ]
+    head = ["playbook", "entered", "held out", "finished", "exited", "goals, treated", "goals, holdout", "difference"]
+    return table(head, rows) if rows else ""
+
+
+def _side(side: dict[str, Any] | None) -> str:
+    from engine.insight.report import NOT_ENOUGH
+
+    if side is None:
+        return "-"
+    share = NOT_ENOUGH if side["percent"] is None else f"{side['percent']} %"
+    return f"{side['goals']:,} ({share})"
+
+
+def _difference(found: dict[str, Any] | None) -> str:
+    return "-" if found is None else f"{found['points']:+} ± {found['give_or_take']}"
+
+
+def _effects(figures: dict[str, Any]) -> str:
+    found = figures["effects"]
+    statuses = [it for it in ("planned", "held_out", "suppressed", "denied") if any(it in by for by in found.values())]
+    rows = [[kind, *(f"{by.get(status, 0):,}" for status in statuses)] for kind, by in found.items()]
+    return table(["effect", *(status.replace("_", " ") for status in statuses)], rows) if rows else ""
+
+
+def _refused(figures: dict[str, Any]) -> str:
+    rows = [[f"{it['kind']} {it['status']}: {it['reason']}", f"{it['count']:,}"] for it in figures["refused"]]
+    return table(["not done", "effects"], rows) if rows else ""
+
+
+def _coupons(figures: dict[str, Any]) -> str:
+    rows = []
+    for it in figures["coupons"]:
+        left = "unlimited" if it["total"] is None else f"{it['left']:,} of {it['total']:,}"
+        unit = f" {it['currency']}" if it["currency"] else ""
+        spent = f"{it['spent']:,f}" + (f" of {it['budget']:,f}" if it["budget"] is not None else "") + unit
+        rows.append([it["pool"], f"{it['given']:,}", left, spent])
+    return table(["coupon", "given", "left", "worth"], rows) if rows else ""
+
+
+def _groups(figures: dict[str, Any]) -> str:
+    rows = []
+    for group in figures["groups"]:
+        rows.append([group["group"], f"{group['taken']:,}", "", f"{group['capacity']:,}"])
+        rows += [
+            [f"  {it['room']}", f"{it['taken']:,}", f"{it['invites_stop_at']:,}", f"{it['capacity']:,}"]
+            for it in group["rooms"]
+        ]
+    return table(["group, room", "seats taken", "invites stop at", "capacity"], rows) if rows else ""
+
+
+def _deliveries(figures: dict[str, Any]) -> str:
+    rows = [
+        [channel, status, f"{number:,}"]
+        for channel, by_status in figures["deliveries"].items()
+        for status, number in by_status.items()
+    ]
+    return table(["channel", "delivery", "messages"], rows) if rows else ""
+
+
+def _quarantine(figures: dict[str, Any]) -> str:
+    rows = [[reason, f"{number:,}"] for reason, number in figures["quarantine"].items()]
+    return table(["quarantine", "records"], rows) if rows else ""

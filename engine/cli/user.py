@@ -1,0 +1,115 @@
+"""``drumbeat user``: one user as the store has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.cli.common import EXIT_OK, common_options, compiled, emit_json
+from engine.cli.tables import pad, width
+from engine.cli.why import gist, shown, standing
+
+_LAST = 50
+
+
+@click.command()
+@click.argument("user")
+@click.option("--all", "all_", is_flag=True, help=f"The whole timeline, not only its last {_LAST} lines.")
+@click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
+@common_options
+def user(
+    user: str,
+    all_: bool,
+    store: str | None,
+    program: Path | None,
+    format_: str,
+    quiet: bool,
+    no_color: bool,
+) -> int:
+    """Traits, tiers, points, groups, journeys and the timeline of USER."""
+    from engine import wiring
+    from engine.insight.subject import portrait
+
+    found = compiled(program)
+    opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
+    try:
+        seen = portrait(found.plan, opened, user, None if all_ else _LAST)
+    finally:
+        opened.close()
+    if format_ == "json":
+        emit_json(seen)
+    else:
+        click.echo("\n".join(lines(seen)))
+    return EXIT_OK
+
+
+def lines(seen: dict[str, Any]) -> list[str]:
+    """The portrait as text."""
+    out = _block([("user", seen["user"]), *_facts(seen)])
+    if seen["journeys"]:
+        out += ["", "journeys"]
+        out += [f"  {it['playbook']}, since {it['started']}: {standing(it)}" for it in seen["journeys"]]
+    if seen["goals"]:
+        out += ["", "open goals"]
+        out += [f"  {it['playbook']}, until {it['until']}" for it in seen["goals"]]
+    shown_, total = len(seen["timeline"]), seen["timeline_total"]
+    head = "timeline" if shown_ == total else f"timeline (last {shown_} of {total}; --all shows the rest)"
+    return [*out, "", head, *_timeline(seen["timeline"])]
+
+
+def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
+    seats = [f"{it['group']}/{it['room']}" + _held(it["held_until"]) for it in seen["seats"]]
+    facts = [
+        ("zone", seen["zone"]),
+        ("locale", seen["locale"]),
+        ("signed up", seen["created_at"] or ""),
+        ("last active", seen["last_active_at"] or ""),
+        ("looked at", seen["looked_at"] or ""),
+        ("wakes at", seen["wake_at"] or ""),
+        ("traits", _pairs(seen["traits"])),
+        ("tiers", _pairs(seen["tiers"])),
+        ("points", _pairs(seen["points"])),
+        ("badges", ", ".join(seen["badges"])),
+        ("tags", ", ".join(seen["tags"])),
+        ("segments", ", ".join(seen["segments"])),
+        ("consents", ", ".join(f"{it} {'granted' if yes else 'revoked'}" for it, yes in seen["consents"].items())),
+        ("groups", ", ".join(seen["groups"])),
+        ("seats", ", ".join(seats)),
+    ]
+    return [(name, text) for name, text in facts if text]
+
+
+def _held(until: str | None) -> str:
+    return "" if until is None else f" (held until {until})"
+
+
+def _pairs(found: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {shown(value)}" for name, value in found.items())
+
+
+def _block(facts: list[tuple[str, str]]) -> list[str]:
+    cells = max(width(name) for name, _ in facts)
+    return [f"{pad(name, cells)}  {text}" for name, text in facts]
+
+
+def _timeline(rows: list[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return ["  nothing yet"]
+    cells = [_row(row) for row in rows]
+    sizes = [max(width(row[place]) for row in cells) for place in range(3)]
+    return [
+        "  " + "  ".join([*(pad(text, size) for text, size in zip(row, sizes, strict=False)), row[3]]).rstrip()
+        for row in cells
+    ]
+
+
+def _row(row: dict[str, Any]) -> tuple[str, str, str, str]:
+    if "event" in row:
+        return row["time"], row["event"], "", _pairs(row["data"])
+    what = f"  {row['effect']}"
+    place = f"{row['playbook']}/{row['step']}" if row["playbook"] else ""
+    reason = f" ({row['reason']})" if row["reason"] else ""
+    sent = f", {row['delivery']} by {row['channel']}" if row["delivery"] else ""
+    return row["time"], what, place, f"{row['status']}{reason}{sent}: {gist(row)}"

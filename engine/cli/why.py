@@ -1,0 +1,248 @@
+"""``drumbeat why``: why something happened to a user, or why not."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, moment
+
+_SHOWN = 10
+"""Effects a playbook shows as text; JSON has them all."""
+
+
+_ENDS = {"end": "its last step", "stop": "a stop", "goal": "its goal"}
+
+
+@click.command()
+@click.option("--user", "user", required=True, help="The user asked about.")
+@click.option("--playbook", "playbook", default=None, help="Only this playbook.")
+@click.option("--at", "at", callback=moment, help="As things stood then (default: as they stand).")
+@click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
+@common_options
+def why(
+    user: str,
+    playbook: str | None,
+    at: int | None,
+    store: str | None,
+    program: Path | None,
+    format_: str,
+    quiet: bool,
+    no_color: bool,
+) -> int:
+    """Why a user got what it got, and why not: every playbook's verdict down to the value of each part.
+
+    The user's events are decided once more by the very core that decided them; nothing is written and nothing is sent.
+    """
+    from engine import wiring
+    from engine.insight.why import answer
+    from engine.stores.memory import MemoryStore
+
+    found = compiled(program)
+    opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
+    try:
+        said = answer(
+            found.plan, opened, user, playbook=playbook, until=at, fresh=lambda: MemoryStore(keep_log=False)
+        )  # fmt: skip
+    finally:
+        opened.close()
+    if format_ == "json":
+        emit_json(said)
+    else:
+        click.echo("\n".join(lines(said)))
+    return EXIT_OK
+
+
+def lines(said: dict[str, Any]) -> list[str]:
+    """The answer as text."""
+    out = [f"user {said['user']}, {said['events']} event(s) up to {said['at']}"]
+    out += [f"note: {remark}" for remark in said["remarks"]]
+    for name, playbook in said["playbooks"].items():
+        shadow = "" if playbook["status"] == "live" else f" ({playbook['status']})"
+        out += ["", f"{name}{shadow}: {playbook['title']}"]
+        out += [f"  {line}" for line in _playbook(playbook)]
+    if said["ladders"]:
+        out += ["", "tiers (decided by no playbook)"]
+        out += [f"  {line}" for row in said["ladders"] for line in _effect(row)]
+    return out
+
+
+def _playbook(it: dict[str, Any]) -> list[str]:
+    out = []
+    if it["entry"] is not None:
+        out += _decision(it["entry"])
+    if it["last"] is not None:
+        out += _decision(it["last"])
+    if it["looked_at"] > 1:
+        counted = ", ".join(f"{number} {verdict}" for verdict, number in it["verdicts"].items())
+        out.append(f"verdicts so far: {counted}")
+    out += _listening(it)
+    for journey in it["journeys"]:
+        out.append(f"running since {journey['started']}: {standing(journey)}")
+    for goal in it["goals"]:
+        out.append(f"goal open until {goal['until']}")
+    out += _reservations(it["reservations"])
+    out += _effects(it["effects"])
+    return out
+
+
+def _decision(it: dict[str, Any]) -> list[str]:
+    out = [f"{it['verdict']} at {it['time']}, {cause(it['cause'])}"]
+    for line in it["why"]:
+        out += [f"  {text}" for text in _why(line)]
+    return out
+
+
+def cause(it: dict[str, Any] | None) -> str:
+    """What an effect or a verdict came from."""
+    if it is None:
+        return "cause not on record"
+    if "wake" in it:
+        return "by time" if it["wake"] == "time" else f"by time ({it['wake']})"
+    if "type" not in it:
+        return f"at event {it['event']}"
+    if not it["internal"]:
+        return f"at {it['type']} {it['event']}"
+    return f"at {it['type']}" + (f" ({cause(it['after'])})" if "after" in it else "")
+
+
+def standing(journey: dict[str, Any]) -> str:
+    """Where a journey stands and what it waits for."""
+    place = f"at step {journey['stands_at']}" if journey["stands_at"] else "before its first step"
+    waits = f", waits for {journey['waits_for']}" if journey["waits_for"] else ""
+    until = f" until {journey['until']}" if journey["until"] else ""
+    held = f", held out ({journey['held_out']})" if journey["held_out"] else ""
+    key = f" [{journey['key']}]" if journey["key"] else ""
+    return f"{place}{key}{waits}{until}{held}"
+
+
+# ---------------------------------------------------------------------- conditions
+
+
+def _why(line: dict[str, Any]) -> list[str]:
+    if line["at"] == "end":
+        return [f"ended by {_ENDS.get(line['text'], line['text'])}"]
+    out = [f"{_verdict(line['value'])} {line['at']}: {line['text']}"]
+    tree = line.get("tree")
+    if tree is not None and "parts" in tree:
+        out += [f"  {text}" for part in tree["parts"] for text in _branch(part)]
+    else:
+        out += [f"        {name} = {shown(value)}" for name, value in line["seen"].items()]
+    out += _nearest(line.get("nearest") or [], tree is not None and "parts" in tree)
+    if line.get("by_time"):
+        out.append(f"      passing time alone may change it at {line['by_time']}")
+    return out
+
+
+def _branch(part: dict[str, Any]) -> list[str]:
+    if "parts" in part:
+        out = [f"{_verdict(part['value'])} {part['op']}"]
+        return out + [f"  {text}" for inner in part["parts"] for text in _branch(inner)]
+    out = [f"{_verdict(part['value'])} {part['text']}"]
+    if "error" in part:
+        out.append(f"        error: {part['error']}")
+    return out + [f"        {name} = {shown(value)}" for name, value in part["seen"].items()]
+
+
+def _nearest(found: list[dict[str, Any]], named: bool) -> list[str]:
+    """The changes that would turn the verdict: all of them, or one of those marked ``or``."""
+    out = []
+    first = True
+    for it in found:
+        word = "or " if it["either"] and not first else ""
+        first = first and not it["either"]
+        of = f" ({it['text']})" if named else ""
+        if it["needs"] is not None:
+            out.append(f"      {word}needs {it['needs']}, has {shown(it['has'])}{of}")
+        elif named:
+            out.append(f"      {word}needs to change: {it['text']}")
+    return out
+
+
+def _verdict(value: bool | None) -> str:
+    return "error" if value is None else "true " if value else "false"
+
+
+def shown(value: Any) -> str:
+    """A value as conditions write it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"'{value}'"
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(shown, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {shown(one)}" for name, one in value.items()) + "}"
+    return str(value)
+
+
+# ---------------------------------------------------------------------- what else there is
+
+
+def _listening(it: dict[str, Any]) -> list[str]:
+    out = [] if it["looked_at"] else ["never looked at for this user"]
+    for trigger in it["listens"]:
+        what = "any event" if trigger["events"] is None else " or ".join(trigger["events"])
+        if it["looked_at"] and trigger["next"] is None:
+            continue
+        if trigger["came"]:
+            silent = "" if it["looked_at"] else "; the trigger did not fire"
+            text = f"{trigger['came']} came, the last at {trigger['last']}{silent}"
+        else:
+            text = "none came"
+        out.append(f"listens to {what} ({trigger['kind']}): {text}")
+        if trigger["needs"] is not None:
+            out.append(f"  needs {trigger['needs']}, has {trigger['has']}")
+        if trigger["next"] is not None:
+            out.append(f"  fires at {trigger['next']} when nothing happens before")
+    return out
+
+
+def _reservations(found: list[dict[str, Any]]) -> list[str]:
+    out = []
+    for it in found:
+        names = " or ".join(it["names"])
+        given = f"given {it['name']}" if it["granted"] else f"refused ({it['reason']})"
+        begins = f", from {it['at']}" if it["kind"] == "slot" and it["at"] not in (None, it["time"]) else ""
+        out.append(f"asked for {it['kind']} {names} at {it['time']}: {given}{begins}")
+    return out
+
+
+def _effects(found: list[dict[str, Any]]) -> list[str]:
+    more = len(found) - _SHOWN
+    out = [f"{more} earlier effect(s), see --format json"] if more > 0 else []
+    return out + [line for it in found[-_SHOWN:] for line in _effect(it)]
+
+
+def _effect(it: dict[str, Any]) -> list[str]:
+    reason = f" ({it['reason']})" if it["reason"] else ""
+    sent = f", {it['delivery']} by {it['channel']}" if it["delivery"] else ""
+    step = f" {it['step']}" if it["step"] else ""
+    return [f"{it['time']} {it['effect']}{step} {it['status']}{reason}{sent}: {gist(it)}, {cause(it['cause'])}"]
+
+
+_GIST = {
+    "message": ("template",),
+    "coupon": ("pool", "code"),
+    "invite": ("group", "room"),
+    "points": ("delta", "account"),
+    "badge": ("name",),
+    "tag": ("add", "remove"),
+    "tier": ("ladder", "from", "to"),
+    "set": ("field", "value"),
+    "emit": ("type",),
+}
+
+
+def gist(effect: dict[str, Any]) -> str:
+    """The few words of an effect's detail that tell what it was."""
+    detail = effect["detail"]
+    names = _GIST.get(effect["effect"]) or tuple(detail)
+    return " ".join(f"{name}={shown(detail[name])}" for name in names if detail.get(name) not in (None, []))

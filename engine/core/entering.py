@@ -1,0 +1,217 @@
+"""Into a journey: trigger, conditions, segments, entry mode, limit, holdout."""
+
+from __future__ import annotations
+
+from engine.core.chance import bucket, effect_key
+from engine.core.instants import format_instant
+from engine.core.judging import ALL, failed
+from engine.core.kinds import Trigger
+from engine.core.model import Answer, Event, GoalWatch, Journey, Reserve, Waiting, Why
+from engine.core.moment import Moment
+from engine.core.moving import Moving
+from engine.core.plan import Playbook, zone_of
+
+
+class Entering(Moving):
+    """Lets subjects in, or says why not."""
+
+    __slots__ = ()
+
+    def _enter_any(self, playbook: Playbook, triggers: tuple[Trigger, ...]) -> None:
+        """The first trigger of a playbook that fires settles the matter."""
+        m, event = self.m, self.event
+        if event is None:
+            return
+        m.vars = playbook.variables
+        for trigger in triggers:
+            m.trigger = trigger.id
+            try:
+                fires = trigger.fires(m)
+            except Exception as error:  # one playbook's fault must not stop the others
+                self.note(playbook, "error", [failed(trigger.path, "trigger", error)])
+                return
+            if fires and self._enter(playbook, trigger, event, event.id):
+                return
+
+    def _enter(self, playbook: Playbook, trigger: Trigger, event: Event | None, occurrence: str) -> bool:
+        """Judge one entry; True when this trigger settled the matter (another trigger need not be asked)."""
+        m = self.m
+        m.vars, m.steps, m.trigger = playbook.variables, {}, trigger.id
+        why: list[Why] = []
+        if trigger.condition is not None:
+            verdict = self._judge(trigger.condition, m, f"{trigger.path}.if", why, playbook)
+            if verdict is None:
+                return True
+            if not verdict:
+                self.note(playbook, "skipped", why)
+                return False
+        if not self._conditions(playbook, m, why):
+            return True
+        try:
+            key = _text(playbook.entry.key.get(m)) if playbook.entry.key is not None else ""
+        except Exception as error:
+            self.note(playbook, "error", [*why, failed("entry.key", "key", error)])
+            return True
+        place_ = f"{playbook.id}|{key}"
+        refused, queue = self._refused(playbook, place_, key)
+        if refused is not None:
+            why.append(Why(at="entry", value=False, text=refused))
+            self.note(playbook, "skipped", why)
+            return True
+        journey = Journey(
+            playbook=playbook.id,
+            key=key,
+            occurrence=occurrence,
+            started=self.now,
+            at=None,
+            trigger=trigger.id,
+            entry=event,
+        )
+        if queue:
+            journey.waiting = Waiting(kind="queue")
+            self.state.journeys = [*self.state.journeys, journey]
+            why.append(Why(at="entry", value=True, text="queue: waits for the running journey to end"))
+            self.note(playbook, "skipped", why)
+            return True
+        self.state.journeys = [*self.state.journeys, journey]
+        self._admit(playbook, journey, why)
+        return True
+
+    def _conditions(self, playbook: Playbook, m: Moment, why: list[Why]) -> bool:
+        """``when`` and the segments of ``entry``; False when refused (and noted)."""
+        for place_, condition in enumerate(playbook.when):
+            verdict = self._judge(condition, m, f"when[{place_}]", why, playbook)
+            if not verdict:
+                if verdict is False:
+                    self.note(playbook, "skipped", why)
+                return False
+        entry = playbook.entry
+        for names, wanted, word in ((entry.inside, True, "in"), (entry.outside, False, "not_in")):
+            for name in names:
+                try:
+                    inside = self.plan.env.segments[name](m)
+                except Exception as error:
+                    self.note(playbook, "error", [*why, failed(f"entry.{word}", name, error)])
+                    return False
+                if self.tracing == ALL:
+                    why.append(
+                        Why(
+                            at=f"entry.{word}",
+                            value=inside == wanted,
+                            text=f"in_segment('{name}')",
+                            seen={name: inside},
+                        )
+                    )
+                # 'in' asks for one of several, 'not_in' for none
+                if wanted and inside:
+                    break
+                if not wanted and inside:
+                    self.note(playbook, "skipped", why)
+                    return False
+            else:
+                if wanted and names:
+                    self.note(playbook, "skipped", why)
+                    return False
+        return True
+
+    def _refused(self, playbook: Playbook, place_: str, key: str) -> tuple[str | None, bool]:
+        """(why the entry mode refuses or None, must wait in the queue)."""
+        entry, state = playbook.entry, self.state
+        if entry.mode == "once" and place_ in state.entered:
+            return "once: entered before", False
+        running = [j for j in state.journeys if j.playbook == playbook.id and j.key == key]
+        if running and entry.mode in ("once", "single"):
+            return f"{entry.mode}: a journey is running", False
+        if not running or entry.mode == "parallel":
+            end = state.ends.get(place_)
+            if entry.again_after is not None and end is not None:
+                free = entry.again_after.after(end, zone_of(state, self.plan.env))
+                if self.now < free:
+                    return f"again_after {entry.again_after.text}: not before {format_instant(free)}", False
+        if running and entry.mode == "queue":
+            return None, True
+        if entry.mode == "restart":
+            for journey in running:
+                self.end(journey, "exited", "restart")
+        return None, False
+
+    def _admit(self, playbook: Playbook, journey: Journey, why: list[Why]) -> None:
+        """Through the limit into the journey."""
+        if playbook.entry.limit is None:
+            self._start(playbook, journey, why)
+            return
+        key = effect_key(playbook.id, "entry", self.state.id, journey.key, journey.occurrence)
+        journey.waiting = Waiting(kind="answer", key=key)
+        match = "drop" if playbook.entry.on_limit == "drop" else "wait"
+        self.asks.append(Reserve(key=key, subject=self.state.id, kind="slot", names=[playbook.id], match=match))
+
+    def _slot_answered(self, playbook: Playbook, journey: Journey, answer: Answer) -> None:
+        limit = playbook.entry.limit
+        text = f"limit {limit.count}/{limit.per}" if limit is not None else "limit"
+        if not answer.granted:
+            self._drop(journey)
+            self.note(playbook, "capped", [Why(at="entry.limit", value=False, text=text)])
+        elif answer.at is not None and answer.at > self.now:
+            journey.waiting = Waiting(kind="slot", until=answer.at)
+            why = Why(at="entry.limit", value=False, text=f"{text}: waits until {format_instant(answer.at)}")
+            self.note(playbook, "capped", [why])
+        else:
+            self._start(playbook, journey, [])
+
+    def _answered(self, journey: Journey, answer: Answer) -> None:
+        playbook = self.plan.by_id[journey.playbook]
+        if journey.at is None:
+            self._slot_answered(playbook, journey, answer)
+            return
+        self._resume(playbook, journey, playbook.nodes[journey.at], answer)
+
+    def _rejudge(self, playbook: Playbook, journey: Journey) -> None:
+        """A waiting entry has its slot: its conditions are judged once more, then it begins."""
+        m = Moment(
+            self.state, journey.entry, self.now, self.now, self.plan.env,
+            entry=journey.entry, trigger=journey.trigger, variables=playbook.variables,
+        )  # fmt: skip
+        why: list[Why] = []
+        if self._conditions(playbook, m, why):
+            self._start(playbook, journey, why)
+        else:
+            self._drop(journey)
+
+    def _start(self, playbook: Playbook, journey: Journey, why: list[Why]) -> None:
+        state, now = self.state, self.now
+        journey.started, journey.waiting = now, None
+        place_ = f"{playbook.id}|{journey.key}"
+        if playbook.entry.mode == "once":
+            state.entered = [*state.entered, place_]
+        if playbook.status == "shadow":
+            journey.held = "shadow"
+        elif playbook.holdout is not None and bucket(playbook.holdout.salt, state.id) < playbook.holdout.percent:
+            journey.held = "holdout"
+        if playbook.goal is not None:
+            until = playbook.goal.within.after(now, zone_of(state, self.plan.env))
+            watch_ = GoalWatch(
+                playbook=playbook.id, key=journey.key, occurrence=journey.occurrence, started=now, until=until,
+                held=journey.held is not None, entry=journey.entry,
+            )  # fmt: skip
+            state.goals = [*(goal for goal in state.goals if goal.until >= now), watch_]
+        self.out.lives.append((playbook.id, "entered", journey.held is not None))
+        self.note(playbook, "held_out" if journey.held == "holdout" else "entered", why)
+        self.tell("journey.started", {"playbook": playbook.id}, f"{journey.occurrence}:{place_}:started", None)
+        self._advance(playbook, journey, playbook.body.first)
+
+    def _next_in_queue(self, playbook: Playbook, key: str) -> None:
+        for journey in self.state.journeys:
+            waiting = journey.waiting
+            if (
+                journey.playbook == playbook.id
+                and journey.key == key
+                and waiting is not None
+                and waiting.kind == "queue"
+            ):
+                journey.waiting = None
+                self._admit(playbook, journey, [])
+                return
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,142 @@
+"""What every part of a decision shares: judging conditions, tracing verdicts, telling of what the engine did."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from engine.core.model import MAX_DEPTH, Decision, Effect, Event, Journey, Out, Reserve, State, Why
+from engine.core.moment import Condition, Moment
+from engine.core.plan import Plan, Playbook
+
+Task = Callable[[], None]
+
+SILENT, NOTABLE, ALL = 0, 1, 2
+"""How much is traced: nothing, what is out of the ordinary (errors, limits, late), every verdict."""
+
+_NOTABLE = frozenset({"error", "capped", "late"})
+
+
+class Judging:
+    """Holds the subject and the instant at hand."""
+
+    __slots__ = (
+        "asks",
+        "cause",
+        "depth",
+        "dispatch",
+        "event",
+        "m",
+        "now",
+        "out",
+        "plan",
+        "state",
+        "tasks",
+        "touched",
+        "tracing",
+    )
+
+    def __init__(self, plan: Plan, out: Out, tracing: int = SILENT) -> None:
+        self.plan = plan
+        self.dispatch = plan.dispatch
+        self.out = out
+        self.tracing = tracing
+        self.asks: list[Reserve] = []
+        self.tasks: deque[Task] = deque()
+        self.touched = False  #: something with a timer changed, so ``wake_at`` must be found anew
+        self.depth = 0
+        self.now = 0
+        self.event: Event | None = None
+        self.cause: dict[str, str] = {}
+        self.state = State(id="")
+        self.m = Moment(self.state, None, 0, 0, plan.env)
+
+    def _arriving(self, playbook: Playbook, event: Event | None, entry: Event | None) -> Moment:
+        time = event.time if event is not None else self.now
+        return Moment(self.state, event, time, self.now, self.plan.env, entry=entry, variables=playbook.variables)
+
+    def _inside(self, playbook: Playbook, journey: Journey) -> Moment:
+        return Moment(
+            self.state, journey.entry, self.now, self.now, self.plan.env,
+            entry=journey.entry, steps=journey.results, trigger=journey.trigger, variables=playbook.variables,
+        )  # fmt: skip
+
+    def _alive(self, journey: Journey) -> bool:
+        return any(it is journey for it in self.state.journeys)
+
+    def _find(self, playbook: str, occurrence: str) -> Journey | None:
+        for journey in self.state.journeys:
+            if journey.playbook == playbook and journey.occurrence == occurrence:
+                return journey
+        return None
+
+    def _judge(self, condition: Condition, m: Moment, at: str, why: list[Why], playbook: Playbook) -> bool | None:
+        """True, False, or None for an error (which is noted)."""
+        try:
+            verdict = condition.test(m)
+        except Exception as error:  # an error is neither true nor false
+            failed = Why(at=at, value=None, text=condition.text, seen={**condition.seen(m), "error": words(error)})
+            self.note(playbook, "error", [*why, failed])
+            return None
+        if self.tracing == ALL:
+            why.append(Why(at=at, value=verdict, text=condition.text, seen=condition.seen(m)))
+        return verdict
+
+    def note(self, playbook: Playbook, verdict: str, why: list[Why]) -> None:
+        """Trace a verdict; errors are counted even when nothing is traced."""
+        if verdict == "error":
+            self.out.errors[playbook.id] = self.out.errors.get(playbook.id, 0) + 1
+        if self.tracing == ALL or (self.tracing == NOTABLE and verdict in _NOTABLE):
+            self.out.trace.append(
+                Decision(
+                    time=self.now,
+                    playbook=playbook.id,
+                    user=self.state.id,
+                    group=None,
+                    cause=self.cause,
+                    verdict=verdict,
+                    why=why,
+                )
+            )
+
+    def tell(self, type_: str, data: dict[str, Any], key: str, changes: dict[str, tuple[Any, Any]] | None) -> None:
+        """Make an event of something the engine did, when somebody listens and the chain is not too long."""
+        if type_ in self.plan.told and self.depth < MAX_DEPTH:
+            self.out.emits.append(
+                Event(
+                    id=key,
+                    type=type_,
+                    time=self.now,
+                    user=self.state.id,
+                    data=data,
+                    depth=self.depth + 1,
+                    internal=True,
+                    changes=changes,
+                )
+            )
+
+    def record(self, kind: str, key: str, detail: dict[str, Any]) -> None:
+        """Record an effect that no playbook made (a ladder's move)."""
+        self.out.effects.append(
+            Effect(
+                key=key,
+                time=self.now,
+                playbook=None,
+                step=None,
+                kind=kind,
+                user=self.state.id,
+                group=None,
+                status="planned",
+                reason=None,
+                detail=detail,
+            )
+        )
+
+
+def words(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def failed(at: str, text: str, error: Exception) -> Why:
+    return Why(at=at, value=None, text=text, seen={"error": words(error)})

@@ -1,0 +1,135 @@
+"""A journey on its way: from step to step, waiting, resumed, ended."""
+
+from __future__ import annotations
+
+from engine.core.journeys import Run
+from engine.core.judging import Judging, failed
+from engine.core.kinds import STOP, WAIT, Pause
+from engine.core.model import Answer, Event, Journey, Waiting, Why
+from engine.core.plan import Node, Playbook
+
+_STEP_LIMIT = 1_000
+_MOVES = {"enters": "segment.entered", "leaves": "segment.left"}
+
+
+class Moving(Judging):
+    """Moves journeys; every fault of a step stays with its own journey."""
+
+    __slots__ = ()
+
+    def _resume(self, playbook: Playbook, journey: Journey, node: Node, cause: Event | Answer | None) -> None:
+        journey.waiting = None
+        run = Run(self, playbook, journey, node, self._inside(playbook, journey))
+        try:
+            following = node.action.resume(run, cause)
+        except Exception as error:  # as above
+            following = self._rescue(playbook, journey, node, error)
+        if not isinstance(cause, Answer):
+            self.note(playbook, "advanced", [])
+        self._go_on(playbook, journey, following)
+
+    def _go_on(self, playbook: Playbook, journey: Journey, following: Node | Pause | None) -> None:
+        if following is WAIT:
+            return
+        if following is STOP:
+            self.end(journey, "finished", "stop")
+            return
+        self._advance(playbook, journey, following)  # type: ignore[arg-type]  # a Pause is WAIT or STOP
+
+    def _advance(self, playbook: Playbook, journey: Journey, node: Node | None) -> None:
+        """Walk step by step until the journey waits or ends."""
+        m = self._inside(playbook, journey)
+        for _ in range(_STEP_LIMIT):
+            if node is None:
+                self.end(journey, "finished", "end")
+                return
+            journey.at = node.id
+            if node.guard is not None:
+                try:
+                    open_ = node.guard.test(m)
+                except Exception as error:  # as above
+                    self._park(playbook, journey, node, error)
+                    return
+                if not open_:
+                    node = node.next
+                    continue
+            run = Run(self, playbook, journey, node, m)
+            try:
+                following = node.action.run(run)
+            except Exception as error:  # as above
+                following = self._rescue(playbook, journey, node, error)
+            if following is WAIT:
+                return
+            if following is STOP:
+                self.end(journey, "finished", "stop")
+                return
+            node = following  # type: ignore[assignment]  # a Pause is WAIT or STOP
+        self.end(journey, "exited", f"more than {_STEP_LIMIT} steps at one instant")
+
+    def _rescue(self, playbook: Playbook, journey: Journey, node: Node, error: Exception) -> Node | Pause | None:
+        """A step failed: ``parks`` for conditions, else as its ``on_error`` says."""
+        self.note(playbook, "error", [failed(f"{node.path or node.id}", node.id, error)])
+        if getattr(error, "parks", False):
+            return self._hold_still(journey)
+        if node.on_error == "stop":
+            return STOP
+        if node.rescue is not None and node.rescue.first is not None:
+            return node.rescue.first
+        return node.next
+
+    def _park(self, playbook: Playbook, journey: Journey, node: Node, error: Exception) -> None:
+        self.note(playbook, "error", [failed(f"{node.path or node.id}.if", node.id, error)])
+        self._hold_still(journey)
+
+    def _hold_still(self, journey: Journey) -> Pause:
+        journey.waiting = Waiting(kind="parked")
+        return WAIT
+
+    def _drop(self, journey: Journey) -> None:
+        self.state.journeys = [it for it in self.state.journeys if it is not journey]
+
+    def end(self, journey: Journey, verdict: str, reason: str) -> None:
+        """End a journey; the next one in its queue begins."""
+        self._drop(journey)
+        playbook = self.plan.by_id.get(journey.playbook)
+        if playbook is None:
+            return
+        place_ = f"{journey.playbook}|{journey.key}"
+        if playbook.entry.again_after is not None:
+            self.state.ends = {**self.state.ends, place_: self.now}
+        self.out.lives.append((playbook.id, verdict, journey.held is not None))
+        self.note(playbook, verdict, [Why(at="end", value=True, text=reason)])
+        data = {"playbook": playbook.id, "reason": reason}
+        self.tell("journey.finished", data, f"{journey.occurrence}:{place_}:finished", None)
+        if playbook.entry.mode == "queue":
+            self._next_in_queue(playbook, journey.key)
+
+    def _next_in_queue(self, playbook: Playbook, key: str) -> None:
+        """The next waiting entry of a playbook and key begins; see ``entering``."""
+        raise NotImplementedError  # a journey ends in a Turn, which knows how to enter
+
+    def _exits(self, playbook: Playbook, journey: Journey, event: Event | None) -> bool:
+        """Judge the exits; True when the journey is over (or parked by an error in an exit)."""
+        for place_, spec in enumerate(playbook.exits):
+            if spec.segment is not None:
+                moved = event is not None and event.data.get("segment") == spec.segment
+                hit = moved and event is not None and event.type == _MOVES[spec.moves or ""]
+            elif spec.events:
+                hit = event is not None and event.type in spec.events
+            else:
+                hit = True
+            if not hit:
+                continue
+            if spec.test is not None:
+                m = self._arriving(playbook, event, journey.entry)
+                m.steps = journey.results
+                why: list[Why] = []
+                verdict = self._judge(spec.test, m, f"exit[{place_}].if", why, playbook)
+                if verdict is None:
+                    self._hold_still(journey)
+                    return True
+                if not verdict:
+                    continue
+            self.end(journey, "exited", f"exit[{place_}]")
+            return True
+        return False

@@ -1,0 +1,234 @@
+"""Why something was decided: the life of one subject once more, through the very core that decided it.
+
+What a store keeps of a subject is enough to decide everything about it again: its events with the engine's clock at
+each decision, and the answers to its reservations. Nothing of the verdicts themselves has to be stored.
+
+Rule 1: it is the same ``Session``; only scarce units are answered from the record, and other subjects are left out.
+Rule 2: wake-ups fire where the run fired them: those due before the clock of a decision come before it.
+Rule 3: what happened first at one and the same instant is not recorded when several subjects (or several runs) had a
+part in it. The usual order is tried first; where it does not give the effects on record, the others are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from engine.core.model import Answer, Decision, Effect, Event, Release, Reserve, State
+from engine.core.plan import Plan
+from engine.core.scarce import Desk
+from engine.core.step import ALL
+from engine.insight.judged import placed, watching
+from engine.ports import Store
+from engine.runtime.session import Session
+
+_MOST_PASSES = 64
+"""How many orders are tried at most; each takes some milliseconds."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A scarce unit that was asked for, and the answer on record."""
+
+    time: int
+    ask: Reserve
+    answer: Answer
+
+
+@dataclass
+class Course:
+    """Everything about one subject, decided once more."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    causes: dict[str, dict[str, str]] = field(default_factory=dict)  #: effect key -> {"event": id} or {"wake": reason}
+    events: dict[str, Event] = field(default_factory=dict)  #: all events of the subject, those the engine made included
+    makers: dict[str, dict[str, str]] = field(default_factory=dict)  #: id of an event the engine made -> its cause
+    asked: list[Asked] = field(default_factory=list)
+    state: State | None = None  #: the subject at the end
+    clock: int = 0  #: the end
+    ties: dict[int, int] = field(default_factory=dict)  #: instant -> events decided there beside a wake-up
+    unmatched: int = 0  #: effects on record and not here, or here and not on record
+
+
+Early = Mapping[int, int]
+"""Instant -> before which of its events (0: the first) its wake-ups fired; without an entry after all of them."""
+
+
+def replay(
+    plan: Plan, store: Store, user: str, until: int | None = None, *, fresh: Callable[[], Store]
+) -> list[Decision]:
+    """Every verdict about a user up to an instant, in order.
+
+    Parameters
+    ----------
+    plan, store, user: by what, from where, about whom.
+    until: the last instant that counts; None: where the engine stands.
+    fresh: makes an empty store in memory.
+    """
+    return course(plan, store, user, until, fresh=fresh).decisions
+
+
+def course(plan: Plan, store: Store, user: str, until: int | None = None, *, fresh: Callable[[], Store]) -> Course:
+    """As ``replay``, with effects, their causes, and the state at the end."""
+    record = _Record.read(store, user)
+    published = {it.id: int(store.get_meta(f"published:{it.id}") or 0) for it in plan.playbooks}
+    before = dict(plan.env.published)
+    plan.env.published.clear()
+    plan.env.published.update(published)
+    try:
+        with watching(plan):
+            early, found = _best(plan, record, fresh)
+            if until is not None and until < record.end:
+                found = _pass(plan, record, early, fresh, until)
+    finally:
+        plan.env.published.clear()
+        plan.env.published.update(before)
+    return found
+
+
+# ---------------------------------------------------------------------- the record
+
+
+@dataclass
+class _Record:
+    """What a store keeps of one subject."""
+
+    user: str
+    events: list[tuple[Event, int]]
+    answers: dict[str, Answer]
+    effects: dict[str, str]  #: key -> status
+    times: dict[str, int]  #: effect key -> instant
+    end: int  #: where the engine stands
+    settled: int  #: wake-ups up to here have fired
+
+    @classmethod
+    def read(cls, store: Store, user: str) -> _Record:
+        state = store.load([user]).get(user)
+        end = store.clock()
+        waiting = state.wake_at if state is not None and state.wake_at is not None else end + 1
+        effects, times = {}, {}
+        for effect, _ in store.effects(user):
+            effects[effect.key], times[effect.key] = effect.status, effect.time
+        # a run that was killed may have left wake-ups of its last instant unfired
+        return cls(user, list(store.events(user)), store.answers(user), effects, times, end, min(end, waiting - 1))
+
+
+class _RecordedDesk(Desk):
+    """Answers as the record says; what is not on record is denied."""
+
+    def __init__(self, plan: Plan, answers: Mapping[str, Answer], asked: list[Asked]) -> None:
+        super().__init__(pools=plan.pools, groups=plan.rooms, limits=plan.limits, zone=plan.env.zone, secret=b"")
+        self._recorded = answers
+        self._asked = asked
+
+    def take(self, ask: Reserve, now: int) -> Answer:
+        """The recorded answer."""
+        answer = self._recorded.get(ask.key) or Answer(key=ask.key, granted=False, reason="unknown")
+        self._asked.append(Asked(now, ask, answer))
+        return answer
+
+    def give_back(self, release: Release) -> None:
+        """Nothing was taken."""
+
+
+class _One(Session):
+    """A session in which one subject is alone."""
+
+    def __init__(self, plan: Plan, store: Store, record: _Record, course: Course) -> None:
+        self.course = course
+        self.user = record.user
+        self.answers = record.answers
+        super().__init__(plan, store, secret=b"", tracing=ALL)
+
+    def _new_desk(self, secret: bytes) -> Desk:
+        return _RecordedDesk(self.plan, self.answers, self.course.asked)
+
+    def _once(self, state: State, event: Event | None, place: int, before: int | None) -> None:
+        """One call of the core; what it decided is given its cause, and what it tells others is dropped."""
+        out, course = self.out, self.course
+        effects, verdicts = len(out.effects), len(out.trace)
+        if event is not None:
+            course.events[event.id] = event
+        super()._once(state, event, place, before)
+        cause = {"event": event.id} if event is not None else {"wake": "time"}
+        own = {verdict.playbook: verdict.cause for verdict in out.trace[verdicts:]}
+        for effect in out.effects[effects:]:
+            course.causes[effect.key] = own.get(effect.playbook or "", cause)
+        own_events = [made for made in out.emits if made.user == self.user]
+        course.makers.update((made.id, cause) for made in own_events)
+        out.emits[:] = own_events
+
+
+# ---------------------------------------------------------------------- one way through
+
+
+def _pass(plan: Plan, record: _Record, early: Early, fresh: Callable[[], Store], until: int | None = None) -> Course:
+    """All events in order, with the wake-ups between them."""
+    found = Course()
+    store = fresh()
+    session = _One(plan, store, record, found)
+    end = record.end if until is None else min(until, record.end)
+
+    def hand_over() -> None:
+        batch = session.batch()
+        found.decisions.extend(placed(it, plan) for it in batch.decisions)
+        found.effects.extend(batch.effects)
+        store.commit(batch)
+
+    def settle(instant: int) -> None:
+        while not session.settle(instant):
+            hand_over()
+        hand_over()
+
+    place = 0
+    for event, clock in record.events:
+        if clock > end:
+            break
+        if clock > session.clock:
+            settle(clock - 1)
+            session.clock, place = clock, 0
+        state = store.load([record.user]).get(record.user)
+        if state is not None and state.wake_at is not None and state.wake_at <= clock:
+            found.ties[clock] = place + 1
+            if early.get(clock, place + 1) <= place:
+                settle(clock)
+        session.take([event])
+        hand_over()
+        place += 1
+    settle(min(end, record.settled))
+    found.state = store.load([record.user]).get(record.user)
+    found.clock = end
+    found.unmatched = _unmatched(found.effects, record, end)
+    return found
+
+
+def _unmatched(effects: Sequence[Effect], record: _Record, end: int) -> int:
+    here = {(it.key, it.status) for it in effects}
+    there = {(key, status) for key, status in record.effects.items() if record.times[key] <= end}
+    return len(here ^ there)
+
+
+def _best(plan: Plan, record: _Record, fresh: Callable[[], Store]) -> tuple[Early, Course]:
+    """The order of what happened at one instant that gives the effects on record, or comes nearest."""
+    early: dict[int, int] = {}
+    best = _pass(plan, record, early, fresh)
+    left = _MOST_PASSES
+    while best.unmatched and left > 0:
+        nearer = None
+        # the one change that helps most, so that a wrong one is not taken for being the first that helps at all
+        trials = [{**early, instant: place} for instant, count in best.ties.items() for place in range(count)]
+        for trial in [it for it in trials if it != early][:left]:
+            found = _pass(plan, record, trial, fresh)
+            left -= 1
+            if found.unmatched < (nearer[1] if nearer is not None else best).unmatched:
+                nearer = (trial, found)
+            if not found.unmatched:
+                break
+        if nearer is None:
+            break
+        early, best = nearer
+    return early, best
+
+
+__all__ = ["Asked", "Course", "course", "replay"]

@@ -1,0 +1,134 @@
+"""One user as the store has it: state, journeys, and the timeline of what happened and what was done about it.
+
+Rule 1: everything here is read; nothing is decided and nothing is written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.core.instants import format_instant
+from engine.core.model import Effect, Event, GoalWatch, Journey, State
+from engine.core.plan import Plan, zone_of
+from engine.errors import ProgramError
+from engine.ports import Store
+from engine.registry import nearest
+
+
+def known_user(store: Store, user: str) -> State:
+    """The state of a user; raises ProgramError, with the nearest id there is, when nothing is known of it."""
+    state = store.load([user]).get(user)
+    if state is not None:
+        return state
+    near = nearest(user, (it.id for it in store.subjects()))
+    raise ProgramError(f"there is no user '{user}' in the store", hint=f"did you mean '{near}'?" if near else "")
+
+
+def known_playbook(plan: Plan, playbook: str) -> None:
+    """Raise ProgramError, with the nearest id there is, when the program runs no such playbook."""
+    if playbook not in plan.by_id:
+        near = nearest(playbook, plan.by_id)
+        hint = f"did you mean '{near}'?" if near else "running: " + (", ".join(sorted(plan.by_id)) or "none")
+        raise ProgramError(f"there is no running playbook '{playbook}'", hint=hint)
+
+
+def instant(value: int | None) -> str | None:
+    """An instant as text."""
+    return None if value is None else format_instant(value)
+
+
+def portrait(plan: Plan, store: Store, user: str, last: int | None = 50) -> dict[str, Any]:
+    """Everything about a user, ready for JSON.
+
+    Parameters
+    ----------
+    plan, store, user: by what program, from where, about whom.
+    last: how many of the newest lines of the timeline; None: all.
+    """
+    state = known_user(store, user)
+    lines = timeline(store, user)
+    shown = lines if last is None else lines[max(0, len(lines) - last) :]
+    return {
+        "user": user,
+        "zone": zone_of(state, plan.env),
+        "locale": state.traits.get("locale") or plan.env.locale,
+        "created_at": instant(state.created_at),
+        "last_active_at": instant(state.last_active),
+        "looked_at": instant(state.clock),
+        "wake_at": instant(state.wake_at),
+        "traits": dict(sorted(state.traits.items())),
+        "tiers": {name: place[0] for name, place in sorted(state.tiers.items())},
+        "points": dict(sorted(state.points.items())),
+        "badges": sorted(state.badges),
+        "tags": sorted(state.tags),
+        "segments": sorted(state.segments),
+        "consents": dict(sorted(state.consents.items())),
+        "groups": sorted(state.groups),
+        "seats": [{"group": it.group, "room": it.room, "held_until": instant(it.until)} for it in state.holds],
+        "journeys": [journey_row(it) for it in state.journeys],
+        "goals": [goal_row(it) for it in state.goals if it.until >= state.clock],
+        "timeline": shown,
+        "timeline_total": len(lines),
+    }
+
+
+def journey_row(journey: Journey) -> dict[str, Any]:
+    """A running journey: where it stands, and until when."""
+    waiting = journey.waiting
+    return {
+        "playbook": journey.playbook,
+        "key": journey.key,
+        "started": instant(journey.started),
+        "stands_at": journey.at,
+        "waits_for": None if waiting is None else waiting.kind,
+        "until": None if waiting is None else instant(waiting.until),
+        "held_out": journey.held,
+    }
+
+
+def goal_row(goal: GoalWatch) -> dict[str, Any]:
+    """A goal that may still be reached."""
+    return {
+        "playbook": goal.playbook,
+        "since": instant(goal.started),
+        "until": instant(goal.until),
+        "held_out": goal.held,
+    }
+
+
+def timeline(store: Store, user: str) -> list[dict[str, Any]]:
+    """Events and effects of a user in the order they were decided, events before what followed from them."""
+    found: list[tuple[tuple[int, int, int], dict[str, Any]]] = []
+    for place, (event, clock) in enumerate(store.events(user)):
+        found.append(((clock, 0, place), event_row(event)))
+    for place, (effect, delivery) in enumerate(store.effects(user)):
+        found.append(((effect.time, 1, place), effect_row(effect, delivery)))
+    return [row for _, row in sorted(found, key=lambda it: it[0])]
+
+
+def event_row(event: Event) -> dict[str, Any]:
+    """An event as a line of the timeline."""
+    return {
+        "time": instant(event.time),
+        "event": event.type,
+        "id": event.id,
+        "group": event.group,
+        "internal": event.internal,
+        "data": event.data,
+    }
+
+
+def effect_row(effect: Effect, delivery: str) -> dict[str, Any]:
+    """An effect as a line of the timeline; ``delivery`` is how far its sending is."""
+    return {
+        "time": instant(effect.time),
+        "effect": effect.kind,
+        "key": effect.key,
+        "playbook": effect.playbook,
+        "step": effect.step,
+        "status": effect.status,
+        "reason": effect.reason,
+        "delivery": delivery or None,
+        "channel": effect.deliver,
+        "detail": effect.detail,
+    }

@@ -1,0 +1,224 @@
+"""The answer to "why?" and "why not?": what every playbook made of one user, ready for JSON.
+
+Rule 1: verdicts come from the replay, effects and their delivery from the record.
+Rule 2: a playbook that was never looked at is an answer too: what it listens to, and whether that ever came.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from engine.core import localtime
+from engine.core.chance import BUCKETS, bucket
+from engine.core.kinds import Trigger
+from engine.core.model import Decision, Why
+from engine.core.moment import Moment
+from engine.core.plan import Plan, Playbook, zone_of
+from engine.insight.judged import Branch, by_time, changes, tree_of
+from engine.insight.replay import Asked, Course, course
+from engine.insight.subject import effect_row, goal_row, instant, journey_row, known_playbook, known_user
+from engine.ports import Store
+from engine.triggers.count import Count
+from engine.triggers.streak import Streak
+
+ENTRY = frozenset({"entered", "held_out", "skipped", "capped", "late", "error", "unknown"})
+"""Verdicts about a new journey; the others are about one on its way."""
+
+OTHER_VERSION = "decided under another version of the program; shown with the present one"
+
+
+def answer(
+    plan: Plan,
+    store: Store,
+    user: str,
+    *,
+    playbook: str | None = None,
+    until: int | None = None,
+    fresh: Callable[[], Store],
+) -> dict[str, Any]:
+    """All that is to be said about a user.
+
+    Parameters
+    ----------
+    plan, store, user: by what, from where, about whom.
+    playbook: only this one; None: all.
+    until: as things stood then; None: as they stand.
+    fresh: makes an empty store in memory.
+    """
+    known_user(store, user)
+    if playbook is not None:
+        known_playbook(plan, playbook)
+    found = course(plan, store, user, until, fresh=fresh)
+    effects = _effects(store, user, found)
+    chosen = [it for it in plan.playbooks if playbook is None or it.id == playbook]
+    return {
+        "user": user,
+        "at": instant(found.clock),
+        "events": sum(not event.internal for event in found.events.values()),
+        "remarks": _remarks(plan, store, found),
+        "playbooks": {it.id: _playbook(plan, it, found, effects) for it in chosen},
+        "ladders": [row for row in effects if row["playbook"] is None] if playbook is None else [],
+    }
+
+
+def _remarks(plan: Plan, store: Store, found: Course) -> list[str]:
+    out = []
+    decided_by = store.get_meta("plan")
+    if decided_by is not None and decided_by != plan.digest:
+        out.append(OTHER_VERSION)
+    if found.unmatched:
+        out.append(
+            f"{found.unmatched} effect(s) differ from the record: they were decided by an earlier version, or in an"
+            " order of several subjects at one instant that is not recorded"
+        )
+    return out
+
+
+def _effects(store: Store, user: str, found: Course) -> list[dict[str, Any]]:
+    """Effects on record, with their causes, in the order of decision as far as the replay knows it."""
+    order = {effect.key: place for place, effect in enumerate(found.effects)}
+    kept = [(effect, delivery) for effect, delivery in store.effects(user) if effect.time <= found.clock]
+    kept.sort(key=lambda it: (it[0].time, order.get(it[0].key, -1)))
+    rows = []
+    for effect, delivery in kept:
+        cause = found.causes.get(effect.key)
+        rows.append({**effect_row(effect, delivery), "cause": None if cause is None else _cause(cause, found)})
+    return rows
+
+
+def _cause(cause: dict[str, str], found: Course) -> dict[str, Any]:
+    """A cause with the type of the event; for one the engine made also what that followed from."""
+    event = found.events.get(cause.get("event", ""))
+    if event is None:
+        return dict(cause)
+    shown: dict[str, Any] = {**cause, "type": event.type, "time": instant(event.time), "internal": event.internal}
+    if event.id in found.makers:
+        shown["after"] = _cause(found.makers[event.id], found)
+    return shown
+
+
+def _playbook(plan: Plan, playbook: Playbook, found: Course, effects: list[dict[str, Any]]) -> dict[str, Any]:
+    looks = [it for it in found.decisions if it.playbook == playbook.id]
+    entries = [it for it in looks if it.verdict in ENTRY]
+    last = looks[-1] if looks and not (entries and looks[-1] is entries[-1]) else None
+    own = [row for row in effects if row["playbook"] == playbook.id]
+    state = found.state
+    return {
+        "title": playbook.title,
+        "status": playbook.status,
+        "verdict": looks[-1].verdict if looks else None,
+        "looked_at": len(looks),
+        "verdicts": dict(sorted(Counter(it.verdict for it in looks).items())),
+        "entry": _decision(entries[-1], playbook, found) if entries else None,
+        "last": _decision(last, playbook, found) if last is not None else None,
+        "listens": [_listening(plan, trigger, found) for trigger in playbook.triggers],
+        "journeys": [journey_row(it) for it in state.journeys if it.playbook == playbook.id] if state else [],
+        "goals": [goal_row(it) for it in state.goals if _open(it.until, it.playbook, playbook, found)] if state else [],
+        "effects": own,
+        "reservations": [_reservation(it) for it in found.asked if _asked_by(it, playbook, own)],
+    }
+
+
+def _open(until: int, of: str, playbook: Playbook, found: Course) -> bool:
+    return of == playbook.id and until >= found.clock
+
+
+def _decision(decision: Decision, playbook: Playbook, found: Course) -> dict[str, Any]:
+    lines = [_line(why) for why in decision.why]
+    if decision.verdict in ("entered", "held_out") and playbook.holdout is not None:
+        drawn = bucket(playbook.holdout.salt, found.state.id if found.state else "")
+        text = f"drew {drawn} of {BUCKETS}, held out below {playbook.holdout.percent}"
+        lines.append({"at": "holdout", "value": decision.verdict != "held_out", "text": text, "seen": {}})
+    return {
+        "time": instant(decision.time),
+        "verdict": decision.verdict,
+        "cause": _cause(decision.cause, found),
+        "why": lines,
+    }
+
+
+def _line(why: Why) -> dict[str, Any]:
+    line: dict[str, Any] = {"at": why.at, "value": why.value, "text": why.text, "seen": dict(why.seen)}
+    tree = tree_of(why)
+    if tree is not None:
+        line["tree"] = _tree(tree)
+        if tree.value is not True:
+            line["nearest"] = [
+                {"text": it.text, "needs": it.needs, "has": it.has, "either": it.either} for it in changes(tree)
+            ]
+            line["by_time"] = instant(by_time(why))
+    return line
+
+
+def _tree(branch: Branch) -> dict[str, Any]:
+    shown: dict[str, Any] = {"op": branch.op, "text": branch.text, "value": branch.value}
+    if branch.error is not None:
+        shown["error"] = branch.error
+    if branch.parts:
+        shown["parts"] = [_tree(part) for part in branch.parts]
+    else:
+        shown["seen"] = dict(branch.seen)
+    return shown
+
+
+# ---------------------------------------------------------------------- scarce units
+
+
+def _asked_by(asked: Asked, playbook: Playbook, effects: list[dict[str, Any]]) -> bool:
+    if asked.ask.kind == "slot":
+        return asked.ask.names == [playbook.id]
+    return any(row["key"] == asked.ask.key for row in effects)
+
+
+def _reservation(asked: Asked) -> dict[str, Any]:
+    answer = asked.answer
+    return {
+        "time": instant(asked.time),
+        "kind": asked.ask.kind,
+        "names": asked.ask.names,
+        "granted": answer.granted,
+        "reason": None if answer.granted else answer.reason,
+        "name": answer.name,
+        "unit": answer.unit,
+        "at": instant(answer.at),
+    }
+
+
+# ---------------------------------------------------------------------- what a playbook waits for
+
+
+def _listening(plan: Plan, trigger: Trigger, found: Course) -> dict[str, Any]:
+    """What a trigger listens to, what of it came, and how far it is."""
+    clock = trigger.clock()
+    heard = (clock[1] if clock is not None else None) if trigger.own else trigger.listens()
+    came = [it for it in found.events.values() if (not it.internal if heard is None else it.type in heard)]
+    shown: dict[str, Any] = {
+        "trigger": trigger.id,
+        "kind": trigger.word,
+        "events": None if heard is None else sorted(heard),  # None: any event from outside
+        "came": len(came),
+        "last": instant(max((it.time for it in came), default=None)),
+        "next": None,
+        "needs": None,
+        "has": None,
+    }
+    if found.state is not None:
+        m = Moment(found.state, None, found.clock, found.clock, plan.env)
+        try:
+            shown["next"] = instant(trigger.deadline(m))
+            shown["needs"], shown["has"] = _progress(trigger, m)
+        except Exception:  # a hint for people; the answer stands without it
+            shown["next"] = None
+    return shown
+
+
+def _progress(trigger: Trigger, m: Moment) -> tuple[int | None, int | None]:
+    """(needed, there) of triggers that count."""
+    if isinstance(trigger, Count):
+        return trigger.at_least, int(trigger.read(m.state, m.time))
+    if isinstance(trigger, Streak):
+        zone = localtime.zone(zone_of(m.state, m.env)) or localtime.UTC
+        return trigger.days, int(trigger.series.length(m.state, localtime.day_number(m.now, zone)))
+    return None, None
