@@ -29,7 +29,7 @@ class Rejected(msgspec.Struct):
     reason: str
     message: str
     raw: bytes
-    at: int  #: engine time of the rejection, microseconds UTC
+    at: int  #: when it was rejected, by the machine's clock, microseconds UTC
     number: int = 0  #: the store's own number
 
 

@@ -30,7 +30,7 @@ def place(plan: Plan, m: Moment) -> None:
     m.event, event = None, m.event
     for ladder in plan.ladders:
         if ladder.name not in state.tiers:
-            state.tiers = {**state.tiers, ladder.name: [ladder.level(_metric(ladder, m)), None]}
+            state.tiers = {**state.tiers, ladder.name: [_level(ladder, m), None]}
     for segment in plan.watched:
         if segment.name not in placed:
             placed = [*placed, segment.name]
@@ -60,9 +60,9 @@ def grace_change(ladder: Ladder) -> Callable[[Moment], int | None]:
     return change
 
 
-def _metric(ladder: Ladder, m: Moment) -> object:
+def _level(ladder: Ladder, m: Moment) -> str | None:
     try:
-        return ladder.metric.get(m)
+        return ladder.level(ladder.metric.get(m))
     except Exception:  # a metric that cannot be judged moves nobody
         return None
 

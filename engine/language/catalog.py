@@ -18,7 +18,7 @@ from engine.core.plan import Ladder, Segment, Span
 from engine.core.scarce import CouponPool, GroupInfo, Room
 from engine.language.files import read_list
 from engine.language.forms import LATER, LATER_SECTIONS, SECTION_OF, SECTIONS
-from engine.language.nodes import MapNode, Node, SeqNode
+from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.reading import FAULT
 from engine.language.workshop import Workshop
 
@@ -160,6 +160,10 @@ class CatalogMaker:
             self.shop.problems.error(where or node, "same-threshold", f"two levels of '{name}' have one threshold")
         if not levels:
             self.shop.problems.error(node, "empty", f"ladder '{name}' has no levels")
+        metric = _below(node, "metric")
+        if isinstance(metric, ScalarNode) and not self.shop.is_number(metric, "user"):
+            message = f"ladder '{name}' is measured by a number, and this is none"
+            self.shop.problems.error(metric, "type-mismatch", message, hint='such as sum("order.paid", "amount")')
         ladder = Ladder(
             name=name, metric=fields["metric"], levels=tuple(levels), grace=fields.get("grace", _NO_GRACE)
         )
@@ -223,7 +227,8 @@ class CatalogMaker:
         if fields.get("on_exhausted", {}).get("use") == name:
             where = _below(node, "on_exhausted", "use") or node
             message = f"coupon '{name}' cannot take its own place when it is exhausted"
-            self.shop.problems.error(where, "conflict", message, hint="name another coupon, or leave 'on_exhausted' out")
+            hint = "name another coupon, or leave 'on_exhausted' out"
+            self.shop.problems.error(where, "conflict", message, hint=hint)
         if not counts:
             where = _below(node, "limits", "budget") or node
             message = f"the budget of '{name}' is never used up: its 'value' has no number under 'off'"

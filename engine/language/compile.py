@@ -59,12 +59,7 @@ class _Compiler:
     def run(self) -> Compiled:
         """The whole way."""
         sources = [source for source in (self.files.program, *self.files.documents) if source is not None]
-        for source in sources:
-            self.problems.extend(source.problems)
-            self.problems.learn(source.allows, incomplete="" if source.complete else source.file)
-            _doubt_last(source)
-        for file, wrong in self.files.broken:
-            self.problems.error(Mark(file, 1, 1), "unreadable", f"the file {wrong}")
+        self._take(sources)
         self._doubt()
         program = self._root_of(self.files.program, PROGRAM_FILE)
         maker = ProgramMaker(self.shop, self.root)
@@ -77,16 +72,11 @@ class _Compiler:
         settings = spec.settings
         result = self.problems.result()
         errors = any(problem.severity == "error" for problem in result)
-        texts = {source.file: source.text for source in sources}
-        for file in {problem.file for problem in result} - texts.keys():
-            text = text_of(self.root / file)
-            if text is not None:
-                texts[file] = text
         return Compiled(
             root=self.root,
             plan=None if errors else plan,
             problems=result,
-            sources=texts,
+            sources=self._texts(sources, {problem.file for problem in result}),
             settings=settings,
             known_types=frozenset(self.shop.schema.events) | RESERVED_TYPES if self.shop.schema.closed else None,
             counts={
@@ -98,8 +88,26 @@ class _Compiler:
             },
         )
 
+    def _take(self, sources: list[Source]) -> None:
+        """Take over what reading the files found."""
+        for source in sources:
+            self.problems.extend(source.problems)
+            self.problems.learn(source.allows, incomplete="" if source.complete else source.file)
+            _doubt_last(source)
+        for file, wrong in self.files.broken:
+            self.problems.error(Mark(file, 1, 1), "unreadable", f"the file {wrong}")
+
+    def _texts(self, sources: list[Source], files: set[str]) -> dict[str, str]:
+        """The text of every file read, and of every other one a problem stands in."""
+        texts = {source.file: source.text for source in sources}
+        for file in files - texts.keys():
+            text = text_of(self.root / file)
+            if text is not None:
+                texts[file] = text
+        return texts
+
     def _doubt(self) -> None:
-        """What stands behind the place where reading a file stopped is not known, which is no fault of those who name it."""
+        """What stands behind the place where reading a file stopped is unknown, through no fault of who names it."""
         if self.files.program is None or not self.files.program.complete:
             self.shop.unread |= {"channel", "policy", "field"}
         unread = any(file != PROGRAM_FILE for file, _ in self.files.broken)
@@ -170,7 +178,8 @@ class _Compiler:
             if key.text in SECTIONS:
                 continue
             near = nearest(key.text, known)
-            hint = f"did you mean '{near}'?" if near else "a playbook begins with 'playbook:', a catalog file with one of " + ", ".join(sorted(SECTIONS))
+            begins = "a playbook begins with 'playbook:', a catalog file with one of " + ", ".join(sorted(SECTIONS))
+            hint = f"did you mean '{near}'?" if near else begins
             self.problems.error(key, "unknown-key", f"unknown key '{key.text}' at the top of the file", hint=hint)
             if not catalog_like:
                 break

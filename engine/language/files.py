@@ -70,7 +70,7 @@ def text_of(path: Path) -> str | None:
 def read_list(root: Path, name: str) -> tuple[list[str], str | None]:
     """The first column of a list file below the program's folder; (values, what is wrong or None).
 
-    Lines are stripped; empty ones and those beginning with ``#`` do not count, nor does a head line ``code`` or ``user``.
+    Lines are stripped; empty ones and those beginning with ``#`` do not count, nor does a head line such as ``code``.
     """
     path = root / name
     try:

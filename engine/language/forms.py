@@ -10,6 +10,7 @@ from engine.core.shapes import (
     NAME,
     PURPOSES,
     STEP_ID,
+    USER_FIELD,
     Cond,
     DateText,
     Duration,
@@ -25,7 +26,6 @@ from engine.core.shapes import (
     Ref,
     Shape,
     Steps,
-    USER_FIELD,
     Table,
     Text,
     WallTime,
@@ -99,6 +99,7 @@ PROGRAM = Map(
     }
 )
 
+_PREFIX = Text(pattern=r"[A-Z0-9][A-Z0-9-]*", what="capitals, digits and -")
 _PER_USER = Text(pattern=r"[1-9][0-9]*(/[1-9][0-9]*[smhdw])?|unlimited", what="number, N/90d or unlimited")
 _AMOUNT = Int(low=1, or_words=("unlimited",))
 
@@ -109,7 +110,7 @@ COUPON = Map(
         "codes": required(
             Map(
                 {
-                    "generate": optional(Text(pattern=r"[A-Z0-9][A-Z0-9-]*", what="capitals, digits and -"), "codes nobody can guess"),
+                    "generate": optional(_PREFIX, "codes nobody can guess, behind this prefix"),
                     "file": optional(_WORD, "one code a line"),
                 },
                 one_of=(("generate", "file"),),

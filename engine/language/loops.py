@@ -1,6 +1,6 @@
 """Loops of ``emit`` to triggers, within one playbook and between several.
 
-Every cycle is refused, whatever the entry modes: the one that ends after a lap is as surprising as the one that does not.
+Every cycle is refused, whatever the entry modes: one that ends after a lap is as surprising as one that does not.
 """
 
 from __future__ import annotations

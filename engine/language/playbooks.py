@@ -88,7 +88,8 @@ class PlaybookMaker:
             words = [key for key, _ in item if key.text in ("event", "enters", "leaves")]
             if len(words) > 1:
                 good = False
-                message = f"an exit has one of 'event', 'enters' and 'leaves', here are '{words[0].text}' and '{words[1].text}'"
+                both = f"'{words[0].text}' and '{words[1].text}'"
+                message = f"an exit has one of 'event', 'enters' and 'leaves', here are {both}"
                 self.shop.problems.error(words[1], "conflict", message, hint="write a list: exit: [{...}, {...}]")
             elif not item.entries:
                 good = False
@@ -143,7 +144,7 @@ class PlaybookMaker:
 
 def _nearly(entry: Yaml, name: str) -> bool:
     """Does a mapping hold a misspelling of a key, which was reported?"""
-    return isinstance(entry, MapNode) and any(nearest(key, [name]) for key in entry.keys())
+    return isinstance(entry, MapNode) and any(nearest(key.text, [name]) for key, _ in entry)
 
 
 def _flat(when: Condition | None) -> tuple[Condition, ...]:

@@ -148,7 +148,8 @@ class ProgramMaker:
         if zone_exists(name):
             return name
         message = f"there is no time zone '{name}'"
-        self.shop.problems.error(node.get("timezone") or node, "unknown-zone", message, hint="an IANA name such as Asia/Shanghai")
+        where = node.get("timezone") or node
+        self.shop.problems.error(where, "unknown-zone", message, hint="an IANA name such as Asia/Shanghai")
         return "UTC"
 
     def _feeds(self, node: Node | None) -> None:
@@ -161,7 +162,8 @@ class ProgramMaker:
                 self._feed(key, value)
             if len(mapping) != 1:
                 where = mapping.entries[1][0] if len(mapping) else mapping
-                self.shop.problems.error(where, "conflict", "a feed is one word with its setting", hint="{file: feed/*.jsonl}")
+                message = "a feed is one word with its setting"
+                self.shop.problems.error(where, "conflict", message, hint="{file: feed/*.jsonl}")
 
     def _feed(self, key: ScalarNode, value: Node) -> None:
         known = [*FEEDS, *_LATER_FEEDS]
@@ -189,7 +191,8 @@ class ProgramMaker:
                 where = (inner.get("via") if isinstance(inner, MapNode) else None) or node
                 near = nearest(via, [*CHANNELS, *_LATER_CHANNELS])
                 hint = f"did you mean '{near}'?" if near else "one of " + ", ".join([*CHANNELS, *_LATER_CHANNELS])
-                self.shop.problems.error(where, "unknown-channel-kind", f"there is no channel of kind '{via}'", hint=hint)
+                message = f"there is no channel of kind '{via}'"
+                self.shop.problems.error(where, "unknown-channel-kind", message, hint=hint)
             if via == "file" and "path" not in fields:
                 message = f"channel '{name}' has no 'path': simulate decides all the same, run refuses to deliver"
                 key = section.key(name) if isinstance(section, MapNode) else None
@@ -238,8 +241,8 @@ class ProgramMaker:
     def _settings(self, node: MapNode, fields: dict[str, Any]) -> None:
         store = fields.get("store", "sqlite:///drumbeat.db")
         if not store.startswith(("sqlite:///", "postgresql://", "memory:")):
-            hint = "sqlite:///drumbeat.db"
-            self.shop.problems.error(node.get("store") or node, "unknown-store", f"there is no store '{store}'", hint=hint)
+            where, message = node.get("store") or node, f"there is no store '{store}'"
+            self.shop.problems.error(where, "unknown-store", message, hint="sqlite:///drumbeat.db")
         self.spec.settings = Settings(
             store=store,
             feeds=tuple(fields.get("feeds", ())),

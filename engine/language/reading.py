@@ -81,12 +81,13 @@ class Reading(ScalarReading):
         wrong = next((key for key, _ in node if key.text not in ops), None)
         if wrong is not None:
             near = nearest(wrong.text, ops)
-            hint = f"did you mean '{near}'?" if near else "a condition is an expression, a list, or {all|any|none: [...]}"
+            known = "a condition is an expression, a list, or {all|any|none: [...]}"
+            hint = f"did you mean '{near}'?" if near else known
             return self.error(wrong, "unknown-key", f"'{what}' needs one of all, any, none", hint)
         if len(node) != 1:
             where = node.entries[1][0] if len(node) else node
-            hint = "nest them: {all: [..., {any: [...]}]}"
-            return FAULT if node.broken else self.error(where, "conflict", f"'{what}' needs one of all, any, none", hint)
+            message, hint = f"'{what}' needs one of all, any, none", "nest them: {all: [..., {any: [...]}]}"
+            return FAULT if node.broken else self.error(where, "conflict", message, hint)
         word, inner = node.keys()[0], node.entries[0][1]
         if not isinstance(inner, SeqNode):
             return self.wrong_type(inner, f"{what}.{word}", "a list of conditions")
@@ -150,7 +151,8 @@ class Reading(ScalarReading):
             hint = f"write user.{key.text}" if re.fullmatch(r"\w+", key.text) else "a field of the user: user.city"
             self.error(key, "bad-name", f"'{key.text}' is no user.<field>", hint)
         else:
-            self.error(key, "bad-name", f"'{key.text}' is no name of {with_article(shape.what)}", LETTERS.get(shape.pattern, "letters, digits and _"))
+            hint = LETTERS.get(shape.pattern, "letters, digits and _")
+            self.error(key, "bad-name", f"'{key.text}' is no name of {with_article(shape.what)}", hint)
         return False
 
     def _steps(self, node: Node, shape: sh.Steps, what: str) -> Any:
@@ -261,7 +263,7 @@ class Reading(ScalarReading):
 
 def _reading_order(node: MapNode, shape: sh.Map) -> list[str]:
     """As written, but ``event`` first: the conditions beside it speak of that event."""
-    names = [name for name in node.keys() if name in shape.fields]
+    names = [key.text for key, _ in node if key.text in shape.fields]
     return ["event", *(name for name in names if name != "event")] if "event" in names else names
 
 

@@ -103,8 +103,9 @@ class ScalarReading:
         if not isinstance(value, kinds) or isinstance(value, bool):
             return self.error(found, "wrong-type", f"'{what}' needs {need}{words}, got '{found.text}'")
         if (shape.low is not None and value < shape.low) or (shape.high is not None and value > shape.high):
-            bounds = f"{need} of at least {shape.low}" if shape.high is None else f"{need} from {shape.low} to {shape.high}"
-            bounds = f"{shape.low}" if shape.low == shape.high else bounds
+            bounds = f"{need} of at least {shape.low}"
+            if shape.high is not None:
+                bounds = f"{shape.low}" if shape.low == shape.high else f"{need} from {shape.low} to {shape.high}"
             return self.error(found, "out-of-range", f"'{what}' needs {bounds}{words}, got {found.text}")
         return value
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from engine.core import shapes as sh
 from engine.core.moment import Condition, Value
 from engine.language.diagnostics import Problems
-from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
+from engine.language.nodes import Node, ScalarNode, SeqNode
 
 
 class _Fault:

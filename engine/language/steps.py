@@ -107,7 +107,7 @@ class StepReader:
     def _written_id(self, mapping: MapNode) -> str | None:
         """The id an author gave, if any; one that is taken is reported."""
         node = mapping.get("id")
-        if not isinstance(node, ScalarNode) or node.value is None and not node.style:
+        if not isinstance(node, ScalarNode) or (node.value is None and not node.style):
             return None
         first = self._ids.setdefault(node.text, node.mark)
         if first != node.mark:

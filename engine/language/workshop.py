@@ -132,6 +132,11 @@ class Workshop(Services):
             return FAULT
         return found
 
+    def is_number(self, node: ScalarNode, scope: str) -> bool:
+        """May the value of a valid expression be a number, as far as its parts are declared?"""
+        _, issues = compile_condition(f"({node.text}) >= 0", self.scope(scope), HistoryBook())
+        return all(issue.code not in ("type-mismatch", "tier-order") for issue in issues)
+
     def expression(self, node: ScalarNode, shape: sh.Expr) -> Value | _Fault:
         found, issues = compile_expression(node.text, self.scope(shape.scope), self.book, time_free=shape.time_free)
         if self.tell(node, issues) or found is None:
@@ -141,7 +146,7 @@ class Workshop(Services):
     def value(self, node: Node) -> Value | _Fault:
         """A literal, text with expressions, or a list or mapping of such."""
         if isinstance(node, ScalarNode):
-            if "{{" not in node.text or node.value is not None and not isinstance(node.value, str):
+            if "{{" not in node.text or (node.value is not None and not isinstance(node.value, str)):
                 literal = node.value
                 return Value(text=node.text, get=lambda m: literal, constant=True)
             found, issues = compile_value(node.text, self.scope("step"), self.book)

@@ -254,7 +254,7 @@ class Pump:
         until = max(due, session.clock) + (DAY << min(times, 6))
         session.put_off(subject, until)
         raw = msgspec.json.encode({"subject": subject, "wake": format_instant(due), "again": format_instant(until)})
-        work.rejected.append((work.start - 1, Rejected("wake", 0, "broken_wake", words, raw, session.clock)))
+        work.rejected.append((work.start - 1, Rejected("wake", 0, "broken_wake", words, raw, self.clock.now())))
         self._commit(work, work.start)
 
     # ------------------------------------------------------------------ sorting records
@@ -294,7 +294,7 @@ class Pump:
         raw = record.raw if record.raw or event is None else event_row(event)
         feed = HISTORY + record.feed if event is not None and event.history else record.feed
         return Rejected(
-            feed=feed, position=record.position, reason=reason, message=words, raw=raw, at=self.session.clock
+            feed=feed, position=record.position, reason=reason, message=words, raw=raw, at=self.clock.now()
         )
 
     # ------------------------------------------------------------------ sending

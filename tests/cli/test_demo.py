@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,12 +75,29 @@ def test_json_is_one_object(example: Path, capsys: pytest.CaptureFixture[str]) -
     assert found["report"]["playbooks"]["welcome"]["entered"] == 7
 
 
+def test_the_bar_of_the_first_run_knows_its_end(
+    example: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The lines of the feeds are counted first, and each record moves the bar by one."""
+    bars: list[tuple[int | None, list[int]]] = []
+
+    @contextmanager
+    def bar(total: int | None, label: str, quiet: bool) -> Iterator[Callable[[int], None]]:
+        moves: list[int] = []
+        bars.append((total, moves))
+        yield moves.append
+
+    monkeypatch.setattr(demo, "progress_bar", bar)
+    assert run(["demo"]) == 0
+    assert [(total, sum(moves)) for total, moves in bars] == [(7, 7), (None, 0)]
+
+
 @pytest.mark.parametrize("keep", [True, False])
 def test_the_temporary_folder_goes_away_unless_kept(
     example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], keep: bool
 ) -> None:
     """``--keep`` leaves it and says where it is."""
-    monkeypatch.setattr(demo.tempfile, "tempdir", str(tmp_path / "temp"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
     (tmp_path / "temp").mkdir()
     assert run(["demo", *(["--keep"] if keep else [])]) == 0
     left = list((tmp_path / "temp").iterdir())

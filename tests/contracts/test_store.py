@@ -230,7 +230,7 @@ def test_wake_moves(store: Any) -> None:
 
 
 def test_figures_count_lives(bench: Bench) -> None:
-    """Figures count entries and the held ones among them, ends, goals and effects of each playbook; traces count not."""
+    """Figures count entries and the held ones among them, ends, goals and effects; traces do not count."""
     lives = [
         ("welcome", "entered", False), ("welcome", "entered", True), ("other", "entered", False),
         ("welcome", "finished", True), ("welcome", "exited", False),

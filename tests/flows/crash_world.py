@@ -1,7 +1,7 @@
 """Killing ``run`` at a chosen moment, starting it again until it ends, and counting what became of everything.
 
-A child is forked, so the compiled program is there at once. A moment is the number of a pass: fault points of the store,
-the pump and the channels are counted together, in the order in which an undisturbed run passes them.
+A child is forked, so the compiled program is there at once. A moment is the number of a pass: fault points of the
+store, the pump and the channels are counted together, in the order in which an undisturbed run passes them.
 """
 
 from __future__ import annotations

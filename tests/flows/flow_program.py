@@ -1,7 +1,7 @@
 """A small real program with a bit of everything, random feeds for it, and one way to run them.
 
-Effects must come out the same from ``simulate`` and from every ``run``: coupon codes come from files, for generated ones
-hang on the store's own secret.
+Effects must come out the same from ``simulate`` and from every ``run``: so coupon codes come from files, for generated
+ones hang on the store's own secret.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ coupons:
   hello: {title: Hello, value: {off: 5}, codes: {file: lists/hello.csv}, valid_for: 7d,
           limits: {per_user: 1, total: 12}, on_exhausted: {use: spare}}
   spare: {title: Spare, value: {off: 1}, codes: {file: lists/spare.csv}, valid_for: 7d, limits: {per_user: 1, total: 3}}
-  back: {title: Back, value: {off: 2}, codes: {file: lists/back.csv}, valid_for: 7d, limits: {per_user: "1/2d", total: 9}}
+  back: {title: Back, value: {off: 2}, codes: {file: lists/back.csv}, valid_for: 7d,
+         limits: {per_user: "1/2d", total: 9}}
 badges: {regular: {title: Regular, once: true}}
 points: {main: {title: Points}}
 groups:

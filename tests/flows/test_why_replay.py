@@ -156,7 +156,7 @@ def test_the_replay_of_each_user_decides_the_effects_on_record(tmp_path: Path, s
     append(folder, feed(random.Random(seed), 12, 14, step))
     go(folder)
     plan, store = opened(folder)
-    kinds = set()
+    kinds: set[str] = set()
     for state in list(store.subjects()):
         found = course(plan, store, state.id, fresh=fresh)
         assert sorted(map(effect_row, found.effects)) == as_stored(store, state.id), state.id
