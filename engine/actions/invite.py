@@ -15,8 +15,8 @@ from engine.core.shapes import ON_DENIED, Duration, Many, Map, Ref, Text, option
 class Invite(Action):
     """Hold a seat in the first (or best) fitting group that has one.
 
-    ``steps.<id>`` has ``.group .room .link``, or is none. The seat is held for ``hold`` (else the group's, else 48 h) and goes back when nobody joined. Denied with ``full``,
-    ``no_match`` or ``already`` (a member, or an invite still open).
+    ``steps.<id>`` has ``.group .room .link``, or is none. The seat is held for ``hold`` (else the group's, else 48 h) and
+    goes back when nobody joined. Denied with ``full``, ``no_match`` or ``already`` (a member, or an invite still open).
 
     Example:
         invite: {groups: [sh-runners, newcomers], match: first}

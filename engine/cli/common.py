@@ -26,7 +26,9 @@ def common_options(verb: F) -> F:
     for option in (
         click.option("--no-color", is_flag=True, help="Plain text, also on a terminal (or set NO_COLOR)."),
         click.option("--quiet", is_flag=True, help="Only results, no progress and no remarks."),
-        click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of it."),
+        click.option(
+            "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of the result.",
+        ),
         click.option(
             "--program", "program", type=click.Path(path_type=Path), default=None,
             help="Folder of the program (default: nearest drumbeat.yaml upwards).",

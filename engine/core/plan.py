@@ -233,6 +233,8 @@ class Sieve:
     trigger: str
     variables: Mapping[str, Any]
     needs: bool  #: a test asks for ``trigger.id`` or ``vars``
+    place: str  #: key of ``State.ends`` and ``State.entered`` for an entry without ``key``; "" when it has one
+    rest_time: int | None  #: ``again_after`` in elapsed microseconds, for such an entry
 
 
 def sieve(playbook: Playbook, triggers: tuple[Trigger, ...]) -> Sieve:
@@ -246,7 +248,33 @@ def sieve(playbook: Playbook, triggers: tuple[Trigger, ...]) -> Sieve:
         tests = []
     needs = bool(playbook.variables) or any("trigger." in condition.text for condition in conditions)
     first = tests[0] if tests else None
-    return Sieve(playbook, triggers, first, tuple(tests[1:]), trigger.id, playbook.variables, needs)
+    entry = playbook.entry
+    place = f"{playbook.id}|" if entry.key is None else ""
+    pause = entry.again_after
+    rest_time = pause.elapsed if pause is not None and pause.days is None and place else None
+    return Sieve(
+        playbook, triggers, first, tuple(tests[1:]), trigger.id, playbook.variables, needs, place, rest_time
+    )
+
+
+Probe = tuple[Callable[[Moment], bool], tuple[Callable[[Moment], bool], ...]]
+"""(first test, the others): the form in which a sieve costs least to ask."""
+
+
+def probe(sieve: Sieve) -> Probe:
+    """The tests of a sieve; what they need of ``trigger`` and ``vars`` is set by the first."""
+    first = sieve.first
+    if first is None:
+        return (lambda m: True), ()
+    if not sieve.needs:
+        return first, sieve.rest
+    asked = first
+
+    def prepared(m: Moment) -> bool:
+        m.trigger, m.vars = sieve.trigger, sieve.variables
+        return asked(m)
+
+    return prepared, sieve.rest
 
 
 @dataclass(kw_only=True, eq=False)
@@ -255,6 +283,7 @@ class Dispatch:
 
     series: tuple[Any, ...] = ()  #: history to update
     sieves: tuple[Sieve, ...] = ()  #: playbooks that may be entered at it, in order of rank
+    probes: tuple[Probe, ...] = ()  #: the tests of the sieves, ready to be run through
     short: bool = False  #: ``Turn.quick`` may be used: nothing is folded, no ladder or segment is watched
     local: bool = False  #: some history of it goes by local days
     fold: Fold | None = None  #: reserved type: traits, consents, memberships ...

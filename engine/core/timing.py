@@ -12,7 +12,7 @@ from engine.core.entering import Entering
 from engine.core.fold import Folding
 from engine.core.kinds import Trigger
 from engine.core.model import Event, State
-from engine.core.plan import zone_of
+from engine.core.plan import Sieve, zone_of
 from engine.core.watch import next_move
 
 DONE, SLOW = -1, -2
@@ -81,17 +81,14 @@ class Timing(Entering):
         m.state, m.event, m.data, m.time, m.now = state, event, event.data, time, now
         place_ = 0
         try:
-            for sieve in dispatch.sieves:
-                if sieve.needs:
-                    m.trigger, m.vars = sieve.trigger, sieve.variables
-                if sieve.first is None:
-                    return place_
-                if sieve.first(m):
-                    for test in sieve.rest:
+            for first, rest in dispatch.probes:
+                if first(m):
+                    for test in rest:
                         if not test(m):
                             break
                     else:
-                        return place_
+                        if not _rests(dispatch.sieves[place_], state, now):
+                            return place_
                 place_ += 1
         except Exception:  # the long way judges it again and tells the error
             return place_
@@ -154,6 +151,18 @@ class Timing(Entering):
         for timer in self.plan.timers:
             earliest = _sooner(earliest, timer.triggers[0].deadline(self.m))
         return earliest
+
+
+def _rests(sieve: Sieve, state: State, now: int) -> bool:
+    """Is it certain that ``entry`` refuses: entered once before, or too soon after the last journey?
+
+    Only asked where no journey runs, so ``again_after`` is all that modes but ``once`` go by.
+    """
+    if sieve.rest_time is not None:
+        end = state.ends.get(sieve.place)
+        if end is not None and now < end + sieve.rest_time:
+            return True
+    return bool(sieve.place) and sieve.playbook.entry.mode == "once" and sieve.place in state.entered
 
 
 def _sooner(one: int | None, other: int | None) -> int | None:

@@ -10,7 +10,7 @@ from engine.core.history import HistoryBook, Streak
 from engine.core.kinds import Trigger
 from engine.core.model import DAY
 from engine.core.moment import Env
-from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, sieve
+from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, probe, sieve
 from engine.core.watch import grace_change
 from engine.language.catalog import Catalog, membership
 
@@ -126,6 +126,7 @@ def _dispatch(
     return Dispatch(
         series=book.by_type.get(type_, ()),
         sieves=tuple(sieves),
+        probes=tuple(probe(it) for it in sieves),
         short=FOLDS.get(type_) in (None, traits) and not (watching or exact) and len(shortest) == len(pushed),
         local=any(isinstance(series, Streak) for series in book.by_type.get(type_, ())),
         fold=FOLDS.get(type_),

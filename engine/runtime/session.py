@@ -178,7 +178,12 @@ class Session:
         self.clock = max(self.clock, instant)
         state.wake_at = None
         self.firing = subject
-        self._turn(state, None, SLOW, None)
+        if self.quick and self.turn.quick_wake(state, self.clock):
+            self.touched[subject] = state
+            if state.wake_at is not None:
+                heappush(self.heap, (state.wake_at, subject))
+        else:
+            self._turn(state, None, SLOW, None)
         self.firing = None
 
     def put_off(self, subject: str, until: int) -> None:

@@ -46,6 +46,7 @@ TABLE = [
     Case("simulate --program {p} --events {p}/feed.jsonl", 0, "3 accepted of 3 read"),
     Case("simulate --events {p}/feed.jsonl --program {p} --quiet --no-color", 0, "3 accepted"),
     Case("--version", 0, "drumbeat, version "),
+    Case("--help", 0, "Usage: drumbeat [OPTIONS] COMMAND"),
     Case("validate --help", 0, "Usage: drumbeat validate"),
     Case("simulate -h", 0, "Usage: drumbeat simulate"),
     # the thing checked is wrong

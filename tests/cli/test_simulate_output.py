@@ -227,6 +227,10 @@ def test_summary(simulated: tuple[Path, Said]) -> None:
     found = simulated[1].json
     assert found.pop("seconds") >= 0
     assert found.pop("events_per_second") >= 0
+    # a playbook's figures may grow; the three of the contract are there
+    found["playbooks"] = {
+        name: {word: it[word] for word in ("entered", "effects", "goals")} for name, it in found["playbooks"].items()
+    }
     assert found == {
         "events": {"read": 7, "accepted": 5, "duplicate": 1, "quarantined": 1, "late": 0, "reasons": {"no_subject": 1}},
         "users": 3,
@@ -243,8 +247,8 @@ def test_summary(simulated: tuple[Path, Said]) -> None:
             "tier": {"planned": 1},
         },
         "playbooks": {
-            "all": {"entered": 2, "held_out": 0, "effects": 36, "goals": 2, "goals_held_out": 0},
-            "held": {"entered": 1, "held_out": 1, "effects": 3, "goals": 0, "goals_held_out": 0},
+            "all": {"entered": 2, "effects": 36, "goals": 2},
+            "held": {"entered": 1, "effects": 3, "goals": 0},
         },
         "clock": {"from": _FIRST, "until": "2026-03-02T04:00:00Z"},
     }

@@ -16,7 +16,7 @@ import pytest
 import engine.channels
 from engine.channels import CHANNELS
 from engine.channels.console import ConsoleChannel, cut, plain, width
-from engine.channels.file import FileChannel
+from engine.channels.file import FAULT_POINTS, FileChannel
 from engine.core.model import Effect
 from engine.errors import CannotRun, UsageError
 from engine.ports import Channel, Outgoing
@@ -233,6 +233,18 @@ def test_one_sync_a_batch(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", calls.append)
     channel.send([item(str(n)) for n in range(50)])
     assert len(calls) == 1
+
+
+def test_fault_points(path: Path) -> None:
+    """A batch passes every declared point once, in order; a batch of nothing new passes none."""
+    channel = FileChannel("sms", path)
+    passed: list[str] = []
+    channel.fault = passed.append
+    channel.send([item("k1"), item("k2")])
+    assert tuple(passed) == FAULT_POINTS
+    channel.send([item("k1", attempts=1)])
+    assert tuple(passed) == FAULT_POINTS
+    channel.close()
 
 
 def test_unknown_mode(path: Path) -> None:

@@ -158,6 +158,24 @@ def test_a_batch_that_cannot_be_written(
     assert (kept.reason, events[20]["id"].encode() in kept.raw) == ("poison", True)
 
 
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_limit_of_the_run_is_not_used_up_by_faults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """Deciding a batch again after a fault takes no entry slots of the run a second time."""
+    root = write_program(tmp_path / "program")
+    path = root / "playbooks" / "welcome.yaml"
+    path.write_text(path.read_text().replace("limit: 4/day", "limit: 4/run, on_limit: drop"))
+    plant(monkeypatch, lambda state, event, now: event is not None and event.id == "s3")
+    signups = [
+        {"id": f"s{n}", "type": "user.signup", "user": f"u{n}", "time": format_instant(BASE + n), "data": {}}
+        for n in range(8)
+    ]
+    write_feed(root, lines_of(signups))
+    run(compiled(root), root, batch=batch)
+    assert {it.user for it in effects_of(root) if it.kind == "message"} == {"u0", "u1", "u2", "u4"}
+
+
 # -- wake-ups
 
 
