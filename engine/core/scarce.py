@@ -69,6 +69,7 @@ class PoolState(msgspec.Struct):
     day: int = 0  #: local day number of ``today``
     today: int = 0
     spent: Decimal = Decimal(0)
+    last: str | None = None  #: the newest code given from a file: the next one stands behind it
 
 
 class GroupState(msgspec.Struct):
@@ -121,6 +122,7 @@ class Desk:
     dirty: set[str] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
     run_slots: dict[str, int] = field(default_factory=dict)
+    places: dict[str, dict[str, int]] = field(default_factory=dict)  #: pool -> code -> its line
 
     def state(self, kind: str, name: str) -> Any:
         """State of one resource, made from what the store kept, or fresh."""
@@ -164,7 +166,7 @@ class Desk:
         state: PoolState = self.state("coupon", pool.name)
         if pool.total is not None and state.issued >= pool.total:
             return "sold_out"
-        if pool.prefix is None and state.issued >= len(pool.codes):
+        if pool.prefix is None and self._next_code(pool, state) >= len(pool.codes):
             return "sold_out"
         if pool.budget is not None and state.spent + pool.cost > pool.budget:
             return "budget"
@@ -176,7 +178,10 @@ class Desk:
 
     def _issue(self, pool: CouponPool, ask: Reserve, now: int) -> Answer:
         state: PoolState = self.state("coupon", pool.name)
-        code = code_for(pool.prefix, ask.key, self.secret) if pool.prefix is not None else pool.codes[state.issued]
+        if pool.prefix is not None:
+            code = code_for(pool.prefix, ask.key, self.secret)
+        else:
+            code = state.last = pool.codes[self._next_code(pool, state)]
         state.issued += 1
         state.spent += pool.cost
         if pool.per_day is not None:
@@ -184,6 +189,15 @@ class Desk:
             state.day, state.today = today, (state.today if state.day == today else 0) + 1
         self.dirty.add(f"coupon:{pool.name}")
         return Answer(key=ask.key, granted=True, name=pool.name, unit=code)
+
+    def _next_code(self, pool: CouponPool, state: PoolState) -> int:
+        """Place of the next code of a file: behind the newest given one, also when lines were put in before it."""
+        if state.last is None:
+            return state.issued
+        places = self.places.get(pool.name)
+        if places is None:
+            places = self.places[pool.name] = {code: place for place, code in enumerate(pool.codes)}
+        return places.get(state.last, state.issued - 1) + 1
 
     def _seat(self, ask: Reserve, now: int) -> Answer:
         free = [(name, room) for name in ask.names if (room := self._room(self.groups[name], now)) is not None]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,12 @@ def test_every_entry_mode_equals_the_walk_through_all_instants(tmp_path: Path, s
     journeys = run.summary["journeys"]
     assert journeys["started"] == starts
     assert journeys["started"] == journeys["finished"] + journeys["running"]
+    verdicts = Counter(
+        (clock.at(record["time"]), record["playbook"], record["user"])
+        for record in map(json.loads, run.decisions.decode().splitlines())
+        if record["verdict"] == "entered"
+    )
+    assert verdicts == Counter((item[0], item[1], item[4]) for item in expected if item[2] == "a")
     for case in CASES:
         entered = sum(1 for item in expected if item[2] == "a" and item[1] == case.name)
         assert run.summary["playbooks"][case.name]["entered"] == entered
