@@ -132,10 +132,11 @@ def fresh_program(place: Place) -> Path:
 def stored_effects(program: Path) -> Effects:
     """What stands in the store, not what the program says of itself; and every message must have left the house."""
     with closing(sqlite3.connect(program / "w1.db")) as link:
-        counts = dict(link.execute("select playbook, count(*) from effect group by playbook"))
-        (planned,) = link.execute(
-            "select count(*) from effect where kind = 'message' and status = 'planned'"
-        ).fetchone()
+        counts = dict(link.execute("select playbook, n from figure where name = 'effects'"))
+        (stored,) = link.execute("select count(*) from effect").fetchone()
+        (planned,) = link.execute("select count(*) from effect where delivery is not null").fetchone()
+    if stored != sum(counts.values()):
+        raise ChildFailed(f"run: {stored} effects stored, {sum(counts.values())} counted")
     with (program / "out" / "messages.jsonl").open("rb") as lines:
         sent = sum(1 for _ in lines)
     if sent != planned:

@@ -9,6 +9,7 @@ from engine.core.kinds import Action, Build, Pause
 from engine.core.moment import Value
 from engine.core.plan import Node
 from engine.core.shapes import EventName, Map, Table, Val, optional, required
+from engine.core.sizes import kept_small
 from engine.errors import ExpressionError
 
 
@@ -44,7 +45,7 @@ class EmitEvent(Action):
         return ((self.type, True),)
 
     def run(self, run: Run) -> Node | Pause | None:
-        data = {name: value.get(run.m) for name, value in self.data.items()}
+        data = kept_small({name: value.get(run.m) for name, value in self.data.items()}, "emit.data")
         user = _name(self.user, run, "user")
         group = _name(self.group, run, "group")
         run.emit(self.type, data, user, group)

@@ -9,6 +9,7 @@ from engine.core.kinds import Action, Build, Pause
 from engine.core.moment import Value
 from engine.core.plan import Node
 from engine.core.shapes import Map, Table, Val, required
+from engine.core.sizes import kept_small
 
 
 class SetTraits(Action):
@@ -37,7 +38,7 @@ class SetTraits(Action):
         return cls({name.removeprefix("user."): value for name, value in fields["fields"].items()})
 
     def run(self, run: Run) -> Node | Pause | None:
-        values = {name: value.get(run.m) for name, value in self.fields.items()}
+        values = {name: kept_small(value.get(run.m), f"user.{name}") for name, value in self.fields.items()}
         changes: dict[str, tuple[Any, Any]] = {}
         for name, value in values.items():
             index = name if len(values) > 1 else ""

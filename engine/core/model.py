@@ -7,6 +7,8 @@ Rule 3: records are plain values. Reading a clock, a file or a store happens els
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -15,6 +17,9 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+
+NONE: Mapping[str, Any] = MappingProxyType({})
+"""The empty mapping that subjects share."""
 
 MAX_DEPTH = 16
 """How many times an event may beget another before the chain is cut."""
@@ -82,7 +87,10 @@ class Hold(msgspec.Struct, array_like=True):
 
 
 class State(msgspec.Struct, omit_defaults=True):
-    """All that is kept of one subject. ``step`` is handed it and hands it back."""
+    """All that is kept of one subject. ``step`` is handed it and hands it back.
+
+    What most subjects never have is an empty constant they share; it is replaced, never changed in place.
+    """
 
     id: str  #: the subject: the user id
     wake_at: int | None = None  #: earliest instant to look at the subject again
@@ -95,18 +103,18 @@ class State(msgspec.Struct, omit_defaults=True):
     memory: dict[str, Any] = {}  #: what a trigger remembers, by ``playbook/trigger id``
     tags: list[str] = []
     badges: list[str] = []
-    points: dict[str, int] = {}  #: account -> balance
-    consents: dict[str, bool] = {}  #: "channel/purpose" ("*" for any) -> granted
+    points: Mapping[str, int] = NONE  #: account -> balance
+    consents: Mapping[str, bool] = NONE  #: "channel/purpose" ("*" for any) -> granted
     tiers: dict[str, list[Any]] = {}  #: ladder -> [level or None, below since or None]
-    segments: list[str] = []  #: watched segments the subject is in
+    segments: Sequence[str] = ()  #: watched segments the subject is in
     groups: list[str] = []  #: groups joined
-    holds: list[Hold] = []
-    coupons: dict[str, list[int]] = {}  #: pool -> instants of grants, for per-user limits
-    journeys: list[Journey] = []  #: those still running
-    ends: dict[str, int] = {}  #: "playbook|key" -> end of the last journey, where entry needs it
-    entered: list[str] = []  #: "playbook|key" of every once-entry
-    goals: list[GoalWatch] = []
-    slots: list[tuple[int, str, str]] = []  #: cap slots taken: (instant, purpose, channel)
+    holds: Sequence[Hold] = ()
+    coupons: Mapping[str, list[int]] = NONE  #: pool -> instants of grants, for per-user limits
+    journeys: Sequence[Journey] = ()  #: those still running
+    ends: Mapping[str, int] = NONE  #: "playbook|key" -> end of the last journey, where entry needs it
+    entered: Sequence[str] = ()  #: "playbook|key" of every once-entry
+    goals: Sequence[GoalWatch] = ()
+    slots: Sequence[tuple[int, str, str]] = ()  #: cap slots taken: (instant, purpose, channel)
 
 
 class Effect(msgspec.Struct):

@@ -42,12 +42,17 @@ class Session:
     store: where subjects live.
     secret: key of generated coupon codes.
     tracing: see ``engine.core.step``.
+    resident: keep every subject and its wake-up in this session for good, and write no states: for a store that would
+        only hand the same objects back (``simulate``).
     log: hand the decided events over too; False for a store that keeps none.
     """
 
-    def __init__(self, plan: Plan, store: Store, *, secret: bytes, tracing: int = SILENT, log: bool = True) -> None:
+    def __init__(self, plan: Plan, store: Store, *, secret: bytes, tracing: int = SILENT, log: bool = True, resident: bool = False) -> None:
         self.plan = plan
         self.log = log
+        self.resident = resident
+        self.begun = False
+        self.strangers = 0  #: subjects that only events of others made known
         self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
         self.store = store
         self.tracing = tracing
@@ -72,9 +77,11 @@ class Session:
     def _begin(self) -> None:
         self.out = Out()
         self.turn = Turn(self.plan, self.out, self.tracing)
-        self.states: dict[str, State] = {}
+        if not (self.resident and self.begun):
+            self.states: dict[str, State] = {}
+            self.heap: list[tuple[int, str]] = []
+            self.begun = True
         self.touched: dict[str, State] = {}
-        self.heap: list[tuple[int, str]] = []
         self.decided: list[tuple[Event, int]] = []
         self.askers: dict[str, str] = {}
         self.late = 0
@@ -105,7 +112,8 @@ class Session:
                 self._wake_through(last)
                 return 0
         self._load(event.user for event in events)
-        turn, states, touched, heap, quick = self.turn, self.states, self.touched, self.heap, self.quick
+        turn, states, touched, heap = self.turn, self.states, self.touched, self.heap
+        quick, resident = self.quick, self.resident
         for event in events:
             time = event.time
             if event.history:
@@ -125,7 +133,8 @@ class Session:
             before = state.wake_at
             place = turn.quick(state, event, self.clock) if quick else SLOW
             if place == DONE:
-                touched[user] = state
+                if not resident:
+                    touched[user] = state
                 if state.wake_at is not before and state.wake_at is not None:
                     heappush(heap, (state.wake_at, user))
                 continue
@@ -143,13 +152,15 @@ class Session:
         return True
 
     def _load(self, users: Iterable[str | None]) -> None:
+        if self.resident:
+            return
         missing = {user for user in users if user is not None and user not in self.states}
         if missing:
             self.states.update(self.store.load(missing))
 
     def _load_due(self, before: int) -> tuple[bool, tuple[int, str] | None]:
         """Bring the subjects due before an instant in; (whether these are all, the last of them)."""
-        due = self.store.due(before, WAKES_AT_ONCE)
+        due = [] if self.resident else self.store.due(before, WAKES_AT_ONCE)
         if not due:
             return True, None
         last = (due[-1].wake_at or 0, due[-1].id)
@@ -214,6 +225,7 @@ class Session:
         state = self.states.get(subject)
         if state is None:
             state = self.states[subject] = State(id=subject)
+            self.strangers += 1
         return state
 
     def _turn(self, state: State, event: Event | None, place: int, before: int | None) -> None:
@@ -259,7 +271,7 @@ class Session:
             totals["late"] = totals.get("late", 0) + self.late
         batch = Batch(
             clock=self.clock,
-            states=list(self.touched.values()),
+            states=[] if self.resident else list(self.touched.values()),
             events=self.decided,
             effects=out.effects,
             answers=self.desk.answers,

@@ -104,10 +104,9 @@ def simulate(
     progress: told how many events were decided.
     """
     secret = f"simulate:{plan.program}".encode()
-    session = Session(plan, store, secret=secret, tracing=ALL if decisions is not None else SILENT, log=False)
+    session = Session(plan, store, secret=secret, tracing=ALL if decisions is not None else SILENT, log=False, resident=True)
     rows = EffectFile(effects)
     tally = Tally(plan)
-    users: set[str] = set()
     first: int | None = None
     unknown = 0
 
@@ -129,7 +128,6 @@ def simulate(
         if first is None:
             first = chunk[0].time
         _decide(session, chunk, hand_over)
-        users.update(event.user for event in chunk if event.user is not None)
         if progress is not None:
             progress(len(chunk))
     end = until if until is not None else replay.end
@@ -138,7 +136,7 @@ def simulate(
             hand_over()
         hand_over()
     rows.close()
-    return _outcome(tally, replay, users, first, end, unknown)
+    return _outcome(tally, replay, len(session.states) - session.strangers, first, end, unknown)
 
 
 def _decide(session: Session, chunk: list[Event], hand_over: Callable[[], None]) -> None:
@@ -157,7 +155,7 @@ def _decide(session: Session, chunk: list[Event], hand_over: Callable[[], None])
 
 
 def _outcome(
-    tally: Tally, replay: Replayed, users: set[str], first: int | None, end: int | None, unknown: int
+    tally: Tally, replay: Replayed, users: int, first: int | None, end: int | None, unknown: int
 ) -> Outcome:
     outcome = tally.outcome
     reasons = dict(sorted(replay.reasons.items()))
@@ -171,7 +169,7 @@ def _outcome(
         "late": 0,
         "reasons": reasons,
     }
-    outcome.users = len(users)
+    outcome.users = users
     outcome.journeys = {
         "started": tally.started,
         "finished": tally.ended,

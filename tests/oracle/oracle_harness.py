@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import oracle_time as clock
-import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,14 +40,6 @@ Row = tuple[int, str | None, str | None, str, str | None, str, str | None, tuple
 def scaled(count: int) -> int:
     """A number of users, blown up by ORACLE_SCALE for the long runs."""
     return max(1, round(count * SCALE))
-
-
-def engine_ready() -> bool:
-    """Is there a ``python -m engine`` at all?"""
-    return (ROOT / "engine" / "__main__.py").is_file()
-
-
-needs_engine = pytest.mark.skipif(not engine_ready(), reason="python -m engine does not exist yet")
 
 
 # ---------------------------------------------------------------- events

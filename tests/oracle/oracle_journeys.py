@@ -77,7 +77,8 @@ def held_out(playbook: Mapping[str, Any], subject: str) -> bool:
     holdout = playbook.get("holdout")
     if holdout is None:
         return False
-    return bucket(holdout.get("salt", playbook["playbook"]), subject) < round(holdout["percent"] * 100)
+    limit: int = round(holdout["percent"] * 100)
+    return bucket(holdout.get("salt", playbook["playbook"]), subject) < limit
 
 
 class Stopped(Exception):

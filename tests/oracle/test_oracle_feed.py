@@ -19,7 +19,6 @@ from oracle_harness import (
     compare,
     grid,
     line_of,
-    needs_engine,
     numbered,
     row,
     rows_of,
@@ -29,8 +28,6 @@ from oracle_harness import (
     write_feed,
     write_lines,
 )
-
-pytestmark = needs_engine
 
 DAY = clock.DAY
 PARALLEL = {"mode": "parallel", "limit": "unlimited"}

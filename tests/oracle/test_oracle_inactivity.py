@@ -21,7 +21,6 @@ from oracle_harness import (
     compare,
     end_of,
     grid,
-    needs_engine,
     row,
     rows_of,
     scaled,
@@ -30,8 +29,6 @@ from oracle_harness import (
     spelt,
     write_feed,
 )
-
-pytestmark = needs_engine
 
 DAY = clock.DAY
 PARALLEL = {"mode": "parallel", "limit": "unlimited"}

@@ -19,7 +19,6 @@ from oracle_harness import (
     check_file_shape,
     compare,
     end_of,
-    needs_engine,
     numbered,
     row,
     rows_of,
@@ -28,8 +27,6 @@ from oracle_harness import (
     simulate,
     write_feed,
 )
-
-pytestmark = needs_engine
 
 DAY = clock.DAY
 ZONES = ["UTC", "Asia/Shanghai", "America/New_York", "Europe/Berlin"]

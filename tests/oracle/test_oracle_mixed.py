@@ -28,7 +28,6 @@ from oracle_harness import (
     end_of,
     grid,
     in_order,
-    needs_engine,
     numbered,
     row,
     rows_of,
@@ -37,8 +36,6 @@ from oracle_harness import (
     simulate,
     write_feed,
 )
-
-pytestmark = needs_engine
 
 DAY = clock.DAY
 PARALLEL = {"mode": "parallel", "limit": "unlimited"}

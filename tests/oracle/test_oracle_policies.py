@@ -19,7 +19,6 @@ from oracle_harness import (
     compare,
     end_of,
     grid,
-    needs_engine,
     row,
     rows_of,
     scaled,
@@ -27,8 +26,6 @@ from oracle_harness import (
     simulate,
     write_feed,
 )
-
-pytestmark = needs_engine
 
 DAY = clock.DAY
 RULES = {"marketing": "required", "community": "required", "service": "opt_out", "transactional": "none"}

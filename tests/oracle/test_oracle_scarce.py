@@ -19,7 +19,6 @@ from oracle_harness import (
     end_of,
     grid,
     in_order,
-    needs_engine,
     row,
     rows_of,
     scaled,
@@ -27,8 +26,6 @@ from oracle_harness import (
     simulate,
     write_feed,
 )
-
-pytestmark = needs_engine
 
 DAY = clock.DAY
 PARALLEL = {"mode": "parallel", "limit": "unlimited"}

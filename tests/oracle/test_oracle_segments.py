@@ -23,7 +23,6 @@ from oracle_harness import (
     compare,
     end_of,
     grid,
-    needs_engine,
     row,
     rows_of,
     scaled,
@@ -31,8 +30,6 @@ from oracle_harness import (
     simulate,
     write_feed,
 )
-
-pytestmark = needs_engine
 
 DAY = clock.DAY
 PARALLEL = {"mode": "parallel", "limit": "unlimited"}

@@ -15,7 +15,6 @@ from oracle_harness import (
     Row,
     by_user,
     compare,
-    needs_engine,
     row,
     rows_of,
     scaled,
@@ -23,8 +22,6 @@ from oracle_harness import (
     simulate,
     write_feed,
 )
-
-pytestmark = needs_engine
 
 DAY = clock.DAY
 ZONES = ["Asia/Shanghai", "America/New_York", "UTC", "Europe/Berlin", "Asia/Kathmandu", "Pacific/Auckland"]

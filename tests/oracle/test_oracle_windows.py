@@ -20,7 +20,6 @@ from oracle_harness import (
     check_file_shape,
     compare,
     grid,
-    needs_engine,
     row,
     rows_of,
     scaled,
@@ -28,8 +27,6 @@ from oracle_harness import (
     simulate,
     write_feed,
 )
-
-pytestmark = needs_engine
 
 DAY = clock.DAY
 PARALLEL = {"mode": "parallel", "limit": "unlimited"}

@@ -12,6 +12,7 @@ import oracle_journeys as journeys
 import oracle_policies as policies
 import oracle_scarce as scarce
 import oracle_segments as segments
+import oracle_shop as shop
 import oracle_streak as streak
 import oracle_tiers as tiers
 import oracle_time as clock
@@ -285,6 +286,20 @@ def test_rooms_fill_in_order_and_holds_end() -> None:
     assert rooms.invite(T0 + DAY, "c") is None
     assert rooms.invite(T0 + 2 * DAY + 1, "c") == "r2"
     assert rooms.invite(T0 + 3 * DAY, "d") is None
+
+
+def test_the_last_coupon_goes_to_whoever_decides_first() -> None:
+    """A wake-up at noon loses to an event of noon and wins over one a millisecond later; held out takes none."""
+    waits = {"now": 0, "half": DAY // 2}
+    for late, winner in ((0, "b"), (1, "a")):
+        asks = numbered([Ev(T0, "half", "a"), Ev(T0 + DAY // 2 + late, "now", "b"), Ev(T0, "now", "kept")])
+        order = shop.decisions(asks, waits, T0 + DAY)
+        rows, _ = shop.coupons(order, scarce.Pool(total=1), lambda _, user: user == "kept", "p")
+        assert {item[4]: item[5] for item in rows} == {
+            "kept": "held_out",
+            winner: "planned",
+            "ab".replace(winner, ""): "denied",
+        }
 
 
 # ---------------------------------------------------------------- policies
