@@ -10,7 +10,7 @@ from engine.core.moment import Value
 from engine.core.plan import Node
 from engine.core.shapes import EventName, Map, Table, Val, optional, required
 from engine.core.sizes import kept_small
-from engine.errors import ExpressionError
+from engine.errors import ExpressionError, MissingVariable
 
 
 class EmitEvent(Action):
@@ -44,6 +44,9 @@ class EmitEvent(Action):
     def says(self) -> tuple[tuple[str, bool], ...]:
         return ((self.type, True),)
 
+    def failed(self, run: Run, reason: str) -> None:
+        run.effect("emit", {"type": self.type, "data": {}}, status="suppressed", reason=reason)
+
     def run(self, run: Run) -> Node | Pause | None:
         data = kept_small({name: value.get(run.m) for name, value in self.data.items()}, "emit.data")
         user = _name(self.user, run, "user")
@@ -56,6 +59,8 @@ def _name(value: Value | None, run: Run, what: str) -> str | None:
     if value is None:
         return None
     found = value.get(run.m)
+    if found is None:
+        raise MissingVariable(f"emit.{what} needs an id, and {value.text} is missing")
     if not isinstance(found, str) or not found:
         raise ExpressionError(f"emit.{what} needs an id, got {found!r}")
     return found

@@ -10,13 +10,14 @@ from engine.core.model import Answer, Event, Hold
 from engine.core.plan import Block, Node, Span
 from engine.core.scarce import GroupInfo
 from engine.core.shapes import ON_DENIED, Duration, Many, Map, Ref, Text, optional
+from engine.errors import ExpressionError
 
 
 class Invite(Action):
     """Hold a seat in the first (or best) fitting group that has one.
 
-    ``steps.<id>`` has ``.group .room .link``, or is none. The seat is held for ``hold`` (else the group's, else 48 h) and
-    goes back when nobody joined. Denied with ``full``, ``no_match`` or ``already`` (a member, or an invite still open).
+    ``steps.<id>`` has ``.group .room .link``, or is none. The seat is held for ``hold`` (else the group's, else 48 h)
+    and goes back when nobody joined. Denied with ``full``, ``no_match`` or ``already`` (a member, or an open invite).
 
     Example:
         invite: {groups: [sh-runners, newcomers], match: first}
@@ -87,5 +88,14 @@ class Invite(Action):
         return STOP if self.on_denied == "stop" else run.node.next
 
 
+class MatchFailed(ExpressionError):
+    """The ``match`` of a group could not be judged; the journey is parked, since neither answer is right."""
+
+    parks = True
+
+
 def _fits(group: GroupInfo, run: Run) -> bool:
-    return group.match is None or bool(group.match.test(run.m))
+    try:
+        return group.match is None or bool(group.match.test(run.m))
+    except Exception as error:
+        raise MatchFailed(f"match of '{group.name}': {error}") from error

@@ -19,6 +19,10 @@ from engine.core.shapes import PURPOSES, Duration, Many, Map, Ref, Table, Text, 
 from engine.errors import MissingVariable, RenderError
 
 
+_NEVER = 1 << 62
+"""When a cap of ``max: never`` leaves room."""
+
+
 class SendMessage(Action):
     """Render a template and hand it to the first channel of ``via`` that may be used.
 
@@ -97,6 +101,10 @@ class SendMessage(Action):
             run.state.slots = [*recent, (run.now, self.purpose, channel.name)]
         return run.node.next
 
+    def failed(self, run: Run, reason: str) -> None:
+        detail = self._detail(self.via[0] if self.via else None, None)
+        run.effect("message", detail, status="suppressed", reason=reason)
+
     # ------------------------------------------------------------------ gates
 
     def _channel(self, run: Run) -> tuple[ChannelInfo | None, str | None, str]:
@@ -145,7 +153,7 @@ class SendMessage(Action):
     # ------------------------------------------------------------------ outcomes
 
     def _capped(self, run: Run, channel: str, detail: dict[str, Any], free: int) -> Node | Pause | None:
-        if self.on_cap == "wait":
+        if self.on_cap == "wait" and free < _NEVER:
             late = None if self.valid_for is None else self.valid_for.after(run.marked(), run.zone)
             if late is None or free <= late:
                 return run.pause_until(free)
@@ -169,6 +177,8 @@ class SendMessage(Action):
 
 def _free_at(cap: Cap, run: Run) -> int | None:
     """None when the cap leaves room now; else the instant at which its window does."""
+    if not cap.most:
+        return _NEVER
     zone = localtime.zone(run.zone) or localtime.UTC
     today = localtime.day_number(run.now, zone) if cap.per is None else 0
     taken = []

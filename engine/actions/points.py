@@ -9,7 +9,7 @@ from engine.core.kinds import Action, Build, Pause
 from engine.core.moment import Value
 from engine.core.plan import Node
 from engine.core.shapes import Map, Ref, Text, Val, optional
-from engine.errors import ExpressionError
+from engine.errors import ExpressionError, MissingVariable
 
 
 class BookPoints(Action):
@@ -47,8 +47,15 @@ class BookPoints(Action):
         account = fields.get("account") or build.account
         return cls(amount, -1 if word == "take" else 1, fields.get("reason"), account)
 
+    def failed(self, run: Run, reason: str) -> None:
+        balance = run.state.points.get(self.account, 0)
+        detail = {"account": self.account, "delta": None, "balance": balance, "reason": self.reason}
+        run.effect("points", detail, status="suppressed", reason=reason)
+
     def run(self, run: Run) -> Node | Pause | None:
         amount = self.amount.get(run.m)
+        if amount is None:
+            raise MissingVariable(f"points need a whole number, and {self.amount.text} is missing")
         if not _whole(amount):
             raise ExpressionError(f"points need a whole number, got {amount!r}")
         delta = self.sign * int(amount)

@@ -37,16 +37,26 @@ class SetTraits(Action):
         """Field names lose their ``user.``."""
         return cls({name.removeprefix("user."): value for name, value in fields["fields"].items()})
 
+    def failed(self, run: Run, reason: str) -> None:
+        for name in self.fields:
+            detail = {"field": f"user.{name}", "value": None}
+            run.effect("set", detail, status="suppressed", reason=reason, index=self._index(name))
+
+    def _index(self, name: str) -> str:
+        """What tells the rows of one step apart."""
+        return name if len(self.fields) > 1 else ""
+
     def run(self, run: Run) -> Node | Pause | None:
         values = {name: kept_small(value.get(run.m), f"user.{name}") for name, value in self.fields.items()}
         changes: dict[str, tuple[Any, Any]] = {}
         for name, value in values.items():
-            index = name if len(values) > 1 else ""
-            if run.effect("set", {"field": f"user.{name}", "value": value}, index=index):
+            if run.effect("set", {"field": f"user.{name}", "value": value}, index=self._index(name)):
                 before = run.state.traits.get(name)
                 run.state.traits = {**run.state.traits, name: value}
-                if before != value:
+                if before != value or before.__class__ is not value.__class__:
                     changes[name] = (before, value)
+        if "zone" in changes:
+            run.turn.touched = True  # every timer that goes by local days is found anew
         if changes:
             run.tell("user.updated", {name: after for name, (_, after) in changes.items()}, changes)
         return run.node.next

@@ -17,6 +17,8 @@ from engine.core.waits import instant_of
 class WaitFor(Action):
     """Wait for an event after this step was reached; exactly at the ``up_to`` deadline is in time.
 
+    A deadline that is not ahead goes on at once, as ``else`` says.
+
     In ``if``, ``event`` is the arriving event and ``entry`` the one that began the journey.
 
     Example:
@@ -62,7 +64,8 @@ class WaitFor(Action):
         return self.types
 
     def run(self, run: Run) -> Node | Pause | None:
-        return run.wait_for_event(max(instant_of(self.up_to, run), run.now))
+        deadline = instant_of(self.up_to, run)
+        return run.wait_for_event(deadline) if deadline > run.now else self.resume(run, None)
 
     def wants(self, run: Run, m: Moment) -> bool:
         return self.test is None or self.test.test(m)

@@ -23,27 +23,30 @@ class Entering(Moving):
         if event is None:
             return
         m.vars = playbook.variables
+        why: list[Why] = []
         for trigger in triggers:
             m.trigger = trigger.id
             try:
                 fires = trigger.fires(m)
             except Exception as error:  # one playbook's fault must not stop the others
-                self.note(playbook, "error", [failed(trigger.path, "trigger", error)])
+                self.note(playbook, "error", [*why, failed(trigger.path, "trigger", error)])
                 return
-            if fires and self._enter(playbook, trigger, event, event.id):
+            if fires and self._enter(playbook, trigger, event, event.id, why):
                 return
+        if why:
+            self.note(playbook, "skipped", why)
 
-    def _enter(self, playbook: Playbook, trigger: Trigger, event: Event | None, occurrence: str) -> bool:
-        """Judge one entry; True when this trigger settled the matter (another trigger need not be asked)."""
+    def _enter(
+        self, playbook: Playbook, trigger: Trigger, event: Event | None, occurrence: str, why: list[Why]
+    ) -> bool:
+        """Judge one entry; True when this trigger settled the matter, False when its ``if`` left it to the others."""
         m = self.m
         m.vars, m.steps, m.trigger = playbook.variables, {}, trigger.id
-        why: list[Why] = []
         if trigger.condition is not None:
             verdict = self._judge(trigger.condition, m, f"{trigger.path}.if", why, playbook)
             if verdict is None:
                 return True
             if not verdict:
-                self.note(playbook, "skipped", why)
                 return False
         if not self._conditions(playbook, m, why):
             return True
@@ -142,21 +145,23 @@ class Entering(Moving):
             return
         key = effect_key(playbook.id, "entry", self.state.id, journey.key, journey.occurrence)
         journey.waiting = Waiting(kind="answer", key=key)
+        self.why = why
         match = "drop" if playbook.entry.on_limit == "drop" else "wait"
         self.asks.append(Reserve(key=key, subject=self.state.id, kind="slot", names=[playbook.id], match=match))
 
     def _slot_answered(self, playbook: Playbook, journey: Journey, answer: Answer) -> None:
         limit = playbook.entry.limit
         text = f"limit {limit.count}/{limit.per}" if limit is not None else "limit"
+        judged, self.why = self.why, []
         if not answer.granted:
             self._drop(journey)
-            self.note(playbook, "capped", [Why(at="entry.limit", value=False, text=text)])
+            self.note(playbook, "capped", [*judged, Why(at="entry.limit", value=False, text=text)])
         elif answer.at is not None and answer.at > self.now:
             journey.waiting = Waiting(kind="slot", until=answer.at)
             why = Why(at="entry.limit", value=False, text=f"{text}: waits until {format_instant(answer.at)}")
-            self.note(playbook, "capped", [why])
+            self.note(playbook, "capped", [*judged, why])
         else:
-            self._start(playbook, journey, [])
+            self._start(playbook, journey, judged)
 
     def _answered(self, journey: Journey, answer: Answer) -> None:
         playbook = self.plan.by_id[journey.playbook]
@@ -196,7 +201,8 @@ class Entering(Moving):
             state.goals = [*(goal for goal in state.goals if goal.until >= now), watch_]
         self.out.lives.append((playbook.id, "entered", journey.held is not None))
         self.note(playbook, "held_out" if journey.held == "holdout" else "entered", why)
-        self.tell("journey.started", {"playbook": playbook.id}, f"{journey.occurrence}:{place_}:started", None)
+        if "journey.started" in self.plan.told:
+            self.tell("journey.started", {"playbook": playbook.id}, f"{journey.occurrence}:{place_}:started", None)
         self._advance(playbook, journey, playbook.body.first)
 
     def _next_in_queue(self, playbook: Playbook, key: str) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from engine.core.judging import Judging
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOVING = frozenset({"points", "badge", "tag", "set"})
+"""Kinds of effects that change what the metric of a ladder or the condition of a segment may look at."""
 
 
 def as_datetime(instant: int | None) -> datetime | None:
@@ -91,6 +93,7 @@ class Run:
                 to=to,
             )
         )
+        self.turn.moved = self.turn.moved or (status == "planned" and kind in _MOVING)
         return status == "planned"
 
     def result(self, value: dict[str, Any] | None) -> None:
@@ -178,7 +181,8 @@ class Run:
 
     def tell(self, type_: str, data: dict[str, Any], changes: dict[str, tuple[Any, Any]] | None = None) -> None:
         """Let playbooks hear of what the engine did (``badge.earned`` ...), if any of them listens."""
-        self.turn.tell(type_, data, self.key() + ":" + type_, changes)
+        if type_ in self.plan.told:
+            self.turn.tell(type_, data, self.key() + ":" + type_, changes)
 
 
 def user_view(state: State, plan: Plan) -> dict[str, Any]:

@@ -22,12 +22,14 @@ class Judging:
     """Holds the subject and the instant at hand."""
 
     __slots__ = (
+        "act_within",
         "asks",
         "cause",
         "depth",
         "dispatch",
         "event",
         "m",
+        "moved",
         "now",
         "out",
         "plan",
@@ -35,16 +37,20 @@ class Judging:
         "tasks",
         "touched",
         "tracing",
+        "why",
     )
 
     def __init__(self, plan: Plan, out: Out, tracing: int = SILENT) -> None:
         self.plan = plan
         self.dispatch = plan.dispatch
+        self.act_within = plan.act_within
         self.out = out
         self.tracing = tracing
         self.asks: list[Reserve] = []
         self.tasks: deque[Task] = deque()
         self.touched = False  #: something with a timer changed, so ``wake_at`` must be found anew
+        self.moved = False  #: a step changed what ladders and segments may look at
+        self.why: list[Why] = []  #: what was judged of the entry that has asked for its slot
         self.depth = 0
         self.now = 0
         self.event: Event | None = None

@@ -128,6 +128,10 @@ class Action(ABC):
         """Go on after WAIT: with the event waited for, the answer asked for, or None when time is up."""
         return run.node.next
 
+    def failed(self, run: Run, reason: str) -> None:
+        """The step could not be worked out: record the row of what it would have done. Most verbs have none."""
+        return
+
     def wants(self, run: Run, m: Moment) -> bool:
         """While waiting: is ``m.event`` the one waited for?"""
         return False

@@ -7,6 +7,8 @@ from engine.core.judging import Judging, failed
 from engine.core.kinds import STOP, WAIT, Pause
 from engine.core.model import Answer, Event, Journey, Waiting, Why
 from engine.core.plan import Node, Playbook
+from engine.core.watch import watch
+from engine.errors import MissingVariable
 
 _STEP_LIMIT = 1_000
 _MOVES = {"enters": "segment.entered", "leaves": "segment.left"}
@@ -23,7 +25,7 @@ class Moving(Judging):
         try:
             following = node.action.resume(run, cause)
         except Exception as error:  # as above
-            following = self._rescue(playbook, journey, node, error)
+            following = self._rescue(run, error)
         if not isinstance(cause, Answer):
             self.note(playbook, "advanced", [])
         self._go_on(playbook, journey, following)
@@ -57,7 +59,9 @@ class Moving(Judging):
             try:
                 following = node.action.run(run)
             except Exception as error:  # as above
-                following = self._rescue(playbook, journey, node, error)
+                following = self._rescue(run, error)
+            if self.moved:
+                self._climb(run)
             if following is WAIT:
                 return
             if following is STOP:
@@ -66,11 +70,19 @@ class Moving(Judging):
             node = following  # type: ignore[assignment]  # a Pause is WAIT or STOP
         self.end(journey, "exited", f"more than {_STEP_LIMIT} steps at one instant")
 
-    def _rescue(self, playbook: Playbook, journey: Journey, node: Node, error: Exception) -> Node | Pause | None:
-        """A step failed: ``parks`` for conditions, else as its ``on_error`` says."""
-        self.note(playbook, "error", [failed(f"{node.path or node.id}", node.id, error)])
+    def _climb(self, run: Run) -> None:
+        """A step changed what ladders and segments look at: they move at once."""
+        self.moved = False
+        if self.plan.watching:
+            watch(self, run.key())
+
+    def _rescue(self, run: Run, error: Exception) -> Node | Pause | None:
+        """A step failed: ``parks`` for conditions, else it has its row and goes on as its ``on_error`` says."""
+        node = run.node
+        self.note(run.playbook, "error", [failed(f"{node.path or node.id}", node.id, error)])
         if getattr(error, "parks", False):
-            return self._hold_still(journey)
+            return self._hold_still(run.journey)
+        node.action.failed(run, "missing_variable" if isinstance(error, MissingVariable) else "error")
         if node.on_error == "stop":
             return STOP
         if node.rescue is not None and node.rescue.first is not None:
@@ -94,13 +106,17 @@ class Moving(Judging):
         playbook = self.plan.by_id.get(journey.playbook)
         if playbook is None:
             return
+        if journey.at is None and journey.waiting is not None:  # it never began
+            self.note(playbook, "skipped", [Why(at="entry", value=False, text=reason)])
+            return
         place_ = f"{journey.playbook}|{journey.key}"
         if playbook.entry.again_after is not None:
             self.state.ends = {**self.state.ends, place_: self.now}
         self.out.lives.append((playbook.id, verdict, journey.held is not None))
         self.note(playbook, verdict, [Why(at="end", value=True, text=reason)])
-        data = {"playbook": playbook.id, "reason": reason}
-        self.tell("journey.finished", data, f"{journey.occurrence}:{place_}:finished", None)
+        if "journey.finished" in self.plan.told:
+            data = {"playbook": playbook.id, "reason": reason}
+            self.tell("journey.finished", data, f"{journey.occurrence}:{place_}:finished", None)
         if playbook.entry.mode == "queue":
             self._next_in_queue(playbook, journey.key)
 

@@ -291,7 +291,11 @@ class Dispatch:
     activity: bool = True  #: an external event of this type moves ``user.last_active_at``
     clocks: tuple[str, ...] = ()  #: activity clocks this type pushes on
     idle: int | None = None  #: shortest inactivity this type re-arms, microseconds
+    fast: tuple[Any, ...] = ()  #: what ``Turn.quick`` needs of all this, in one piece
     retimes: bool = False  #: it pushes a clock whose deadline is a calendar day, so ``wake_at`` is found anew
+
+    def __post_init__(self) -> None:
+        self.fast = (self.fold, self.series, self.local, self.activity, self.clocks, self.idle, self.probes)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -24,7 +24,7 @@ from engine.core.instants import format_instant
 from engine.core.journeys import Run
 from engine.core.judging import ALL, NOTABLE, SILENT, Task
 from engine.core.kinds import Trigger
-from engine.core.model import Answer, Event, GoalWatch, Journey, Release, Reserve, State
+from engine.core.model import Answer, Event, GoalWatch, Journey, Release, Reserve, State, Why
 from engine.core.plan import Dispatch, Playbook, Sieve, zone_of
 from engine.core.timing import DONE, SLOW, Timing
 from engine.core.watch import forget, place, watch
@@ -76,6 +76,10 @@ class Turn(Timing):
                 break
         return self._drive()
 
+    def _occurrence(self) -> str:
+        """What is being decided, as part of effect keys."""
+        return self.event.id if self.event is not None else f"wake:{format_instant(self.now)}"
+
     def _drive(self) -> Reserve | None:
         while not self.asks:
             if not self.tasks:
@@ -94,8 +98,10 @@ class Turn(Timing):
         changes = self._fold(event, dispatch)
         if not self._acts(event, dispatch):
             return
-        if plan.watching:
-            watch(self, event.id)
+        if event.type == "user.deleted":
+            forget(state)
+        elif plan.watching:
+            watch(self, self._occurrence())
         self.m.changes = changes
         if self.tracing == ALL:
             self._plan_event(event, dispatch, all_of_them=True)
@@ -127,7 +133,8 @@ class Turn(Timing):
         if dispatch.fold is not None and (dispatch.fold_internal or not event.internal):
             folding = Folding(self.plan.badges, self.plan.groups, self.plan.accounts)
             if event.type == "user.deleted":
-                for journey in list(state.journeys):
+                # those that have yet to begin first, so that none of them begins now
+                for journey in sorted(state.journeys, key=lambda it: it.at is not None):
                     self.end(journey, "exited", "user.deleted")
             dispatch.fold(state, event, folding)
             self.out.releases.extend(folding.releases)
@@ -181,7 +188,9 @@ class Turn(Timing):
         self.tasks.extend(task for _, _, task in todo)
 
     def _concerns(self, playbook: Playbook, journey: Journey, type_: str) -> bool:
-        """May an event of this type do anything to the journey?"""
+        """May an event of this type do anything to the journey? It does nothing to one that has yet to begin."""
+        if journey.at is None and journey.waiting is not None:
+            return False
         if playbook.always or type_ in playbook.exit_events:
             return True
         waiting = journey.waiting
@@ -210,8 +219,6 @@ class Turn(Timing):
     def _journey_task(self, playbook: Playbook, journey: Journey, event: Event) -> Task:
         def move() -> None:
             if not self._alive(journey) or event.time < journey.started:
-                return
-            if journey.at is None and journey.waiting is not None and journey.waiting.kind in ("queue", "slot"):
                 return
             if self._exits(playbook, journey, event):
                 return
@@ -245,11 +252,12 @@ class Turn(Timing):
         self._free_seats()
         if plan.watching:
             place(plan, self.m)
-            watch(self, f"wake:{format_instant(now)}")
+            watch(self, self._occurrence())
         todo: list[tuple[int, int, Task]] = []
         for journey in state.journeys:
             playbook = plan.by_id.get(journey.playbook)
-            if playbook is not None:
+            queued = journey.waiting is not None and journey.waiting.kind == "queue"
+            if playbook is not None and not queued:
                 todo.append((playbook.rank, 1, self._due_task(playbook, journey)))
         due: dict[str, list[Trigger]] = {}
         for timer in plan.timers:
@@ -271,6 +279,7 @@ class Turn(Timing):
         def move() -> None:
             if not self._alive(journey):
                 return
+            self.cause = {"wake": "time"}
             if playbook.always and journey.at is not None and self._exits(playbook, journey, None):
                 return
             waiting = journey.waiting
@@ -291,10 +300,13 @@ class Turn(Timing):
 
     def _timer_task(self, playbook: Playbook, triggers: list[Trigger]) -> Task:
         def enter() -> None:
+            why: list[Why] = []
             for trigger in triggers:
                 self.cause = {"wake": trigger.reason}
-                if self._enter(playbook, trigger, None, f"wake:{format_instant(self.now)}"):
+                if self._enter(playbook, trigger, None, self._occurrence(), why):
                     return
+            if why:
+                self.note(playbook, "skipped", why)
 
         return enter
 

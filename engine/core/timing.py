@@ -30,7 +30,7 @@ class Timing(Entering):
     def _face(self, state: State, event: Event | None, now: int) -> None:
         """Turn to a subject and what happened to it."""
         self.state, self.event, self.now = state, event, now
-        self.touched = False
+        self.touched = self.moved = False
         m = self.m
         m.state, m.event, m.now = state, event, now
         m.entry = m.changes = m.trigger = None
@@ -52,36 +52,38 @@ class Timing(Entering):
         """
         dispatch = self.dispatch.get(event.type) or self.plan.default
         time = event.time
-        if not dispatch.short or state.journeys or state.goals or event.history or now - time > self.plan.act_within:
+        if not dispatch.short or state.journeys or state.goals or event.history or now - time > self.act_within:
             return SLOW
+        fold, series, local, active, clocks, idle, probes = dispatch.fast
         m = self.m
         m.changes = None
-        if dispatch.fold is not None:
+        if fold is not None:
             folding = Folding(_NOBODY, _NOBODY, _NOBODY)
-            dispatch.fold(state, event, folding)
+            fold(state, event, folding)
             m.changes = folding.changes
             if folding.changes is not None and "zone" in folding.changes:
                 state.wake_at = now  # looked at again at once, so that every timer is found anew
-        if dispatch.series:
-            zone = zone_of(state, self.plan.env) if dispatch.local else ""
-            for series in dispatch.series:
-                series.update(state, event, zone)
-        if dispatch.activity and not event.internal:
+        if series:
+            zone = zone_of(state, self.plan.env) if local else ""
+            for one in series:
+                one.update(state, event, zone)
+        if active and not event.internal:
             last = state.last_active
             if last is None or time > last:
                 state.last_active = time
-        for clock in dispatch.clocks:
+        for clock in clocks:
             if time > state.memory.get(clock, -1):
                 state.memory[clock] = time
-        idle = dispatch.idle
-        if idle is not None and (state.wake_at is None or time + idle < state.wake_at):
-            state.wake_at = time + idle
-        if not dispatch.sieves:
+        if idle is not None:
+            wake_at = state.wake_at
+            if wake_at is None or time + idle < wake_at:
+                state.wake_at = time + idle
+        if not probes:
             return DONE
         m.state, m.event, m.data, m.time, m.now = state, event, event.data, time, now
         place_ = 0
         try:
-            for first, rest in dispatch.probes:
+            for first, rest in probes:
                 if first(m):
                     for test in rest:
                         if not test(m):

@@ -1,4 +1,4 @@
-"""Until when a step waits: a span from now, a wall time, or an instant an expression gives."""
+"""Until when a step waits: a span from now, a wall time, or an instant an expression gives (also as RFC 3339 text)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from engine.core import localtime
+from engine.core.instants import parse_instant
 from engine.core.moment import Value
 from engine.core.plan import Span
 from engine.errors import ExpressionError
@@ -35,6 +36,8 @@ def instant_of(when: Span | Until, run: Run) -> int:
     found = when.value.get(run.m) if when.value is not None else None
     if found is None:
         return run.now
+    if isinstance(found, str):
+        return parse_instant(found)
     if not isinstance(found, datetime):
         raise ExpressionError(f"'until' needs an instant, got {found!r}")
     return (found - _EPOCH) // timedelta(microseconds=1)

@@ -16,7 +16,7 @@ from engine.core.moment import Moment
 from engine.core.plan import Ladder, Plan, Segment, zone_of
 
 if TYPE_CHECKING:
-    from engine.core.step import Turn
+    from engine.core.judging import Judging
 
 PLACED = "watched segments"  # key of State.memory: names of the segments placed so far
 
@@ -42,7 +42,7 @@ def place(plan: Plan, m: Moment) -> None:
 
 
 def forget(state: State) -> None:
-    """Let the next event place the subject anew, silently (after ``ingest --history``)."""
+    """Let the next event place the subject anew, silently (after ``ingest --history``, and after an erasure)."""
     state.born, state.tiers, state.segments = False, {}, []
     state.memory.pop(PLACED, None)
 
@@ -74,7 +74,7 @@ def _inside(segment: Segment, m: Moment) -> bool:
         return segment.name in m.state.segments
 
 
-def watch(turn: Turn, occurrence: str) -> None:
+def watch(turn: Judging, occurrence: str) -> None:
     """Move the subject on its ladders, in and out of segments; rows and events for each move."""
     m = Moment(turn.state, None, turn.now, turn.now, turn.plan.env)
     for ladder in turn.plan.ladders:
@@ -94,7 +94,7 @@ def watch(turn: Turn, occurrence: str) -> None:
         turn.tell(type_, {"segment": segment.name}, key, None)
 
 
-def _climb(turn: Turn, ladder: Ladder, m: Moment, occurrence: str) -> None:
+def _climb(turn: Judging, ladder: Ladder, m: Moment, occurrence: str) -> None:
     level, below_since = turn.state.tiers[ladder.name]
     try:
         target = ladder.level(ladder.metric.get(m))

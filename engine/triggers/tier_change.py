@@ -58,5 +58,5 @@ class TierChange(Trigger):
         if self.direction == "any":
             return True
         ranks = m.env.ranks.get(str(ladder if ladder is not None else self.ladder or m.env.ladder), {})
-        up = ranks.get(str(after), -1) > ranks.get(str(before), -1)
-        return up if self.direction == "up" else not up
+        climbed = ranks.get(str(after), -1) - ranks.get(str(before), -1)
+        return climbed > 0 if self.direction == "up" else climbed < 0

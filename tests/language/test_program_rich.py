@@ -202,3 +202,33 @@ def test_what_compiles_runs(tmp_path: Path, first: int) -> None:
         except Exception as error:
             pytest.fail(f"seed {seed}: {type(error).__name__}: {error}")
     assert valid > 10, "most of these programs are meant to be valid"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        'set: {user.stage: "{{ event }}"}',
+        'set: {user.stage: "{{ user.stage }} and {{ user.stage }}"}',
+        'set: {user.stage: "{{ user.get(\'stage\') * user.get(\'stage\') }}"}',
+        'emit: {type: user.updated, data: {stage: "{{ event }}", name: "{{ event }}"}, user: u9}',
+    ],
+)
+def test_what_a_step_writes_cannot_grow_without_end(tmp_path: Path, step: str) -> None:
+    """A step that writes twice what it reads, again and again, meets a limit instead of the end of the memory."""
+    playbook = (
+        "playbook: p\ntitle: T\ntrigger: {event: user.updated}\nentry: {mode: parallel, limit: unlimited}\n"
+        f"steps:\n  - {{{step}}}\n"
+    )
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "drumbeat.yaml").write_text("program: t\n")
+    (tmp_path / "playbooks" / "p.yaml").write_text(playbook.replace("type: user.updated", "type: profile.updated"))
+    rows = [
+        {"id": f"e{n}", "type": type_, "user": "u1", "time": f"2026-01-01T{n // 60:02}:{n % 60:02}:00Z", "data": data}
+        for n, (type_, data) in enumerate([("user.updated", {"stage": 7, "x": n}) for n in range(200)])
+    ]
+    (tmp_path / "feed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = compile_program(tmp_path)
+    assert found.plan is not None, found.problems
+    effects = io.BytesIO()
+    simulate(found.plan, Replay([tmp_path / "feed.jsonl"]), MemoryStore(keep_log=False), effects=effects)
+    assert max(map(len, effects.getvalue().splitlines()), default=0) < 300_000
