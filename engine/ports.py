@@ -128,6 +128,10 @@ class Store(Protocol):
         """At most ``limit`` states with ``wake_at < before``, ordered by (wake_at, subject)."""
         ...
 
+    def wakes(self, before: int, limit: int) -> list[tuple[int, str]]:
+        """At most ``limit`` (wake_at, subject) with ``wake_at < before``, in order: ``due`` without the states."""
+        ...
+
     def next_wake(self) -> int | None: ...
 
     def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:

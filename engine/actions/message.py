@@ -18,9 +18,8 @@ from engine.core.plan import Cap, ChannelInfo, Node, Span
 from engine.core.shapes import PURPOSES, Duration, Many, Map, Ref, Table, Text, Val, WallTime, optional, required
 from engine.errors import MissingVariable, RenderError
 
-
 _NEVER = 1 << 62
-"""When a cap of ``max: never`` leaves room."""
+"""The instant at which a cap of ``max: never`` leaves room."""
 
 
 class SendMessage(Action):

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, common_options, compiled, emit_json, progress_bar, say
+from engine.cli.common import EXIT_OK, EXIT_WRONG, common_options, compiled, emit_json, progress_bar, quick_garbage, say
 from engine.errors import CannotRun, UsageError
 
 
@@ -16,7 +16,7 @@ from engine.errors import CannotRun, UsageError
 @click.option("--until-idle", is_flag=True, help="Do everything that is there, then leave.")
 @click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
 @click.option("--strict", is_flag=True, help="Quarantined or repeated records give exit code 1.")
-@click.option("--batch", type=click.IntRange(min=1), default=5_000, hidden=True)
+@click.option("--batch", type=click.IntRange(min=1), default=10_000, hidden=True)
 @common_options
 def run(
     until_idle: bool,
@@ -65,7 +65,7 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
         for channel in channels.values():
             closing.callback(channel.close)
         begun = clock.elapsed()
-        with progress_bar(None, "running", quiet) as advance:
+        with quick_garbage(), progress_bar(None, "running", quiet) as advance:
             pump = Pump(
                 found.plan, opened, feeds, Outbox(opened, channels, clock), clock,
                 secret=wiring.secret_of(opened), known_types=found.known_types, batch=batch, progress=advance,

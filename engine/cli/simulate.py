@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +18,7 @@ from engine.cli.common import (
     feed_paths,
     moment,
     progress_bar,
+    quick_garbage,
     say,
 )
 
@@ -59,7 +59,7 @@ def simulate(
     clock = SystemClock()
     begun = clock.elapsed()
     with (
-        _quick_garbage(),
+        quick_garbage(),
         _writing(effects) as rows,
         _writing(decisions) as verdicts,
         progress_bar(None, "simulating", quiet) as advance,
@@ -95,20 +95,6 @@ def _writing(path: Path | None) -> Iterator[BinaryIO | None]:
         yield out
 
 
-@contextlib.contextmanager
-def _quick_garbage() -> Iterator[None]:
-    """States live to the end and hold no cycles: looking for such again and again is a waste."""
-    gc.collect()
-    gc.freeze()
-    old = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*old)
-        gc.unfreeze()
-
-
 def _summary(outcome: Any, seconds: float) -> dict[str, Any]:
     accepted = outcome.events["accepted"]
     return {
@@ -130,7 +116,8 @@ def _text(summary: dict[str, Any], report: bool) -> str:
         f" ({events['duplicate']:,} duplicate, {events['quarantined']:,} quarantined)",
         f"clock      {clock['from']} .. {clock['until']}",
         f"users      {summary['users']:,}",
-        f"journeys   {journeys['started']:,} started, {journeys['finished']:,} finished, {journeys['running']:,} running",
+        f"journeys   {journeys['started']:,} started, {journeys['finished']:,} finished,"
+        f" {journeys['running']:,} running",
     ]
     for reason, number in events["reasons"].items():
         lines.append(f"           quarantined: {reason} {number:,}")

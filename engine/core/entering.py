@@ -62,14 +62,9 @@ class Entering(Moving):
             self.note(playbook, "skipped", why)
             return True
         journey = Journey(
-            playbook=playbook.id,
-            key=key,
-            occurrence=occurrence,
-            started=self.now,
-            at=None,
-            trigger=trigger.id,
-            entry=event,
-        )
+            playbook=playbook.id, key=key, occurrence=occurrence, started=self.now, at=None,
+            trigger=trigger.id, entry=event,
+        )  # fmt: skip
         if queue:
             journey.waiting = Waiting(kind="queue")
             self.state.journeys = [*self.state.journeys, journey]

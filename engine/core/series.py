@@ -94,7 +94,8 @@ class Times(Series):
             times = state.series.get(key)
             if times is None:
                 return 0
-            low = bisect_right(times, time - window)
+            edge = time - window
+            low = 0 if times[0] > edge else bisect_right(times, edge)
             return (len(times) if times[-1] <= time else bisect_right(times, time)) - low
 
         return read

@@ -247,7 +247,7 @@ class Turn(Timing):
     # ------------------------------------------------------------------ one wake-up
 
     def _wake(self) -> None:
-        plan, state, now = self.plan, self.state, self.now
+        plan, state = self.plan, self.state
         self.touched = True
         self._free_seats()
         if plan.watching:

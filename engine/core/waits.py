@@ -1,8 +1,11 @@
-"""Until when a step waits: a span from now, a wall time, or an instant an expression gives (also as RFC 3339 text)."""
+"""Until when a step waits: a span from now, a wall time, or an instant an expression gives.
+
+An expression may also give RFC 3339 text, or a date: its midnight.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from engine.core import localtime
@@ -38,6 +41,8 @@ def instant_of(when: Span | Until, run: Run) -> int:
         return run.now
     if isinstance(found, str):
         return parse_instant(found)
+    if found.__class__ is date:
+        return localtime.at_wall(found, "00:00", localtime.zone(run.zone) or localtime.UTC)
     if not isinstance(found, datetime):
         raise ExpressionError(f"'until' needs an instant, got {found!r}")
     return (found - _EPOCH) // timedelta(microseconds=1)

@@ -21,6 +21,9 @@ from engine.core.scarce import Desk
 from engine.core.step import ALL, DONE, SILENT, SLOW, Turn
 from engine.ports import Batch, Rejected, Store
 
+KEPT = 100_000
+"""Subjects held from one transaction to the next, so that those who come again are not read again."""
+
 WAKES_AT_ONCE = 5_000
 """How many due subjects one transaction takes."""
 
@@ -47,11 +50,21 @@ class Session:
     log: hand the decided events over too; False for a store that keeps none.
     """
 
-    def __init__(self, plan: Plan, store: Store, *, secret: bytes, tracing: int = SILENT, log: bool = True, resident: bool = False) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        *,
+        secret: bytes,
+        tracing: int = SILENT,
+        log: bool = True,
+        resident: bool = False,
+    ) -> None:
         self.plan = plan
         self.log = log
         self.resident = resident
-        self.begun = False
+        self.states: dict[str, State] = {}
+        self.heap: list[tuple[int, str]] = []
         self.strangers = 0  #: subjects that only events of others made known
         self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
         self.store = store
@@ -77,10 +90,10 @@ class Session:
     def _begin(self) -> None:
         self.out = Out()
         self.turn = Turn(self.plan, self.out, self.tracing)
-        if not (self.resident and self.begun):
-            self.states: dict[str, State] = {}
-            self.heap: list[tuple[int, str]] = []
-            self.begun = True
+        if not self.resident and len(self.states) > KEPT:
+            self.states = {}
+        if not self.resident:
+            self.heap = []
         self.touched: dict[str, State] = {}
         self.decided: list[tuple[Event, int]] = []
         self.askers: dict[str, str] = {}
@@ -92,6 +105,7 @@ class Session:
         self.desk = self._new_desk(self._secret)
         self.desk.run_slots = dict(self._used)
         self.clock = self.store.clock()
+        self.states, self.heap = {}, []
         self._begin()
 
     # ------------------------------------------------------------------ deciding
@@ -160,17 +174,17 @@ class Session:
 
     def _load_due(self, before: int) -> tuple[bool, tuple[int, str] | None]:
         """Bring the subjects due before an instant in; (whether these are all, the last of them)."""
-        due = [] if self.resident else self.store.due(before, WAKES_AT_ONCE)
+        due = [] if self.resident else self.store.wakes(before, WAKES_AT_ONCE)
         if not due:
             return True, None
-        last = (due[-1].wake_at or 0, due[-1].id)
-        for found in due:
+        self._load(subject for _, subject in due)
+        for _, subject in due:
             # what was decided since the last commit is newer than what the store has
-            state = self.states.setdefault(found.id, found)
-            if state.wake_at is not None:
-                self.heap.append((state.wake_at, state.id))
+            state = self.states.get(subject)
+            if state is not None and state.wake_at is not None:
+                self.heap.append((state.wake_at, subject))
         heapify(self.heap)
-        return len(due) < WAKES_AT_ONCE, last
+        return len(due) < WAKES_AT_ONCE, due[-1]
 
     def _wake_through(self, last: tuple[int, str]) -> None:
         heap = self.heap

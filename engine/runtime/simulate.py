@@ -104,7 +104,8 @@ def simulate(
     progress: told how many events were decided.
     """
     secret = f"simulate:{plan.program}".encode()
-    session = Session(plan, store, secret=secret, tracing=ALL if decisions is not None else SILENT, log=False, resident=True)
+    tracing = ALL if decisions is not None else SILENT
+    session = Session(plan, store, secret=secret, tracing=tracing, log=False, resident=True)
     rows = EffectFile(effects)
     tally = Tally(plan)
     first: int | None = None

@@ -83,6 +83,9 @@ class MemoryStore:
     def due(self, before: int, limit: int) -> list[State]:
         return [self._states[subject] for _, subject in self._wakes.due(before, limit)]
 
+    def wakes(self, before: int, limit: int) -> list[tuple[int, str]]:
+        return self._wakes.due(before, limit)
+
     def next_wake(self) -> int | None:
         return self._wakes.first()
 

@@ -91,6 +91,9 @@ class SqliteStore:
     def due(self, before: int, limit: int) -> list[State]:
         return self._states.due(before, limit)
 
+    def wakes(self, before: int, limit: int) -> list[tuple[int, str]]:
+        return self._states.wakes(before, limit)
+
     def next_wake(self) -> int | None:
         return self._states.next_wake()
 

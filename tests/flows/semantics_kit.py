@@ -49,7 +49,8 @@ class Seen:
 
 def event(id_: str, type_: str, time: str, user: str | None = "u1", **data: Any) -> Row:
     """One record of a feed; a time without a day is on 2026-03-01, UTC."""
-    return {"id": id_, "type": type_, "time": time if "T" in time else f"2026-03-01T{time}:00Z", "user": user, "data": data}
+    instant = time if "T" in time else f"2026-03-01T{time}:00Z"
+    return {"id": id_, "type": type_, "time": instant, "user": user, "data": data}
 
 
 def play(
@@ -63,7 +64,7 @@ def play(
     batch: int = 500,
     traced: bool = True,
 ) -> Seen:
-    """Simulate a program over a feed, in this process. ``traced`` False takes the short ways, as without --decisions."""
+    """Simulate a program over a feed, in this process; not ``traced`` takes the short ways, as without --decisions."""
     files = {"drumbeat.yaml": head, "templates/hi.box.j2": "hi {{ user.id }}"}
     files |= {f"playbooks/{id_}.yaml": f"playbook: {id_}\ntitle: t\n{text}" for id_, text in playbooks.items()}
     if catalog:

@@ -20,8 +20,8 @@ from engine.stores import codec
 from engine.stores.sql.sqlite_file import SqliteFile
 from engine.stores.wakes import Wakes
 
-FOLD_SUBJECTS = 20_000
-"""Subjects in the log from which on it is folded: some 10 MB of memory."""
+FOLD_SUBJECTS = 50_000
+"""Subjects in the log from which on it is folded: some 25 MB of memory."""
 
 _BEGIN = (-(2**63), "")
 _PAGE = 1000
@@ -57,10 +57,18 @@ class SqliteStates:
     def due(self, before: int, limit: int) -> list[State]:
         """States that wake before an instant, in order of (instant, subject)."""
         with self._file.snapshot():
-            self._follow_if_reader()
-            both = merge(self._wakes.due(before, limit), self._table_due(before, limit))
-            found = self._load([subject for _, (_, subject) in zip(range(limit), both, strict=False)])
+            found = self._load([subject for _, subject in self._due(before, limit)])
         return sorted(found.values(), key=_wake_order)
+
+    def wakes(self, before: int, limit: int) -> list[tuple[int, str]]:
+        """Their instants and names only."""
+        with self._file.snapshot():
+            return self._due(before, limit)
+
+    def _due(self, before: int, limit: int) -> list[tuple[int, str]]:
+        self._follow_if_reader()
+        both = merge(self._wakes.due(before, limit), self._table_due(before, limit))
+        return [entry for _, entry in zip(range(limit), both, strict=False)]
 
     def next_wake(self) -> int | None:
         """The earliest wake-up of all."""
