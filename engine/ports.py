@@ -171,7 +171,7 @@ class Store(Protocol):
         ...
 
     def release(self, numbers: Sequence[int], events: Sequence[tuple[Event, bytes]] = ()) -> tuple[int, int]:
-        """Take records out of quarantine, and what was read from them into the inbox, as one; (accepted, duplicates)."""
+        """Take records out of quarantine and what was read from them into the inbox; (accepted, duplicates)."""
         ...
 
     # -- outbox
@@ -207,12 +207,12 @@ class Store(Protocol):
     def subjects(self) -> Iterator[State]: ...
 
     def counts(self) -> dict[str, int]:
-        """Counters of the whole life: events, duplicate, late, quarantined, effects by kind/status as ``effects.kind.status``."""
+        """Counters of the whole life: events, duplicate, late, quarantined, ``effects.<kind>.<status>``."""
         ...
 
     def summary(self) -> dict[str, Any]:
         """Figures of playbooks: {id: {"entered", "held", "goals", "goals_held", "finished", "exited", "effects"}}.
 
-        ``entered`` counts every entry, ``held`` those of them that were held out; ``goals`` and ``goals_held`` likewise.
+        ``entered`` counts every entry, ``held`` those of them held out; ``goals`` and ``goals_held`` likewise.
         """
         ...

@@ -93,6 +93,8 @@ class Judging:
         """Trace a verdict; errors are counted even when nothing is traced."""
         if verdict == "error":
             self.out.errors[playbook.id] = self.out.errors.get(playbook.id, 0) + 1
+        if self.tracing == ALL and self._told_already(playbook, verdict, why):
+            return
         if self.tracing == ALL or (self.tracing == NOTABLE and verdict in _NOTABLE):
             self.out.trace.append(
                 Decision(
@@ -105,6 +107,18 @@ class Judging:
                     why=why,
                 )
             )
+
+    def _told_already(self, playbook: Playbook, verdict: str, why: list[Why]) -> bool:
+        """One object a playbook looked at: what begins and ends at once is ``entered``, a last step is ``finished``."""
+        last = self.out.trace[-1] if self.out.trace else None
+        if last is None or last.cause is not self.cause or last.playbook != playbook.id or last.user != self.state.id:
+            return False
+        if verdict in ("finished", "exited") and last.verdict in ("entered", "held_out"):
+            return True
+        if last.verdict == "advanced" and verdict in ("advanced", "finished", "exited"):
+            last.verdict, last.why = verdict, why
+            return True
+        return False
 
     def tell(self, type_: str, data: dict[str, Any], key: str, changes: dict[str, tuple[Any, Any]] | None) -> None:
         """Make an event of something the engine did, when somebody listens and the chain is not too long."""

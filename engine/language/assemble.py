@@ -55,7 +55,9 @@ def assemble(
         digest=digest,
         env=env,
         playbooks=tuple(ordered),
-        dispatch={type_: _dispatch(type_, ordered, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)},
+        dispatch={
+            type_: _dispatch(type_, ordered, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)
+        },
         default=default,
         ladders=tuple(catalog.ladders),
         watched=tuple(catalog.segments[name] for name in sorted(watched)),

@@ -22,8 +22,8 @@ class Changed(Trigger):
     shape = Map(
         {
             "changed": required(Text(pattern=r"user\.[A-Za-z_][A-Za-z0-9_]*", what="user.<field>"), "the trait"),
-            "from": optional(Plain(), "only from this value"),
-            "to": optional(Plain(), "only to this value"),
+            "from": optional(Plain(), "only from this value, or one of a list"),
+            "to": optional(Plain(), "only to this value, or one of a list"),
         }
     )
 
@@ -44,4 +44,11 @@ class Changed(Trigger):
         if m.changes is None or self.field not in m.changes:
             return False
         before, after = m.changes[self.field]
-        return (self.before is _ANY or self.before == before) and (self.after is _ANY or self.after == after)
+        return _fits(self.before, before) and _fits(self.after, after)
+
+
+def _fits(wanted: object, value: object) -> bool:
+    """Any value, this value, or one of a list."""
+    if wanted is _ANY or wanted == value:
+        return True
+    return isinstance(wanted, list) and value in wanted

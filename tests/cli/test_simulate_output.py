@@ -196,21 +196,20 @@ def test_effects_are_sorted_and_named_once(simulated: tuple[Path, Said]) -> None
 
 
 def test_decisions(simulated: tuple[Path, Said]) -> None:
-    """One row for each playbook looked at, with its cause, its verdict, and the conditions that were judged."""
+    """One row for each playbook looked at, with its cause, its verdict, and the conditions that were judged.
+
+    What begins and ends at one event is ``entered``; a last step taken is ``finished``.
+    """
     found = rows(simulated[0] / "d.jsonl")
-    end = [{"at": "end", "value": True, "text": "end", "seen": {}}]
     amount = {"at": "when[0]", "text": "event.amount > 10"}
     name = {"at": "when[1]", "value": True, "text": "user.name is not none", "seen": {"user.name": "小王"}}
     assert found == [
         verdict(_FIRST, "all", "u1", {"event": "s1"}, "entered", []),
-        verdict(_FIRST, "all", "u1", {"event": "s1"}, "finished", end),
         verdict(_SECOND, "all", "u2", {"event": "s2"}, "entered", []),
-        verdict(_SECOND, "all", "u2", {"event": "s2"}, "finished", end),
         verdict(_THIRD, "held", "u1", {"event": "o1"}, "held_out",
                 [{**amount, "value": True, "seen": {"event.amount": 120}}, name]),
         verdict(_THIRD, "held", "u2", {"event": "o2"}, "skipped",
                 [{**amount, "value": False, "seen": {"event.amount": 5}}]),
-        verdict("2026-03-02T03:00:00Z", "held", "u1", {"wake": "wait"}, "advanced", []),
         verdict("2026-03-02T03:00:00Z", "held", "u1", {"wake": "wait"}, "finished",
                 [{"at": "end", "value": True, "text": "stop", "seen": {}}]),
     ]  # fmt: skip

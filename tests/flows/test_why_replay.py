@@ -240,10 +240,10 @@ def test_a_playbook_published_later_is_not_said_to_have_acted_before(tmp_path: P
     found = course(plan, store, "u0", fresh=fresh)
     own = [it for it in found.decisions if it.playbook == "order"]
     assert found.unmatched == 0
-    assert [it.verdict for it in own[-2:]] == ["entered", "finished"]
-    assert [why.at for why in own[-2].why] == ["when[0]"]
-    assert {it.verdict for it in own[:-2]} == {"skipped"}
-    assert {why.at for it in own[:-2] for why in it.why} == {"published"}
+    assert [it.verdict for it in own[-2:]] == ["skipped", "entered"]
+    assert [why.at for why in own[-1].why] == ["when[0]"]
+    assert {it.verdict for it in own[:-1]} == {"skipped"}
+    assert {why.at for it in own[:-1] for why in it.why} == {"published"}
     assert [(it.when, [one.condition for one in it.triggers]) for it in plan.playbooks] == before
     assert plan.env.published == {}
     store.close()

@@ -866,3 +866,15 @@ def test_a_group_as_subject() -> None:
     assert [issue.code for issue in issues_of("user.city == 'x'", scope)] == ["not-here"]
     assert [issue.code for issue in issues_of("group.topic == 'x'")] == ["unknown-field"]
     assert not issues_of("group.id == 'sh-runners'")
+
+
+def test_where_may_stand_without_quotes() -> None:
+    """``where=event.n >= 3`` and the same in quotes mean one thing and share one history."""
+    book = HistoryBook()
+    scope = Scope()
+    bare, none = compile_condition('count("x", where=event.n >= 3) >= 1', scope, book)
+    quoted, also_none = compile_condition('count("x", where="event.n >= 3") >= 1', scope, book)
+    assert (none, also_none) == ([], [])
+    assert bare is not None
+    assert quoted is not None
+    assert len(book.by_type["x"]) == 1

@@ -99,14 +99,25 @@ def _where(c: Compiler, arguments: Arguments, type_: str) -> tuple[bool, Where |
     node = arguments.get("where")
     if node is None:
         return True, None
-    text = c.text_of(node, "where=")
     token = c.parsed.token(node.lineno)
+    if not (isinstance(node, nodes.Const) and isinstance(node.value, str)):
+        return _bare_where(c, node, token.start if token is not None else 0, type_)
+    text = c.text_of(node, "where=")
     if text is None or token is None:
         return False, None
     inner = parse(text)
     found = judged(c.inner(inner, where_scope(c.scope, (type_,))))
     body, places = unquoted(c.parsed.text, token.start, token.end)
     c.issues.take(inner.issues.found, places if body == text else (token.start,) * len(text))
+    return found is not None, found
+
+
+def _bare_where(c: Compiler, node: nodes.Expr, start: int, type_: str) -> tuple[bool, Where | None]:
+    """``where=event.amount >= 100`` without quotes means the same; its problems are told where it begins."""
+    text = unparse(node)
+    inner = parse(text)
+    found = judged(c.inner(inner, where_scope(c.scope, (type_,))))
+    c.issues.take(inner.issues.found, (start,) * max(1, len(text)))
     return found is not None, found
 
 
