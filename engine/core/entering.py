@@ -31,7 +31,10 @@ class Entering(Moving):
             except Exception as error:  # one playbook's fault must not stop the others
                 self.note(playbook, "error", [*why, failed(trigger.path, "trigger", error)])
                 return
-            if fires and self._enter(playbook, trigger, event, event.id, why):
+            if not fires:
+                if self.tracing == ALL:
+                    why.append(Why(at=trigger.path, value=False, text=f"{trigger.word}: did not fire"))
+            elif self._enter(playbook, trigger, event, event.id, why):
                 return
         if why:
             self.note(playbook, "skipped", why)
@@ -209,9 +212,27 @@ class Entering(Moving):
                 and waiting is not None
                 and waiting.kind == "queue"
             ):
-                journey.waiting = None
-                self._admit(playbook, journey, [])
+                self._rest(playbook, journey)
                 return
+
+    def _rest(self, playbook: Playbook, journey: Journey) -> None:
+        """The next of a queue begins, after the rest that ``again_after`` asks for."""
+        pause = playbook.entry.again_after
+        free = self.now if pause is None else pause.after(self.now, zone_of(self.state, self.plan.env))
+        if free > self.now:
+            journey.waiting = Waiting(kind="rest", until=free)
+            return
+        journey.waiting = None
+        self._admit(playbook, journey, [])
+
+    def _rested(self, playbook: Playbook, journey: Journey) -> None:
+        """A queued entry has waited long enough: its conditions are judged once more, then it is let in."""
+        m = self._inside(playbook, journey)
+        why: list[Why] = []
+        if self._conditions(playbook, m, why):
+            self._admit(playbook, journey, why)
+        else:
+            self._drop(journey)
 
 
 def _text(value: object) -> str:

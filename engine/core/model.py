@@ -43,7 +43,7 @@ class Event(msgspec.Struct, gc=False):
 class Waiting(msgspec.Struct, array_like=True):
     """What a journey waits for."""
 
-    kind: str  #: "time" (a wait), "event" (wait_for), "answer" (a reservation), "slot" (entry limit), "queue", "parked"
+    kind: str  #: time event (wait_for) answer (a reservation) slot (entry limit) queue rest (again_after) parked
     until: int | None = None  #: when it goes on at the latest, microseconds UTC
     key: str | None = None  #: for "answer": the key of the reservation
     since: int = 0  #: for "event": instant at which the step was reached

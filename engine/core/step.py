@@ -289,6 +289,10 @@ class Turn(Timing):
                 self.cause = {"wake": "slot"}
                 self._rejudge(playbook, journey)
                 return
+            if waiting.kind == "rest":
+                self.cause = {"wake": "again_after"}
+                self._rested(playbook, journey)
+                return
             node = playbook.nodes.get(journey.at or "")
             if node is None:
                 self.end(journey, "exited", "step is gone")

@@ -74,3 +74,32 @@ def test_several_triggers_give_one_verdict(tmp_path: Path) -> None:
     assert begun[0] == ("entered", [False, True])
     assert ("skipped", [False, False]) in [(row["verdict"], [w["value"] for w in row["why"]]) for row in seen.decisions]
     assert [row["verdict"] for row in seen.decisions].count("skipped") == 1
+
+
+def test_a_queue_keeps_the_rest_between_journeys(tmp_path: Path) -> None:
+    """'again_after counts from the end of the last journey': also for the entry that waits in its queue."""
+    book = """
+trigger: {event: go}
+entry: {mode: queue, again_after: 2d, limit: unlimited}
+steps:
+  - {wait: 1d, id: w}
+  - {tag: {add: [x]}, id: t}
+"""
+    seen = play(
+        tmp_path,
+        {"p": book},
+        [event("a", "go", "10:00"), event("b", "go", "11:00"), event("z", "other", "2026-03-09T00:00:00Z")],
+    )
+    assert [row[0] for row in seen.brief("tag")] == ["2026-03-02T10:00:00Z", "2026-03-05T10:00:00Z"]
+
+
+def test_a_counting_trigger_that_stays_silent_is_a_skip(tmp_path: Path) -> None:
+    """'one object for each playbook looked at': also when its trigger heard the event and did not fire."""
+    book = """
+trigger: {count: {event: go, at_least: 2}}
+entry: {mode: parallel, limit: unlimited}
+steps: [{tag: {add: [x]}, id: t}]
+"""
+    seen = play(tmp_path, {"p": book}, [event("a", "go", "10:00"), event("b", "go", "11:00")])
+    assert seen.verdicts("p") == [("2026-03-01T10:00:00Z", "skipped"), ("2026-03-01T11:00:00Z", "entered")]
+    assert seen.decisions[0]["why"][0]["text"] == "count: did not fire"
