@@ -7,6 +7,7 @@ A store keeps plain data; a whole number outside 64 bits would not survive it, s
 from __future__ import annotations
 
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from functools import lru_cache
 from typing import Any, Final
 
 from engine.errors import ExpressionError
@@ -50,6 +51,7 @@ def packed(whole: int) -> int | str:
     return whole if _LOW <= whole <= _HIGH else str(whole)
 
 
+@lru_cache(maxsize=1024)  # several conditions ask for the same sum at one event
 def number(whole: int, scale: int) -> Number:
     """The exact number again, without trailing zeros: a whole one is an ``int``."""
     if not scale:

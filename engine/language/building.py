@@ -116,10 +116,13 @@ def _where(condition: Condition | None) -> Where | None:
     """A condition on the event alone, as history judges it: with nobody and nothing around it."""
     if condition is None:
         return None
-    nobody, env = State(id=""), Env()
+    m = Moment(State(id=""), None, 0, 0, Env())
+    judge = condition.test
 
     def test(event: Event) -> bool:
-        return condition.test(Moment(nobody, event, event.time, event.time, env))
+        m.event, m.data = event, event.data
+        m.time = m.now = event.time
+        return judge(m)
 
     return Where(condition.text, test)
 

@@ -21,7 +21,7 @@ from engine.core.scarce import Desk
 from engine.core.step import ALL, DONE, SILENT, SLOW, Turn
 from engine.ports import Batch, Rejected, Store
 
-KEPT = 100_000
+KEPT = 60_000
 """Subjects held from one transaction to the next, so that those who come again are not read again."""
 
 WAKES_AT_ONCE = 5_000
