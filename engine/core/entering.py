@@ -33,7 +33,8 @@ class Entering(Moving):
                 return
             if not fires:
                 if self.tracing == ALL:
-                    why.append(Why(at=trigger.path, value=False, text=f"{trigger.word}: did not fire"))
+                    text, seen = trigger.silence(m)
+                    why.append(Why(at=trigger.path, value=False, text=text, seen=seen))
             elif self._enter(playbook, trigger, event, event.id, why):
                 return
         if why:

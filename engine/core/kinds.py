@@ -78,6 +78,10 @@ class Trigger(ABC):
         """Does it fire at ``m.event``? Judged on the state including that event."""
         return True
 
+    def silence(self, m: Moment) -> tuple[str, dict[str, Any]]:
+        """Why it did not fire at ``m.event``: (text, leaf -> value it had), for traces."""
+        return f"{self.word}: did not fire", {}
+
     def clock(self) -> tuple[str, frozenset[str]] | None:
         """(name, types) of the activity clock it needs, for timed triggers."""
         return None

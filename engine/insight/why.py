@@ -149,6 +149,12 @@ def _line(why: Why) -> dict[str, Any]:
                 {"text": it.text, "needs": it.needs, "has": it.has, "either": it.either} for it in changes(tree)
             ]
             line["by_time"] = instant(by_time(why))
+    elif why.value is False and why.seen:
+        # a trigger that counts stayed silent: how far it is
+        leaf = Branch(op="leaf", text=why.text, value=False, seen=dict(why.seen), parts=(), error=None)
+        line["nearest"] = [
+            {"text": it.text, "needs": it.needs, "has": it.has, "either": it.either} for it in changes(leaf)
+        ]
     return line
 
 

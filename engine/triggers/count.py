@@ -56,3 +56,9 @@ class Count(Trigger):
         if self.where is not None and not self.where.test(m):
             return False
         return bool(self.read(m.state, m.time) >= self.at_least)
+
+    def silence(self, m: Moment) -> tuple[str, dict[str, Any]]:
+        asked = f"count('{self.event}')"
+        if self.where is not None and not self.where.test(m):
+            return self.where.text, self.where.seen(m)
+        return f"{asked} >= {self.at_least}", {asked: self.read(m.state, m.time)}

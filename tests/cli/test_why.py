@@ -182,7 +182,7 @@ def test_a_playbook_never_looked_at_says_what_it_waits_for(shop: Path, capsys: p
     assert "never looked at" in said
     assert "listens to order.returned (event): none came" in said
     said = ask(capsys, shop, "why", "--user", "ben", "--playbook", "thrice")
-    assert "false trigger: count: did not fire" in said
+    assert "false trigger: count('order.paid') >= 3" in said
     assert "needs 3, has 2" in said
     said = ask(capsys, shop, "why", "--user", "ben", "--playbook", "idle")
     assert "fires at 2026-02-02T09:00:00Z when nothing happens before" in said

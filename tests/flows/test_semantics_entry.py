@@ -102,4 +102,5 @@ steps: [{tag: {add: [x]}, id: t}]
 """
     seen = play(tmp_path, {"p": book}, [event("a", "go", "10:00"), event("b", "go", "11:00")])
     assert seen.verdicts("p") == [("2026-03-01T10:00:00Z", "skipped"), ("2026-03-01T11:00:00Z", "entered")]
-    assert seen.decisions[0]["why"][0]["text"] == "count: did not fire"
+    why = {"at": "trigger", "value": False, "text": "count('go') >= 2", "seen": {"count('go')": 1}}
+    assert seen.decisions[0]["why"] == [why]
