@@ -8,7 +8,7 @@ under the very word also when the line holds full-width text.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -168,7 +168,6 @@ class Problems:
         self._found: dict[Diagnostic, None] = {}  # a dict, so the same problem found twice is told once
         self._allows: list[Allow] = []
         self._incomplete: set[str] = set()
-        self._unknown: set[Hashable] = set()
 
     def add(
         self,
@@ -209,14 +208,6 @@ class Problems:
     def extend(self, problems: Iterable[Diagnostic]) -> None:
         """Take over problems found elsewhere."""
         self._found.update(dict.fromkeys(problems))
-
-    def mark_unknown(self, name: Hashable) -> None:
-        """Remember that ``name`` was reported as unknown, so callers can keep quiet about its follow-ups."""
-        self._unknown.add(name)
-
-    def is_unknown(self, name: Hashable) -> bool:
-        """Whether ``name`` was reported as unknown already."""
-        return name in self._unknown
 
     def learn(self, allows: Iterable[Allow], *, incomplete: str = "") -> None:
         """Take in the ``# allow:`` comments of a file.

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -283,12 +282,9 @@ def test_interrupted(make: Make) -> None:
     pipe = root / "pipe.jsonl"
     os.mkfifo(pipe)
     process = start("simulate", "--program", root, "--events", pipe)
-    for _ in range(600):  # the pipe can be opened for writing as soon as the other side reads
-        try:
-            writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-            break
-        except OSError:
-            time.sleep(0.05)
+    signal.alarm(60)  # a child that never reads must not keep the tests for ever
+    writer = os.open(pipe, os.O_WRONLY)  # waits until the other side reads
+    signal.alarm(0)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     os.close(writer)

@@ -570,8 +570,11 @@ def test_lock_dies_with_its_process(tmp_path: Path) -> None:
     if child == 0:
         SqliteStore.open(path)
         os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
-    SqliteStore.open(path).close()
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    store = SqliteStore.open(path)
+    assert store.clock() == 0
+    store.close()
 
 
 def test_reader_takes_no_lock_and_cannot_write(tmp_path: Path) -> None:

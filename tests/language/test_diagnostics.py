@@ -240,14 +240,6 @@ def test_problems_takes_marks_nodes_and_spots() -> None:
     ]
 
 
-def test_unknown_names_are_remembered() -> None:
-    """A name told as unknown can be recognised, so that its follow-ups stay silent."""
-    problems = Problems()
-    problems.mark_unknown(("coupon", "gift"))
-    assert problems.is_unknown(("coupon", "gift"))
-    assert not problems.is_unknown(("segment", "gift"))
-
-
 def test_has_errors_counts_what_is_left() -> None:
     """Warnings are no errors."""
     problems = Problems()

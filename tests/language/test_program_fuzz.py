@@ -247,16 +247,16 @@ def feed(path: Path, playbook: str) -> None:
 
 def judged(root: Path, slowest: float = SLOWEST) -> Compiled:
     """Compile and simulate; every promise of this file is checked here."""
-    begun = time.perf_counter()
+    begun = time.process_time()
     found = compile_program(root)
-    assert time.perf_counter() - begun < slowest, "compiling takes too long"
+    assert time.process_time() - begun < slowest, "compiling takes too long"
     assert (found.plan is None) == (found.errors > 0), "a plan exactly when there is no error"
     text = render_text(found.problems, found.sources)
     assert not text or all(ord(sign) >= 32 or sign == "\n" for sign in text), "nothing unprintable is shown"
     if found.plan is not None:
-        begun = time.perf_counter()
+        begun = time.process_time()
         simulate(found.plan, Replay([root / "feed.jsonl"]), MemoryStore(keep_log=False), known_types=found.known_types)
-        assert time.perf_counter() - begun < SLOWEST, "deciding twenty events takes too long"
+        assert time.process_time() - begun < SLOWEST, "deciding twenty events takes too long"
     return found
 
 
@@ -322,7 +322,9 @@ def test_hostile_files_are_refused_in_time(tmp_path: Path, name: str, file: str)
     (tmp_path / "drumbeat.yaml").write_text("program: p\n")
     (tmp_path / "feed.jsonl").write_text("")
     (tmp_path / file).write_bytes(BOMBS[name].encode())
-    judged(tmp_path, LARGEST)
+    found = judged(tmp_path, LARGEST)
+    refused = name != "many steps" or file == "drumbeat.yaml"  # a long playbook, and nothing wrong with it
+    assert (found.errors > 0) is refused
 
 
 def test_the_writer_of_this_file_writes_yaml() -> None:

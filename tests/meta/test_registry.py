@@ -100,13 +100,15 @@ def test_no_module_is_forgotten(folder: str) -> None:
     """Whatever stands in a folder of words is in its table; the message is the line to paste."""
     registry = FOLDERS[folder]
     named = {registry.target(word).partition(":")[0].rpartition(".")[2] for word in registry}
+    forgotten = []
     for path in sorted((ROOT / "engine" / folder).glob("*.py")):
         if path.stem == "__init__" or path.stem in named or f"{folder}/{path.stem}" in HELPERS:
             continue
         classes = re.findall(r"^class (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE) or ["ITS_CLASS"]
         line = f'    "{path.stem}": "engine.{folder}.{path.stem}:{classes[-1]}",'
         where = f"engine/{folder}/{path.name} is not registered; put this into engine/{folder}/__init__.py"
-        pytest.fail(f"{where}:\n{line}")
+        forgotten.append(f"{where}:\n{line}")
+    assert not forgotten, "\n".join(forgotten)
 
 
 def test_excuses_are_needed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from decimal import Decimal
 
@@ -113,19 +114,24 @@ def test_the_output_cap(render):
 def test_a_budget_is_for_one_rendering(read):
     """The steps of one message are not taken from the next."""
     template = read("{% for a in vars.l %}{{ a }}{{ a }}{{ a }}{% endfor %}")[0]
-    for _ in range(200):
-        template.render({"vars": {"l": BIG}})
+    wanted = "".join(str(n) * 3 for n in BIG)
+    assert all(template.render({"vars": {"l": BIG}}).text == wanted for _ in range(200))
 
 
-def test_rendering_is_fast(read, world):
-    """A message of two values renders in about five microseconds; far more would be work repeated for each message."""
+def test_rendering_does_little(read, world):
+    """A message of two values takes a few dozen calls; far more would be work repeated for each message."""
     template = read("Hi {{ user.name }}, your code is {{ with.coupon.code }}.")[0]
-    best = min(_seconds(template, world) for _ in range(7))
-    assert best < 40e-6  # ten times the time measured, for slow and busy machines
+    template.render(world)
+    calls = 0
 
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event in ("call", "c_call")
 
-def _seconds(template, world):
-    begun = time.perf_counter()
-    for _ in range(2000):
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
         template.render(world)
-    return (time.perf_counter() - begun) / 2000
+    finally:
+        sys.setprofile(before)
+    assert 0 < calls < 60
