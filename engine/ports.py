@@ -9,6 +9,9 @@ import msgspec
 
 from engine.core.model import Answer, Decision, Effect, Event, State
 
+WALL = "wall"
+"""Name under which a store keeps the machine's clock at the last commit."""
+
 
 class Record(msgspec.Struct):
     """One line of a feed: an event, or why it is none."""
@@ -51,6 +54,8 @@ class Batch(msgspec.Struct):
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
     askers: dict[str, str] = {}  #: answer key -> subject that asked, where no effect of that key names it
+    cancels: list[tuple[str, str]] = []  #: (effect key, reason): what is pending of these is not sent any more
+    wall: int | None = None  #: the machine's clock, kept under the name ``WALL``; None: not known
 
 
 class Outgoing(msgspec.Struct):
@@ -58,17 +63,18 @@ class Outgoing(msgspec.Struct):
 
     key: str  #: effect key, given to the provider as idempotency key
     channel: str
-    effect: Effect
-    attempts: int  #: how often it was claimed before
+    effect: Effect  #: as this channel carries it
+    attempts: int  #: how often this channel was given it before
 
 
 class Settlement(msgspec.Struct):
     """What became of a claimed effect."""
 
     key: str
-    status: str  #: sent | retry | dead | unknown
+    status: str  #: sent | retry | dead | unknown | cancelled | passed_on
     reason: str | None = None
     next_at: int | None = None  #: for retry
+    channel: str | None = None  #: for passed_on: the channel that has its try now, with all tries before it
 
 
 class Sent(msgspec.Struct):
@@ -186,7 +192,8 @@ class Store(Protocol):
         ...
 
     def deliveries(self, status: str) -> list[tuple[Outgoing, str | None]]:
-        """Deliveries pending, sending, sent, dead or unknown, in order of decision, with the reason last settled."""
+        """Deliveries pending, sending, sent, dead, unknown or cancelled, in order of decision, with the reason last
+        settled."""
         ...
 
     # -- reading

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from engine.cli.common import EXIT_OK, EXIT_WRONG, common_options, compiled, emit_json, progress_bar, quick_garbage, say
-from engine.errors import CannotRun, UsageError
+from engine.errors import UsageError
 
 
 @click.command()
@@ -36,11 +36,6 @@ def run(
     if not until_idle:
         raise UsageError("the daemon comes with a later version", hint="use drumbeat run --until-idle")
     found = compiled(program)
-    if found.settings.unkept:
-        raise CannotRun(
-            "the program asks for " + ", ".join(found.settings.unkept) + ", which this version does not keep",
-            hint="people would be written to at the wrong time: take it out, or use simulate",
-        )
     done, seconds = _work(found, store, batch, quiet)
     result = _result(done, seconds)
     if format_ == "json":
@@ -52,6 +47,7 @@ def run(
 
 def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, float]:
     from engine import wiring
+    from engine.runtime.claims import Claims
     from engine.runtime.clock import SystemClock
     from engine.runtime.outbox import Outbox
     from engine.runtime.pump import Pump
@@ -67,7 +63,7 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
         begun = clock.elapsed()
         with quick_garbage(), progress_bar(None, "running", quiet) as advance:
             pump = Pump(
-                found.plan, opened, feeds, Outbox(opened, channels, clock), clock,
+                found.plan, opened, feeds, Outbox(opened, channels, clock, Claims(found.plan, opened, clock)), clock,
                 secret=wiring.secret_of(opened), known_types=found.known_types, batch=batch, progress=advance,
             )  # fmt: skip
             done = pump.until_idle()

@@ -54,7 +54,6 @@ def simulate(
     from engine.stores.memory import MemoryStore
 
     found = compiled(program)
-    _remarks(found, quiet)
     replay = Replay(feed_paths(events), until)
     clock = SystemClock()
     begun = clock.elapsed()
@@ -78,11 +77,6 @@ def simulate(
         click.echo(_text(summary, report))
     bad = outcome.events["quarantined"] or outcome.events["duplicate"]
     return EXIT_WRONG if strict and bad else EXIT_OK
-
-
-def _remarks(found: Any, quiet: bool) -> None:
-    for what in found.settings.unkept:
-        say(f"warning: {what} is not kept by this version: messages are decided as if it were not there", quiet)
 
 
 @contextlib.contextmanager

@@ -43,7 +43,8 @@ class Event(msgspec.Struct, gc=False):
 class Waiting(msgspec.Struct, array_like=True):
     """What a journey waits for."""
 
-    kind: str  #: time event (wait_for) answer (a reservation) slot (entry limit) queue rest (again_after) parked
+    kind: str  #: time event (wait_for) answer (a reservation) slot (entry limit) queue rest (again_after) parked,
+    #: and of a message: at quiet_hours cap
     until: int | None = None  #: when it goes on at the latest, microseconds UTC
     key: str | None = None  #: for "answer": the key of the reservation
     since: int = 0  #: for "event": instant at which the step was reached
@@ -63,6 +64,7 @@ class Journey(msgspec.Struct, array_like=True):
     waiting: Waiting | None = None  #: None while running
     results: dict[str, Any] = {}  #: step id -> what the step gave
     reached: int | None = None  #: when a message step was reached, for ``valid_for``
+    queued: list[str] = []  #: keys of what it gave to the outbox: cancelled, as far as it is not sent, when it exits
 
 
 class GoalWatch(msgspec.Struct, array_like=True):
@@ -75,6 +77,7 @@ class GoalWatch(msgspec.Struct, array_like=True):
     until: int  #: last instant at which the goal counts, inclusive
     held: bool  #: entry was held out, for treated against holdout
     entry: Event | None = None
+    queued: list[str] = []  #: ``Journey.queued`` of a journey whose steps are over
 
 
 class Hold(msgspec.Struct, array_like=True):
@@ -117,6 +120,15 @@ class State(msgspec.Struct, omit_defaults=True):
     slots: Sequence[tuple[int, str, str]] = ()  #: cap slots taken: (instant, purpose, channel)
 
 
+class Spare(msgspec.Struct, array_like=True):
+    """The same message as another channel would carry it, for when the one before refuses it for good."""
+
+    channel: str
+    to: str | None
+    text: str | None
+    subject: str | None = None
+
+
 class Effect(msgspec.Struct):
     """One decided deed, done or not: a row of ``--effects`` (see cli.md for ``detail`` by kind)."""
 
@@ -133,6 +145,8 @@ class Effect(msgspec.Struct):
     deliver: str | None = None  #: name of the channel that must carry it out; None: nothing to send
     purpose: str | None = None  #: purpose of a message
     to: str | None = None  #: address of a message
+    spares: Sequence[Spare] = ()  #: the other channels it may go through, in order
+    until: int | None = None  #: last instant at which it may be sent (``valid_for``)
 
 
 class Reserve(msgspec.Struct):
@@ -197,3 +211,4 @@ class Out(msgspec.Struct):
     goals: list[tuple[str, str, str, bool, int]] = []  #: (playbook, occurrence, user, held out, instant) reached
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
+    cancels: list[tuple[str, str]] = []  #: (effect key, reason): not to be sent any more, where that is not too late

@@ -31,6 +31,9 @@ from engine.core.watch import forget, place, watch
 
 __all__ = ["ALL", "DONE", "NOTABLE", "SILENT", "SLOW", "Turn"]
 
+_WAKES = {"event": "wait_for", "time": "wait"}
+"""What a wake-up is called in traces, by what the journey waited for; the others are called by their own name."""
+
 
 class Turn(Timing):
     """Decides events and wake-ups, one at a time.
@@ -136,6 +139,8 @@ class Turn(Timing):
                 # those that have yet to begin first, so that none of them begins now
                 for journey in sorted(state.journeys, key=lambda it: it.at is not None):
                     self.end(journey, "exited", "user.deleted")
+                for goal in state.goals:
+                    self.cancel(goal.queued, "user.deleted")
             dispatch.fold(state, event, folding)
             self.out.releases.extend(folding.releases)
             changes = folding.changes
@@ -211,7 +216,10 @@ class Turn(Timing):
             self.state.goals = [it for it in self.state.goals if it is not goal]
             self.out.goals.append((playbook.id, goal.occurrence, self.state.id, goal.held, self.now))
             running = self._find(playbook.id, goal.occurrence)
-            if spec.then == "exit" and running is not None:
+            if spec.then != "exit":
+                return
+            self.cancel(goal.queued, "goal")
+            if running is not None:
                 self.end(running, "finished", "goal")
 
         return judge
@@ -297,7 +305,7 @@ class Turn(Timing):
             if node is None:
                 self.end(journey, "exited", "step is gone")
                 return
-            self.cause = {"wake": "wait_for" if waiting.kind == "event" else "wait"}
+            self.cause = {"wake": _WAKES.get(waiting.kind, waiting.kind)}
             self._resume(playbook, journey, node, None)
 
         return move

@@ -7,10 +7,11 @@ from hashlib import sha256
 
 from engine.core.fold import EXTERNAL_ONLY, FOLDS, traits
 from engine.core.history import HistoryBook, Streak
+from engine.core.hours import Hours
 from engine.core.kinds import Trigger
-from engine.core.model import DAY
 from engine.core.moment import Env
 from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, probe, sieve
+from engine.core.policies import Control
 from engine.core.watch import grace_change
 from engine.language.catalog import Catalog, membership
 
@@ -35,6 +36,7 @@ def assemble(
     watched: set[str],
     activity: frozenset[str],
     act_within: int,
+    control: Control | None = None,
 ) -> Plan:
     """The plan of a valid program."""
     ordered = sorted(playbooks, key=lambda playbook: (-playbook.priority, playbook.id))
@@ -49,7 +51,7 @@ def assemble(
     exact = any(playbook.always for playbook in ordered)
     watching = bool(catalog.ladders or watched)
     default = _dispatch("", ordered, timed, clocks, book, activity, watching, exact)
-    windows = [DAY * 2 if cap.per is None else cap.per for policy in policies for cap in policy.caps]
+    windows = [cap.reach for policy in policies for cap in policy.caps]
     return Plan(
         program=program,
         digest=digest,
@@ -76,6 +78,7 @@ def assemble(
         watching=watching,
         exact=exact,
         clocks=clocks,
+        control=control,
     )
 
 
@@ -127,11 +130,11 @@ def _dispatch(
     pushed = [t for _, t in timed if (type_ in clock[1] if (clock := t.clock()) is not None else active)]
     shortest = [span for trigger in pushed if (span := trigger.shortest()) is not None]
     return Dispatch(
-        series=book.by_type.get(type_, ()),
+        series=book.of(type_),
         sieves=tuple(sieves),
         probes=tuple(probe(it) for it in sieves),
         short=FOLDS.get(type_) in (None, traits) and not (watching or exact) and len(shortest) == len(pushed),
-        local=any(isinstance(series, Streak) for series in book.by_type.get(type_, ())),
+        local=any(isinstance(series, Streak | Hours) for series in book.of(type_)),
         fold=FOLDS.get(type_),
         fold_internal=type_ not in EXTERNAL_ONLY,
         activity=active,

@@ -10,6 +10,7 @@ from engine.core.history import HistoryBook
 from engine.core.moment import Env
 from engine.core.plan import Plan, Playbook
 from engine.language.assemble import assemble, digest_of
+from engine.language.belts import BeltMaker
 from engine.language.building import Bench
 from engine.language.catalog import Catalog, CatalogMaker
 from engine.language.codes import PAGES
@@ -68,7 +69,7 @@ class _Compiler:
             self.shop.schema = replace(self.shop.schema, profile_open=True, closed=False)
         spec = maker.make(program) if program is not None else maker.nothing()
         self.book.late = spec.act_within
-        catalog, plan = self._content(spec)
+        catalog, plan = self._content(spec, maker.belts)
         settings = spec.settings
         result = self.problems.result()
         errors = any(problem.severity == "error" for problem in result)
@@ -128,7 +129,7 @@ class _Compiler:
         mapping = self.shop.reading.mapping(node, file)
         return mapping if isinstance(mapping, MapNode) else None
 
-    def _content(self, spec: ProgramSpec) -> tuple[Catalog, Plan | None]:
+    def _content(self, spec: ProgramSpec, belts: BeltMaker) -> tuple[Catalog, Plan | None]:
         """Catalog and playbooks."""
         catalogs: list[MapNode] = []
         playbooks: list[MapNode] = []
@@ -138,6 +139,7 @@ class _Compiler:
         for node in catalogs:
             maker.gather(node)
         maker.name_all()
+        belts.check_calendars()
         catalog = maker.make()
         policies = spec.policies or {}
         self._make_playbooks(playbooks, spec, catalog)
@@ -155,7 +157,7 @@ class _Compiler:
         )
         plan = assemble(
             spec.name, self._digest(catalog), env, running, catalog, self.book, spec.channels, policies.values(),
-            self.shop.watched, spec.activity, spec.act_within,
+            self.shop.watched, spec.activity, spec.act_within, spec.control,
         )  # fmt: skip
         return catalog, plan
 
@@ -192,7 +194,7 @@ class _Compiler:
 
     def _make_playbooks(self, nodes: list[MapNode], spec: ProgramSpec, catalog: Catalog) -> None:
         account = (catalog.accounts or ["main"])[0]
-        bench = Bench(self.shop, list(spec.channels), spec.activity, account, spec.locale)
+        bench = Bench(self.shop, list(spec.channels), spec.activity, account, spec.locale, spec.best_hour)
         maker = PlaybookMaker(bench, spec.policies)
         seen: dict[str, MapNode] = {}
         for node in nodes:

@@ -285,13 +285,13 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
         "policy: defualt",
         "policy: default",
     ),
-    "not-kept": Page(
-        "a safety belt this version does not keep",
-        "The program asks for a protection that comes with a later version. 'simulate' goes on without it, so its "
-        "figures are too high; 'run' refuses to deliver.",
-        'policies:\n  default: {quiet_hours: {from: "22:00", to: "08:00"}}',
-        "policies:\n  default: {quiet_hours: never}",
-        "warning",
+    "unknown-calendar": Page(
+        "a calendar that does not exist",
+        "The catalog section 'calendars' names days: dates, holidays, member days. A freeze speaks of them by name.",
+        "# file: drumbeat.yaml\npolicies:\n  default: {freeze: [double-12]}\n"
+        "# file: playbooks/catalog/calendars.yaml\ncalendars:\n  double-11: {dates: [2026-11-08..2026-11-12]}",
+        "# file: drumbeat.yaml\npolicies:\n  default: {freeze: [double-11]}\n"
+        "# file: playbooks/catalog/calendars.yaml\ncalendars:\n  double-11: {dates: [2026-11-08..2026-11-12]}",
     ),
     "bad-list": Page(
         "a list file that cannot be used",

@@ -135,6 +135,7 @@ class Pump:
 
     def until_idle(self) -> Done:
         """Do everything that is there: events of all feeds, wake-ups up to the newest event, deliveries."""
+        cancelled = self._taken_back()
         if self.outbox is not None:
             self._count(self.outbox.recover())
             self._deliver()
@@ -149,7 +150,12 @@ class Pump:
             self._deliver()
         self._handle_wakes()
         self._deliver()
+        self._count({"cancelled": n} if (n := self._taken_back() - cancelled) else {})
         return self.done
+
+    def _taken_back(self) -> int:
+        """Deliveries that exits and goals ever cancelled on this store."""
+        return self.store.counts().get("cancelled", 0)
 
     # ------------------------------------------------------------------ one batch
 
@@ -203,6 +209,7 @@ class Pump:
         counts = {"duplicate": duplicates} if duplicates else {}
         batch = self.session.batch(positions=positions, rejected=rejected, inbox_done=inbox, counts=counts)
         if batch.events or batch.states or batch.rejected or positions or inbox:
+            batch.wall = self.clock.now()
             self.done.conflicts += self.store.commit(batch)
             self.done.accepted += sum(not event.internal for event, _ in batch.events)
             self.done.quarantined += len(rejected)

@@ -299,6 +299,7 @@ class Session:
             lives=out.lives,
             errors=out.errors,
             askers=self.askers,
+            cancels=out.cancels,
         )
         self.desk.answers = []
         self._used = dict(self.desk.run_slots)

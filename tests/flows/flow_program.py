@@ -264,7 +264,8 @@ def picture(root: Path) -> dict[str, Any]:
             "resources": store.resources(),
             "quarantine": list(store.quarantine()),
             "inbox": store.inbox(0, 10_000),
-            "counts": store.counts(),
+            # what exits and goals take back depends on what was sent before them
+            "counts": {name: n for name, n in store.counts().items() if name != "cancelled"},
             "summary": store.summary(),
             "clock": store.clock(),
             "positions": {path.name: store.position(f"file:feed/{path.name}") for path in (root / "feed").glob("*")},

@@ -87,6 +87,15 @@ update effect set delivery = 'sending', attempts = attempts + 1 where seq = ?;
 -- What became of a delivery.
 update effect set delivery = ?, next_at = ?, outcome = ? where key = ? and delivery is not null;
 
+-- name: pass_on
+-- A channel refused a delivery for good: the next one has its tries.
+update effect set channel = ?, delivery = 'pending', attempts = 0, next_at = null, outcome = ?
+where key = ? and delivery is not null;
+
+-- name: cancel
+-- A delivery that has not begun is not wanted any more.
+update effect set delivery = 'cancelled', outcome = ? where key = ? and delivery = 'pending';
+
 -- name: open_deliveries
 -- Deliveries that are being sent, dead or unknown, in order of decision; the index holds no others.
 select attempts, outcome, key, time, channel, body from effect indexed by effect_open
