@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.core.model import Alert, Answer, Decision, Effect, Event, State
 
 WALL = "wall"
 """Name under which a store keeps the machine's clock at the last commit."""
@@ -55,6 +55,7 @@ class Batch(msgspec.Struct):
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
     askers: dict[str, str] = {}  #: answer key -> subject that asked, where no effect of that key names it
     cancels: list[tuple[str, str]] = []  #: (effect key, reason): what is pending of these is not sent any more
+    alerts: list[Alert] = []  #: entry limits reached, once a playbook and window; counted as ``limit.<playbook>``
     wall: int | None = None  #: the machine's clock, kept under the name ``WALL``; None: not known
 
 

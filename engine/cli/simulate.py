@@ -122,6 +122,9 @@ def _text(summary: dict[str, Any], report: bool) -> str:
     if broken:
         parts = ", ".join(f"{name} {number:,}" for name, number in broken.items())
         lines.append(f"errors     {parts} (see --decisions)")
+    limited = {name: it["limited"] for name, it in summary["playbooks"].items() if it["limited"]}
+    if limited:
+        lines.append("limits     " + ", ".join(f"{name} reached in {n:,} window(s)" for name, n in limited.items()))
     if report:
         lines += ["", _table(summary["playbooks"])]
     lines.append(f"took       {summary['seconds']} s ({summary['events_per_second']:,} events/s)")

@@ -46,8 +46,8 @@ class Waiting(msgspec.Struct, array_like=True):
     kind: str  #: time event (wait_for) answer (a reservation) slot (entry limit) queue rest (again_after) parked,
     #: and of a message: at quiet_hours cap
     until: int | None = None  #: when it goes on at the latest, microseconds UTC
-    key: str | None = None  #: for "answer": the key of the reservation
-    since: int = 0  #: for "event": instant at which the step was reached
+    key: str | None = None  #: for "answer": the key of the reservation; for "slot": the place in the order of arrival
+    since: int = 0  #: for "event": instant at which the step was reached; for "slot": of arrival
 
 
 class Journey(msgspec.Struct, array_like=True):
@@ -169,6 +169,15 @@ class Answer(msgspec.Struct):
     unit: str | None = None  #: coupon code or room id
     at: int | None = None  #: for "slot": the instant at which the entry may go on
     data: dict[str, Any] = {}  #: what else the unit carries (link, expires ...)
+
+
+class Alert(msgspec.Struct):
+    """A playbook reached its entry limit: the first entry over it in a window."""
+
+    playbook: str
+    time: int  #: when
+    limit: str  #: ``3000/day``
+    waits: bool  #: what is over it waits for the next window
 
 
 class Release(msgspec.Struct):

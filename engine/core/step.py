@@ -261,20 +261,23 @@ class Turn(Timing):
         if plan.watching:
             place(plan, self.m)
             watch(self, self._occurrence())
-        todo: list[tuple[int, int, Task]] = []
+        todo: list[tuple[int, int, int, int, Task]] = []
         for journey in state.journeys:
             playbook = plan.by_id.get(journey.playbook)
-            queued = journey.waiting is not None and journey.waiting.kind == "queue"
-            if playbook is not None and not queued:
-                todo.append((playbook.rank, 1, self._due_task(playbook, journey)))
+            waiting = journey.waiting
+            if playbook is None or (waiting is not None and waiting.kind == "queue"):
+                continue
+            until = self.now if waiting is None or waiting.until is None else min(waiting.until, self.now)
+            todo.append((-playbook.priority, until, playbook.rank, 1, self._due_task(playbook, journey)))
         due: dict[str, list[Trigger]] = {}
         for timer in plan.timers:
             if timer.triggers[0].due(self.m):
                 due.setdefault(timer.playbook.id, []).append(timer.triggers[0])
         for id_, triggers in due.items():
-            todo.append((plan.by_id[id_].rank, 2, self._timer_task(plan.by_id[id_], triggers)))
-        todo.sort(key=_by_rank)
-        self.tasks.extend(task for _, _, task in todo)
+            playbook = plan.by_id[id_]
+            todo.append((-playbook.priority, self.now, playbook.rank, 2, self._timer_task(playbook, triggers)))
+        todo.sort(key=_by_due)
+        self.tasks.extend(task for *_, task in todo)
 
     def _free_seats(self) -> None:
         state = self.state
@@ -321,6 +324,11 @@ class Turn(Timing):
                 self.note(playbook, "skipped", why)
 
         return enter
+
+
+def _by_due(todo: tuple[int, int, int, int, Task]) -> tuple[int, int, int, int]:
+    """Order of work of one wake-up, and so of cap slots: priority, due time, playbook; new entries last."""
+    return todo[:4]
 
 
 def _by_rank(todo: tuple[int, int, Task]) -> tuple[int, int]:

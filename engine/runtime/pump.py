@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from engine.core.instants import format_instant
-from engine.core.model import DAY, Event
+from engine.core.model import DAY, Alert, Event
 from engine.core.plan import Plan
 from engine.core.step import NOTABLE
 from engine.errors import CannotRun, InternalError
@@ -61,6 +61,7 @@ class Done(Taken):
     late: int = 0
     conflicts: int = 0  #: effect keys that existed already; must be 0
     sent: dict[str, int] = field(default_factory=dict)  #: deliveries by how they ended
+    limits: dict[str, int] = field(default_factory=dict)  #: playbook -> windows in which its entry limit was reached
 
 
 @dataclass
@@ -91,6 +92,7 @@ class Pump:
     batch: records a transaction holds; never changes an outcome.
     progress: told how many records were handled.
     fault: called with each name of ``FAULT_POINTS`` as it is passed; crash tests kill the process there.
+    alert: told, after the commit, of what the operator should know.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Pump:
         batch: int = 5_000,
         progress: Callable[[int], None] | None = None,
         fault: Callable[[str], object] = lambda point: None,
+        alert: Callable[[Alert], object] = lambda alert: None,
     ) -> None:
         self.plan = plan
         self.store = store
@@ -115,6 +118,7 @@ class Pump:
         self.batch = batch
         self.progress = progress
         self.fault = fault
+        self.alert = alert
         self.done = Done()
         self._put_offs: dict[str, int] = {}  #: subject -> how often its wake-up was put off by this run
         self._feeds: list[Feed] = [InboxFeed(store), *feeds]
@@ -216,6 +220,9 @@ class Pump:
             self.done.reasons.update(it.reason for it in rejected)
             self.done.duplicate += duplicates
             self.done.late += batch.counts.get("late", 0)
+            for alert in batch.alerts:
+                self.done.limits[alert.playbook] = self.done.limits.get(alert.playbook, 0) + 1
+                self.alert(alert)
         work.start = upto
         work.events = [it for it in work.events if it[0] >= upto]
         work.rejected = [it for it in work.rejected if it[0] >= upto]

@@ -66,6 +66,8 @@ class Session:
         self.states: dict[str, State] = {}
         self.heap: list[tuple[int, str]] = []
         self.strangers = 0  #: subjects that only events of others made known
+        #: entries wait for a window, so wake-ups of one instant have an order
+        self.queues = any(it.per != "run" for it in plan.limits.values())
         self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
         self.store = store
         self.tracing = tracing
@@ -174,7 +176,7 @@ class Session:
 
     def _load_due(self, before: int) -> tuple[bool, tuple[int, str] | None]:
         """Bring the subjects due before an instant in; (whether these are all, the last of them)."""
-        due = [] if self.resident else self.store.wakes(before, WAKES_AT_ONCE)
+        full, due = (True, []) if self.resident else self._due(before)
         if not due:
             return True, None
         self._load(subject for _, subject in due)
@@ -184,17 +186,51 @@ class Session:
             if state is not None and state.wake_at is not None:
                 self.heap.append((state.wake_at, subject))
         heapify(self.heap)
-        return len(due) < WAKES_AT_ONCE, due[-1]
+        return full, due[-1]
+
+    def _due(self, before: int) -> tuple[bool, list[tuple[int, str]]]:
+        """Subjects due before an instant; whether these are all. Where entries queue, no instant is cut in two."""
+        size = WAKES_AT_ONCE
+        due = self.store.wakes(before, size)
+        if not self.queues:
+            return len(due) < size, due
+        while len(due) == size and due[0][0] == due[-1][0]:
+            size *= 2
+            due = self.store.wakes(before, size)
+        if len(due) < size:
+            return True, due
+        return False, [it for it in due if it[0] < due[-1][0]]
 
     def _wake_through(self, last: tuple[int, str]) -> None:
         heap = self.heap
         while heap and heap[0] <= last:
-            self._fire(*heappop(heap))
+            if self.queues:
+                self._fire_all(heap[0][0])
+            else:
+                self._fire(*heappop(heap))
 
     def _wake_before(self, instant: int) -> None:
         heap = self.heap
         while heap and heap[0][0] < instant:
-            self._fire(*heappop(heap))
+            if self.queues:
+                self._fire_all(heap[0][0])
+            else:
+                self._fire(*heappop(heap))
+
+    def _fire_all(self, instant: int) -> None:
+        """The wake-ups of one instant: those who waited for their entry come last, in the order of arrival."""
+        heap = self.heap
+        due = {heappop(heap)[1]}
+        while heap and heap[0][0] == instant:
+            due.add(heappop(heap)[1])
+        for subject in sorted(due, key=lambda it: self._place(it, instant)) if len(due) > 1 else due:
+            self._fire(instant, subject)
+
+    def _place(self, subject: str, instant: int) -> tuple[int, int, str, str]:
+        state = self.states.get(subject)
+        waits = [j.waiting for j in state.journeys if j.waiting is not None] if state is not None else []
+        places = [(it.since, it.key or "") for it in waits if it.kind == "slot" and (it.until or 0) <= instant]
+        return (1, *min(places), subject) if places else (0, 0, "", subject)
 
     def _fire(self, instant: int, subject: str) -> None:
         state = self.states.get(subject)
@@ -281,6 +317,8 @@ class Session:
         """All that was decided since the last call, as one transaction; the session goes on afterwards."""
         out = self.out
         totals = dict(counts or {})
+        for alert in self.desk.alerts:
+            totals[f"limit.{alert.playbook}"] = totals.get(f"limit.{alert.playbook}", 0) + 1
         if self.late:
             totals["late"] = totals.get("late", 0) + self.late
         batch = Batch(
@@ -300,8 +338,9 @@ class Session:
             errors=out.errors,
             askers=self.askers,
             cancels=out.cancels,
+            alerts=self.desk.alerts,
         )
-        self.desk.answers = []
+        self.desk.answers, self.desk.alerts = [], []
         self._used = dict(self.desk.run_slots)
         self._begin()
         return batch
