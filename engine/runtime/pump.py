@@ -141,8 +141,7 @@ class Pump:
         """Do everything that is there: events of all feeds, wake-ups up to the newest event, deliveries."""
         cancelled = self._taken_back()
         if self.outbox is not None:
-            self._count(self.outbox.recover())
-            self._deliver()
+            self._count(self.outbox.recover())  # what the feeds know already is decided before anything is sent
         merge = Merge(self._feeds, self.store.position)
         while True:
             self.fault("load.before")

@@ -405,7 +405,7 @@ def test_a_cap_that_frees_at_night_waits_for_the_morning(tmp_path: Path) -> None
 
 def test_zero_is_refused(tmp_path: Path) -> None:
     """Semantics: caps — "`0` is refused: write `never`"."""
-    with pytest.raises(AssertionError, match="at least 1 or .*never.*, got 0"):
+    with pytest.raises(AssertionError, match=r"at least 1 or .*never.*, got 0"):
         play(tmp_path, {"p": PARALLEL + steps()}, [END], head=head("caps: [{max: 0, per: day}]"))
 
 
