@@ -202,6 +202,10 @@ class Store(Protocol):
         """Effects with their delivery status, ordered by (time, key)."""
         ...
 
+    def outcomes(self, user: str) -> dict[str, str]:
+        """Why deliveries to a user stand as they do, by effect key: the reason last settled, where there is one."""
+        ...
+
     def events(self, user: str) -> Iterator[tuple[Event, int]]:
         """Events of a user in order of decision, each with the engine clock at its decision."""
         ...

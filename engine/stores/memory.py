@@ -282,6 +282,14 @@ class MemoryStore:
             moved = row.channel != (row.effect.deliver or "")
             yield structs.replace(row.effect, deliver=row.channel) if moved else row.effect, row.delivery or ""
 
+    def outcomes(self, user: str) -> dict[str, str]:
+        rows = self._rows.values()
+        return {
+            row.effect.key: row.outcome
+            for row in rows
+            if row.outcome is not None and user == (row.effect.user or row.effect.group)
+        }
+
     def events(self, user: str) -> Iterator[tuple[Event, int]]:
         yield from self._events.get(user, [])
 

@@ -278,6 +278,9 @@ class SqliteStore:
         for key, time, channel, body, delivery in rows:
             yield codec.effect_from(key, time, channel, body), delivery or ""
 
+    def outcomes(self, user: str) -> dict[str, str]:
+        return dict(self._file.rows("outcomes_of", user))
+
     def events(self, user: str) -> Iterator[tuple[Event, int]]:
         for id, time, body, decided_at in self._file.pages("events_of", user):
             yield codec.event_from(id, time, body), decided_at

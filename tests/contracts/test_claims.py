@@ -282,6 +282,7 @@ def test_what_is_not_being_sent_is_taken_back(tmp_path: Path, store: Any, wall: 
         ("cancelled", "sms", "goal"),
     ]  # fmt: skip
     assert store.counts()["cancelled"] == 2
+    assert store.outcomes("u1") == {"c": "goal", "e": "goal"}
     ways = channels(tmp_path)
     Outbox(store, ways, wall).drain()
     assert [line[0] for line in ways["sms"].lines] == ["b", "d"]

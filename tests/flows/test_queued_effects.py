@@ -13,11 +13,14 @@ from flow_program import SECRET, Wall
 from semantics_kit import Row, event
 
 from engine import wiring
+from engine.cli.why import _effect
+from engine.insight.why import answer
 from engine.language.compile import compile_program
 from engine.ports import Outgoing, Sent
 from engine.runtime.claims import Claims
 from engine.runtime.outbox import Outbox
 from engine.runtime.pump import Done, Pump
+from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore
 
 HEAD = """\
@@ -101,6 +104,15 @@ class World:
         finally:
             store.close()
 
+    def why(self) -> list[Row]:
+        store = SqliteStore.open(self.root / "s.db", read_only=True)
+        assert self.program.plan is not None
+        try:
+            said = answer(self.program.plan, store, "u1", fresh=lambda: MemoryStore(keep_log=False))
+            return list(said["playbooks"]["p"]["effects"])
+        finally:
+            store.close()
+
     def lines(self, channel: str) -> list[str]:
         path = self.root / f"{channel}.txt"
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -168,6 +180,9 @@ def test_consent_revoked_before_the_sending(tmp_path: Path) -> None:
     world.run(*HELLO)
     assert world.run(event("3", "consent.revoked", "11:00"), deliver=True).sent == {"cancelled": 1}
     assert world.deliveries() == [("cancelled", "sms", "consent")]
+    (row,) = [row for row in world.why() if row["effect"] == "message"]
+    assert (row["status"], row["delivery"], row["delivery_reason"]) == ("planned", "cancelled", "consent")
+    assert "planned, cancelled by sms (consent)" in "\n".join(_effect(row))
 
 
 def test_valid_for_ends_before_the_sending(tmp_path: Path) -> None:

@@ -72,6 +72,14 @@ select key, time, channel, body, delivery from (
     select * from effect where seq > (select seq from trailed where log = 2) and subject = ?1
 ) order by time, key;
 
+-- name: outcomes_of
+-- Why deliveries to a subject stand as they do.
+select key, outcome from (
+    select effect.* from trail join effect on effect.seq = trail.seq where trail.subject = ?1 and trail.log = 2
+    union all
+    select * from effect where seq > (select seq from trailed where log = 2) and subject = ?1
+) where outcome is not null;
+
 -- name: claimable
 -- Deliveries to send over the channels of a JSON array, in order of decision. The index is named, so that no guess of
 -- the planner can make a scan of all that was ever sent.
