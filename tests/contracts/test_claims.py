@@ -261,10 +261,11 @@ def test_valid_for_is_judged_again(
 
 
 def test_a_clock_set_back_makes_nothing_late(tmp_path: Path, store: Any, wall: Wall, claims: Claims) -> None:
-    """The engine's clock never goes back, also when the machine's does."""
-    commit(store, [message(playbook="free", until=DAY)], clock=DAY, wall=wall.at)
+    """The engine's clock never goes back, also when the machine's does: what was late stays late."""
+    commit(store, [message(playbook="free", until=DAY), message("l", playbook="free", until=DAY - 1)], clock=DAY,
+           wall=wall.at)  # fmt: skip
     wall.at -= 500
-    assert Outbox(store, channels(tmp_path), wall, claims).drain() == {"sent": 1}
+    assert Outbox(store, channels(tmp_path), wall, claims).drain() == {"sent": 1, "cancelled": 1}
 
 
 # ---------------------------------------------------------------------- taking back

@@ -106,6 +106,15 @@ def test_the_jitter_is_bounded_and_stable(case: tuple[str, int, Quiet], subject:
         assert quiet.release(later, subject, tz(name)) - quiet.ends(later, tz(name)) == release - end
 
 
+def test_a_short_day_is_not_jittered_past() -> None:
+    """With quiet hours but for a quarter of an hour everybody is released within it."""
+    quiet = Quiet.of("08:00", "07:45")
+    at, end = lt.parse_instant("2026-03-01T10:00:00Z"), lt.parse_instant("2026-03-02T07:45:00Z")
+    found = [quiet.release(at, f"u{n}", lt.UTC) for n in range(200)]
+    assert end <= min(found) < max(found) < end + 15 * MINUTE
+    assert max(found) > end + 14 * MINUTE
+
+
 def test_the_jitter_spreads_users() -> None:
     """A thousand users come back over the whole half hour, not at one instant."""
     at = lt.parse_instant("2026-03-01T23:00:00Z")

@@ -456,7 +456,9 @@ def test_best_hour_goes_by_the_users_clock_and_by_external_events(tmp_path: Path
     feed: list[Row] = [event("0", "user.updated", "2026-01-20T03:00:00Z", zone="Asia/Shanghai")]
     feed += active([12, 12, 12, 12, 12])
     feed += [event("1", "a", "2026-03-01T02:00:00Z"), END]
-    seen = play(tmp_path, {"p": BEST}, feed, head=head("quiet_hours: never"))
+    echo = "trigger: {event: open}\nentry: {mode: parallel, limit: unlimited}\n"
+    echo += "steps: [{wait: 6h}, {emit: {type: e}}, {emit: {type: e}}, {emit: {type: e}}]\n"
+    seen = play(tmp_path, {"p": BEST, "echo": echo}, feed, head=head("quiet_hours: never"))
     assert messages(seen) == [("2026-03-01T12:00:00Z", "planned")]
 
 
