@@ -10,6 +10,10 @@ import msgspec
 from engine.core.model import Answer, Decision, Effect, Event, State
 
 
+class NotInOrder(Exception):  # it says that the careful way is needed
+    """A feed that was read as it comes is not in order of time, or repeats an id, or is more than one plain file."""
+
+
 class Record(msgspec.Struct):
     """One line of a feed: an event, or why it is none."""
 

@@ -131,7 +131,7 @@ class SendMessage(Action):
             return {}, "no_template"
         try:
             zone = localtime.zone(run.zone) or localtime.UTC
-            message = template.render(template_context(run, values), zone=zone)
+            message = template.render(template_context(run, values, template.roots), zone=zone)
         except MissingVariable:
             return {}, "missing_variable"
         except RenderError:

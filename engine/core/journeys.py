@@ -33,7 +33,7 @@ def as_datetime(instant: int | None) -> datetime | None:
 class Run:
     """One journey at one step."""
 
-    __slots__ = ("journey", "m", "node", "now", "plan", "playbook", "state", "turn")
+    __slots__ = ("journey", "known", "m", "node", "now", "plan", "playbook", "state", "turn")
 
     def __init__(self, turn: Judging, playbook: Playbook, journey: Journey, node: Node, m: Moment) -> None:
         self.turn = turn
@@ -44,6 +44,7 @@ class Run:
         self.plan: Plan = turn.plan
         self.state: State = turn.state
         self.now: int = turn.now
+        self.known: str | None = None  #: the effect key, once it was worked out
 
     @property
     def held(self) -> bool:
@@ -58,7 +59,11 @@ class Run:
     def key(self, index: str = "") -> str:
         """The effect key of this step in this journey; ``index`` tells several effects of one step apart."""
         journey = self.journey
-        return effect_key(journey.playbook, self.node.id, self.state.id, journey.key, journey.occurrence, index)
+        if index:
+            return effect_key(journey.playbook, self.node.id, self.state.id, journey.key, journey.occurrence, index)
+        if self.known is None:
+            self.known = effect_key(journey.playbook, self.node.id, self.state.id, journey.key, journey.occurrence, "")
+        return self.known
 
     def effect(
         self,
@@ -76,25 +81,17 @@ class Run:
         if self.journey.held is not None:
             held = self.journey.held
             status, reason, deliver = ("suppressed", "shadow", None) if held == "shadow" else ("held_out", held, None)
-        self.turn.out.effects.append(
+        planned = status == "planned"
+        turn = self.turn
+        turn.out.effects.append(
             Effect(
-                key=self.key(index),
-                time=self.now,
-                playbook=self.playbook.id,
-                step=self.node.id,
-                kind=kind,
-                user=self.state.id,
-                group=None,
-                status=status,
-                reason=reason,
-                detail=detail,
-                deliver=deliver if status == "planned" else None,
-                purpose=purpose,
-                to=to,
+                self.key(index), self.now, self.playbook.id, self.node.id, kind, self.state.id, None, status, reason,
+                detail, deliver if planned else None, purpose, to,
             )
         )
-        self.turn.moved = self.turn.moved or (status == "planned" and kind in _MOVING)
-        return status == "planned"
+        if planned and kind in _MOVING:
+            turn.moved = True
+        return planned
 
     def result(self, value: dict[str, Any] | None) -> None:
         """Set ``steps.<id>`` of this step."""
@@ -219,17 +216,17 @@ def event_view(event: Event | None) -> dict[str, Any] | None:
     }
 
 
-def template_context(run: Run, values: Mapping[str, Any]) -> dict[str, Any]:
-    """All names a template may use."""
-    zone = localtime.zone(run.zone) or localtime.UTC
-    now = _EPOCH + timedelta(microseconds=run.now)
-    return {
-        "user": user_view(run.state, run.plan),
-        "group": {"id": run.journey.entry.group} if run.journey.entry and run.journey.entry.group else None,
-        "event": event_view(run.journey.entry),
-        "steps": run.journey.results,
-        "with": values,
-        "vars": run.playbook.variables,
-        "now": now.astimezone(zone),
-        "today": now.astimezone(zone).date(),
-    }
+def template_context(run: Run, values: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    """What a template may look at, as far as it looks at it (``names``)."""
+    context: dict[str, Any] = {"steps": run.journey.results, "with": values, "vars": run.playbook.variables}
+    entry = run.journey.entry
+    if "user" in names:
+        context["user"] = user_view(run.state, run.plan)
+    if "event" in names:
+        context["event"] = event_view(entry)
+    if "group" in names:
+        context["group"] = {"id": entry.group} if entry is not None and entry.group else None
+    if "now" in names or "today" in names:
+        now = (_EPOCH + timedelta(microseconds=run.now)).astimezone(localtime.zone(run.zone) or localtime.UTC)
+        context["now"], context["today"] = now, now.date()
+    return context

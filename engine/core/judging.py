@@ -63,10 +63,10 @@ class Judging:
         return Moment(self.state, event, time, self.now, self.plan.env, entry=entry, variables=playbook.variables)
 
     def _inside(self, playbook: Playbook, journey: Journey) -> Moment:
+        entry, now = journey.entry, self.now
         return Moment(
-            self.state, journey.entry, self.now, self.now, self.plan.env,
-            entry=journey.entry, steps=journey.results, trigger=journey.trigger, variables=playbook.variables,
-        )  # fmt: skip
+            self.state, entry, now, now, self.plan.env, entry, journey.results, journey.trigger, playbook.variables
+        )
 
     def _alive(self, journey: Journey) -> bool:
         return any(it is journey for it in self.state.journeys)

@@ -9,9 +9,10 @@ A kind is one class with
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from engine.core.history import Reader
 from engine.core.model import Answer, Event
 from engine.core.moment import Condition, Moment
 from engine.core.shapes import Shape
@@ -29,8 +30,8 @@ class Build:
     activity: frozenset[str]  #: the program's default activity types; empty: any external event
     account: str  #: the program's first points account
 
-    def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Any:
-        """Ask for the history of an event type; (state, instant) -> how many stand in the window."""
+    def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Reader:
+        """Ask for the history of an event type; a reader of how many stand in the window."""
         raise NotImplementedError  # the compiler's Build answers; a bare one has no history to give
 
     def streak(self, event: str) -> Any:
@@ -77,6 +78,15 @@ class Trigger(ABC):
     def fires(self, m: Moment) -> bool:
         """Does it fire at ``m.event``? Judged on the state including that event."""
         return True
+
+    def bare(self) -> tuple[str, Mapping[str, Any]] | None:
+        """``fires`` as Python source, an expression of ``m``, with the constants it names; see ``core/fuse.py``."""
+        return None
+
+    def lean(self) -> tuple[str | None, str, int] | None:
+        """``deadline`` in its simplest form, where it has it: (activity clock in ``State.memory`` or None for
+        ``last_active``, key of ``State.memory`` that holds the activity it fired for, microseconds after it)."""
+        return None
 
     def silence(self, m: Moment) -> tuple[str, dict[str, Any]]:
         """Why it did not fire at ``m.event``: (text, leaf -> value it had), for traces."""

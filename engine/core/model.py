@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    Instant = int
+else:  # the door decodes records straight into events and puts the instant in the place of its text
+    Instant = Any
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -30,7 +35,7 @@ class Event(msgspec.Struct, gc=False):
 
     id: str  #: unique among all feeds; for events made by the engine the key of the effect that made them
     type: str  #: for example ``order.paid``
-    time: int  #: when it happened, microseconds UTC
+    time: Instant  #: when it happened, microseconds UTC
     user: str | None = None  #: the user it happened to
     group: str | None = None  #: the group it happened in
     data: dict[str, Any] = {}  #: the payload as it came; fractions as Decimal

@@ -26,6 +26,8 @@ class Condition:
     op: str = "leaf"  #: "and" | "or" | "not" | "leaf", for the tree ``why`` prints
     parts: tuple[Condition, ...] = ()  #: children of and/or/not
     listed: bool = False  #: an "and" written as a list, so a trace names its entries one by one
+    body: str | None = None  #: Python source of ``test``, an expression of ``m``, for ``core/fuse.py``
+    names: Mapping[str, Any] = field(default_factory=dict)  #: the constants that source names
     next_change: Callable[[Moment], int | None] | None = None
     """Earliest instant > m.time at which passing time alone might change the verdict (may be early, never late)."""
 
@@ -85,7 +87,6 @@ class Moment:
         time: int,
         now: int,
         env: Env,
-        *,
         entry: Event | None = None,
         steps: Mapping[str, Any] | None = None,
         trigger: str | None = None,

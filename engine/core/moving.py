@@ -22,6 +22,8 @@ class Moving(Judging):
     def _resume(self, playbook: Playbook, journey: Journey, node: Node, cause: Event | Answer | None) -> None:
         journey.waiting = None
         run = Run(self, playbook, journey, node, self._inside(playbook, journey))
+        if cause.__class__ is Answer:
+            run.known = cause.key  # what was asked for under the step's own key
         try:
             following = node.action.resume(run, cause)
         except Exception as error:  # as above

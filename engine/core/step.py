@@ -20,13 +20,14 @@ from functools import partial
 from typing import Any
 
 from engine.core.fold import Folding
+from engine.core.fuse import DONE, SLOW, unsure
 from engine.core.instants import format_instant
 from engine.core.journeys import Run
 from engine.core.judging import ALL, NOTABLE, SILENT, Task
 from engine.core.kinds import Trigger
 from engine.core.model import Answer, Event, GoalWatch, Journey, Release, Reserve, State, Why
 from engine.core.plan import Dispatch, Playbook, Sieve, zone_of
-from engine.core.timing import DONE, SLOW, Timing
+from engine.core.timing import Timing
 from engine.core.watch import forget, place, watch
 
 __all__ = ["ALL", "DONE", "NOTABLE", "SILENT", "SLOW", "Turn"]
@@ -58,13 +59,14 @@ class Turn(Timing):
         return self._drive()
 
     def enter(self, state: State, event: Event, now: int, place_: int) -> Reserve | None:
-        """Go on after ``quick`` at the sieve it named."""
+        """Go on after the short way, at what it said."""
         changes = self.m.changes
         self._face(state, event, now)
         self.m.changes = changes
         if now > state.clock:
             state.clock = now
-        self._sieve(self.dispatch.get(event.type, self.plan.default).sieves, place_)
+        sieves = self.dispatch.get(event.type, self.plan.default).sieves
+        self._sieve(sieves, unsure(place_) if place_ < SLOW else place_, passed=place_ >= 0)
         return self._drive()
 
     def answer(self, answer: Answer) -> Reserve | None:
@@ -110,19 +112,27 @@ class Turn(Timing):
         elif dispatch.sieves:
             self._sieve(dispatch.sieves, 0)
 
-    def _sieve(self, sieves: tuple[Sieve, ...], start: int) -> None:
-        """New entries, when nobody wants to know why not: only what passes every test is looked at closer."""
-        m = self.m
+    def _sieve(self, sieves: tuple[Sieve, ...], start: int, *, passed: bool = False) -> None:
+        """New entries, when nobody wants to know why not: only what passes every test is looked at closer.
+
+        ``passed``: the first of them is known to let the event through.
+        """
+        m, event = self.m, self.event
         for place_ in range(start, len(sieves)):
             sieve = sieves[place_]
             m.trigger, m.vars = sieve.trigger, sieve.variables
             try:
-                passed = sieve.first is None or (sieve.first(m) and all(test(m) for test in sieve.rest))
+                through = passed or sieve.passes(m)
+                judged = sieve.single
             except Exception:  # judged again below, where the error is told
-                passed = True
-            if not passed:
+                through, judged = True, False
+            passed = False
+            if not through:
                 continue
-            self._enter_any(sieve.playbook, sieve.triggers)
+            if judged and event is not None:
+                self._enter(sieve.playbook, sieve.triggers[0], event, event.id, [], judged=True)
+            else:
+                self._enter_any(sieve.playbook, sieve.triggers)
             if self.asks:
                 if place_ + 1 < len(sieves):
                     self.tasks.append(partial(self._sieve, sieves, place_ + 1))

@@ -22,7 +22,6 @@ from typing import BinaryIO, Final, NamedTuple, cast
 from engine.core.model import Event
 from engine.door import MAX_EVENT, read_fast, read_slow
 from engine.errors import CannotRun, EventRejected, UsageError
-from engine.feeds.ordered import in_order
 from engine.feeds.table import CsvMapping, Table, rows
 from engine.ports import Record
 
@@ -153,12 +152,10 @@ class Source:
         with self.open() as file, self._damage():
             yield from split_batches(file)
 
-    def usual(self) -> bool:
-        """Whether the file is proven to be in order of time and without repeated ids; see ``ordered``."""
-        if self._mapping is not None:
-            return False
-        with self.open() as file, self._damage():
-            return in_order(file)
+    @property
+    def is_table(self) -> bool:
+        """Is it CSV, the rows of which have to be made into records?"""
+        return self._mapping is not None
 
     @contextmanager
     def _damage(self) -> Iterator[None]:

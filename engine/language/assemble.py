@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from engine.core.fold import EXTERNAL_ONLY, FOLDS, traits
+from engine.core.fuse import quick, quick_wake, slow_wake
 from engine.core.history import HistoryBook, Streak
 from engine.core.kinds import Trigger
 from engine.core.model import DAY
 from engine.core.moment import Env
-from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, probe, sieve
+from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, sieve, zone_of
 from engine.core.watch import grace_change
 from engine.language.catalog import Catalog, membership
 
@@ -50,18 +51,23 @@ def assemble(
     watching = bool(catalog.ladders or watched)
     default = _dispatch("", ordered, timed, clocks, book, activity, watching, exact)
     windows = [DAY * 2 if cap.per is None else cap.per for policy in policies for cap in policy.caps]
+    timers = tuple(sieve(playbook, (trigger,)) for playbook, trigger in timed)
+    dispatch = {
+        type_: _dispatch(type_, ordered, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)
+    }
+    for one in (default, *dispatch.values()):
+        one.way = quick(one, act_within, lambda state: zone_of(state, env))
     return Plan(
         program=program,
         digest=digest,
         env=env,
         playbooks=tuple(ordered),
-        dispatch={
-            type_: _dispatch(type_, ordered, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)
-        },
+        dispatch=dispatch,
         default=default,
         ladders=tuple(catalog.ladders),
         watched=tuple(catalog.segments[name] for name in sorted(watched)),
-        timers=tuple(sieve(playbook, (trigger,)) for playbook, trigger in timed),
+        timers=timers,
+        wake=slow_wake if watching else quick_wake(timers),
         channels=channels,
         badges=frozenset(catalog.badges),
         groups=frozenset(catalog.groups),
@@ -128,7 +134,6 @@ def _dispatch(
     return Dispatch(
         series=book.by_type.get(type_, ()),
         sieves=tuple(sieves),
-        probes=tuple(probe(it) for it in sieves),
         short=FOLDS.get(type_) in (None, traits) and not (watching or exact) and len(shortest) == len(pushed),
         local=any(isinstance(series, Streak) for series in book.by_type.get(type_, ())),
         fold=FOLDS.get(type_),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.core.history import Where
+from engine.core.history import Reader, Where
 from engine.core.kinds import Build
 from engine.core.model import Event, State
 from engine.core.moment import Condition, Env, Moment
@@ -67,9 +67,8 @@ class KindBuild(Build):
         self.body = body
         self.where = where
 
-    def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Any:
-        reader = self.bench.shop.book.count(event, within, _where(where))
-        return reader.read
+    def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Reader:
+        return self.bench.shop.book.count(event, within, _where(where))
 
     def streak(self, event: str) -> Any:
         return self.bench.shop.book.streak_days(event)

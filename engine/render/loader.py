@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class TemplateSet:
         self, name: str, channel: str, locale: str | None = None, default_locale: str | None = None
     ) -> Template | None:
         """The template for a locale: exact, its language, the program's locale, its language, then without locale."""
-        for wanted in locale_chain(locale, default_locale):
+        for wanted in _chain(locale, default_locale):
             found = self._by_key.get((name, channel, wanted))
             if found is not None:
                 return found
@@ -73,6 +74,11 @@ class TemplateSet:
         """The locales it is written in, sorted; None, for the file without locale, comes last."""
         found = {locale for known, of, locale in self._by_key if (known, of) == (name, channel)}
         return sorted(found, key=lambda locale: (locale is None, locale or ""))
+
+
+@lru_cache(maxsize=512)
+def _chain(locale: str | None, default: str | None) -> tuple[str | None, ...]:
+    return tuple(locale_chain(locale, default))
 
 
 class _Loader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from hashlib import sha256
@@ -34,7 +34,7 @@ class Message:
 class Template:
     """A compiled template; a plain value, safe to share between threads."""
 
-    __slots__ = ("_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name")
+    __slots__ = ("_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name", "roots")
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Template:
         body: Piece,
         fields: dict[str, tuple[Piece, str]],
         needed: frozenset[str],
+        roots: frozenset[str],
     ) -> None:
         self.file = file  #: as seen from the program's folder
         self.name = parts.name  #: with its folders: ``welcome/hello``
@@ -56,6 +57,7 @@ class Template:
         self._body = body
         self._fields = fields
         self._needs = needed
+        self.roots = roots  #: the names it looks at (``user``, ``event`` ...); a context needs no others
 
     def __repr__(self) -> str:
         return f"<Template {self.file}>"
@@ -104,6 +106,18 @@ def read_template(file: str, parts: FileName, data: bytes) -> tuple[Template | N
     return _build(file, parts, sha256(data).hexdigest(), front.html, body, front.values)
 
 
+def _roots(trees: Iterable[nodes.Node]) -> frozenset[str]:
+    """Every name that is looked at; without recursion, for a text may nest as deep as the parser lets it."""
+    found: set[str] = set()
+    waiting = list(trees)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, nodes.Name):
+            found.add(node.name)
+        waiting.extend(node.iter_child_nodes())
+    return frozenset(found)
+
+
 def _build(
     file: str, parts: FileName, digest: str, html: bool, body: Site, values: Mapping[str, FrontValue]
 ) -> tuple[Template | None, list[TemplateProblem]]:
@@ -116,6 +130,7 @@ def _build(
         if tree is not None:
             trees[key] = tree
     needed = frozenset[str]() if problems else needs(trees.values())
+    roots = _roots(trees.values())
     pieces: dict[str, Piece] = {}
     for key, tree in trees.items() if not problems else ():
         piece, found = compile_piece(tree, sites[key], html=html and not key)
@@ -126,4 +141,7 @@ def _build(
         return None, problems
     main = pieces.pop("")
     fields = {key: (piece, f"{file}:{values[key].line}") for key, piece in pieces.items()}
-    return Template(file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed), []
+    template = Template(
+        file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed, roots=roots
+    )
+    return template, []

@@ -13,19 +13,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from heapq import heapify, heappop, heappush
 
 from engine.core.model import Event, Out, State
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
 from engine.core.step import ALL, DONE, SILENT, SLOW, Turn
 from engine.ports import Batch, Rejected, Store
+from engine.runtime.alarms import Alarms, Entry
 
 KEPT = 60_000
 """Subjects held from one transaction to the next, so that those who come again are not read again."""
 
 WAKES_AT_ONCE = 5_000
 """How many due subjects one transaction takes."""
+
+
+_FOREVER = 1 << 63
 
 
 def _up_to(events: Sequence[Event], instant: int) -> Sequence[Event]:
@@ -64,8 +67,10 @@ class Session:
         self.log = log
         self.resident = resident
         self.states: dict[str, State] = {}
-        self.heap: list[tuple[int, str]] = []
+        self.alarms = Alarms()
+        self.horizon = _FOREVER  #: wake-ups from here on are left to the store
         self.strangers = 0  #: subjects that only events of others made known
+        self.ways = {type_: dispatch.way for type_, dispatch in plan.dispatch.items()}
         self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
         self.store = store
         self.tracing = tracing
@@ -93,7 +98,7 @@ class Session:
         if not self.resident and len(self.states) > KEPT:
             self.states = {}
         if not self.resident:
-            self.heap = []
+            self.alarms.clear()
         self.touched: dict[str, State] = {}
         self.decided: list[tuple[Event, int]] = []
         self.askers: dict[str, str] = {}
@@ -105,7 +110,8 @@ class Session:
         self.desk = self._new_desk(self._secret)
         self.desk.run_slots = dict(self._used)
         self.clock = self.store.clock()
-        self.states, self.heap = {}, []
+        self.states = {}
+        self.alarms.clear()
         self._begin()
 
     # ------------------------------------------------------------------ deciding
@@ -119,6 +125,8 @@ class Session:
         if not events:
             return 0
         horizon = max(self.clock, max((event.time for event in events if not event.history), default=0))
+        if not self.resident:
+            self.horizon = horizon
         full, last = self._load_due(horizon)
         if not full and last is not None:
             events = _up_to(events, last[0])
@@ -126,14 +134,15 @@ class Session:
                 self._wake_through(last)
                 return 0
         self._load(event.user for event in events)
-        turn, states, touched, heap = self.turn, self.states, self.touched, self.heap
+        turn, states, touched, alarms = self.turn, self.states, self.touched, self.alarms
         quick, resident = self.quick, self.resident
+        m, ways, default = turn.m, self.ways.get, self.plan.default.way
         for event in events:
             time = event.time
             if event.history:
                 self.history_until = max(self.history_until, time)
             elif time > self.clock:
-                if heap and heap[0][0] < time:
+                if alarms.next < time:
                     self._wake_before(time)
                 self.clock = time
             if self.log:
@@ -145,18 +154,20 @@ class Session:
             if state is None:
                 state = states[user] = State(id=user)
             before = state.wake_at
-            place = turn.quick(state, event, self.clock) if quick else SLOW
+            place = (ways(event.type) or default)(m, state, event, self.clock) if quick else SLOW
             if place == DONE:
                 if not resident:
                     touched[user] = state
-                if state.wake_at is not before and state.wake_at is not None:
-                    heappush(heap, (state.wake_at, user))
+                if state.wake_at is not before and state.wake_at is not None and state.wake_at < self.horizon:
+                    alarms.put(state.wake_at, user)
                 continue
             self._turn(state, event, place, before)
         return len(events)
 
     def settle(self, until: int) -> bool:
         """Fire the wake-ups due at or before ``until``; False when more remain (commit and call again)."""
+        if not self.resident:
+            self.horizon = until + 1
         full, last = self._load_due(until + 1)
         if not full and last is not None:
             self._wake_through(last)
@@ -182,19 +193,19 @@ class Session:
             # what was decided since the last commit is newer than what the store has
             state = self.states.get(subject)
             if state is not None and state.wake_at is not None:
-                self.heap.append((state.wake_at, subject))
-        heapify(self.heap)
+                self.alarms.put(state.wake_at, subject)
         return len(due) < WAKES_AT_ONCE, due[-1]
 
-    def _wake_through(self, last: tuple[int, str]) -> None:
-        heap = self.heap
-        while heap and heap[0] <= last:
-            self._fire(*heappop(heap))
+    def _wake_through(self, last: Entry) -> None:
+        self._wake((last[0], last[1] + "\0"))
 
     def _wake_before(self, instant: int) -> None:
-        heap = self.heap
-        while heap and heap[0][0] < instant:
-            self._fire(*heappop(heap))
+        self._wake((instant, ""))
+
+    def _wake(self, before: Entry) -> None:
+        pop = self.alarms.pop
+        while (entry := pop(before)) is not None:
+            self._fire(*entry)
 
     def _fire(self, instant: int, subject: str) -> None:
         state = self.states.get(subject)
@@ -203,10 +214,10 @@ class Session:
         self.clock = max(self.clock, instant)
         state.wake_at = None
         self.firing = subject
-        if self.quick and self.turn.quick_wake(state, self.clock):
+        if self.quick and self.plan.wake(self.turn.m, state, self.clock):
             self.touched[subject] = state
-            if state.wake_at is not None:
-                heappush(self.heap, (state.wake_at, subject))
+            if state.wake_at is not None and state.wake_at < self.horizon:
+                self.alarms.put(state.wake_at, subject)
         else:
             self._turn(state, None, SLOW, None)
         self.firing = None
@@ -265,8 +276,8 @@ class Session:
                 self.desk.give_back(release)
             self.out.releases.clear()
         self.touched[state.id] = state
-        if state.wake_at is not None and state.wake_at != before:
-            heappush(self.heap, (state.wake_at, state.id))
+        if state.wake_at is not None and state.wake_at != before and state.wake_at < self.horizon:
+            self.alarms.put(state.wake_at, state.id)
 
     # ------------------------------------------------------------------ handing over
 

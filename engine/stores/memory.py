@@ -74,6 +74,12 @@ class MemoryStore:
     def close(self) -> None:
         """Nothing is open."""
 
+    def forget(self) -> None:
+        """Begin anew, as if nothing had been handed over."""
+        fault = self.fault
+        self.__init__(keep_log=self.keep_log)  # type: ignore[misc]  # all there is is set there
+        self.fault = fault
+
     # -- deciding
 
     def load(self, subjects: Iterable[str]) -> dict[str, State]:

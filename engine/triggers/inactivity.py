@@ -60,6 +60,11 @@ class Inactivity(Trigger):
     def shortest(self) -> int | None:
         return self.elapsed
 
+    def lean(self) -> tuple[str | None, str, int] | None:
+        if self.elapsed is None:
+            return None
+        return self.clock_name if self.types else None, self.place, self.elapsed
+
     def _last(self, m: Moment) -> int | None:
         return m.state.memory.get(self.clock_name) if self.types else m.state.last_active
 
