@@ -36,8 +36,13 @@ def traits(state: State, event: Event, folding: Folding) -> None:
         return
     if event.type == "user.signup" and state.created_at is None:
         state.created_at = event.time
+    data = event.data
+    if not state.traits and "zone" not in data:
+        state.traits = dict(data)
+        folding.changes = {name: (None, value) for name, value in data.items() if value is not None}
+        return
     changes: dict[str, tuple[Any, Any]] = {}
-    for name, value in event.data.items():
+    for name, value in data.items():
         if name == "zone" and value is not None and not _is_zone(value):
             continue
         before = state.traits.get(name)

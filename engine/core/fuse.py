@@ -36,6 +36,9 @@ or ``unsure`` of a place."""
 QuickWake = Callable[["Moment", "State", int], bool]
 """(the moment to use, subject, now) -> done; False when the wake-up needs the long way (and nothing happened yet)."""
 
+Following = Callable[["Moment", int], int]
+"""(the moment, place) -> the first sieve from that place on that lets the event in, ``DONE``, or ``unsure`` of one."""
+
 _NOBODY: frozenset[str] = frozenset()
 _NOTHING: dict[str, Any] = {}
 
@@ -162,6 +165,32 @@ def _tests(writer: _Writer, dispatch: Dispatch) -> None:
         writer.add([f"if {' and '.join(tests) or 'True'}: return {place}"], 2)
     # the long way judges it again and tells the error
     writer.add([f"except Exception: return {unsure(0)} - place"])
+
+
+def following(sieves: Iterable[Sieve]) -> Following:
+    """The bare tests of sieves alone, for a subject of which anything may be true.
+
+    Parameters
+    ----------
+    sieves: those of one event type, in order of rank.
+    """
+    writer = _Writer()
+    writer.add(["place = 0", "try:"])
+    writer.add(["pass"], 2)
+    for place, sieve in enumerate(sieves):
+        writer.add([f"if start <= {place}:", f" place = {place}"], 2)
+        # asked by those who enter too, so it is set for each of them
+        writer.add([f" m.trigger, m.vars = {sieve.trigger!r}, {writer.use(sieve.variables)}"], 2)
+        writer.add([f" if {' and '.join(_bodies(writer, sieve)) or 'True'}: return {place}"], 2)
+    # judged again, where the error is told
+    writer.add([f"except Exception: return {unsure(0)} - place", f"return {DONE}"])
+    found: Following = writer.build("def way(m, start):", "following")
+    return found
+
+
+def nobody(m: Moment, start: int) -> int:
+    """What follows where there is no sieve."""
+    return DONE
 
 
 def _bodies(writer: _Writer, sieve: Sieve) -> list[str]:

@@ -8,6 +8,7 @@ Rule 3: records are plain values. Reading a clock, a file or a store happens els
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,8 @@ class Hold(msgspec.Struct, array_like=True):
 class State(msgspec.Struct, omit_defaults=True):
     """All that is kept of one subject. ``step`` is handed it and hands it back.
 
-    What most subjects never have is an empty constant they share; it is replaced, never changed in place.
+    What most subjects never have is an empty constant they share (see ``new_state``): but for ``traits``, ``series``
+    and ``memory`` everything is replaced, never changed in place.
     """
 
     id: str  #: the subject: the user id
@@ -120,6 +122,17 @@ class State(msgspec.Struct, omit_defaults=True):
     entered: Sequence[str] = ()  #: "playbook|key" of every once-entry
     goals: Sequence[GoalWatch] = ()
     slots: Sequence[tuple[int, str, str]] = ()  #: cap slots taken: (instant, purpose, channel)
+
+
+_NEWBORN = State(id="")
+
+
+def new_state(id: str) -> State:
+    """The state of a subject nobody has heard of; what is only ever replaced is shared by all of them."""
+    state = copy(_NEWBORN)
+    state.id = id
+    state.traits, state.series, state.memory = {}, {}, {}
+    return state
 
 
 class Effect(msgspec.Struct):

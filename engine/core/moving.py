@@ -100,7 +100,9 @@ class Moving(Judging):
         return WAIT
 
     def _drop(self, journey: Journey) -> None:
-        self.state.journeys = [it for it in self.state.journeys if it is not journey]
+        journeys = self.state.journeys
+        alone = len(journeys) == 1 and journeys[0] is journey
+        self.state.journeys = () if alone else [it for it in journeys if it is not journey]
 
     def end(self, journey: Journey, verdict: str, reason: str) -> None:
         """End a journey; the next one in its queue begins."""
@@ -115,7 +117,8 @@ class Moving(Judging):
         if playbook.entry.again_after is not None:
             self.state.ends = {**self.state.ends, place_: self.now}
         self.out.lives.append((playbook.id, verdict, journey.held is not None))
-        self.note(playbook, verdict, [Why(at="end", value=True, text=reason)])
+        if self.tracing:
+            self.note(playbook, verdict, [Why(at="end", value=True, text=reason)])
         if "journey.finished" in self.plan.told:
             data = {"playbook": playbook.id, "reason": reason}
             self.tell("journey.finished", data, f"{journey.occurrence}:{place_}:finished", None)

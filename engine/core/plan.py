@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.core import localtime
 from engine.core.fold import Fold
-from engine.core.fuse import Quick, QuickWake, slow, slow_wake
+from engine.core.fuse import Following, Quick, QuickWake, nobody, slow, slow_wake
 from engine.core.kinds import Action, Trigger
 from engine.core.model import State
 from engine.core.moment import Condition, Env, Moment, Value
@@ -246,10 +246,6 @@ class Sieve:
     rest_time: int | None  #: ``again_after`` in elapsed microseconds, for such an entry
     single: bool  #: the tests are all there is to judge of trigger, ``if`` and ``when``
 
-    def passes(self, m: Moment) -> bool:
-        """Do all tests let it through? May raise."""
-        return all(test(m) for test, _, _ in self.tests)
-
 
 def sieve(playbook: Playbook, triggers: tuple[Trigger, ...]) -> Sieve:
     """The sieve of a playbook for the triggers that listen."""
@@ -278,6 +274,7 @@ class Dispatch:
     sieves: tuple[Sieve, ...] = ()  #: playbooks that may be entered at it, in order of rank
     short: bool = False  #: there is a short way: nothing is folded but traits, no ladder or segment is watched
     way: Quick = slow  #: the short way, see ``core/fuse.py``
+    following: Following = nobody  #: the tests of the sieves, from one of them on
     local: bool = False  #: some history of it goes by local days
     fold: Fold | None = None  #: reserved type: traits, consents, memberships ...
     fold_internal: bool = True  #: engine-made events of this type are folded too

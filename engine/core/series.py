@@ -296,13 +296,17 @@ class Totals(Series):
     def ever(self, what: str) -> Callable[[State, int], Any]:
         """``sum avg min max`` of all numbers."""
         key, place = self.key, {"sum": 2, "avg": 2, "min": 3, "max": 4}[what]
+        average = what == "avg"
+        kept: list[Any] = [None, 0, None]  # several conditions ask for the same sum at one event
 
         def read(state: State, time: int) -> Any:
             data = state.series.get(key)
             if data is None:
                 return 0 if what == "sum" else None
-            found = number(int(data[place]), data[0])
-            return ROUGH.divide(found, data[1]) if what == "avg" else found
+            whole, scale = data[place], data[0]
+            if whole is not kept[0] or scale != kept[1]:
+                kept[:] = whole, scale, number(int(whole), scale)
+            return ROUGH.divide(kept[2], data[1]) if average else kept[2]
 
         return read
 

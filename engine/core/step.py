@@ -65,8 +65,7 @@ class Turn(Timing):
         self.m.changes = changes
         if now > state.clock:
             state.clock = now
-        sieves = self.dispatch.get(event.type, self.plan.default).sieves
-        self._sieve(sieves, unsure(place_) if place_ < SLOW else place_, passed=place_ >= 0)
+        self._sieve(self.dispatch.get(event.type, self.plan.default), place_)
         return self._drive()
 
     def answer(self, answer: Answer) -> Reserve | None:
@@ -110,33 +109,31 @@ class Turn(Timing):
         elif state.journeys or state.goals:
             self._plan_event(event, dispatch, all_of_them=False)
         elif dispatch.sieves:
-            self._sieve(dispatch.sieves, 0)
+            self._sieve_from(dispatch, 0)
 
-    def _sieve(self, sieves: tuple[Sieve, ...], start: int, *, passed: bool = False) -> None:
+    def _sieve(self, dispatch: Dispatch, place_: int) -> None:
         """New entries, when nobody wants to know why not: only what passes every test is looked at closer.
 
-        ``passed``: the first of them is known to let the event through.
+        ``place_``: the first sieve that lets the event in, or that cannot be judged, as ``following`` tells it.
         """
-        m, event = self.m, self.event
-        for place_ in range(start, len(sieves)):
-            sieve = sieves[place_]
+        m, event, sieves = self.m, self.event, dispatch.sieves
+        while place_ != DONE:
+            certain = place_ >= 0
+            here = place_ if certain else unsure(place_)
+            sieve = sieves[here]
             m.trigger, m.vars = sieve.trigger, sieve.variables
-            try:
-                through = passed or sieve.passes(m)
-                judged = sieve.single
-            except Exception:  # judged again below, where the error is told
-                through, judged = True, False
-            passed = False
-            if not through:
-                continue
-            if judged and event is not None:
+            if certain and sieve.single and event is not None:
                 self._enter(sieve.playbook, sieve.triggers[0], event, event.id, [], judged=True)
             else:
                 self._enter_any(sieve.playbook, sieve.triggers)
             if self.asks:
-                if place_ + 1 < len(sieves):
-                    self.tasks.append(partial(self._sieve, sieves, place_ + 1))
+                if here + 1 < len(sieves):
+                    self.tasks.append(partial(self._sieve_from, dispatch, here + 1))
                 return
+            place_ = dispatch.following(m, here + 1)
+
+    def _sieve_from(self, dispatch: Dispatch, start: int) -> None:
+        self._sieve(dispatch, dispatch.following(self.m, start))
 
     def _fold(self, event: Event, dispatch: Dispatch) -> dict[str, tuple[Any, Any]] | None:
         state, changes = self.state, event.changes
@@ -189,7 +186,7 @@ class Turn(Timing):
                 todo.append((playbook.rank, 1, self._journey_task(playbook, journey, event)))
         if not todo and not all_of_them:
             if dispatch.sieves:
-                self._sieve(dispatch.sieves, 0)
+                self._sieve_from(dispatch, 0)
             return
         for sieve in dispatch.sieves:
             todo.append((sieve.playbook.rank, 2, self._enter_task(sieve)))

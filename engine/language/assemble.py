@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from engine.core.fold import EXTERNAL_ONLY, FOLDS, traits
-from engine.core.fuse import quick, quick_wake, slow_wake
+from engine.core.fuse import following, quick, quick_wake, slow_wake
 from engine.core.history import HistoryBook, Streak
 from engine.core.kinds import Trigger
 from engine.core.model import DAY
@@ -56,7 +56,7 @@ def assemble(
         type_: _dispatch(type_, ordered, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)
     }
     for one in (default, *dispatch.values()):
-        one.way = quick(one, act_within, lambda state: zone_of(state, env))
+        one.way, one.following = quick(one, act_within, lambda state: zone_of(state, env)), following(one.sieves)
     return Plan(
         program=program,
         digest=digest,

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from engine.core.model import Event, Out, State
+from engine.core.model import Event, Out, State, new_state
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
 from engine.core.step import ALL, DONE, SILENT, SLOW, Turn
@@ -137,31 +137,32 @@ class Session:
         turn, states, touched, alarms = self.turn, self.states, self.touched, self.alarms
         quick, resident = self.quick, self.resident
         m, ways, default = turn.m, self.ways.get, self.plan.default.way
+        clock, decided = self.clock, self.decided if self.log else None
         for event in events:
             time = event.time
-            if event.history:
-                self.history_until = max(self.history_until, time)
-            elif time > self.clock:
+            if time > clock and not event.history:
                 if alarms.next < time:
                     self._wake_before(time)
-                self.clock = time
-            if self.log:
-                self.decided.append((event, self.clock))
+                clock = self.clock = time
+            elif event.history:
+                self.history_until = max(self.history_until, time)
+            if decided is not None:
+                decided.append((event, clock))
             user = event.user
             if user is None:
                 continue
             state = states.get(user)
             if state is None:
-                state = states[user] = State(id=user)
+                state = states[user] = new_state(user)
             before = state.wake_at
-            place = (ways(event.type) or default)(m, state, event, self.clock) if quick else SLOW
-            if place == DONE:
-                if not resident:
-                    touched[user] = state
-                if state.wake_at is not before and state.wake_at is not None and state.wake_at < self.horizon:
-                    alarms.put(state.wake_at, user)
+            place = (ways(event.type) or default)(m, state, event, clock) if quick else SLOW
+            if place != DONE:
+                self._turn(state, event, place, before)
                 continue
-            self._turn(state, event, place, before)
+            if not resident:
+                touched[user] = state
+            if state.wake_at is not before and state.wake_at is not None and state.wake_at < self.horizon:
+                alarms.put(state.wake_at, user)
         return len(events)
 
     def settle(self, until: int) -> bool:
@@ -249,7 +250,7 @@ class Session:
     def _state(self, subject: str) -> State:
         state = self.states.get(subject)
         if state is None:
-            state = self.states[subject] = State(id=subject)
+            state = self.states[subject] = new_state(subject)
             self.strangers += 1
         return state
 
