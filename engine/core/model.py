@@ -8,7 +8,6 @@ Rule 3: records are plain values. Reading a clock, a file or a store happens els
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -124,12 +123,12 @@ class State(msgspec.Struct, omit_defaults=True):
     slots: Sequence[tuple[int, str, str]] = ()  #: cap slots taken: (instant, purpose, channel)
 
 
-_NEWBORN = State(id="")
+_newborn = State(id="").__copy__  # type: ignore[attr-defined]  # every Struct has it
 
 
 def new_state(id: str) -> State:
     """The state of a subject nobody has heard of; what is only ever replaced is shared by all of them."""
-    state = copy(_NEWBORN)
+    state: State = _newborn()
     state.id = id
     state.traits, state.series, state.memory = {}, {}, {}
     return state
