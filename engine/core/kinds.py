@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from engine.core.lunar import Lunar
 from engine.core.model import Answer, Event
 from engine.core.moment import Condition, Moment
 from engine.core.shapes import Shape
@@ -45,6 +46,10 @@ class Build:
         """The program's channels a template is written for, in order of the program file."""
         raise NotImplementedError  # as above
 
+    def lunar(self) -> Lunar:
+        """The program's table of the lunar calendar."""
+        raise NotImplementedError  # as above
+
     def watch(self, segment: str) -> None:
         """Ask for ``segment.entered`` and ``segment.left`` of a segment."""
         raise NotImplementedError  # as above
@@ -64,6 +69,8 @@ class Trigger(ABC):
     own: bool = False  #: fires at wake-ups
     reason: str = ""  #: what a wake-up of it is called in traces
     path: str = "trigger"  #: place in the playbook, for traces
+    traits: frozenset[str] | None = None  #: traits a timed one hangs on; None: activity pushes its deadline on
+    tells: frozenset[str] = frozenset()  #: event types at which a timed one says how it stands (``silence``)
 
     @classmethod
     @abstractmethod

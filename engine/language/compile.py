@@ -220,6 +220,8 @@ class _Compiler:
             parts.append((self.files.program.file, self.files.program.text.encode()))
         parts.append(("templates", self.templates.digest.encode()))
         parts.extend(catalog.lists)
+        if self.shop.lunar_table is not None:
+            parts.append(("lunar", repr(self.shop.lunar_table.firsts).encode()))
         return digest_of(parts)
 
 

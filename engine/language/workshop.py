@@ -9,7 +9,9 @@ from typing import Any
 
 from engine.core import shapes as sh
 from engine.core.history import HistoryBook
+from engine.core.lunar import Lunar, Month
 from engine.core.moment import Condition, Value
+from engine.language import daytables
 from engine.language.diagnostics import Mark, Problems, Severity
 from engine.language.expressions import (
     compile_condition,
@@ -53,6 +55,8 @@ class Workshop(Services):
         self.variables: frozenset[str] = frozenset()
         self.watched: set[str] = set()
         self.holidays = False  #: the catalog has a calendar of holidays
+        self.lunar_months: dict[Month, int] = {}  #: first days the catalog gives lunar months, over the table
+        self.lunar_table: Lunar | None = None  #: made when somebody asks
         self.unread: set[str] = set()  #: kinds of names that may stand in a file nobody could read to its end
         self.unread_templates: list[str] = []  #: template files with an error
         self._arriving: list[tuple[str, ...] | None] = []
@@ -188,6 +192,12 @@ class Workshop(Services):
 
     def steps(self, node: SeqNode) -> Any:
         return self.step_reader(node)
+
+    def lunar(self) -> Lunar:
+        """The lunar calendar, with the catalog's first days of months over those of the table."""
+        if self.lunar_table is None:
+            self.lunar_table = daytables.lunar(self.lunar_months)
+        return self.lunar_table
 
     # ------------------------------------------------------------------ segments
 
