@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.core.lunar import Lunar
-from engine.core.model import Answer, Event
+from engine.core.model import Answer, Event, State
 from engine.core.moment import Condition, Moment
 from engine.core.shapes import Shape
 
@@ -46,6 +46,10 @@ class Build:
         """The program's channels a template is written for, in order of the program file."""
         raise NotImplementedError  # as above
 
+    def field_type(self, name: str) -> str:
+        """The declared type of a field of the user: text number bool time date ...; "any" without one."""
+        raise NotImplementedError  # as above
+
     def lunar(self) -> Lunar:
         """The program's table of the lunar calendar."""
         raise NotImplementedError  # as above
@@ -71,6 +75,8 @@ class Trigger(ABC):
     path: str = "trigger"  #: place in the playbook, for traces
     traits: frozenset[str] | None = None  #: traits a timed one hangs on; None: activity pushes its deadline on
     tells: frozenset[str] = frozenset()  #: event types at which a timed one says how it stands (``silence``)
+    place: str = ""  #: key of what it remembers in the subject's state
+    stamp: str = ""  #: of one whose subjects must be woken when it is new or changed: what it goes by, in short
 
     @classmethod
     @abstractmethod
@@ -99,6 +105,10 @@ class Trigger(ABC):
 
     def due(self, m: Moment) -> bool:
         """Fire now, at a wake-up at ``m.time``? Must remember that it did."""
+        return False
+
+    def awaits(self, state: State) -> bool:
+        """Must the subject be woken when the trigger is new or changed?"""
         return False
 
     def shortest(self) -> int | None:

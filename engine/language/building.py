@@ -83,6 +83,10 @@ class KindBuild(Build):
         written = self.bench.shop.templates.channels(name)
         return [channel for channel in self.bench.channels if channel in written]
 
+    def field_type(self, name: str) -> str:
+        declared = self.bench.shop.schema.profile.get(name)
+        return "any" if declared is None else declared.base
+
     def lunar(self) -> Lunar:
         return self.bench.shop.lunar()
 

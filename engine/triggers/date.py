@@ -12,7 +12,7 @@ from engine.core import localtime
 from engine.core.instants import InstantError, format_instant, parse_duration, parse_instant
 from engine.core.kinds import Build, Trigger
 from engine.core.lunar import Lunar, LunarDay
-from engine.core.model import DAY
+from engine.core.model import DAY, State
 from engine.core.moment import Moment
 from engine.core.plan import zone_of
 from engine.core.shapes import USER_FIELD, Map, Text, WallTime, optional, required
@@ -20,7 +20,8 @@ from engine.core.shapes import USER_FIELD, Map, Text, WallTime, optional, requir
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _OFFSET = r"[+-]?[1-9][0-9]{0,6}[smhdw]"
 _LONGEST = 366 * DAY
-_SPEC, _DAY, _ZONE, _DUE, _MARK, _KEPT = range(6)  # places in what it remembers
+_LATE = DAY  # a greeting found due only later than that (the playbook was paused) is none any more
+_STAMP, _DAY, _ZONE, _DUE, _MARK, _KEPT = range(6)  # places in what it remembers
 
 
 class OnDate(Trigger):
@@ -79,13 +80,17 @@ class OnDate(Trigger):
         self.playbook = playbook
         self.traits = frozenset({self.field, "zone"})
         words = "|".join(f"{key}={value}" for key, value in sorted(spec.items()))
-        self.spec = blake2b(words.encode(), digest_size=4).hexdigest()
+        self.stamp = blake2b(words.encode(), digest_size=4).hexdigest()
 
     @classmethod
     def build(cls, fields: dict[str, Any], build: Build) -> OnDate:
         """Ask for the lunar table when it is needed, and refuse what cannot be meant."""
         spec = fields["date"]
         lunar = spec.get("calendar") == "lunar"
+        declared = build.field_type(spec["field"].removeprefix("user."))
+        if declared not in ("date", "time", "any"):
+            message = f"'{spec['field']}' is declared as {declared}, and 'date' needs a date"
+            build.problem("field", "type-mismatch", message, "declare it as 'date | none' under 'profile'")
         if "leap_day" in spec and (lunar or spec["repeat"] == "once"):
             hint = "it is for repeat: yearly by the usual calendar"
             build.problem("leap_day", "conflict", "'leap_day' has no meaning here", hint)
@@ -100,6 +105,9 @@ class OnDate(Trigger):
     def listens(self) -> frozenset[str]:
         return frozenset()
 
+    def awaits(self, state: State) -> bool:
+        return state.traits.get(self.field) is not None
+
     # ------------------------------------------------------------------ when
 
     def deadline(self, m: Moment) -> int | None:
@@ -111,7 +119,7 @@ class OnDate(Trigger):
             return None
         zone = zone_of(state, m.env)
         day = _day(value, zone)
-        if known is None or known[_DAY] != day or known[_ZONE] != zone or known[_SPEC] != self.spec:
+        if known is None or known[_DAY] != day or known[_ZONE] != zone or known[_STAMP] != self.stamp:
             kept = known[_KEPT] if known is not None else None
             known = state.memory[self.place] = self._found(m, day, zone, kept)
         due: int | None = known[_DUE]
@@ -123,17 +131,14 @@ class OnDate(Trigger):
             return False
         known = m.state.memory[self.place]
         m.state.memory[self.place] = self._found(m, known[_DAY], known[_ZONE], known[_MARK])
-        return deadline >= m.env.published.get(self.playbook, 0)
+        return deadline >= m.env.since(self.playbook) and m.time - deadline <= _LATE
 
     def _found(self, m: Moment, day: int | None, zone: str, kept: int | None) -> list[Any]:
         """What is remembered: settings, day and zone it was found for; when it comes, its mark, the last mark kept."""
-        event = m.event
-        since = max(m.time, m.env.published.get(self.playbook, 0))
-        if event is not None and event.history:
-            since = max(since, event.time)  # what lies before the newest history starts nothing
+        since = max(m.time, m.env.since(self.playbook))
         found = self._next(day, localtime.zone(zone) or localtime.UTC, since, kept) if day is not None else None
         due, mark = found or (None, None)
-        return [self.spec, day, zone, due, mark, kept]
+        return [self.stamp, day, zone, due, mark, kept]
 
     def _next(self, day: int, zone: ZoneInfo, since: int, kept: int | None) -> tuple[int, int] | None:
         """(instant, mark) of the first day from ``since`` on that was not kept; a yearly one's mark is its year."""
@@ -144,6 +149,8 @@ class OnDate(Trigger):
         lunar = self.lunar.of(born) if self.lunar is not None else None
         if self.lunar is not None and lunar is None:
             return None
+        if kept is not None and kept > date.max.year:
+            kept = None  # the playbook was once ``repeat: once``
         first = localtime.local_date(since, zone).year - 2
         first = max(first, (born.year if lunar is None else lunar.year) + 1, -1 if kept is None else kept + 1)
         for year in range(first, first + 5):

@@ -287,8 +287,8 @@ def test_any_changes_of_field_and_zone(
     moves: list[tuple[int, int, str | None]],
     offset: str,
 ) -> None:
-    """Whatever becomes of field and zone: at most one greeting a year, on a day the field named; the same ones traced or
-    not, in any batches."""
+    """Whatever becomes of field and zone: at most one greeting a year, on a day the field named; the same ones traced
+    or not, in any batches."""
     start = datetime(2024, 1, 1, tzinfo=UTC)
     feed = [event("0", "user.signup", "2024-01-01T00:00:00Z", birthday=births[0].isoformat(), zone=ZONES[0])]
     for number, (which, hours, zone) in enumerate(sorted(moves, key=lambda it: it[1]), start=1):

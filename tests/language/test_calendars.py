@@ -237,3 +237,37 @@ def test_packages_are_read_only_when_asked_for(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# ---------------------------------------------------------------- the trigger ``date``
+
+HEAD = "profile: {birthday: date | none, since: time | none, city: text | none}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "caret"),
+    [
+        ('field: user.city, at: "09:00", repeat: yearly', "type-mismatch", "user.city"),
+        ('field: user.birhtday, at: "09:00", repeat: yearly', "unknown-field", "birhtday"),
+        ('field: birthday, at: "09:00", repeat: yearly', "wrong-value", "birthday"),
+        ('field: user.birthday, at: "9:00", repeat: yearly', "bad-time", '"9:00"'),
+        ("field: user.birthday, repeat: yearly", "missing-key", "{field"),
+        ('field: user.birthday, at: "09:00"', "missing-key", "{field"),
+        ('field: user.birthday, at: "09:00", repeat: monthly', "wrong-value", "monthly"),
+        ('field: user.birthday, at: "09:00", repeat: yearly, offset: 3', "wrong-value", "3"),
+        ('field: user.birthday, at: "09:00", repeat: yearly, offset: -400d', "out-of-range", "-400d"),
+        ('field: user.birthday, at: "09:00", repeat: once, leap_day: mar1', "conflict", "mar1"),
+        ('field: user.birthday, at: "09:00", repeat: yearly, calendar: lunar, leap_day: mar1', "conflict", "mar1"),
+        ('field: user.birthday, at: "09:00", repeat: once, calendar: lunar', "conflict", "lunar"),
+    ],
+)
+def test_date_refused(tmp_path: Path, text: str, code: str, caret: str) -> None:
+    """Each slip is told at its very word."""
+    playbook = (
+        f"playbook: p\ntitle: t\ntrigger: {{date: {{{text}}}}}\nentry: {{mode: single}}\nsteps: [{{points: 1}}]\n"
+    )
+    made = program(tmp_path, "d: {dates: [2026-01-01]}", playbook, HEAD)
+    problem = next(it for it in made.problems if it.file.endswith("p.yaml"))
+    assert problem.code == code, render_text(made.problems, made.sources)
+    line = made.sources[problem.file].splitlines()[problem.line - 1]
+    assert line[problem.col - 1 :].startswith(caret), render_text(made.problems, made.sources)
