@@ -31,7 +31,8 @@ CALENDAR_PAGES: Final[dict[str, Page]] = {
         "the catalog changes an official day",
         "'days_off' and 'workdays' have the last word over the table of holidays. Where they contradict days that were "
         "announced officially, that should be meant: say why on the line. Days of years nobody has announced yet are "
-        "filled in without a word.",
+        "filled in without a word. The same holds for 'lunar_months', which moves the first day of a lunar month: "
+        "tables differ about 2089-8 (new moon at midnight of 2089-09-04) and 2097-7 (2097-08-07).",
         "calendars:\n  cn:\n    holidays: CN\n    days_off:\n      - 2026-10-08",
         "calendars:\n  cn:\n    holidays: CN\n    days_off:\n      - 2026-10-08 # allow: calendar-override — own day",
         "warning",

@@ -123,6 +123,7 @@ class CatalogMaker:
                 self._later(section, name, fields, node)
                 maker(name, fields, node)
         self._segment_cycles()
+        calendars.finish()
         self.catalog.calendars = calendars.made
         self.catalog.holidays = calendars.made.get(calendars.main or "")
         # what the packages say is part of what the plan was made from
