@@ -44,6 +44,16 @@ CALENDAR_PAGES: Final[dict[str, Page]] = {
         "calendars:\n  cn:\n    holidays: CN",
         "warning",
     ),
+    "calendar-horizon": Page(
+        "the table of holidays runs out",
+        "Official days are announced year by year, in China each November with the make-up workdays of the next year. "
+        "Behind the last announced year the statutory days are worked out, and nobody works on weekends. Within 30 "
+        "days of that, 'validate' says so: update the package 'chinesecalendar' ('holidays' for other countries), or "
+        "write the next year's days under 'days_off' and 'workdays'.",
+        "(a calendar of holidays, and a table that ends this month)",
+        "(the same calendar with the next year's days under 'days_off' and 'workdays')",
+        "warning",
+    ),
     "calendar-disputed": Page(
         "the tables of holidays disagree",
         "Two packages are asked about the days from 2024 to the last year that is announced. Where they disagree on "

@@ -20,6 +20,9 @@ from engine.language.nodes import MapNode, Node, SeqNode
 from engine.language.workshop import Workshop
 from engine.registry import nearest
 
+_SOON: Final = 30
+"""Days before the official days of a table run out that ``validate`` begins to say so."""
+
 _LONGEST: Final = 3660
 """Days of the longest window: ten years. A longer one is a slip of the pen."""
 
@@ -156,6 +159,7 @@ class CalendarMaker:
             message = f"calendar '{name}': the tables of holidays disagree about {_shown(disputed)}"
             hint = "write these days under 'days_off' or 'workdays'"
             self.shop.problems.warning(_value(node, key), "calendar-disputed", message, hint=hint)
+        self._horizon(name, table, said, _value(node, key))
         _bridge(off, makeup, table.weekend)
         work = WorkDays(
             weekend=table.weekend, off=frozenset(off), makeup=frozenset(makeup),
@@ -167,6 +171,16 @@ class CalendarMaker:
             return Calendar(name=name, windows=windows_of(off), work=work)
         self._check_names(fields["names"], country, {*off.values()} - {""}, node)
         return Calendar(name=name, windows=_named(off, fields["names"]), work=work)
+
+    def _horizon(self, name: str, table: daytables.Table, said: set[int], where: Node) -> None:
+        """Say that the official days run out, unless the catalog has some of the time behind them."""
+        today = self.shop.today
+        if today is None or table.known_to - today.toordinal() > _SOON or any(day > table.known_to for day in said):
+            return
+        last = date.fromordinal(table.known_to)
+        message = f"calendar '{name}': the official days are known up to {last}; later ones are worked out"
+        hint = "update the package of tables, or write days_off and workdays of the next year"
+        self.shop.problems.warning(where, "calendar-horizon", message, hint=hint)
 
     def _check_names(self, names: list[str], country: str, known: set[str], node: Node) -> None:
         for place, name in enumerate(names):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 from engine.core.history import HistoryBook
@@ -31,18 +32,19 @@ _PLAYBOOK = re.compile(r"^playbook\s*[:：]", re.MULTILINE)
 _RUNNING = ("live", "shadow")
 
 
-def compile_program(root: Path) -> Compiled:
+def compile_program(root: Path, *, today: date | None = None) -> Compiled:
     """Read, check and compile the program in a folder.
 
     Parameters
     ----------
     root: the folder that holds ``drumbeat.yaml``.
+    today: with it, what depends on the present is checked too: whether tables of holidays run out.
     """
-    return _Compiler(root).run()
+    return _Compiler(root, today).run()
 
 
 class _Compiler:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, today: date | None) -> None:
         self.root = root
         self.problems = Problems(known_codes=PAGES)
         self.files: ProgramFiles = read_program(root)
@@ -53,6 +55,7 @@ class _Compiler:
             self.problems.add(mark, fault.code, fault.message, severity=severity, hint=fault.hint)  # type: ignore[arg-type]
         self.book = HistoryBook()
         self.shop = Workshop(self.problems, Schema(), self.book, self.templates)
+        self.shop.today = today
         self.shop.unread_templates = [fault.file for fault in faults if fault.severity != "warning"]
         self.playbooks: list[Playbook] = []
 

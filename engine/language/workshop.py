@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from engine.core import shapes as sh
@@ -55,6 +56,7 @@ class Workshop(Services):
         self.variables: frozenset[str] = frozenset()
         self.watched: set[str] = set()
         self.holidays = False  #: the catalog has a calendar of holidays
+        self.today: date | None = None  #: the present, for checks that ask for it
         self.lunar_months: dict[Month, int] = {}  #: first days the catalog gives lunar months, over the table
         self.lunar_table: Lunar | None = None  #: made when somebody asks
         self.unread: set[str] = set()  #: kinds of names that may stand in a file nobody could read to its end

@@ -221,6 +221,19 @@ def test_refused(tmp_path: Path, text: str, code: str, caret: str) -> None:
     assert line[problem.col - 1 :].startswith(caret), render_text(made.problems, made.sources)
 
 
+def test_the_end_of_the_table_is_told(tmp_path: Path) -> None:
+    """Within 30 days of the last official day, validate says so, until the catalog has days of the time behind it."""
+    program(tmp_path, "cn: {holidays: CN}")
+    last = date.fromordinal(daytables.table("CN").known_to)
+    for today, codes in ((last - timedelta(days=31), []), (last - timedelta(days=30), ["calendar-horizon"])):
+        assert [it[0] for it in told(compile_program(tmp_path, today=today))] == codes
+    assert told(compile_program(tmp_path, today=last + timedelta(days=90)))[0][1] == (
+        f"calendar 'cn': the official days are known up to {last}; later ones are worked out"
+    )
+    program(tmp_path, f"cn: {{holidays: CN, workdays: [{last.year + 1}-01-02, {last.year + 1}-01-03]}}")
+    assert "calendar-horizon" not in [it[0] for it in told(compile_program(tmp_path, today=last))]
+
+
 def test_both_packages_agree_on_lunar_months() -> None:
     """Two packages begin the lunar months of 1900 to 2100 on the same days, but for those that are named."""
     from lunar_python import LunarYear, Solar
