@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, datetime
 from hashlib import blake2b
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from engine.core import localtime
-from engine.core.instants import InstantError, format_instant, parse_duration, parse_instant
+from engine.core.instants import InstantError, format_instant, from_datetime, parse_duration, parse_instant
 from engine.core.kinds import Build, Trigger
 from engine.core.lunar import Lunar, LunarDay
 from engine.core.model import DAY, State
@@ -201,6 +201,10 @@ class OnDate(Trigger):
 
 def _day(value: object, zone: str) -> int | None:
     """The ordinal of the day a value names; None when it names none."""
+    if isinstance(value, datetime):  # a step wrote it, and it has not been through the store yet
+        return localtime.day_number(from_datetime(value), localtime.zone(zone) or localtime.UTC)
+    if isinstance(value, date):
+        return value.toordinal()
     if isinstance(value, str):
         try:
             if _DATE.fullmatch(value):

@@ -179,6 +179,25 @@ def test_timed_anew_when_the_field_or_the_zone_changes(tmp_path: Path, traced: b
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("traced", [True, False])
+def test_days_that_a_step_writes(tmp_path: Path, traced: bool) -> None:
+    """``set`` with ``today`` or ``now`` gives a day like any other, by the user's zone."""
+    steps = "steps: [{set: {user.birthday: '{{ today }}', user.at: '{{ now }}'}}]\n"
+    playbooks = {
+        **birthday(),
+        "s": "trigger: {event: fix}\nentry: {mode: parallel, limit: unlimited}\n" + steps,
+        "t": 'trigger: {date: {field: user.at, at: "09:00", repeat: once, offset: 3d}}\n' + STEPS,
+    }
+    feed = [
+        event("0", "user.updated", "2026-02-01T00:00:00Z", zone="Asia/Shanghai"),
+        event("1", "fix", "2026-03-01T20:00:00Z"),
+    ]
+    seen = play(tmp_path, playbooks, [*feed, end("2028-03-01T00:00:00Z")], traced=traced)
+    assert [(row["playbook"], row["time"]) for row in seen.effects if row["kind"] == "tag"] == [
+        ("t", "2026-03-05T01:00:00Z"), ("b", "2027-03-02T01:00:00Z"),
+    ]  # fmt: skip
+
+
 def test_conditions_of_the_playbook_hold_on_the_day(tmp_path: Path) -> None:
     """``if`` and ``when`` are judged at the wake-up; a refusal is traced and the next year comes all the same."""
     playbooks = {"b": birthday()["b"].replace("}}\n", "}, if: user.get('vip') == true}\n", 1)}

@@ -345,3 +345,14 @@ def test_date_refused(tmp_path: Path, text: str, code: str, caret: str) -> None:
     assert problem.code == code, render_text(made.problems, made.sources)
     line = made.sources[problem.file].splitlines()[problem.line - 1]
     assert line[problem.col - 1 :].startswith(caret), render_text(made.problems, made.sources)
+
+
+def test_no_event_at_a_date(tmp_path: Path) -> None:
+    """Time begins such a journey, so there is no ``event`` in its conditions."""
+    playbook = (
+        'playbook: p\ntitle: t\ntrigger: {date: {field: user.birthday, at: "09:00", repeat: yearly}}\n'
+        "when: event.amount > 1\nentry: {mode: single}\nsteps: [{points: 1}]\n"
+    )
+    made = program(tmp_path, "d: {dates: [2026-01-01]}", playbook, HEAD)
+    assert [it.severity for it in made.problems] == ["error"]
+    assert "event" in made.problems[0].message
