@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import textwrap
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -356,3 +358,16 @@ def test_no_event_at_a_date(tmp_path: Path) -> None:
     made = program(tmp_path, "d: {dates: [2026-01-01]}", playbook, HEAD)
     assert [it.severity for it in made.problems] == ["error"]
     assert "event" in made.problems[0].message
+
+
+def test_the_manual_compiles(tmp_path: Path) -> None:
+    """Each piece of YAML in docs/calendars.md is a valid part of a program, without a warning."""
+    manual = (Path(__file__).parents[2] / "docs/calendars.md").read_text(encoding="utf-8")
+    pieces = re.findall(r"```yaml\n(.*?)```", manual, re.DOTALL)
+    assert len(pieces) >= 5
+    for number, piece in enumerate(pieces):
+        root = tmp_path / str(number)
+        section = textwrap.dedent(piece.partition("\n")[2]) if piece.startswith("calendars") else "d: {lunar: 1-1}"
+        made = program(root, section, "" if piece.startswith("calendars") else piece, HEAD)
+        assert made.plan is not None
+        assert told(made) == [], piece
