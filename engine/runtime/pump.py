@@ -22,7 +22,7 @@ from engine.core.step import NOTABLE
 from engine.errors import CannotRun, InternalError
 from engine.ports import Clock, Feed, Record, Rejected, Store
 from engine.runtime.arming import arm
-from engine.runtime.intake import HISTORY, Taken, refusal
+from engine.runtime.intake import HISTORY, Taken, left_out, refusal
 from engine.runtime.merge import Merge
 from engine.runtime.outbox import Outbox
 from engine.runtime.rows import event_row
@@ -287,6 +287,10 @@ class Pump:
             else:
                 seen.add(event.id)
                 work.events.append((place, event))
+                fields = left_out(event)
+                if fields is not None:
+                    work.rejected.append((place, self._reject(records[place], event, *fields)))
+        work.rejected.sort(key=_place)
         return work
 
     def _met(self, records: Sequence[Record], events: list[tuple[int, Event]]) -> set[str]:
@@ -314,3 +318,7 @@ class Pump:
     def _count(self, ended: dict[str, int]) -> None:
         for status, number in ended.items():
             self.done.sent[status] = self.done.sent.get(status, 0) + number
+
+
+def _place(rejected: tuple[int, Rejected]) -> int:
+    return rejected[0]

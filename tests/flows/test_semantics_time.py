@@ -12,8 +12,9 @@ from flow_program import Wall, compiled, effects_of, lines_of, run, write_feed
 from semantics_kit import HEAD, Row, event
 
 from engine import wiring
+from engine.core.fold import Folding, bad_fields, traits
 from engine.core.instants import format_instant, parse_instant
-from engine.core.model import MINUTE
+from engine.core.model import MINUTE, Event, State
 from engine.door import read_event
 from engine.language.compiled import Compiled
 from engine.runtime.intake import Intake, retry
@@ -204,16 +205,46 @@ def test_ingest_refuses_the_future(tmp_path: Path, ahead: int) -> None:
 # ---------------------------------------------------------------- fields
 
 
-def test_a_bad_zone_costs_the_field_only(program: Compiled, tmp_path: Path) -> None:
-    """Semantics: bad record — a bad *field* (time zone) is left out, not the record; the zone known before stays."""
+def test_a_bad_field_costs_the_field_only(program: Compiled, tmp_path: Path) -> None:
+    """Semantics: bad record — a bad *field* (time zone, e-mail) is quarantined, not the record; the old one stays."""
     rows = [
-        event("1", "user.signup", day(1), "a", zone="Asia/Shanghai", city="x"),
-        event("2", "user.updated", day(2), "a", zone="Mars/Olympus", city="y"),
-        event("3", "user.signup", day(2), "b", zone=8, city="z"),
+        event("1", "user.signup", day(1), "a", zone="Asia/Shanghai", city="x", email="a@shop.example"),
+        event("2", "user.updated", day(2), "a", zone="Mars/Olympus", city="y", email="nobody"),
+        event("3", "user.signup", day(2), "b", zone=8, city="z", email=None),
+        event("4", "go", day(2), "b", zone="nowhere"),  # a field of an event like any other
     ]
     deliver(program, tmp_path, rows)
-    assert Look(tmp_path).traits == {"a": {"zone": "Asia/Shanghai", "city": "y"}, "b": {"city": "z"}}
-    assert Look(tmp_path).quarantine == []
+    seen = Look(tmp_path)
+    assert seen.traits == {
+        "a": {"zone": "Asia/Shanghai", "city": "y", "email": "a@shop.example"}, "b": {"city": "z", "email": None},
+    }  # fmt: skip
+    assert seen.quarantine == [("bad_field", "2"), ("bad_field", "3")]
+    assert done(tmp_path)[0] == ("b", "go", "03-02T00:00")
+    store = SqliteStore.open(tmp_path / "s.db")
+    first = next(iter(store.quarantine()))
+    assert first.message == (
+        "'zone' is no time zone, 'email' is no e-mail address; the rest of the event was taken"
+    )
+    taken, _ = retry(store, [first.number], read_event, parse_instant(NOW), None)
+    assert (taken.accepted, taken.duplicate) == (0, 1), "the event itself was decided: trying again changes nothing"
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "good"),
+    [
+        ("a@b", True), ("first.last+tag@mail.example", True), ("用户@例子.公司", True), ("a@b@c", False), ("@b", False),
+        ("a@", False), ("a b@c", False), ("a@b\n", False), ("<a@b>", False), ("", False), (7, False), (None, True),
+        ("x" * 250 + "@b.example", False),
+    ],
+)  # fmt: skip
+def test_addresses(tmp_path: Path, value: object, good: bool) -> None:
+    """What is taken for an e-mail address: one @ with something on both sides, nothing that could split a header."""
+    state = State(id="u")
+    sent = Event(id="1", type="user.signup", time=0, user="u", data={"email": value})
+    traits(state, sent, Folding(frozenset(), frozenset(), frozenset()))
+    assert ("email" in state.traits) == good
+    assert (bad_fields(sent) == []) == good
 
 
 def test_the_offset_of_a_time_is_no_zone(program: Compiled, tmp_path: Path) -> None:
