@@ -58,6 +58,9 @@ def _is_address(value: object) -> bool:
 
 _ADDRESS = re.compile(r"[^@\s<>\"(),:;\[\]\\]+@[^@\s<>\"(),:;\[\]\\]+")
 
+TRAIT_TYPES = frozenset({"user.signup", "user.updated"})
+"""Event types whose data become traits."""
+
 CHECKED: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "zone": ("time zone", _is_zone),
     "email": ("e-mail address", _is_address),
@@ -67,7 +70,7 @@ CHECKED: Mapping[str, tuple[str, Callable[[object], bool]]] = {
 
 def bad_fields(event: Event) -> list[tuple[str, str]]:
     """(field, what it should be) of the traits a sign-up or update brings and ``traits`` leaves out."""
-    if event.type not in ("user.signup", "user.updated"):
+    if event.type not in TRAIT_TYPES:
         return []
     data = event.data
     return [

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from engine.core.fold import TRAIT_TYPES
 from engine.core.instants import format_instant
 from engine.core.model import DAY, Event
 from engine.core.plan import Plan
@@ -287,7 +288,7 @@ class Pump:
             else:
                 seen.add(event.id)
                 work.events.append((place, event))
-                fields = left_out(event)
+                fields = left_out(event) if event.type in TRAIT_TYPES else None
                 if fields is not None:
                     work.rejected.append((place, self._reject(records[place], event, *fields)))
         work.rejected.sort(key=_place)
