@@ -81,7 +81,7 @@ def slow_wake(m: Moment, state: State, now: int) -> bool:
     return False
 
 
-def quick(dispatch: Dispatch, act_within: int, zone_of: Callable[[State], str]) -> Quick:
+def quick(dispatch: Dispatch, act_within: int, zone_of: Callable[[State], str], retimed: frozenset[str]) -> Quick:
     """The short way of one event type.
 
     Parameters
@@ -89,6 +89,7 @@ def quick(dispatch: Dispatch, act_within: int, zone_of: Callable[[State], str]) 
     dispatch: what can happen at the type; ``short`` says whether it has a short way at all.
     act_within: age in microseconds from which on an event only changes state.
     zone_of: the zone of a subject.
+    retimed: traits that timers hang on.
     """
     if not dispatch.short:
         return slow
@@ -100,7 +101,7 @@ def quick(dispatch: Dispatch, act_within: int, zone_of: Callable[[State], str]) 
         ]
     )
     if dispatch.fold is not None:
-        _fold(writer, dispatch)
+        _fold(writer, dispatch, retimed)
     if dispatch.series:
         zone = f"{writer.use(zone_of)}(state)" if dispatch.local else "''"
         writer.add([f"zone = {zone}", "series, data = state.series, event.data"])
@@ -114,7 +115,7 @@ def quick(dispatch: Dispatch, act_within: int, zone_of: Callable[[State], str]) 
     return found
 
 
-def _fold(writer: _Writer, dispatch: Dispatch) -> None:
+def _fold(writer: _Writer, dispatch: Dispatch, retimed: frozenset[str]) -> None:
     folding, nobody = writer.use(Folding), writer.use(_NOBODY)
     writer.add(
         [
@@ -122,7 +123,7 @@ def _fold(writer: _Writer, dispatch: Dispatch) -> None:
             f"{writer.use(dispatch.fold)}(state, event, folding)",
             "changes = folding.changes",
             # looked at again at once, so that every timer is found anew
-            "if changes is not None and 'zone' in changes: state.wake_at = now",
+            f"if changes is not None and not {writer.use(retimed)}.isdisjoint(changes): state.wake_at = now",
         ]
     )
 
@@ -238,7 +239,10 @@ def quick_wake(timers: Iterable[Sieve]) -> QuickWake:
         _timer(writer, sieve)
     writer.add(
         [
-            "for trigger in spent: trigger.due(m)",
+            "for trigger in spent:",
+            " trigger.due(m)",
+            " at = trigger.deadline(m)",
+            " if at is not None and (earliest is None or at < earliest): earliest = at",
             "state.wake_at = earliest",
             "if now > state.clock: state.clock = now",
             "return True",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.core import localtime
+from engine.core.calendars import Calendar
 from engine.core.fold import Fold
 from engine.core.fuse import Following, Quick, QuickWake, nobody, slow, slow_wake
 from engine.core.kinds import Action, Trigger
@@ -247,12 +248,12 @@ class Sieve:
     single: bool  #: the tests are all there is to judge of trigger, ``if`` and ``when``
 
 
-def sieve(playbook: Playbook, triggers: tuple[Trigger, ...]) -> Sieve:
-    """The sieve of a playbook for the triggers that listen."""
+def sieve(playbook: Playbook, triggers: tuple[Trigger, ...], *, timed: bool = False) -> Sieve:
+    """The sieve of a playbook for the triggers that listen; ``timed``: for a wake-up, which no event fires."""
     trigger = triggers[0]
     conditions = [*([trigger.condition] if trigger.condition is not None else []), *playbook.when]
     tests: list[Test] = [(condition.test, condition.body, condition.names) for condition in conditions]
-    if type(trigger).fires is not Trigger.fires:
+    if type(trigger).fires is not Trigger.fires and not timed:
         body, names = trigger.bare() or (None, {})
         tests.insert(0, (trigger.fires, body, names))
     if len(triggers) > 1:
@@ -311,6 +312,8 @@ class Plan:
     exact: bool = False  #: an exit is judged at every wake-up, so there must be none too many
     clocks: Mapping[str, frozenset[str]] = field(default_factory=dict)  #: activity clock -> types
     wake: QuickWake = slow_wake  #: the short way of wake-ups, see ``core/fuse.py``
+    calendars: Mapping[str, Calendar] = field(default_factory=dict)  #: calendars of the catalog, by name
+    retimed: frozenset[str] = frozenset({"zone"})  #: traits that timers hang on
 
     @property
     def limits(self) -> Mapping[str, Limit]:

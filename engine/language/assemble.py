@@ -51,12 +51,14 @@ def assemble(
     watching = bool(catalog.ladders or watched)
     default = _dispatch("", ordered, timed, clocks, book, activity, watching, exact)
     windows = [DAY * 2 if cap.per is None else cap.per for policy in policies for cap in policy.caps]
-    timers = tuple(sieve(playbook, (trigger,)) for playbook, trigger in timed)
+    timers = tuple(sieve(playbook, (trigger,), timed=True) for playbook, trigger in timed)
+    retimed = frozenset({"zone"}).union(*(trigger.traits or () for _, trigger in timed))
     dispatch = {
         type_: _dispatch(type_, ordered, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)
     }
     for one in (default, *dispatch.values()):
-        one.way, one.following = quick(one, act_within, lambda state: zone_of(state, env)), following(one.sieves)
+        one.way = quick(one, act_within, lambda state: zone_of(state, env), retimed)
+        one.following = following(one.sieves)
     return Plan(
         program=program,
         digest=digest,
@@ -74,6 +76,8 @@ def assemble(
         accounts=frozenset(catalog.accounts or ["main"]),
         pools=catalog.pools,
         rooms=catalog.groups,
+        calendars=catalog.calendars,
+        retimed=retimed,
         cap_window=max(windows, default=0),
         act_within=act_within,
         told=_TOLD & (heard | set(book.by_type)),
@@ -129,7 +133,8 @@ def _dispatch(
         if triggers:
             sieves.append(sieve(playbook, triggers))
     active = not activity or type_ in activity
-    pushed = [t for _, t in timed if (type_ in clock[1] if (clock := t.clock()) is not None else active)]
+    paced = [t for _, t in timed if t.traits is None]
+    pushed = [t for t in paced if (type_ in clock[1] if (clock := t.clock()) is not None else active)]
     shortest = [span for trigger in pushed if (span := trigger.shortest()) is not None]
     return Dispatch(
         series=book.by_type.get(type_, ()),
@@ -147,7 +152,7 @@ def _dispatch(
 
 def _listens(trigger: Trigger, type_: str) -> bool:
     if trigger.own:
-        return False
+        return type_ in trigger.tells
     heard = trigger.listens()
     return heard is None or type_ in heard
 

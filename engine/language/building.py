@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.core.history import Reader, Where
 from engine.core.kinds import Build
+from engine.core.lunar import Lunar
 from engine.core.model import Event, State
 from engine.core.moment import Condition, Env, Moment
 from engine.language.diagnostics import Mark
@@ -80,6 +81,13 @@ class KindBuild(Build):
     def channels_of(self, name: str) -> list[str]:
         written = self.bench.shop.templates.channels(name)
         return [channel for channel in self.bench.channels if channel in written]
+
+    def field_type(self, name: str) -> str:
+        declared = self.bench.shop.schema.profile.get(name)
+        return "any" if declared is None else declared.base
+
+    def lunar(self) -> Lunar:
+        return self.bench.shop.lunar()
 
     def watch(self, segment: str) -> None:
         self.bench.shop.watched.add(segment)

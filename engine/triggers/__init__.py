@@ -8,6 +8,7 @@ TRIGGERS: Registry[Trigger] = Registry(
     {
         "changed": "engine.triggers.changed:Changed",
         "count": "engine.triggers.count:Count",
+        "date": "engine.triggers.date:OnDate",
         "event": "engine.triggers.event:OnEvent",
         "inactivity": "engine.triggers.inactivity:Inactivity",
         "segment": "engine.triggers.segment:SegmentMove",
