@@ -51,6 +51,7 @@ class Batch(msgspec.Struct):
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
     askers: dict[str, str] = {}  #: answer key -> subject that asked, where no effect of that key names it
+    slots: dict[str, bytes | None] = {}  #: rows of the slot table that changed (core/slots.py); None: one that goes
 
 
 class Outgoing(msgspec.Struct):
@@ -133,6 +134,18 @@ class Store(Protocol):
         ...
 
     def next_wake(self) -> int | None: ...
+
+    def population(self, after: str, limit: int, audience: Any = None) -> list[str]:
+        """At most ``limit`` subjects that have a state, of those behind ``after``, in order of id (by code points).
+
+        ``audience``: a condition in a form the store understands; subjects for which it does not hold are left out.
+        A store that does not understand it gives all: every subject is judged again. None: all.
+        """
+        ...
+
+    def slots(self) -> dict[str, bytes]:
+        """The slot table: name -> row."""
+        ...
 
     def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:
         """Which of these event ids were decided already, or (unless ``waiting`` is False) wait in the inbox."""

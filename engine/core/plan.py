@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.core import localtime
 from engine.core.fold import Fold
 from engine.core.kinds import Action, Trigger
 from engine.core.model import State
 from engine.core.moment import Condition, Env, Moment, Value
+
+if TYPE_CHECKING:
+    from engine.core.slots import Scheduled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,6 +327,7 @@ class Plan:
     watching: bool = False  #: ladders or watched segments exist
     exact: bool = False  #: an exit is judged at every wake-up, so there must be none too many
     clocks: Mapping[str, frozenset[str]] = field(default_factory=dict)  #: activity clock -> types
+    schedules: tuple[Scheduled, ...] = ()  #: playbooks entered at slots, in the order in which they go at one instant
 
     @property
     def limits(self) -> Mapping[str, Limit]:

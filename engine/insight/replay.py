@@ -14,13 +14,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engine.core.model import Answer, Decision, Effect, Event, Release, Reserve, State
+from engine.core.model import Answer, Decision, Effect, Event, Release, Reserve, State, Why
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
+from engine.core.slots import Due, SlotTable, replayed
 from engine.core.step import ALL
 from engine.insight.judged import placed, watching
 from engine.ports import Store
 from engine.runtime.session import Session
+from engine.runtime.walk import Walk
 
 _MOST_PASSES = 64
 """How many orders are tried at most; each takes some milliseconds."""
@@ -101,6 +103,7 @@ class _Record:
     times: dict[str, int]  #: effect key -> instant
     end: int  #: where the engine stands
     settled: int  #: wake-ups up to here have fired
+    slots: dict[str, bytes]  #: how far the slots of schedules are walked
 
     @classmethod
     def read(cls, store: Store, user: str) -> _Record:
@@ -111,7 +114,9 @@ class _Record:
         for effect, _ in store.effects(user):
             effects[effect.key], times[effect.key] = effect.status, effect.time
         # a run that was killed may have left wake-ups of its last instant unfired
-        return cls(user, list(store.events(user)), store.answers(user), effects, times, end, min(end, waiting - 1))
+        settled = min(end, waiting - 1)
+        events, answers = list(store.events(user)), store.answers(user)
+        return cls(user, events, answers, effects, times, end, settled, store.slots())
 
 
 class _RecordedDesk(Desk):
@@ -138,20 +143,40 @@ class _One(Session):
     def __init__(self, plan: Plan, store: Store, record: _Record, course: Course) -> None:
         self.course = course
         self.user = record.user
+        self.record = record
         self.answers = record.answers
         super().__init__(plan, store, secret=b"", tracing=ALL)
 
     def _new_desk(self, secret: bytes) -> Desk:
         return _RecordedDesk(self.plan, self.answers, self.course.asked)
 
-    def _once(self, state: State, event: Event | None, place: int, before: int | None) -> None:
+    def _new_walk(self) -> Walk | None:
+        """The slots of the record, up to the last one that was decided for this subject."""
+        plan, record = self.plan, self.record
+        if not plan.schedules:
+            return None
+        kept, ends = replayed(record.slots, self.user)
+        begun = record.events[0][1] - 1 if record.events else record.end
+        table = SlotTable(plan.schedules, plan.env, kept, 0)
+        table.begin_all(begun, record.end)
+        return Walk(self, table, ends)
+
+    def _once(
+        self,
+        state: State,
+        event: Event | None,
+        place: int,
+        before: int | None,
+        slot: tuple[Due, list[Why]] | None = None,
+    ) -> None:
         """One call of the core; what it decided is given its cause, and what it tells others is dropped."""
         out, course = self.out, self.course
         effects, verdicts = len(out.effects), len(out.trace)
         if event is not None:
             course.events[event.id] = event
-        super()._once(state, event, place, before)
-        cause = {"event": event.id} if event is not None else {"wake": "time"}
+        super()._once(state, event, place, before, slot)
+        reason = slot[0].scheduled.trigger.reason if slot is not None else "time"
+        cause = {"event": event.id} if event is not None else {"wake": reason}
         own = {verdict.playbook: verdict.cause for verdict in out.trace[verdicts:]}
         for effect in out.effects[effects:]:
             course.causes[effect.key] = own.get(effect.playbook or "", cause)

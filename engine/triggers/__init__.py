@@ -10,6 +10,7 @@ TRIGGERS: Registry[Trigger] = Registry(
         "count": "engine.triggers.count:Count",
         "event": "engine.triggers.event:OnEvent",
         "inactivity": "engine.triggers.inactivity:Inactivity",
+        "schedule": "engine.triggers.schedule:Schedule",
         "segment": "engine.triggers.segment:SegmentMove",
         "signup": "engine.triggers.signup:Signup",
         "streak": "engine.triggers.streak:Streak",
