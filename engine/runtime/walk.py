@@ -67,11 +67,11 @@ class Walk:
             return events
         for place, event in enumerate(events):
             if event.time > slot and not event.history:
-                events = events[:place]
-                break
-        if not events:
-            self.step(horizon - 1)
-        return events
+                if place == 0:
+                    self.step(event.time - 1)
+                return events[:place]
+        self.step(horizon - 1)  # the engine's clock has passed it already
+        return ()
 
     def _arriving(self, events: Sequence[Event]) -> None:
         if not self._begun:
