@@ -22,7 +22,6 @@ from zoneinfo import ZoneInfo
 from engine.core import localtime
 from engine.core.instants import EPOCH_DAY
 from engine.core.model import DAY, HOUR, MINUTE
-from engine.registry import nearest
 
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -41,11 +40,13 @@ _PART: Final = re.compile(r"(?P<all>\*)(?:/(?P<every>.*))?|(?P<low>[^-/]+)(?:-(?
 
 
 class CronError(ValueError):
-    """Text that is no cron expression, with the next move in ``hint``."""
+    """Text that is no cron expression, with the next move in ``hint``; ``word`` may be meant as one of ``words``."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", word: str = "", words: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.hint = hint
+        self.word = word
+        self.words = words
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def _numbers(word: str, field: _Field) -> set[int]:
 def _part(part: str, word: str, field: _Field) -> range:
     match = _PART.fullmatch(part)
     if match is None:
-        raise CronError(f"'{_shown(part or word)}' is no {field.name}", _hint(part, field))
+        raise _stranger(part or word, field)
     if match["all"]:
         high = 6 if field.words is _WEEKDAYS else field.high
         return range(field.low, high + 1, _step(match["every"], field))
@@ -212,19 +213,16 @@ def _number(text: str, field: _Field) -> int:
         return field.words.index(lowered) + field.first
     if re.fullmatch(r"[0-9]{1,4}", text) and field.low <= int(text) <= field.high:
         return int(text)
-    raise CronError(f"'{_shown(text)}' is no {field.name}", _hint(text, field))
+    raise _stranger(text, field)
 
 
-def _hint(text: str, field: _Field) -> str:
-    numbers = f"a number from {field.low} to {field.high}"
+def _stranger(text: str, field: _Field) -> CronError:
+    hint = f"a number from {field.low} to {field.high}"
     if text == "?":
-        return "write *"
-    if field.words and not text.isdigit():
-        near = nearest(text.lower()[:3], field.words) or nearest(text.lower(), field.words)
-        if near is not None:
-            return f"did you mean '{near}'?"
-        return f"{numbers}, or one of {', '.join(field.words)}"
-    return numbers
+        hint = "write *"
+    elif field.words and not text.isdigit():
+        hint += f", or one of {', '.join(field.words)}"
+    return CronError(f"'{_shown(text)}' is no {field.name}", hint, text.lower()[:3], field.words)
 
 
 def _shown(text: str) -> str:

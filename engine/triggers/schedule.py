@@ -11,6 +11,7 @@ from engine.core.model import MINUTE
 from engine.core.moment import Condition
 from engine.core.shapes import Cond, Duration, Map, Text, optional, required
 from engine.core.slots import Slotted, interval_after
+from engine.registry import nearest
 
 
 class Schedule(Slotted):
@@ -27,7 +28,7 @@ class Schedule(Slotted):
     them (the default), all, or none. Slots before the playbook was published never fire.
 
     Example:
-        trigger: {schedule: {cron: "0 10 * * fri", zone: user, audience: count("order.paid", within="30d") == 0}}
+        trigger: {schedule: {cron: "0 10 * * fri", audience: user.last_active_at is older_than("7d")}}
     """
 
     word = "schedule"
@@ -67,10 +68,12 @@ class Schedule(Slotted):
             try:
                 cron = parse_cron(spec["cron"])
                 if cron.never():
-                    hint = "no month has that day"
-                    build.problem("cron", "cron-never", f"cron '{cron.text}' never fires", hint)
+                    message = f"cron '{cron.text}' never fires"
+                    build.problem("cron", "cron-never", message, "no such month has that day; L is the last day of one")
             except CronError as error:
-                build.problem("cron", "bad-cron", str(error), error.hint)
+                near = nearest(error.word, error.words) if error.word and error.words else None
+                hint = f"did you mean '{near}'?" if near is not None else error.hint
+                build.problem("cron", "bad-cron", str(error), hint)
         every = spec["every"].elapsed if "every" in spec else MINUTE
         if every < MINUTE:
             build.problem("every", "out-of-range", f"'every' needs at least 1m, got {spec['every'].text}")
