@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -24,9 +24,7 @@ from engine.core.instants import format_instant
 from engine.core.kinds import Trigger
 from engine.core.model import DAY
 from engine.core.moment import Condition, Env, Moment
-
-if TYPE_CHECKING:
-    from engine.core.plan import Playbook
+from engine.core.plan import Playbook, zone_of
 
 NEVER: Final = 1 << 62
 
@@ -56,7 +54,7 @@ class Slotted(Trigger):
 
     def deadline(self, m: Moment) -> int | None:
         """The next slot, for ``why``."""
-        return self.after(m.now, _tz(m.env.zone))
+        return self.after(m.now, _tz(zone_of(m.state, m.env) if self.by_user else m.env.zone))
 
 
 class SlotRow(msgspec.Struct, omit_defaults=True):
@@ -198,6 +196,10 @@ class SlotTable:
             if self._next[it.name] == self.next_at:
                 return Due(it, self.next_at, self.rows[it.name].gaps)
         raise LookupError("no slot is due")
+
+    def due_at(self, instant: int) -> int:
+        """How many slots of an instant are not done."""
+        return sum(found == instant for found in self._next.values()) if self.next_at <= instant else 0
 
     def place(self, due: Due) -> str:
         """The subject behind which the walk goes on."""

@@ -5,8 +5,8 @@ each decision, and the answers to its reservations. Nothing of the verdicts them
 
 Rule 1: it is the same ``Session``; only scarce units are answered from the record, and other subjects are left out.
 Rule 2: wake-ups fire where the run fired them: those due before the clock of a decision come before it.
-Rule 3: what happened first at one and the same instant is not recorded when several subjects (or several runs) had a
-part in it. The usual order is tried first; where it does not give the effects on record, the others are.
+Rule 3: what happened first at one and the same instant is not recorded when several subjects (or several runs, or
+several slots) had a part in it. The usual order is tried first; where it does not give the effects on record, the others are.
 """
 
 from __future__ import annotations
@@ -49,12 +49,16 @@ class Course:
     asked: list[Asked] = field(default_factory=list)
     state: State | None = None  #: the subject at the end
     clock: int = 0  #: the end
-    ties: dict[int, int] = field(default_factory=dict)  #: instant -> events decided there beside a wake-up
+    ties: dict[int, int] = field(default_factory=dict)  #: instant -> events decided there beside wake-ups and slots
+    slots: dict[int, int] = field(default_factory=dict)  #: instant with ties -> slots of it
     unmatched: int = 0  #: effects on record and not here, or here and not on record
 
 
-Early = Mapping[int, int]
-"""Instant -> before which of its events (0: the first) its wake-ups fired; without an entry after all of them."""
+Early = Mapping[int, tuple[int, int]]
+"""Instant -> (before which of its events, 0 the first, its wake-ups fired; how many of its slots did, too).
+
+Without an entry wake-ups and slots come after all events.
+"""
 
 
 def replay(
@@ -161,6 +165,15 @@ class _One(Session):
         table.begin_all(begun, record.end)
         return Walk(self, table, ends)
 
+    def slots_at(self, instant: int) -> int:
+        """How many slots of an instant are not done."""
+        return self.walk.table.due_at(instant) if self.walk is not None else 0
+
+    def one_slot(self) -> None:
+        """Decide the next slot alone."""
+        if self.walk is not None:
+            self.walk.one()
+
     def _once(
         self,
         state: State,
@@ -214,10 +227,18 @@ def _pass(plan: Plan, record: _Record, early: Early, fresh: Callable[[], Store],
             settle(clock - 1)
             session.clock, place = clock, 0
         state = store.load([record.user]).get(record.user)
-        if state is not None and state.wake_at is not None and state.wake_at <= clock:
+        slots = session.slots_at(clock)
+        if slots or (state is not None and state.wake_at is not None and state.wake_at <= clock):
             found.ties[clock] = place + 1
-            if early.get(clock, place + 1) <= place:
-                settle(clock)
+            found.slots[clock] = max(slots, found.slots.get(clock, 0))
+            first, count = early.get(clock, (place + 1, 0))
+            if first == place or (first < place and not count):
+                while not session.wake_up_to(clock):
+                    hand_over()
+                hand_over()
+                for _ in range(min(count, slots)):
+                    session.one_slot()
+                    hand_over()
         session.take([event])
         hand_over()
         place += 1
@@ -236,13 +257,18 @@ def _unmatched(effects: Sequence[Effect], record: _Record, end: int) -> int:
 
 def _best(plan: Plan, record: _Record, fresh: Callable[[], Store]) -> tuple[Early, Course]:
     """The order of what happened at one instant that gives the effects on record, or comes nearest."""
-    early: dict[int, int] = {}
+    early: dict[int, tuple[int, int]] = {}
     best = _pass(plan, record, early, fresh)
     left = _MOST_PASSES
     while best.unmatched and left > 0:
         nearer = None
         # the one change that helps most, so that a wrong one is not taken for being the first that helps at all
-        trials = [{**early, instant: place} for instant, count in best.ties.items() for place in range(count)]
+        trials = [
+            {**early, instant: (place, slots)}
+            for instant, count in best.ties.items()
+            for place in range(count)
+            for slots in range(best.slots.get(instant, 0) + 1)
+        ]
         for trial in [it for it in trials if it != early][:left]:
             found = _pass(plan, record, trial, fresh)
             left -= 1

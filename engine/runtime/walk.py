@@ -121,6 +121,10 @@ class Walk:
                 return
             left -= self._chunk(due, left)
 
+    def one(self) -> None:
+        """A chunk of the slot that is due, whatever else is (a replay knows better)."""
+        self._chunk(self.table.due(), CHUNK)
+
     def _chunk(self, due: Due, most: int) -> int:
         """Look at some subjects; how many."""
         session, place = self.session, self.table.place(due)
@@ -129,9 +133,10 @@ class Walk:
             self.table.walked(due, None)
             return 0
         subjects = self._population(place, most)
-        full = len(subjects) >= most
+        count = len(subjects)
+        full = count >= most
         self._end = subjects[-1] if full else None
-        self._ahead = subjects  # sorted, so it is a heap
+        self._ahead = list(subjects)  # sorted, so it is a heap
         session.bring(subjects)
         last = place
         while self._ahead:
@@ -141,7 +146,7 @@ class Walk:
                 last = subject
         self.at = None
         self.table.walked(due, last if full else None)
-        return len(subjects) + 1
+        return count + 1
 
     def _look(self, due: Due, subject: str) -> None:
         session = self.session
