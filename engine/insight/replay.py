@@ -6,7 +6,8 @@ each decision, and the answers to its reservations. Nothing of the verdicts them
 Rule 1: it is the same ``Session``; only scarce units are answered from the record, and other subjects are left out.
 Rule 2: wake-ups fire where the run fired them: those due before the clock of a decision come before it.
 Rule 3: what happened first at one and the same instant is not recorded when several subjects (or several runs, or
-several slots) had a part in it. The usual order is tried first; where it does not give the effects on record, the others are.
+several slots) had a part in it. The usual order is tried first; where it does not give the effects on record, the
+others are.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ IDS = st.lists(st.text("aZ0é王～𝔘-", min_size=1, max_size=4), max_size=12)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 @given(batches=st.lists(IDS, min_size=1, max_size=5), limit=st.integers(1, 6))
 def test_population(store: Any, batches: list[list[str]], limit: int) -> None:
-    """Everybody with a state is named once, in order of code points, however it was committed and however it is read."""
+    """Everybody with a state is named once, in order of code points, however it was committed and is read."""
     before = {state.id for state in store.subjects()}
     for ids in batches:
         commit(store, *dict.fromkeys(ids))

@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 from crash_world import without_disk
+from flow_program import compiled as compile_folder
 from flow_program import effects_of, lines_of, picture, run, simulated, write_feed
 from schedule_program import PROGRAM_ZONE, daily, make_schedule_events, write_schedules
-from semantics_kit import Seen, event, play
+from semantics_kit import HEAD, Seen, event, play
 
 from engine.core import localtime
 from engine.core.instants import format_instant, parse_instant
-from engine.core.model import DAY, HOUR
+from engine.core.model import DAY, HOUR, Event
 from engine.core.plan import Plan
+from engine.core.step import Turn
 from engine.language.compiled import Compiled
 from engine.runtime import walk
 from engine.runtime.session import Session
@@ -162,7 +164,8 @@ def test_the_first_slot(tmp_path: Path, traced: bool, batch: int) -> None:
     feed = [event("1", "user.signup", "2026-03-06T10:00:00Z"), event("2", "x", "2026-03-13T09:59:59Z", "u2")]
     seen = play(tmp_path, {"p": friday()}, feed, batch=batch, traced=traced)
     assert sent(seen) == [("2026-03-06T10:00:00Z", "u1")]
-    seen = play(tmp_path, {"p": friday()}, feed, batch=batch, traced=traced, until=parse_instant("2026-03-13T10:00:00Z"))
+    until = parse_instant("2026-03-13T10:00:00Z")
+    seen = play(tmp_path, {"p": friday()}, feed, batch=batch, traced=traced, until=until)
     assert sent(seen) == [
         ("2026-03-06T10:00:00Z", "u1"), ("2026-03-13T10:00:00Z", "u1"), ("2026-03-13T10:00:00Z", "u2"),
     ]  # fmt: skip
@@ -200,9 +203,9 @@ def test_the_program_zone(tmp_path: Path) -> None:
     Semantics: schedule — cron or interval, in the program's zone or each user's local time.
     """
     head = "timezone: America/New_York\n"
-    from semantics_kit import HEAD
-
-    feed = [event("1", "user.signup", "2026-03-01T00:00:00Z", zone="Asia/Tokyo"), event("2", "x", "2026-03-14T00:00:00Z")]
+    feed = [
+        event("1", "user.signup", "2026-03-01T00:00:00Z", zone="Asia/Tokyo"), event("2", "x", "2026-03-14T00:00:00Z"),
+    ]  # fmt: skip
     seen = play(tmp_path, {"p": friday()}, feed, head=HEAD + head)
     assert sent(seen) == [("2026-03-06T15:00:00Z", "u1"), ("2026-03-13T14:00:00Z", "u1")]
 
@@ -349,9 +352,6 @@ def test_chinese_ids_and_order(tmp_path: Path) -> None:
     gift = "steps:\n  - coupon: {pool: few, on_exhausted: skip}\n"
     book = friday("user.id != 'zz'").replace(HI, gift)
     few = "coupons:\n  few: {codes: {file: lists/f.csv}, limits: {per_user: 1, total: 4}}\n"
-    from flow_program import compiled as compile_folder
-    from semantics_kit import HEAD
-
     for name, text in {
         "drumbeat.yaml": HEAD + "feeds: [{file: feed/*.jsonl}]\n", "playbooks/p.yaml": f"playbook: p\ntitle: t\n{book}",
         "playbooks/catalog/c.yaml": few, "lists/f.csv": "A\nB\nC\nD\n",
@@ -362,9 +362,8 @@ def test_chinese_ids_and_order(tmp_path: Path) -> None:
     wanted = simulated(program, write_feed(tmp_path, content))
     run(program, tmp_path, batch=2, deliver=False)
     assert effects_of(tmp_path) == wanted
-    assert [it.user for it in sorted(wanted, key=lambda it: it.detail.get("code") or "z") if it.status == "planned"] == (
-        sorted(users)[:4]
-    )
+    codes = {it.detail["code"]: it.user for it in wanted if it.status == "planned"}
+    assert [codes[code] for code in sorted(codes)] == sorted(users)[:4]
 
 
 # ---------------------------------------------------------------------- publication and down time
@@ -372,9 +371,6 @@ def test_chinese_ids_and_order(tmp_path: Path) -> None:
 
 def plan_of(tmp_path: Path, book: str, status: str = "live") -> Compiled:
     text = f"playbook: p\ntitle: t\nstatus: {status}\n{book}"
-    from flow_program import compiled as compile_folder
-    from semantics_kit import HEAD
-
     feeds = "feeds: [{file: feed/*.jsonl}]\n"
     for name, content in {
         "drumbeat.yaml": HEAD + feeds, "playbooks/p.yaml": text, "templates/hi.box.j2": "hi",
@@ -454,8 +450,6 @@ def test_a_blast_too_old_is_not_gone_on_with(tmp_path: Path) -> None:
 
 
 def begin(plan: Plan, store: MemoryStore, at: int, users: list[str] | None = None) -> None:
-    from engine.core.model import Event
-
     session = Session(plan, store, secret=b"")
     left = [Event(id=user, type="x", time=at, user=user) for user in users or ["u1"]]
     while left:
@@ -488,8 +482,6 @@ def test_zones_of_a_store_that_had_no_schedule(tmp_path: Path) -> None:
 
 def test_a_subject_that_breaks_a_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of the engine at one subject leaves out that subject alone, and quarantine says so once."""
-    from engine.core.step import Turn
-
     slot = Turn.slot
 
     def broken(self: Turn, state: Any, due: Any, why: Any, now: int) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from crash_world import _ended, _live_and_die, killer, spread, without_disk
-from flow_program import effects_of, lines_of, picture, run, sent_keys, simulated, write_feed
+from flow_program import lines_of, picture, run, sent_keys, simulated, write_feed
 from schedule_program import write_schedules
 from semantics_kit import event
 
@@ -119,7 +119,7 @@ def blast(tmp_path_factory: pytest.TempPathFactory) -> Blast:
 
 
 def test_the_blast_is_worth_crashing(blast: Blast) -> None:
-    """Thousands in several chunks, in three zones, with codes that run out; the undisturbed run equals the simulation."""
+    """Thousands in several chunks and three zones, with codes that run out; the undisturbed run equals the simulation."""
     assert blast.wanted["effects"] == blast.simulated
     entered = Counter(it.playbook for it in blast.simulated if it.kind == "points")
     assert entered["blast"] == entered["own"] > USERS // 2
