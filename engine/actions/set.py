@@ -55,8 +55,8 @@ class SetTraits(Action):
                 run.state.traits = {**run.state.traits, name: value}
                 if before != value or before.__class__ is not value.__class__:
                     changes[name] = (before, value)
-        if "zone" in changes:
-            run.turn.touched = True  # every timer that goes by local days is found anew
+        if not run.plan.retimed.isdisjoint(changes):
+            run.turn.touched = True  # every timer that goes by local days or by such a field is found anew
         if changes:
             run.tell("user.updated", {name: after for name, (_, after) in changes.items()}, changes)
         return run.node.next

@@ -26,11 +26,13 @@ def validate(
     PATHS restrict what is shown to these files and folders; the whole program is read all the same, since names are
     defined elsewhere.
     """
+    from engine.core.localtime import UTC, local_date
     from engine.language.compile import compile_program
+    from engine.runtime.clock import SystemClock
 
     root = program_root(_program_of(paths, program))
     wanted = _wanted(paths, root)
-    found = compile_program(root)
+    found = compile_program(root, today=local_date(SystemClock().now(), UTC))
     problems = _chosen(found.problems, wanted, root)
     failed = any(strict or problem.severity == "error" for problem in problems)
     if format_ == "json":

@@ -7,7 +7,8 @@ Rule 2: folding never decides; it returns the seats to give back and the traits 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.core import localtime
@@ -32,7 +33,7 @@ class Folding:
 
 
 def traits(state: State, event: Event, folding: Folding) -> None:
-    """``user.signup`` and ``user.updated``: data merges into the traits; a zone nobody knows is left out."""
+    """``user.signup`` and ``user.updated``: data merges into the traits; a bad zone or e-mail address is left out."""
     if event.internal and event.changes is not None:
         folding.changes = event.changes  # ``set`` applied them already
         return
@@ -40,7 +41,7 @@ def traits(state: State, event: Event, folding: Folding) -> None:
         state.created_at = event.time
     changes: dict[str, tuple[Any, Any]] = {}
     for name, value in event.data.items():
-        if name == "zone" and value is not None and not _is_zone(value):
+        if name in CHECKED and value is not None and not CHECKED[name][1](value):
             continue
         before = state.traits.get(name)
         if before != value or before.__class__ is not value.__class__:
@@ -51,6 +52,29 @@ def traits(state: State, event: Event, folding: Folding) -> None:
 
 def _is_zone(value: object) -> bool:
     return isinstance(value, str) and localtime.zone(value) is not None
+
+
+def _is_address(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= 254 and _ADDRESS.fullmatch(value) is not None
+
+
+_ADDRESS = re.compile(r"[^@\s<>\"(),:;\[\]\\]+@[^@\s<>\"(),:;\[\]\\]+")
+
+CHECKED: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "zone": ("time zone", _is_zone),
+    "email": ("e-mail address", _is_address),
+}
+"""Fields of the user that must be what their name says: what they are called, and the test."""
+
+
+def bad_fields(event: Event) -> list[tuple[str, str]]:
+    """(field, what it should be) of the traits a sign-up or update brings and ``traits`` leaves out."""
+    if event.type not in ("user.signup", "user.updated"):
+        return []
+    data = event.data
+    return [
+        (name, what) for name, (what, right) in CHECKED.items() if data.get(name) is not None and not right(data[name])
+    ]
 
 
 def consent(state: State, event: Event, folding: Folding) -> None:

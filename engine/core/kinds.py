@@ -12,7 +12,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engine.core.model import Answer, Event
+from engine.core.calendars import Calendar
+from engine.core.lunar import Lunar
+from engine.core.model import Answer, Event, State
 from engine.core.moment import Condition, Moment
 from engine.core.shapes import Shape
 
@@ -45,6 +47,18 @@ class Build:
         """The program's channels a template is written for, in order of the program file."""
         raise NotImplementedError  # as above
 
+    def field_type(self, name: str) -> str:
+        """The declared type of a field of the user: text number bool time date ...; "any" without one."""
+        raise NotImplementedError  # as above
+
+    def calendar(self, name: str) -> Calendar:
+        """A calendar of the catalog, by its checked name."""
+        raise NotImplementedError  # as above
+
+    def lunar(self) -> Lunar:
+        """The program's table of the lunar calendar."""
+        raise NotImplementedError  # as above
+
     def watch(self, segment: str) -> None:
         """Ask for ``segment.entered`` and ``segment.left`` of a segment."""
         raise NotImplementedError  # as above
@@ -64,6 +78,10 @@ class Trigger(ABC):
     own: bool = False  #: fires at wake-ups
     reason: str = ""  #: what a wake-up of it is called in traces
     path: str = "trigger"  #: place in the playbook, for traces
+    traits: frozenset[str] | None = None  #: traits a timed one hangs on; None: activity pushes its deadline on
+    tells: frozenset[str] = frozenset()  #: event types at which a timed one says how it stands (``silence``)
+    place: str = ""  #: key of what it remembers in the subject's state
+    stamp: str = ""  #: of one whose subjects must be woken when it is new or changed: what it goes by, in short
 
     @classmethod
     @abstractmethod
@@ -92,6 +110,10 @@ class Trigger(ABC):
 
     def due(self, m: Moment) -> bool:
         """Fire now, at a wake-up at ``m.time``? Must remember that it did."""
+        return False
+
+    def awaits(self, state: State) -> bool:
+        """Must the subject be woken when the trigger is new or changed?"""
         return False
 
     def shortest(self) -> int | None:

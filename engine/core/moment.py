@@ -71,6 +71,11 @@ class Env:
     published: dict[str, int] = field(default_factory=dict)  #: playbook -> instant from which it starts journeys
     holidays: Callable[[Any], bool] | None = None  #: date -> is it a holiday; None: no calendar in the program
     workdays: Callable[[Any], bool] | None = None  #: date -> is it a working day
+    history: dict[str, int] = field(default_factory=dict)  #: "until": time of the newest event taken in as history
+
+    def since(self, playbook: str) -> int:
+        """The instant from which passing time may start journeys: publication, and the end of the history taken in."""
+        return max(self.published.get(playbook, 0), self.history.get("until", 0))
 
 
 class Moment:

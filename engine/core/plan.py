@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engine.core import localtime
+from engine.core.calendars import Calendar
 from engine.core.fold import Fold
 from engine.core.kinds import Action, Trigger
 from engine.core.model import State
@@ -240,12 +241,12 @@ class Sieve:
     rest_time: int | None  #: ``again_after`` in elapsed microseconds, for such an entry
 
 
-def sieve(playbook: Playbook, triggers: tuple[Trigger, ...]) -> Sieve:
-    """The sieve of a playbook for the triggers that listen."""
+def sieve(playbook: Playbook, triggers: tuple[Trigger, ...], *, timed: bool = False) -> Sieve:
+    """The sieve of a playbook for the triggers that listen; ``timed``: for a wake-up, which no event fires."""
     trigger = triggers[0]
     conditions = [*([trigger.condition] if trigger.condition is not None else []), *playbook.when]
     tests: list[Callable[[Moment], bool]] = [condition.test for condition in conditions]
-    if type(trigger).fires is not Trigger.fires:
+    if type(trigger).fires is not Trigger.fires and not timed:
         tests.insert(0, trigger.fires)
     if len(triggers) > 1:
         tests = []
@@ -328,6 +329,8 @@ class Plan:
     exact: bool = False  #: an exit is judged at every wake-up, so there must be none too many
     clocks: Mapping[str, frozenset[str]] = field(default_factory=dict)  #: activity clock -> types
     schedules: tuple[Scheduled, ...] = ()  #: playbooks entered at slots, in the order in which they go at one instant
+    calendars: Mapping[str, Calendar] = field(default_factory=dict)  #: calendars of the catalog, by name
+    retimed: frozenset[str] = frozenset({"zone"})  #: traits that timers hang on
 
     @property
     def limits(self) -> Mapping[str, Limit]:

@@ -217,6 +217,17 @@ class SlotTable:
         self._find(due.scheduled, due.instant)
         self._soonest()
 
+    def skip(self, due: Due) -> bool:
+        """Leave a slot out for good, when the row has not begun to fire; else False."""
+        row = self.rows[due.scheduled.name]
+        if row.done > row.since or row.at is not None:
+            return False
+        row.since = row.done = due.instant
+        self._changed.add(due.scheduled.name)
+        self._find(due.scheduled, due.instant)
+        self._soonest()
+        return True
+
     def changes(self) -> dict[str, bytes | None]:
         """Rows that changed since the last call; None: one that goes."""
         changed, self._changed = self._changed, set()

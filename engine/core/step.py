@@ -151,8 +151,8 @@ class Turn(Slotting):
             dispatch.fold(state, event, folding)
             self.out.releases.extend(folding.releases)
             changes = folding.changes
-            # other traits than the zone move no timer
-            self.touched = changes is None or "zone" in changes
+            # other traits than these move no timer
+            self.touched = changes is None or not self.plan.retimed.isdisjoint(changes)
         if dispatch.series:
             zone = zone_of(state, self.plan.env) if dispatch.local else self.plan.env.zone
             for series in dispatch.series:
@@ -174,7 +174,8 @@ class Turn(Slotting):
             return True
         self.touched = True
         for sieve in dispatch.sieves:
-            self.note(sieve.playbook, "late", [])
+            if not all(trigger.own for trigger in sieve.triggers):  # a timed one would not have started here
+                self.note(sieve.playbook, "late", [])
         return False
 
     def _plan_event(self, event: Event, dispatch: Dispatch, *, all_of_them: bool) -> None:

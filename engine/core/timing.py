@@ -61,7 +61,7 @@ class Timing(Entering):
             folding = Folding(_NOBODY, _NOBODY, _NOBODY)
             fold(state, event, folding)
             m.changes = folding.changes
-            if folding.changes is not None and "zone" in folding.changes:
+            if folding.changes is not None and not self.plan.retimed.isdisjoint(folding.changes):
                 state.wake_at = now  # looked at again at once, so that every timer is found anew
         if series:
             zone = zone_of(state, self.plan.env) if local else ""
@@ -123,6 +123,7 @@ class Timing(Entering):
             spent.append(trigger)
         for trigger in spent:
             trigger.due(m)
+            earliest = _sooner(earliest, trigger.deadline(m))
         state.wake_at = earliest
         state.clock = max(state.clock, now)
         return True

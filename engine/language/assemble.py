@@ -62,13 +62,15 @@ def assemble(
         default=default,
         ladders=tuple(catalog.ladders),
         watched=tuple(catalog.segments[name] for name in sorted(watched)),
-        timers=tuple(sieve(playbook, (trigger,)) for playbook, trigger in timed),
+        timers=tuple(sieve(playbook, (trigger,), timed=True) for playbook, trigger in timed),
         channels=channels,
         badges=frozenset(catalog.badges),
         groups=frozenset(catalog.groups),
         accounts=frozenset(catalog.accounts or ["main"]),
         pools=catalog.pools,
         rooms=catalog.groups,
+        calendars=catalog.calendars,
+        retimed=frozenset({"zone"}).union(*(trigger.traits or () for _, trigger in timed)),
         cap_window=max(windows, default=0),
         act_within=act_within,
         told=_TOLD & (heard | set(book.by_type)),
@@ -133,7 +135,8 @@ def _dispatch(
         if triggers:
             sieves.append(sieve(playbook, triggers))
     active = not activity or type_ in activity
-    pushed = [t for _, t in timed if (type_ in clock[1] if (clock := t.clock()) is not None else active)]
+    paced = [t for _, t in timed if t.traits is None]
+    pushed = [t for t in paced if (type_ in clock[1] if (clock := t.clock()) is not None else active)]
     shortest = [span for trigger in pushed if (span := trigger.shortest()) is not None]
     return Dispatch(
         series=book.by_type.get(type_, ()),
@@ -152,7 +155,7 @@ def _dispatch(
 
 def _listens(trigger: Trigger, type_: str) -> bool:
     if trigger.own:
-        return False
+        return type_ in trigger.tells
     heard = trigger.listens()
     return heard is None or type_ in heard
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.core.calendars import Calendar
 from engine.core.history import Where
 from engine.core.kinds import Build
+from engine.core.lunar import Lunar
 from engine.core.model import Event, State
 from engine.core.moment import Condition, Env, Moment
 from engine.language.diagnostics import Mark
@@ -81,6 +83,17 @@ class KindBuild(Build):
     def channels_of(self, name: str) -> list[str]:
         written = self.bench.shop.templates.channels(name)
         return [channel for channel in self.bench.channels if channel in written]
+
+    def field_type(self, name: str) -> str:
+        declared = self.bench.shop.schema.profile.get(name)
+        return "any" if declared is None else declared.base
+
+    def calendar(self, name: str) -> Calendar:
+        # one that could not be compiled was told of; until then it has no days
+        return self.bench.shop.calendars.get(name) or Calendar(name=name)
+
+    def lunar(self) -> Lunar:
+        return self.bench.shop.lunar()
 
     def watch(self, segment: str) -> None:
         self.bench.shop.watched.add(segment)

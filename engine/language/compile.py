@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 from engine.core.history import HistoryBook
@@ -31,18 +32,19 @@ _PLAYBOOK = re.compile(r"^playbook\s*[:：]", re.MULTILINE)
 _RUNNING = ("live", "shadow")
 
 
-def compile_program(root: Path) -> Compiled:
+def compile_program(root: Path, *, today: date | None = None) -> Compiled:
     """Read, check and compile the program in a folder.
 
     Parameters
     ----------
     root: the folder that holds ``drumbeat.yaml``.
+    today: with it, what depends on the present is checked too: whether tables of holidays run out.
     """
-    return _Compiler(root).run()
+    return _Compiler(root, today).run()
 
 
 class _Compiler:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, today: date | None) -> None:
         self.root = root
         self.problems = Problems(known_codes=PAGES)
         self.files: ProgramFiles = read_program(root)
@@ -53,6 +55,7 @@ class _Compiler:
             self.problems.add(mark, fault.code, fault.message, severity=severity, hint=fault.hint)  # type: ignore[arg-type]
         self.book = HistoryBook()
         self.shop = Workshop(self.problems, Schema(), self.book, self.templates)
+        self.shop.today = today
         self.shop.unread_templates = [fault.file for fault in faults if fault.severity != "warning"]
         self.playbooks: list[Playbook] = []
 
@@ -150,6 +153,8 @@ class _Compiler:
             account=(catalog.accounts or ["main"])[0],
             ladder=catalog.ladders[0].name if catalog.ladders else None,
             ranks={it.name: {level: rank for rank, (level, _) in enumerate(it.levels)} for it in catalog.ladders},
+            holidays=catalog.holidays.is_holiday if catalog.holidays is not None else None,
+            workdays=catalog.holidays.is_workday if catalog.holidays is not None else None,
         )
         plan = assemble(
             spec.name, self._digest(catalog), env, running, catalog, self.book, spec.channels, policies.values(),
@@ -218,6 +223,8 @@ class _Compiler:
             parts.append((self.files.program.file, self.files.program.text.encode()))
         parts.append(("templates", self.templates.digest.encode()))
         parts.extend(catalog.lists)
+        if self.shop.lunar_table is not None:
+            parts.append(("lunar", repr(self.shop.lunar_table.firsts).encode()))
         return digest_of(parts)
 
 

@@ -24,7 +24,7 @@ from engine.language.forms import MODIFIERS, PLAYBOOK, PROGRAM, SECTIONS, TRIGGE
 from engine.language.nodes import MapNode, resolve
 from engine.language.program import ProgramMaker
 from engine.language.reference import manual, name_of
-from engine.language.scalars import CALENDAR  # the one truth about {days, at}
+from engine.language.scalars import CALENDAR, WORKDAYS  # the one truth about {days, at}
 from engine.language.workshop import Workshop
 from engine.registry import Registry
 from engine.render import TemplateSet
@@ -208,9 +208,13 @@ class _Maker:
         elapsed = self._shared("duration", lambda: _pattern("[1-9][0-9]{0,8}[smhdw]", "elapsed time such as 3d"))
         if not shape.calendar:
             return elapsed
-        calendar = self._shared("calendar_wait", lambda: self._fields(CALENDAR.fields, {}))
-        if shape.until:
-            until = {"type": "object", "properties": {"until": {"type": _SCALAR}}, "additionalProperties": False}
+        if not shape.until:
+            calendar = self._shared("calendar_wait", lambda: self._fields(CALENDAR.fields, {}))
+        else:
+            words = self.of(WORKDAYS.fields["calendar"].shape)
+            both = {"until": {"type": _SCALAR}, "calendar": words}
+            until = {"type": "object", "properties": both, "additionalProperties": False}
+            calendar = self._shared("workday_wait", lambda: self._fields(WORKDAYS.fields, {}))
             calendar = {"if": {"required": ["until"]}, "then": until, "else": calendar}
         return _choose("object", calendar, elapsed)
 

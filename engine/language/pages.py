@@ -222,6 +222,14 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
         "# file: templates/tea/new.sms.fr.j2\nDu nouveau thé.\n# file: templates/tea/new.sms.en.j2\nNew tea.\n"
         "# file: playbooks/tea.yaml\nsteps:\n  - message: {template: tea/new, via: sms, purpose: service}",
     ),
+    "unknown-calendar": Page(
+        "a calendar that does not exist",
+        "Calendars are defined under 'calendars' in playbooks/catalog.",
+        'trigger: {calendar: {name: double-12, at: "10:00", audience: user.city == \'Lima\'}}',
+        "# file: playbooks/catalog/calendars.yaml\ncalendars: {double-11: {dates: [2026-11-08..2026-11-12]}}\n"
+        "# file: playbooks/eve.yaml\n"
+        'trigger: {calendar: {name: double-11, at: "10:00", audience: user.city == \'Lima\'}}',
+    ),
     "unknown-coupon": Page(
         "a coupon that does not exist",
         "Coupons are defined under 'coupons' in playbooks/catalog, with their limits.",

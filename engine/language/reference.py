@@ -163,6 +163,7 @@ def _duration(shape: sh.Duration) -> str:
         forms.append('`{days: 3, at: "10:00"}`')
     if shape.until:
         forms.append("`{until: wall time or expression}`")
+        forms.append("both with `calendar: workdays`")
     return ", ".join(forms)
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from engine.core import shapes as sh
+from engine.core.calendars import Calendar
 from engine.core.history import HistoryBook
+from engine.core.lunar import Lunar, Month
 from engine.core.moment import Condition, Value
+from engine.language import daytables
 from engine.language.diagnostics import Mark, Problems, Severity
 from engine.language.expressions import (
     compile_condition,
@@ -52,6 +56,11 @@ class Workshop(Services):
         self.written_steps: dict[str, Mark] = {}  #: ids of the whole playbook, also of steps nobody can read
         self.variables: frozenset[str] = frozenset()
         self.watched: set[str] = set()
+        self.holidays = False  #: the catalog has a calendar of holidays
+        self.today: date | None = None  #: the present, for checks that ask for it
+        self.lunar_months: dict[Month, int] = {}  #: first days the catalog gives lunar months, over the table
+        self.calendars: dict[str, Calendar] = {}  #: those of the catalog, when they are made
+        self.lunar_table: Lunar | None = None  #: made when somebody asks
         self.unread: set[str] = set()  #: kinds of names that may stand in a file nobody could read to its end
         self.unread_templates: list[str] = []  #: template files with an error
         self._arriving: list[tuple[str, ...] | None] = []
@@ -104,7 +113,7 @@ class Workshop(Services):
             schema=self.schema, segments=self._family("segment"), ladder=ladder,
             ladders=None if "ladder" in self.unread else ladders,
             badges=self._family("badge"), groups=self._family("group"), pools=self._family("coupon"),
-            accounts=self._family("account"), holidays=False,
+            accounts=self._family("account"), holidays=self.holidays,
         )  # fmt: skip
 
     def _family(self, kind: str) -> frozenset[str] | None:
@@ -187,6 +196,12 @@ class Workshop(Services):
 
     def steps(self, node: SeqNode) -> Any:
         return self.step_reader(node)
+
+    def lunar(self) -> Lunar:
+        """The lunar calendar, with the catalog's first days of months over those of the table."""
+        if self.lunar_table is None:
+            self.lunar_table = daytables.lunar(self.lunar_months)
+        return self.lunar_table
 
     # ------------------------------------------------------------------ segments
 

@@ -21,11 +21,12 @@ from engine.core.plan import Plan
 from engine.core.step import NOTABLE
 from engine.errors import CannotRun, InternalError
 from engine.ports import Clock, Feed, Record, Rejected, Store
-from engine.runtime.intake import HISTORY, Taken, refusal
+from engine.runtime.arming import arm
+from engine.runtime.intake import HISTORY, Taken, left_out, refusal
 from engine.runtime.merge import Merge
 from engine.runtime.outbox import Outbox
 from engine.runtime.rows import event_row
-from engine.runtime.session import Session
+from engine.runtime.session import HISTORY_UNTIL, Session
 
 INBOX = "inbox"
 
@@ -120,6 +121,7 @@ class Pump:
         self._feeds: list[Feed] = [InboxFeed(store), *feeds]
         self._publish()
         self.session = Session(plan, store, secret=secret, tracing=NOTABLE)
+        self._history = self.session.history_until  #: as the store has it
 
     def _publish(self) -> None:
         """A playbook starts journeys from its first run on this store."""
@@ -132,6 +134,7 @@ class Pump:
             self.plan.env.published[playbook.id] = int(since)
         if self.store.get_meta("plan") != self.plan.digest:
             self.store.set_meta("plan", self.plan.digest)
+        arm(self.plan, self.store)
 
     def until_idle(self) -> Done:
         """Do everything that is there: events of all feeds, wake-ups up to the newest event, deliveries."""
@@ -202,6 +205,9 @@ class Pump:
         duplicates = sum(place < upto for place in work.repeated)
         counts = {"duplicate": duplicates} if duplicates else {}
         batch = self.session.batch(positions=positions, rejected=rejected, inbox_done=inbox, counts=counts)
+        if self.session.history_until > self._history:
+            self._history = self.session.history_until
+            self.store.set_meta(HISTORY_UNTIL, str(self._history))
         if batch.events or batch.states or batch.rejected or batch.slots or positions or inbox:
             self.done.conflicts += self.store.commit(batch)
             self.done.accepted += sum(not event.internal for event, _ in batch.events)
@@ -295,6 +301,10 @@ class Pump:
             else:
                 seen.add(event.id)
                 work.events.append((place, event))
+                fields = left_out(event)
+                if fields is not None:
+                    work.rejected.append((place, self._reject(records[place], event, *fields)))
+        work.rejected.sort(key=_place)
         return work
 
     def _met(self, records: Sequence[Record], events: list[tuple[int, Event]]) -> set[str]:
@@ -322,3 +332,7 @@ class Pump:
     def _count(self, ended: dict[str, int]) -> None:
         for status, number in ended.items():
             self.done.sent[status] = self.done.sent.get(status, 0) + number
+
+
+def _place(rejected: tuple[int, Rejected]) -> int:
+    return rejected[0]

@@ -26,6 +26,9 @@ from engine.runtime.walk import Walk
 KEPT = 60_000
 """Subjects held from one transaction to the next, so that those who come again are not read again."""
 
+HISTORY_UNTIL = "history_until"
+"""Name under which a store keeps the time of the newest event of its history."""
+
 WAKES_AT_ONCE = 5_000
 """How many due subjects one transaction takes."""
 
@@ -72,7 +75,9 @@ class Session:
         self.store = store
         self.tracing = tracing
         self.clock = store.clock()
-        self.history_until = 0  #: newest event taken in as history: idle spells that ended before it start nothing
+        # newest event taken in as history: what time alone would have started before it starts nothing
+        self.history_until = int(store.get_meta(HISTORY_UNTIL) or 0)
+        plan.env.history["until"] = self.history_until
         self.desk = self._new_desk(secret)
         self._secret = secret
         self._used: dict[str, int] = {}  #: entry slots of this run, as they stood at the last hand-over
@@ -145,7 +150,7 @@ class Session:
         for event in events:
             time = event.time
             if event.history:
-                self.history_until = max(self.history_until, time)
+                self.history_until = self.plan.env.history["until"] = max(self.history_until, time)
             elif time > self.clock:
                 if heap and heap[0][0] < time:
                     self._wake_before(time)

@@ -132,6 +132,8 @@ class Walk:
         if self.ends is not None and due.instant > self.ends.get(name, 0):
             self.table.walked(due, None)
             return 0
+        if due.instant <= session.history_until and self.table.skip(due):
+            return 0  # history came in up to later: what time alone would have started before, it does not
         subjects = self._population(place, most)
         count = len(subjects)
         full = count >= most

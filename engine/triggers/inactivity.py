@@ -77,4 +77,4 @@ class Inactivity(Trigger):
         if deadline is None or deadline > m.time:
             return False
         m.state.memory[self.place] = self._last(m)
-        return self.enter or deadline >= m.env.published.get(self.playbook, 0)
+        return self.enter or deadline >= m.env.since(self.playbook)

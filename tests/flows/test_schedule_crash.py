@@ -119,7 +119,7 @@ def blast(tmp_path_factory: pytest.TempPathFactory) -> Blast:
 
 
 def test_the_blast_is_worth_crashing(blast: Blast) -> None:
-    """Thousands in several chunks and three zones, with codes that run out; the undisturbed run equals the simulation."""
+    """Thousands in several chunks and three zones, with codes that run out; a run equals the simulation."""
     assert blast.wanted["effects"] == blast.simulated
     entered = Counter(it.playbook for it in blast.simulated if it.kind == "points")
     assert entered["blast"] == entered["own"] > USERS // 2

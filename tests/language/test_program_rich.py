@@ -47,6 +47,9 @@ TRIGGERS = (
     "{streak: {event: order.paid, days: 2}}",
     "{count: {event: order.paid, at_least: 2, within: 3d}}", "{event: coupon.issued}", "{event: journey.finished}",
     "{count: {event: order.paid, at_least: 2, where: event.amount > 3}}", "{event: points.changed}",
+    '{date: {field: user.born, at: "09:00", repeat: yearly, offset: -3d, leap_day: mar1}}',
+    '{date: {field: user.born, at: "00:00", repeat: yearly, calendar: lunar}}',
+    '{date: {field: user.created, at: "23:59", repeat: once, offset: 2h}}',
 )  # fmt: skip
 METRICS = (
     'sum("order.paid", "amount")', 'count("order.paid", within="2d")', "user.points", 'user.get("x")',
