@@ -135,11 +135,11 @@ class Store(Protocol):
 
     def next_wake(self) -> int | None: ...
 
-    def population(self, after: str, limit: int, audience: Any = None) -> list[str]:
+    def population(self, after: str, limit: int, audience: Any = None, now: int = 0) -> list[str]:
         """At most ``limit`` subjects that have a state, of those behind ``after``, in order of id (by code points).
 
-        ``audience``: a condition in a form the store understands; subjects for which it does not hold are left out.
-        A store that does not understand it gives all: every subject is judged again. None: all.
+        ``audience``: a condition in a form a store may ask itself, at the instant ``now``; who certainly does not fit
+        may be left out, everybody else must not: the caller judges them again. None: all.
         """
         ...
 

@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -76,6 +76,7 @@ class Scheduled:
     trigger: Slotted
     name: str  #: ``playbook/trigger id``, the name of its row
     alone: bool  #: no other trigger of the playbook fires at slots
+    filter: Any = None  #: the audience in a form the store can ask; None: everybody is judged
 
 
 @dataclass(eq=False)

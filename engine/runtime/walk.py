@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from engine.core.model import Event
 from engine.core.slots import Due, SlotTable
+from engine.core.step import ALL
 
 if TYPE_CHECKING:
     from engine.runtime.session import Session
@@ -134,7 +135,7 @@ class Walk:
             return 0
         if due.instant <= session.history_until and self.table.skip(due):
             return 0  # history came in up to later: what time alone would have started before, it does not
-        subjects = self._population(place, most)
+        subjects = self._population(due, place, most)
         count = len(subjects)
         full = count >= most
         self._end = subjects[-1] if full else None
@@ -161,10 +162,12 @@ class Walk:
         if why is not None:
             session.enter_at(state, due, why)
 
-    def _population(self, after: str, most: int) -> list[str]:
+    def _population(self, due: Due, after: str, most: int) -> list[str]:
         session = self.session
         if not session.resident:
-            return session.store.population(after, most)
+            # with every verdict wanted, those outside the audience are looked at too
+            audience = due.scheduled.filter if session.tracing != ALL else None
+            return session.store.population(after, most, audience, due.instant)
         if len(self._order) != len(session.states):
             self._order = sorted(session.states)
         place = bisect_right(self._order, after)

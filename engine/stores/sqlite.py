@@ -97,7 +97,7 @@ class SqliteStore:
     def next_wake(self) -> int | None:
         return self._states.next_wake()
 
-    def population(self, after: str, limit: int, audience: Any = None) -> list[str]:
+    def population(self, after: str, limit: int, audience: Any = None, now: int = 0) -> list[str]:
         return self._states.population(after, limit)
 
     def slots(self) -> dict[str, bytes]:
