@@ -210,6 +210,8 @@ class Pump:
             self.store.set_meta(HISTORY_UNTIL, str(self._history))
         if batch.events or batch.states or batch.rejected or batch.slots or positions or inbox:
             self.done.conflicts += self.store.commit(batch)
+            if self.session.walk is not None:
+                self.session.walk.handed = []
             self.done.accepted += sum(not event.internal for event, _ in batch.events)
             self.done.quarantined += len(rejected)
             self.done.reasons.update(it.reason for it in rejected)
@@ -227,10 +229,14 @@ class Pump:
         session = self.session
         subject = session.firing
         slot = session.walk.at if session.walk is not None else None
+        handed = session.walk.handed if session.walk is not None else []
         begun = sum(not event.internal for event, _ in session.decided)
         session.abandon()
+        if slot is None and handed and session.walk is not None:
+            slot = session.walk.suspect(handed)
         if slot is not None:
             self._pass_over(work, slot, error)
+        if slot is not None or handed:
             return
         if subject is not None:
             before = begun

@@ -118,10 +118,9 @@ class Session:
         self.clock = self.store.clock()
         self.states, self.heap = {}, []
         self._begin()
-        passed = self.walk.passed if self.walk is not None else set()
-        self.walk = self._new_walk()
-        if self.walk is not None:
-            self.walk.passed = passed
+        before, self.walk = self.walk, self._new_walk()
+        if self.walk is not None and before is not None:
+            self.walk.follow(before)
 
     # ------------------------------------------------------------------ deciding
 
@@ -351,7 +350,7 @@ class Session:
             lives=out.lives,
             errors=out.errors,
             askers=self.askers,
-            slots=self.walk.table.changes() if self.walk is not None else {},
+            slots=self.walk.handed_over() if self.walk is not None else {},
         )
         self.desk.answers = []
         self._used = dict(self.desk.run_slots)

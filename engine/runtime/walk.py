@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 CHUNK = 5_000
 """Subjects a transaction looks at."""
 
+Spot = tuple[str, int, str]
+"""(schedule, slot, subject)"""
+
 _ZONED = ("user.signup", "user.updated")
 
 
@@ -43,8 +46,11 @@ class Walk:
         plan, store = session.plan, session.store
         self.table = table or SlotTable(plan.schedules, plan.env, store.slots(), session.clock)
         self.ends = ends
-        self.passed: set[tuple[str, int, str]] = set()  #: (schedule, slot, subject) that cannot be decided
-        self.at: tuple[str, int, str] | None = None  #: what is being decided
+        self.passed: set[Spot] = set()  #: what cannot be decided or written
+        self.at: Spot | None = None  #: what is being decided
+        self.entered: list[Spot] = []  #: who was let in since the last hand-over
+        self.handed: list[Spot] = []  #: who is in the transaction being written
+        self.most = CHUNK  #: subjects let in by a transaction
         self._begun = table is not None or bool(session.clock)
         self._order: list[str] = []
         self._ahead: list[str] = []  #: subjects of the chunk still to be looked at, a heap
@@ -122,6 +128,20 @@ class Walk:
                 return
             left -= self._chunk(due, left)
 
+    def handed_over(self) -> dict[str, bytes | None]:
+        """Rows of the slot table for the transaction that begins now."""
+        self.handed, self.entered = self.entered, []
+        return self.table.changes()
+
+    def follow(self, before: Walk) -> None:
+        """Know what a walk knew whose transaction was given up."""
+        self.passed, self.most = before.passed, before.most
+
+    def suspect(self, found: list[Spot]) -> Spot | None:
+        """A transaction with these entries could not be written: the one at fault; None: fewer are tried next."""
+        self.most = CHUNK if len(found) == 1 else len(found) // 2
+        return found[0] if len(found) == 1 else None
+
     def one(self) -> None:
         """A chunk of the slot that is due, whatever else is (a replay knows better)."""
         self._chunk(self.table.due(), CHUNK)
@@ -142,11 +162,12 @@ class Walk:
         self._ahead = list(subjects)  # sorted, so it is a heap
         session.bring(subjects)
         last = place
-        while self._ahead:
+        while self._ahead and len(self.entered) < self.most:
             subject = heappop(self._ahead)
             if subject > last:
                 self._look(due, subject)
                 last = subject
+        full = full or bool(self._ahead)
         self.at = None
         self.table.walked(due, last if full else None)
         return count + 1
@@ -160,6 +181,7 @@ class Walk:
             return
         why = session.turn.invited(state, due, session.clock)
         if why is not None:
+            self.entered.append(self.at)
             session.enter_at(state, due, why)
 
     def _population(self, due: Due, after: str, most: int) -> list[str]:

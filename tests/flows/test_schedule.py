@@ -499,3 +499,25 @@ def test_a_subject_that_breaks_a_slot(tmp_path: Path, monkeypatch: pytest.Monkey
     told = [(it.feed, it.reason, it.message) for it in store.quarantine()]
     store.close()
     assert told == [("slot", "broken_slot", "deciding a slot failed: RuntimeError: planted")] * 2
+
+
+@pytest.mark.parametrize("batch", [1, 500])
+def test_a_subject_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    """A transaction that the store refuses because of one subject: the others get the slot once, events are kept."""
+    commit = SqliteStore.commit
+
+    def refusing(self: SqliteStore, made: Any) -> int:
+        if any(it.user == "u3" and it.playbook == "p" for it in made.effects):
+            raise RuntimeError("planted")
+        return commit(self, made)
+
+    monkeypatch.setattr(SqliteStore, "commit", refusing)
+    feed = [event(f"e{n}", "user.signup", "2026-03-01T00:00:00Z", f"u{n}") for n in range(9)]
+    feed.append(event("end", "x", "2026-03-07T00:00:00Z", "u0"))
+    write_feed(tmp_path, lines_of(feed))
+    done = run(plan_of(tmp_path, friday()), tmp_path, batch=batch, deliver=False)
+    assert Counter(it.user for it in effects_of(tmp_path)) == {f"u{n}": 1 for n in range(9) if n != 3}
+    assert (done.accepted, done.quarantined) == (10, 1)
+    store = SqliteStore.open(tmp_path / "s.db", read_only=True)
+    assert [(it.reason, b"u3" in it.raw) for it in store.quarantine()] == [("broken_slot", True)]
+    store.close()
