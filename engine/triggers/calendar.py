@@ -51,7 +51,7 @@ class CalendarDay(Slotted):
                             "before or behind the first day",
                         ),
                         "at": required(WallTime(), "wall time in the program's zone"),
-                        "audience": required(Cond("user"), "for whom; a condition on the user alone"),
+                        "audience": required(Cond("user", everybody=True), "a condition on the user alone, or true"),
                     }
                 )
             )

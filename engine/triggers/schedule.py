@@ -22,10 +22,10 @@ class Schedule(Slotted):
     by the length of the gap, and one that comes twice counts once, so a daily time is once a day. ``every`` is elapsed
     time, counted from a Monday's midnight in the program's zone; it needs at least a minute.
 
-    The audience is a condition on the user alone, judged when the user's turn comes. Nobody gets a slot twice, also
-    when the program is killed in the middle or the user moves to another zone. ``catch_up`` says which of the slots
-    that the program missed while it was down are made up for, as far as they are no older than a day: the last one of
-    them (the default), all, or none. Slots before the playbook was published never fire.
+    The audience is a condition on the user alone, judged when the user's turn comes; ``true`` is everybody. Nobody gets
+    a slot twice, also when the program is killed in the middle or the user moves to another zone. ``catch_up`` says
+    which of the slots that the program missed while it was down are made up for, as far as they are no older than a
+    day: the last one of them (the default), all, or none. Slots before the playbook was published never fire.
 
     Example:
         trigger: {schedule: {cron: "0 10 * * fri", audience: user.last_active_at is older_than("7d")}}
@@ -41,7 +41,7 @@ class Schedule(Slotted):
                         "cron": optional(Text(what="cron expression"), "minute hour day month weekday"),
                         "every": optional(Duration(), "elapsed time between slots, at least 1m"),
                         "zone": optional(Text(("program", "user")), "whose wall time (program)"),
-                        "audience": required(Cond("user"), "for whom; a condition on the user alone"),
+                        "audience": required(Cond("user", everybody=True), "a condition on the user alone, or true"),
                         "catch_up": optional(Text(("last", "all", "none")), "slots missed while down (last)"),
                     },
                     one_of=(("cron", "every"),),
