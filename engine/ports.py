@@ -55,6 +55,7 @@ class Batch(msgspec.Struct):
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
     askers: dict[str, str] = {}  #: answer key -> subject that asked, where no effect of that key names it
+    slots: dict[str, bytes | None] = {}  #: rows of the slot table that changed (core/slots.py); None: one that goes
 
 
 class Outgoing(msgspec.Struct):
@@ -137,6 +138,18 @@ class Store(Protocol):
         ...
 
     def next_wake(self) -> int | None: ...
+
+    def population(self, after: str, limit: int, audience: Any = None, now: int = 0) -> list[str]:
+        """At most ``limit`` subjects that have a state, of those behind ``after``, in order of id (by code points).
+
+        ``audience``: a condition in a form a store may ask itself, at the instant ``now``; who certainly does not fit
+        may be left out, everybody else must not: the caller judges them again. None: all.
+        """
+        ...
+
+    def slots(self) -> dict[str, bytes]:
+        """The slot table: name -> row."""
+        ...
 
     def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:
         """Which of these event ids were decided already, or (unless ``waiting`` is False) wait in the inbox."""

@@ -14,6 +14,8 @@ from typing import Any
 from engine.core import localtime
 from engine.core.model import Event, Hold, Release, State
 
+ERASED = "erased"  # key of State.memory: when the subject was erased
+
 Fold = Callable[[State, Event, "Folding"], None]
 
 
@@ -166,7 +168,7 @@ def deleted(state: State, event: Event, folding: Folding) -> None:
     """``user.deleted``: traits, history and consents go; journeys are ended by the caller, seats go back."""
     for hold in state.holds:
         folding.releases.append(Release(key=event.id, kind="seat", name=hold.group, unit=hold.room))
-    state.traits, state.series, state.memory, state.consents = {}, {}, {}, {}
+    state.traits, state.series, state.memory, state.consents = {}, {}, {ERASED: event.time}, {}
     state.tags, state.badges, state.groups, state.holds, state.slots = [], [], [], [], []
     state.segments, state.goals, state.created_at, state.last_active = [], [], None, None
     state.born = False

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from engine.core.calendars import Calendar
 from engine.core.history import Reader
 from engine.core.lunar import Lunar
 from engine.core.model import Answer, Event, State
@@ -49,6 +50,10 @@ class Build:
 
     def field_type(self, name: str) -> str:
         """The declared type of a field of the user: text number bool time date ...; "any" without one."""
+        raise NotImplementedError  # as above
+
+    def calendar(self, name: str) -> Calendar:
+        """A calendar of the catalog, by its checked name."""
         raise NotImplementedError  # as above
 
     def lunar(self) -> Lunar:

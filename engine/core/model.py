@@ -59,7 +59,7 @@ class Journey(msgspec.Struct, array_like=True):
 
     playbook: str  #: id of the playbook
     key: str  #: value of ``entry.key`` ("" without one)
-    occurrence: str  #: id of the entering event, or ``wake:<instant>``; part of every effect key
+    occurrence: str  #: id of the entering event, or ``wake:<instant>``, or ``slot:<instant>``; part of every effect key
     started: int  #: instant of entry
     at: str | None  #: id of the step it stands at; None before the first and after the last
     trigger: str  #: id of the trigger that fired

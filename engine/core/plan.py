@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.core import localtime
 from engine.core.calendars import Calendar
@@ -18,6 +18,9 @@ from engine.core.fuse import Following, Quick, QuickWake, nobody, slow, slow_wak
 from engine.core.kinds import Action, Trigger
 from engine.core.model import State
 from engine.core.moment import Condition, Env, Moment, Value
+
+if TYPE_CHECKING:
+    from engine.core.slots import Scheduled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,6 +315,7 @@ class Plan:
     exact: bool = False  #: an exit is judged at every wake-up, so there must be none too many
     clocks: Mapping[str, frozenset[str]] = field(default_factory=dict)  #: activity clock -> types
     wake: QuickWake = slow_wake  #: the short way of wake-ups, see ``core/fuse.py``
+    schedules: tuple[Scheduled, ...] = ()  #: playbooks entered at slots, in the order in which they go at one instant
     calendars: Mapping[str, Calendar] = field(default_factory=dict)  #: calendars of the catalog, by name
     retimed: frozenset[str] = frozenset({"zone"})  #: traits that timers hang on
 

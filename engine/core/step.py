@@ -27,13 +27,14 @@ from engine.core.judging import ALL, NOTABLE, SILENT, Task
 from engine.core.kinds import Trigger
 from engine.core.model import Answer, Event, GoalWatch, Journey, Release, Reserve, State, Why
 from engine.core.plan import Dispatch, Playbook, Sieve, zone_of
-from engine.core.timing import Timing
+from engine.core.slots import Due
+from engine.core.slotting import Slotting
 from engine.core.watch import forget, place, watch
 
 __all__ = ["ALL", "DONE", "NOTABLE", "SILENT", "SLOW", "Turn"]
 
 
-class Turn(Timing):
+class Turn(Slotting):
     """Decides events and wake-ups, one at a time.
 
     Parameters
@@ -66,6 +67,16 @@ class Turn(Timing):
         if now > state.clock:
             state.clock = now
         self._sieve(self.dispatch.get(event.type, self.plan.default), place_)
+        return self._drive()
+
+    def slot(self, state: State, due: Due, why: list[Why], now: int) -> Reserve | None:
+        """Let a subject in at a slot; ``why`` is what ``invited`` gave."""
+        self._face(state, None, now)
+        if now > state.clock:
+            state.clock = now
+        if self.plan.watching:
+            place(self.plan, self.m)
+        self._slot(due, why)
         return self._drive()
 
     def answer(self, answer: Answer) -> Reserve | None:

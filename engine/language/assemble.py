@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 
 from engine.core.fold import EXTERNAL_ONLY, FOLDS, traits
@@ -12,6 +12,7 @@ from engine.core.kinds import Trigger
 from engine.core.model import DAY
 from engine.core.moment import Env
 from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, sieve, zone_of
+from engine.core.slots import Scheduled, Slotted
 from engine.core.watch import grace_change
 from engine.language.catalog import Catalog, membership
 
@@ -85,7 +86,16 @@ def assemble(
         watching=watching,
         exact=exact,
         clocks=clocks,
+        schedules=tuple(_schedules(ordered)),
     )
+
+
+def _schedules(playbooks: list[Playbook]) -> Iterator[Scheduled]:
+    """Who is entered at slots: by rank, then as written."""
+    for playbook in playbooks:
+        triggers = [trigger for trigger in playbook.triggers if isinstance(trigger, Slotted)]
+        for trigger in triggers if playbook.status in ("live", "shadow") else ():
+            yield Scheduled(playbook, trigger, f"{playbook.id}/{trigger.id}", alone=len(triggers) == 1)
 
 
 def _fill(env: Env, catalog: Catalog, watched: set[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.core.calendars import Calendar
 from engine.core.history import Reader, Where
 from engine.core.kinds import Build
 from engine.core.lunar import Lunar
@@ -85,6 +86,10 @@ class KindBuild(Build):
     def field_type(self, name: str) -> str:
         declared = self.bench.shop.schema.profile.get(name)
         return "any" if declared is None else declared.base
+
+    def calendar(self, name: str) -> Calendar:
+        # one that could not be compiled was told of; until then it has no days
+        return self.bench.shop.calendars.get(name) or Calendar(name=name)
 
     def lunar(self) -> Lunar:
         return self.bench.shop.lunar()

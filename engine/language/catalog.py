@@ -124,7 +124,7 @@ class CatalogMaker:
                 maker(name, fields, node)
         self._segment_cycles()
         calendars.finish()
-        self.catalog.calendars = calendars.made
+        self.catalog.calendars = self.shop.calendars = calendars.made
         self.catalog.holidays = calendars.made.get(calendars.main or "")
         # what the packages say is part of what the plan was made from
         self.catalog.lists.extend((f"calendar {name}", repr(it).encode()) for name, it in calendars.made.items())

@@ -106,6 +106,20 @@ SHAPE_PAGES: Final[dict[str, Page]] = {
         "groups:\n  club:\n    rooms: [{id: a, link: x, capacity: 9}, {id: a, link: y, capacity: 9}]",
         "groups:\n  club:\n    rooms: [{id: a, link: x, capacity: 9}, {id: b, link: y, capacity: 9}]",
     ),
+    "bad-cron": Page(
+        "no cron expression",
+        "A cron expression has five fields: minute, hour, day of the month, month, day of the week. Each is '*', or "
+        "numbers, names (jan, fri), ranges a-b, steps */n and lists; L is the last day of a month. When both day "
+        "fields are restricted, a day that fits either counts.",
+        'trigger: {schedule: {cron: "0 10 * * fir", audience: user.city == \'Oslo\'}}',
+        'trigger: {schedule: {cron: "0 10 * * fri", audience: user.city == \'Oslo\'}}',
+    ),
+    "cron-never": Page(
+        "a cron expression that never fires",
+        "No year has such a day, so nobody would ever be written to. 29 February is fine: it comes in leap years.",
+        'trigger: {schedule: {cron: "0 9 31 2 *", audience: user.city == \'Oslo\'}}',
+        'trigger: {schedule: {cron: "0 9 L 2 *", audience: user.city == \'Oslo\'}}',
+    ),
     "not-yet": Page(
         "a word of a later version",
         "The language has this word and this version of Drumbeat does not act on it yet. It is an error where leaving "
@@ -207,6 +221,14 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
         "# file: playbooks/tea.yaml\nsteps:\n  - message: {template: tea/new, via: sms, purpose: service}",
         "# file: templates/tea/new.sms.fr.j2\nDu nouveau thé.\n# file: templates/tea/new.sms.en.j2\nNew tea.\n"
         "# file: playbooks/tea.yaml\nsteps:\n  - message: {template: tea/new, via: sms, purpose: service}",
+    ),
+    "unknown-calendar": Page(
+        "a calendar that does not exist",
+        "Calendars are defined under 'calendars' in playbooks/catalog.",
+        'trigger: {calendar: {name: double-12, at: "10:00", audience: user.city == \'Lima\'}}',
+        "# file: playbooks/catalog/calendars.yaml\ncalendars: {double-11: {dates: [2026-11-08..2026-11-12]}}\n"
+        "# file: playbooks/eve.yaml\n"
+        'trigger: {calendar: {name: double-11, at: "10:00", audience: user.city == \'Lima\'}}',
     ),
     "unknown-coupon": Page(
         "a coupon that does not exist",

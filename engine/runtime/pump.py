@@ -209,8 +209,10 @@ class Pump:
         if self.session.history_until > self._history:
             self._history = self.session.history_until
             self.store.set_meta(HISTORY_UNTIL, str(self._history))
-        if batch.events or batch.states or batch.rejected or positions or inbox:
+        if batch.events or batch.states or batch.rejected or batch.slots or positions or inbox:
             self.done.conflicts += self.store.commit(batch)
+            if self.session.walk is not None:
+                self.session.walk.handed = []
             self.done.accepted += sum(not event.internal for event, _ in batch.events)
             self.done.quarantined += len(rejected)
             self.done.reasons.update(it.reason for it in rejected)
@@ -227,8 +229,16 @@ class Pump:
         """Give up the transaction; its events before the fault go first, then what is at fault is set aside."""
         session = self.session
         subject = session.firing
+        slot = session.walk.at if session.walk is not None else None
+        handed = session.walk.handed if session.walk is not None else []
         begun = sum(not event.internal for event, _ in session.decided)
         session.abandon()
+        if slot is None and handed and session.walk is not None:
+            slot = session.walk.suspect(handed)
+        if slot is not None:
+            self._pass_over(work, slot, error)
+        if slot is not None or handed:
+            return
         if subject is not None:
             before = begun
         else:
@@ -247,6 +257,16 @@ class Pump:
             work.limit = None
         else:
             raise InternalError(f"a transaction without events failed: {type(error).__name__}: {error}") from error
+
+    def _pass_over(self, work: _Work, slot: tuple[str, int, str], error: Exception) -> None:
+        """A subject that breaks a slot is left out of it; quarantine says so, in the transaction of its chunk."""
+        walk, (schedule, instant, subject) = self.session.walk, slot
+        if walk is None or slot in walk.passed:
+            raise InternalError(f"slot {format_instant(instant)} of {schedule!r} failed: {error}") from error
+        walk.passed.add(slot)
+        words = f"deciding a slot failed: {type(error).__name__}: {error}"
+        raw = msgspec.json.encode({"subject": subject, "schedule": schedule, "slot": format_instant(instant)})
+        work.rejected.append((work.start - 1, Rejected("slot", 0, "broken_slot", words, raw, self.clock.now())))
 
     def _put_off(self, work: _Work, subject: str, error: Exception) -> None:
         """A subject whose wake-up breaks is looked at a day later, then two, four ...; quarantine says so."""

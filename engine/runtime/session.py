@@ -3,8 +3,8 @@
 ``simulate``, ``run`` and the tests all use it. It loads states, calls the core, answers reservations, routes emitted
 events, and hands one ``Batch`` to the store.
 
-Rule 1: order is (time, position); at one instant events come first, then wake-ups by subject. How many events a batch
-holds can never change an outcome.
+Rule 1: order is (time, position); at one instant events come first, then wake-ups by subject, then slots (``walk``).
+How many events a batch holds can never change an outcome.
 Rule 2: an event made by the engine is handled right after the one that caused it.
 Rule 3: the engine's clock never goes back. History (``ingest --history``) does not move it.
 """
@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from engine.core.model import Event, Out, State, new_state
+from engine.core.model import Event, Out, State, Why, new_state
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
+from engine.core.slots import Due
 from engine.core.step import ALL, DONE, SILENT, SLOW, Turn
 from engine.ports import Batch, Rejected, Store
 from engine.runtime.alarms import Alarms, Entry
+from engine.runtime.walk import Walk
 
 KEPT = 60_000
 """Subjects held from one transaction to the next, so that those who come again are not read again."""
@@ -85,6 +87,10 @@ class Session:
         self._secret = secret
         self._used: dict[str, int] = {}  #: entry slots of this run, as they stood at the last hand-over
         self._begin()
+        self.walk = self._new_walk()
+
+    def _new_walk(self) -> Walk | None:
+        return Walk(self) if self.plan.schedules else None
 
     def _new_desk(self, secret: bytes) -> Desk:
         plan = self.plan
@@ -118,6 +124,9 @@ class Session:
         self.states = {}
         self.alarms.clear()
         self._begin()
+        before, self.walk = self.walk, self._new_walk()
+        if self.walk is not None and before is not None:
+            self.walk.follow(before)
 
     # ------------------------------------------------------------------ deciding
 
@@ -130,6 +139,10 @@ class Session:
         if not events:
             return 0
         horizon = max(self.clock, max((event.time for event in events if not event.history), default=0))
+        if self.walk is not None:
+            events = self.walk.before(events, horizon)
+            if not events:
+                return 0
         if not self.resident:
             self.horizon = horizon
         full, last = self._load_due(horizon)
@@ -171,7 +184,19 @@ class Session:
         return len(events)
 
     def settle(self, until: int) -> bool:
-        """Fire the wake-ups due at or before ``until``; False when more remain (commit and call again)."""
+        """Fire the wake-ups and slots due at or before ``until``; False when more remain (commit and call again)."""
+        if self.walk is not None and self.walk.next_at <= until:
+            self.walk.step(until)
+            return False
+        return self.wake_up_to(until)
+
+    def missed(self, until: int) -> None:
+        """The engine was down from its clock to ``until``: slots between are caught up as their triggers say."""
+        if self.walk is not None:
+            self.walk.table.missed(self.clock, until)
+
+    def wake_up_to(self, until: int) -> bool:
+        """As ``settle``, wake-ups alone."""
         if not self.resident:
             self.horizon = until + 1
         full, last = self._load_due(until + 1)
@@ -181,6 +206,10 @@ class Session:
         self._wake_before(until + 1)
         self.clock = max(self.clock, until)
         return True
+
+    def bring(self, users: Iterable[str]) -> None:
+        """Read subjects that are to be looked at."""
+        self._load(users)
 
     def _load(self, users: Iterable[str | None]) -> None:
         if self.resident:
@@ -267,10 +296,25 @@ class Session:
         if self.out.emits:
             self._drain(state.id)
 
-    def _once(self, state: State, event: Event | None, place: int, before: int | None) -> None:
+    def enter_at(self, state: State, due: Due, why: list[Why]) -> None:
+        """A subject in the audience of a slot, and everything it leads to, for others too."""
+        self._once(state, None, SLOW, state.wake_at, (due, why))
+        if self.out.emits:
+            self._drain(state.id)
+
+    def _once(
+        self,
+        state: State,
+        event: Event | None,
+        place: int,
+        before: int | None,
+        slot: tuple[Due, list[Why]] | None = None,
+    ) -> None:
         """One call of the core; ``place``: where ``Turn.quick`` left off; ``before``: ``wake_at`` before all that."""
         turn = self.turn
-        if place == SLOW or event is None:
+        if slot is not None:
+            ask = turn.slot(state, *slot, self.clock)
+        elif place == SLOW or event is None:
             ask = turn.go(state, event, self.clock)
         else:
             ask = turn.enter(state, event, self.clock, place)
@@ -282,6 +326,8 @@ class Session:
                 self.desk.give_back(release)
             self.out.releases.clear()
         self.touched[state.id] = state
+        if self.walk is not None:
+            self.walk.moved(state.id)
         if state.wake_at is not None and state.wake_at != before and state.wake_at < self.horizon:
             self.alarms.put(state.wake_at, state.id)
 
@@ -316,6 +362,7 @@ class Session:
             lives=out.lives,
             errors=out.errors,
             askers=self.askers,
+            slots=self.walk.handed_over() if self.walk is not None else {},
         )
         self.desk.answers = []
         self._used = dict(self.desk.run_slots)

@@ -6,7 +6,7 @@ Rule 2: a commit is checked whole before anything is changed.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -51,6 +51,8 @@ class MemoryStore:
         self.keep_log = keep_log
         self.fault: Callable[[str], object] = _nothing
         self._states: dict[str, State] = {}
+        self._order: list[str] = []  #: ids of the states, sorted when last asked for
+        self._slots: dict[str, bytes] = {}
         self._wakes = Wakes()
         self._clock = 0
         self._ids: set[str] = set()  #: of events decided
@@ -95,6 +97,15 @@ class MemoryStore:
     def next_wake(self) -> int | None:
         return self._wakes.first()
 
+    def population(self, after: str, limit: int, audience: Any = None, now: int = 0) -> list[str]:
+        if len(self._order) != len(self._states):
+            self._order = sorted(self._states)
+        place = bisect_right(self._order, after)
+        return self._order[place : place + limit]
+
+    def slots(self) -> dict[str, bytes]:
+        return dict(sorted(self._slots.items()))
+
     def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:
         decided = self._ids.intersection(ids)
         return decided | self._waiting.intersection(ids) if waiting else decided
@@ -113,6 +124,11 @@ class MemoryStore:
         for answer in batch.answers:
             self._answers.setdefault(asked.get(answer.key, ""), {})[answer.key] = answer
         self._resources.update(batch.resources)
+        for name, row in batch.slots.items():
+            if row is None:
+                self._slots.pop(name, None)
+            else:
+                self._slots[name] = row
         self._quarantine(batch.rejected)
         self._positions.update(batch.positions)
         if batch.inbox_done:

@@ -27,7 +27,7 @@ _GROUPS = {
     "migrate": ("statement", "record"),
     "commit": (
         *("states", "events", "effects", "answers", "grants", "resources", "decisions", "goals"),
-        *("quarantine", "inbox", "positions", "counters", "figures", "clock"),
+        *("quarantine", "inbox", "positions", "slots", "counters", "figures", "clock"),
     ),
     "fold": ("states", "trail"),
     "ingest": ("inbox", "quarantine", "counters"),
@@ -97,6 +97,12 @@ class SqliteStore:
     def next_wake(self) -> int | None:
         return self._states.next_wake()
 
+    def population(self, after: str, limit: int, audience: Any = None, now: int = 0) -> list[str]:
+        return self._states.population(after, limit)
+
+    def slots(self) -> dict[str, bytes]:
+        return dict(self._file.rows("all_slots"))
+
     def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:
         if not ids:
             return set()
@@ -159,6 +165,9 @@ class SqliteStore:
             write("clear_inbox", [(batch.inbox_done,)])
         self._step("positions")
         write("save_position", batch.positions.items())
+        self._step("slots")
+        write("save_slot", ((name, row) for name, row in batch.slots.items() if row is not None))
+        write("drop_slot", ((name,) for name, row in batch.slots.items() if row is None))
         self._step("counters")
         write("add_counter", tally.counters(batch).items())
         self._step("figures")

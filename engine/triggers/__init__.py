@@ -6,11 +6,13 @@ from engine.registry import Registry
 TRIGGERS: Registry[Trigger] = Registry(
     "trigger",
     {
+        "calendar": "engine.triggers.calendar:CalendarDay",
         "changed": "engine.triggers.changed:Changed",
         "count": "engine.triggers.count:Count",
         "date": "engine.triggers.date:OnDate",
         "event": "engine.triggers.event:OnEvent",
         "inactivity": "engine.triggers.inactivity:Inactivity",
+        "schedule": "engine.triggers.schedule:Schedule",
         "segment": "engine.triggers.segment:SegmentMove",
         "signup": "engine.triggers.signup:Signup",
         "streak": "engine.triggers.streak:Streak",

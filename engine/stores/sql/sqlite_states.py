@@ -11,7 +11,7 @@ Rule 2: only the writer folds; a reader follows the log by its numbers, which ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from heapq import merge
+from heapq import merge, nsmallest
 
 import msgspec
 
@@ -69,6 +69,14 @@ class SqliteStates:
         self._follow_if_reader()
         both = merge(self._wakes.due(before, limit), self._table_due(before, limit))
         return [entry for _, entry in zip(range(limit), both, strict=False)]
+
+    def population(self, after: str, limit: int) -> list[str]:
+        """At most ``limit`` subjects behind one, in order."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            fresh = nsmallest(limit, (subject for subject in self._fresh if subject > after))
+            table = [row[0] for row in self._file.rows("subjects_after", after, limit)]
+            return sorted({*fresh, *table})[:limit]
 
     def next_wake(self) -> int | None:
         """The earliest wake-up of all."""

@@ -11,6 +11,10 @@ where wake_at is not null and (wake_at, id) > (?, ?) and wake_at < ? order by wa
 -- A page of states of the table after a subject.
 select id, state from subject where id > ? order by id limit ?;
 
+-- name: subjects_after
+-- A page of subjects of the table after one; ids are compared by their bytes, which is the order of code points.
+select id from subject where id > ? order by id limit ?;
+
 -- name: save_state
 -- A state goes to its place in the table.
 insert into subject (id, state, wake_at) values (?, ?, ?)
@@ -117,6 +121,18 @@ insert into resource (name, body) values (?, ?) on conflict (name) do update set
 -- name: all_resources
 -- The state of every scarce resource.
 select name, body from resource order by name;
+
+-- name: save_slot
+-- How far the slots of a trigger are walked.
+insert into slot (name, body) values (?, ?) on conflict (name) do update set body = excluded.body;
+
+-- name: drop_slot
+-- A trigger left the program.
+delete from slot where name = ?;
+
+-- name: all_slots
+-- How far the slots of every trigger are walked.
+select name, body from slot order by name;
 
 -- name: add_decision
 -- A verdict worth keeping.
