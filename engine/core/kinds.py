@@ -118,6 +118,7 @@ class Action(ABC):
     word: ClassVar[str]
     shape: ClassVar[Shape]
     results: ClassVar[frozenset[str]] = frozenset()  #: fields of ``steps.<id>`` it gives
+    rounds: ClassVar[bool] = False  #: the last of its nested steps goes on at this very step (``repeat``)
 
     @classmethod
     @abstractmethod

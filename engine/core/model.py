@@ -63,6 +63,7 @@ class Journey(msgspec.Struct, array_like=True):
     waiting: Waiting | None = None  #: None while running
     results: dict[str, Any] = {}  #: step id -> what the step gave
     reached: int | None = None  #: when a message step was reached, for ``valid_for``
+    rounds: dict[str, tuple[int, int]] | None = None  #: running ``repeat`` -> (round from 0, instant it began)
 
 
 class GoalWatch(msgspec.Struct, array_like=True):
