@@ -16,6 +16,7 @@ ACTIONS: Registry[Action] = Registry(
         "repeat": "engine.actions.repeat:Repeat",
         "set": "engine.actions.set:SetTraits",
         "split": "engine.actions.split:Split",
+        "start": "engine.actions.start:StartPlaybook",
         "stop": "engine.actions.stop:StopJourney",
         "tag": "engine.actions.tag:Tag",
         "wait": "engine.actions.wait:Wait",

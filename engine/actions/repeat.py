@@ -31,7 +31,7 @@ class Repeat(Action):
     round the results of the steps inside are none again.
 
     Example:
-        repeat: {times: 3, every: 2d, until: count("order.paid", within="7d") >= 1, do: [{points: 5}]}
+        repeat: {times: 3, every: 2d, until: count("order.paid") >= 1, do: [{points: 5}]}
     """
 
     word = "repeat"

@@ -45,6 +45,10 @@ class Build:
         """The program's channels a template is written for, in order of the program file."""
         raise NotImplementedError  # as above
 
+    def is_called(self, playbook: str) -> bool:
+        """May another playbook start this one?"""
+        raise NotImplementedError  # as above
+
     def watch(self, segment: str) -> None:
         """Ask for ``segment.entered`` and ``segment.left`` of a segment."""
         raise NotImplementedError  # as above

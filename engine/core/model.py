@@ -35,7 +35,7 @@ class Event(msgspec.Struct, gc=False):
     group: str | None = None  #: the group it happened in
     data: dict[str, Any] = {}  #: the payload as it came; fractions as Decimal
     depth: int = 0  #: how many engine-made events stand between this one and an external one
-    internal: bool = False  #: made by the engine itself, not by a feed
+    internal: bool = False  #: made by the engine (then it has a depth) or put in by a verb, not by a feed
     history: bool = False  #: updates state only, starts nothing (``ingest --history``)
     changes: dict[str, tuple[Any, Any]] | None = None  #: trait -> (before, after), for engine-made ``user.updated``
 

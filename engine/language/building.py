@@ -82,6 +82,9 @@ class KindBuild(Build):
         written = self.bench.shop.templates.channels(name)
         return [channel for channel in self.bench.channels if channel in written]
 
+    def is_called(self, playbook: str) -> bool:
+        return playbook in self.bench.shop.names.get("called", ())
+
     def watch(self, segment: str) -> None:
         self.bench.shop.watched.add(segment)
 

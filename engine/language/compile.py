@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.core.history import HistoryBook
 from engine.core.moment import Env
 from engine.core.plan import Plan, Playbook
+from engine.core.starts import CALLED
 from engine.language.assemble import assemble, digest_of
 from engine.language.building import Bench
 from engine.language.catalog import Catalog, CatalogMaker
@@ -20,7 +21,7 @@ from engine.language.files import PROGRAM_FILE, ProgramFiles, read_program, text
 from engine.language.forms import SECTION_OF, SECTIONS
 from engine.language.loops import cycles, edges
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
-from engine.language.playbooks import PlaybookMaker
+from engine.language.playbooks import PlaybookMaker, playbook_names
 from engine.language.program import ProgramMaker, ProgramSpec
 from engine.language.source import Source
 from engine.language.workshop import Workshop
@@ -113,8 +114,10 @@ class _Compiler:
         unread = any(file != PROGRAM_FILE for file, _ in self.files.broken)
         for source in self.files.documents:
             unread = unread or not (source.complete or _PLAYBOOK.search(source.text))
+            if not source.complete:
+                self.shop.unread.add("playbook")
         if unread:
-            self.shop.unread |= {*SECTION_OF, "level"}
+            self.shop.unread |= {*SECTION_OF, "level", "playbook"}
 
     def _root_of(self, source: Source | None, file: str) -> MapNode | None:
         if source is None:
@@ -140,6 +143,7 @@ class _Compiler:
         maker.name_all()
         catalog = maker.make()
         policies = spec.policies or {}
+        self.shop.names |= playbook_names(playbooks)
         self._make_playbooks(playbooks, spec, catalog)
         if self.problems.has_errors:
             return catalog, None
@@ -207,9 +211,9 @@ class _Compiler:
 
     def _loops(self, bench: Bench, files: dict[str, str]) -> None:
         for cycle in cycles(edges(bench.emits, bench.listens)):
-            way = " -> ".join(f"{edge.source} ({files.get(edge.source, '?')}) emits {edge.type}" for edge in cycle)
+            way = " -> ".join(f"{edge.source} ({files.get(edge.source, '?')}) {_says(edge.type)}" for edge in cycle)
             message = f"trigger loop: {way} -> {cycle[0].source}"
-            hint = "break the circle: another event type, or no emit"
+            hint = "break the circle: another event type, or no emit (or start, or set)"
             self.problems.error(cycle[0].where, "trigger-loop", message, hint=hint)  # type: ignore[arg-type]
 
     def _digest(self, catalog: Catalog) -> str:
@@ -219,6 +223,11 @@ class _Compiler:
         parts.append(("templates", self.templates.digest.encode()))
         parts.extend(catalog.lists)
         return digest_of(parts)
+
+
+def _says(type_: str) -> str:
+    """What a step does that begins a playbook, for the message about a circle."""
+    return f"starts {type_.removeprefix(CALLED)}" if type_.startswith(CALLED) else f"emits {type_}"
 
 
 def _doubt_last(source: Source) -> None:

@@ -175,6 +175,23 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
         "# file: playbooks/a.yaml\nplaybook: a\ntrigger: {event: gift.given}\nsteps:\n  - emit: {type: gift.taken}\n"
         "# file: playbooks/b.yaml\nplaybook: b\ntrigger: {event: gift.taken}\nsteps:\n  - points: 10",
     ),
+    "not-called": Page(
+        "a start of a playbook that does not want to be called",
+        "'start' begins playbooks whose triggers hold {called: true}; then everybody who reads the other playbook sees "
+        "that it can be begun from elsewhere.",
+        "# file: playbooks/a.yaml\nplaybook: a\nsteps:\n  - start: b\n"
+        "# file: playbooks/b.yaml\nplaybook: b\ntrigger: {event: checkin}",
+        "# file: playbooks/a.yaml\nplaybook: a\nsteps:\n  - start: b\n"
+        "# file: playbooks/b.yaml\nplaybook: b\ntrigger: [{event: checkin}, {called: true}]",
+    ),
+    "unknown-playbook": Page(
+        "a playbook that does not exist",
+        "'start' names a playbook of this program by its id, the word behind 'playbook:'.",
+        "# file: playbooks/a.yaml\nplaybook: a\nsteps:\n  - start: thanx\n"
+        "# file: playbooks/b.yaml\nplaybook: thanks\ntrigger: {called: true}",
+        "# file: playbooks/a.yaml\nplaybook: a\nsteps:\n  - start: thanks\n"
+        "# file: playbooks/b.yaml\nplaybook: thanks\ntrigger: {called: true}",
+    ),
     "unreachable": Page(
         "a branch nobody comes to",
         "'otherwise' takes everybody who is left, so nothing can stand behind it.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.core.kinds import Trigger
@@ -140,6 +140,19 @@ class PlaybookMaker:
                 self.shop.watched.add(row[word])
                 return Exit(segment=row[word], moves=word, test=row.get("if"))
         return Exit(events=frozenset(row.get("event", ())), test=row.get("if"))
+
+
+def playbook_names(nodes: Iterable[MapNode]) -> dict[str, set[str]]:
+    """Names of all playbooks, and of those with a trigger ``called``, also of playbooks with faults."""
+    names: dict[str, set[str]] = {"playbook": set(), "called": set()}
+    for node in nodes:
+        name, trigger = node.get("playbook"), node.get("trigger")
+        if isinstance(name, ScalarNode):
+            names["playbook"].add(name.text)
+            rows = trigger.items if isinstance(trigger, SeqNode) else [trigger]
+            if any(isinstance(row, MapNode) and "called" in row for row in rows):
+                names["called"].add(name.text)
+    return names
 
 
 def _nearly(entry: Yaml, name: str) -> bool:

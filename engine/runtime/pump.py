@@ -204,7 +204,7 @@ class Pump:
         batch = self.session.batch(positions=positions, rejected=rejected, inbox_done=inbox, counts=counts)
         if batch.events or batch.states or batch.rejected or positions or inbox:
             self.done.conflicts += self.store.commit(batch)
-            self.done.accepted += sum(not event.internal for event, _ in batch.events)
+            self.done.accepted += sum(not event.depth for event, _ in batch.events)  # the engine's own have a depth
             self.done.quarantined += len(rejected)
             self.done.reasons.update(it.reason for it in rejected)
             self.done.duplicate += duplicates
@@ -220,7 +220,7 @@ class Pump:
         """Give up the transaction; its events before the fault go first, then what is at fault is set aside."""
         session = self.session
         subject = session.firing
-        begun = sum(not event.internal for event, _ in session.decided)
+        begun = sum(not event.depth for event, _ in session.decided)
         session.abandon()
         if subject is not None:
             before = begun

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Protocol
 from engine.core.instants import format_instant
 from engine.core.model import Event
 from engine.core.plan import Plan
+from engine.core.starts import asked_for
 from engine.core.step import ALL, SILENT
 from engine.errors import DrumbeatError, InternalError
 from engine.ports import Batch, Store
@@ -119,9 +120,12 @@ def simulate(
             decisions.write(b"".join(map(decision_row, batch.decisions)))
         store.commit(batch)
 
+    asked = frozenset(asked_for(plan).values())
     for chunk in replay.chunks(batch_size):
+        if asked:
+            _mark_asked(chunk, asked)
         if known_types is not None:
-            kept = [event for event in chunk if event.type in known_types]
+            kept = [event for event in chunk if event.internal or event.type in known_types]
             unknown += len(chunk) - len(kept)
             chunk = kept
         if not chunk:
@@ -138,6 +142,13 @@ def simulate(
         hand_over()
     rows.close()
     return _outcome(tally, replay, len(session.states) - session.strangers, first, end, unknown)
+
+
+def _mark_asked(chunk: list[Event], asked: frozenset[str]) -> None:
+    """A record of a file that starts a manual playbook stands for ``drumbeat trigger``: here is no feed to forge it."""
+    for event in chunk:
+        if event.type in asked:
+            event.internal = True
 
 
 def _decide(session: Session, chunk: list[Event], hand_over: Callable[[], None]) -> None:

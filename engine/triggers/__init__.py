@@ -6,13 +6,16 @@ from engine.registry import Registry
 TRIGGERS: Registry[Trigger] = Registry(
     "trigger",
     {
+        "called": "engine.triggers.called:Called",
         "changed": "engine.triggers.changed:Changed",
         "count": "engine.triggers.count:Count",
         "event": "engine.triggers.event:OnEvent",
         "inactivity": "engine.triggers.inactivity:Inactivity",
+        "manual": "engine.triggers.manual:Manual",
         "segment": "engine.triggers.segment:SegmentMove",
         "signup": "engine.triggers.signup:Signup",
         "streak": "engine.triggers.streak:Streak",
         "tier_change": "engine.triggers.tier_change:TierChange",
+        "webhook": "engine.triggers.webhook:Webhook",
     },
 )
