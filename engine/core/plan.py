@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.core import localtime
+from engine.core.calendars import Calendar
 from engine.core.fold import Fold
 from engine.core.kinds import Action, Trigger
 from engine.core.model import State
@@ -328,6 +329,7 @@ class Plan:
     watching: bool = False  #: ladders or watched segments exist
     exact: bool = False  #: an exit is judged at every wake-up, so there must be none too many
     clocks: Mapping[str, frozenset[str]] = field(default_factory=dict)  #: activity clock -> types
+    calendars: Mapping[str, Calendar] = field(default_factory=dict)  #: calendars of the catalog, by name
 
     @property
     def limits(self) -> Mapping[str, Limit]:

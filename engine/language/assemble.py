@@ -68,6 +68,7 @@ def assemble(
         accounts=frozenset(catalog.accounts or ["main"]),
         pools=catalog.pools,
         rooms=catalog.groups,
+        calendars=catalog.calendars,
         cap_window=max(windows, default=0),
         act_within=act_within,
         told=_TOLD & (heard | set(book.by_type)),

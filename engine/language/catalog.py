@@ -1,4 +1,4 @@
-"""Compiles the catalog: segments, tiers, coupons, points, badges, groups."""
+"""Compiles the catalog: segments, tiers, coupons, points, badges, groups, calendars."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from engine.core import localtime
+from engine.core.calendars import Calendar
 from engine.core.instants import parse_duration
 from engine.core.model import HOUR
 from engine.core.moment import Moment
 from engine.core.plan import Ladder, Segment, Span
 from engine.core.scarce import CouponPool, GroupInfo, Room
+from engine.language.calendars import CalendarMaker
 from engine.language.files import read_list
 from engine.language.forms import LATER, LATER_SECTIONS, SECTION_OF, SECTIONS
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
@@ -36,6 +38,8 @@ class Catalog:
     groups: dict[str, GroupInfo] = field(default_factory=dict)
     accounts: list[str] = field(default_factory=list)
     badges: list[str] = field(default_factory=list)
+    calendars: dict[str, Calendar] = field(default_factory=dict)
+    holidays: Calendar | None = None  #: the one that says which days are holidays and workdays
     lists: list[tuple[str, bytes]] = field(default_factory=list)  #: list files used, for the digest
 
 
@@ -91,12 +95,15 @@ class CatalogMaker:
             levels = node.get("levels") if isinstance(node, MapNode) else None
             ladders[name] = tuple(levels.keys()) if isinstance(levels, MapNode) else ()
         self.shop.names["level"] = {level for levels in ladders.values() for level in levels}
+        calendars = self._entries.get("calendars", {}).values()
+        self.shop.holidays = any(isinstance(node, MapNode) and "holidays" in node for node in calendars)
         self.shop.settle_names(ladders, next(iter(ladders), None))
 
     # ------------------------------------------------------------------ entries
 
     def make(self) -> Catalog:
         """Compile every entry."""
+        calendars = CalendarMaker(self.shop)
         makers: dict[str, Callable[[str, dict[str, Any], Node], None]] = {
             "segments": self._segment,
             "tiers": self._ladder,
@@ -104,10 +111,11 @@ class CatalogMaker:
             "points": self._account,
             "badges": self._badge,
             "groups": self._group,
+            "calendars": calendars.make,
         }
         self.shop.trigger_types = None
         for section, maker in makers.items():
-            shape = SECTIONS[section].of  # type: ignore[attr-defined]  # these six are tables
+            shape = SECTIONS[section].of  # type: ignore[attr-defined]  # these seven are tables
             for name, node in self._entries.get(section, {}).items():
                 fields = self.shop.reading.read(node, shape, f"{section}.{name}")
                 if fields is FAULT:
@@ -115,6 +123,10 @@ class CatalogMaker:
                 self._later(section, name, fields, node)
                 maker(name, fields, node)
         self._segment_cycles()
+        self.catalog.calendars = calendars.made
+        self.catalog.holidays = calendars.made.get(calendars.main or "")
+        # what the packages say is part of what the plan was made from
+        self.catalog.lists.extend((f"calendar {name}", repr(it).encode()) for name, it in calendars.made.items())
         return self.catalog
 
     def _later(self, section: str, name: str, fields: dict[str, Any], node: Node) -> None:

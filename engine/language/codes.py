@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from engine.errors import InternalError, UsageError
+from engine.language.calendar_pages import CALENDAR_PAGES
 from engine.language.diagnostics import Page
 from engine.language.pages import EXPRESSION_AREA, PLAYBOOK_PAGES, PROGRAM_PAGES, SHAPE_PAGES, TEMPLATE_AREA
 from engine.registry import nearest
@@ -253,6 +254,7 @@ AREAS: Final[tuple[Mapping[str, Page], ...]] = (
     SHAPE_PAGES,
     PLAYBOOK_PAGES,
     PROGRAM_PAGES,
+    CALENDAR_PAGES,
     EXPRESSION_AREA,
     TEMPLATE_AREA,
 )

@@ -154,6 +154,8 @@ class _Compiler:
             account=(catalog.accounts or ["main"])[0],
             ladder=catalog.ladders[0].name if catalog.ladders else None,
             ranks={it.name: {level: rank for rank, (level, _) in enumerate(it.levels)} for it in catalog.ladders},
+            holidays=catalog.holidays.is_holiday if catalog.holidays is not None else None,
+            workdays=catalog.holidays.is_workday if catalog.holidays is not None else None,
         )
         plan = assemble(
             spec.name, self._digest(catalog), env, running, catalog, self.book, spec.channels, policies.values(),

@@ -170,6 +170,24 @@ GROUP = Map(
     }
 )
 
+_DAYS = Text(pattern=r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.\.[0-9]{4}-[0-9]{2}-[0-9]{2})?", what="day or a range of days")
+_COUNTRY = Text(pattern=r"[A-Z]{2}", what="code of a country, such as CN")
+CALENDAR = Map(
+    {
+        "title": optional(_WORD, "shown to people"),
+        "dates": optional(Many(_DAYS), "days and ranges of days: 2026-11-08..2026-11-12"),
+        "holidays": optional(_COUNTRY, "the holidays of a country; its make-up workdays count as workdays"),
+        "names": optional(Many(_WORD), "with holidays: only these, such as 春节"),
+        "makeup_workdays": optional(_COUNTRY, "the days of weekends on which a country works"),
+        "cron": optional(_WORD, 'days by a rule: "0 0 8 * *" is the 8th of each month'),
+        "days_off": optional(Many(_DAYS, at_least=0), "days off the tables do not have"),
+        "workdays": optional(Many(_DAYS, at_least=0), "working days the tables do not have"),
+    },
+    one_of=(("dates", "holidays", "makeup_workdays", "cron"),),
+)
+
+CALENDARS = Table(CALENDAR, pattern=FREE_NAME, what="calendar")
+
 SECTIONS: dict[str, Shape] = {
     "segments": Table(
         Map(
@@ -204,7 +222,7 @@ SECTIONS: dict[str, Shape] = {
         what="badge",
     ),
     "groups": Table(GROUP, pattern=FREE_NAME, what="group"),
-    "calendars": Plain(),
+    "calendars": CALENDARS,
     "metrics": Plain(),
     "roles": Plain(),
     "surveys": Plain(),
@@ -217,6 +235,7 @@ SECTION_OF = {
     "account": "points",
     "badge": "badges",
     "group": "groups",
+    "calendar": "calendars",
 }
 
 LATER: dict[str, tuple[str, ...]] = {
@@ -224,7 +243,7 @@ LATER: dict[str, tuple[str, ...]] = {
 }
 """Catalog section -> keys that are read but not acted on yet."""
 
-LATER_SECTIONS = ("calendars", "metrics", "roles", "surveys")
+LATER_SECTIONS = ("metrics", "roles", "surveys")
 LATER_PROGRAM = ("control_group",)
 
 _LIMIT = r"[1-9][0-9]*/(hour|day|run)|unlimited"

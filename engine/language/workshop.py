@@ -52,6 +52,7 @@ class Workshop(Services):
         self.written_steps: dict[str, Mark] = {}  #: ids of the whole playbook, also of steps nobody can read
         self.variables: frozenset[str] = frozenset()
         self.watched: set[str] = set()
+        self.holidays = False  #: the catalog has a calendar of holidays
         self.unread: set[str] = set()  #: kinds of names that may stand in a file nobody could read to its end
         self.unread_templates: list[str] = []  #: template files with an error
         self._arriving: list[tuple[str, ...] | None] = []
@@ -104,7 +105,7 @@ class Workshop(Services):
             schema=self.schema, segments=self._family("segment"), ladder=ladder,
             ladders=None if "ladder" in self.unread else ladders,
             badges=self._family("badge"), groups=self._family("group"), pools=self._family("coupon"),
-            accounts=self._family("account"), holidays=False,
+            accounts=self._family("account"), holidays=self.holidays,
         )  # fmt: skip
 
     def _family(self, kind: str) -> frozenset[str] | None:
