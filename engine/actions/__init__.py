@@ -19,6 +19,7 @@ ACTIONS: Registry[Action] = Registry(
         "start": "engine.actions.start:StartPlaybook",
         "stop": "engine.actions.stop:StopJourney",
         "tag": "engine.actions.tag:Tag",
+        "task": "engine.actions.task:GiveTask",
         "wait": "engine.actions.wait:Wait",
         "wait_for": "engine.actions.wait_for:WaitFor",
     },

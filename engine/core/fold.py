@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engine.core import localtime
+from engine.core import localtime, tasks
 from engine.core.model import Event, Hold, Release, State
 
 Fold = Callable[[State, Event, "Folding"], None]
@@ -137,10 +137,12 @@ def deleted(state: State, event: Event, folding: Folding) -> None:
     state.traits, state.series, state.memory, state.consents = {}, {}, {}, {}
     state.tags, state.badges, state.groups, state.holds, state.slots = [], [], [], [], []
     state.segments, state.goals, state.created_at, state.last_active = [], [], None, None
+    state.tasks = []
     state.born = False
 
 
 FOLDS: dict[str, Fold] = {
+    tasks.DONE: tasks.done,
     "user.signup": traits,
     "user.updated": traits,
     "user.deleted": deleted,

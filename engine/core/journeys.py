@@ -123,6 +123,11 @@ class Run:
         self.journey.waiting = Waiting(kind="event", until=until, since=self.now)
         return WAIT
 
+    def wait_for_word(self, key: str, until: int | None) -> Pause:
+        """Wait for an event that names an effect of this step; None: as long as it takes."""
+        self.journey.waiting = Waiting(kind="event", until=until, key=key, since=self.now)
+        return WAIT
+
     def ask(self, kind: str, names: list[str], match: str = "first") -> Pause:
         """Ask for a scarce unit; the step is resumed with the answer."""
         key = self.key()

@@ -45,7 +45,7 @@ class Waiting(msgspec.Struct, array_like=True):
 
     kind: str  #: time event (wait_for) answer (a reservation) slot (entry limit) queue rest (again_after) parked
     until: int | None = None  #: when it goes on at the latest, microseconds UTC
-    key: str | None = None  #: for "answer": the key of the reservation
+    key: str | None = None  #: "answer": key of the reservation; "event": effect key of the step that waits for a word
     since: int = 0  #: for "event": instant at which the step was reached
 
 
@@ -87,6 +87,20 @@ class Hold(msgspec.Struct, array_like=True):
     key: str  #: effect key of the invite
 
 
+class Task(msgspec.Struct, array_like=True):
+    """Something a person has to do about the subject, until it is done, withdrawn or the subject is erased."""
+
+    key: str  #: effect key of the step; what ``task.done`` names
+    playbook: str
+    step: str
+    title: str
+    given: int  #: instant it was given
+    due: int | None  #: instant by which it should be done
+    outcomes: list[str]  #: how it may end; empty: any ``task.done`` closes it
+    escalate_at: int | None = None  #: instant at which somebody else is told; None: nobody, or told already
+    to: str | None = None  #: who that is
+
+
 class State(msgspec.Struct, omit_defaults=True):
     """All that is kept of one subject. ``step`` is handed it and hands it back.
 
@@ -116,6 +130,7 @@ class State(msgspec.Struct, omit_defaults=True):
     entered: Sequence[str] = ()  #: "playbook|key" of every once-entry
     goals: Sequence[GoalWatch] = ()
     slots: Sequence[tuple[int, str, str]] = ()  #: cap slots taken: (instant, purpose, channel)
+    tasks: Sequence[Task] = ()  #: open tasks for people, in the order they were given
 
 
 class Effect(msgspec.Struct):

@@ -71,6 +71,7 @@ class Env:
     published: dict[str, int] = field(default_factory=dict)  #: playbook -> instant from which it starts journeys
     holidays: Callable[[Any], bool] | None = None  #: date -> is it a holiday; None: no calendar in the program
     workdays: Callable[[Any], bool] | None = None  #: date -> is it a working day
+    business: Any = None  #: business hours of the program (core/business.py), or None: tasks count all time
 
 
 class Moment:

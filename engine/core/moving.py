@@ -7,6 +7,7 @@ from engine.core.judging import Judging, failed
 from engine.core.kinds import STOP, WAIT, Pause
 from engine.core.model import Answer, Event, Journey, Waiting, Why
 from engine.core.plan import Node, Playbook
+from engine.core.tasks import withdraw
 from engine.core.watch import watch
 from engine.errors import MissingVariable
 
@@ -103,6 +104,8 @@ class Moving(Judging):
     def end(self, journey: Journey, verdict: str, reason: str) -> None:
         """End a journey; the next one in its queue begins."""
         self._drop(journey)
+        if self.state.tasks:
+            withdraw(self.state, journey)
         playbook = self.plan.by_id.get(journey.playbook)
         if playbook is None:
             return

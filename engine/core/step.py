@@ -26,6 +26,7 @@ from engine.core.judging import ALL, NOTABLE, SILENT, Task
 from engine.core.kinds import Trigger
 from engine.core.model import Answer, Event, GoalWatch, Journey, Release, Reserve, State, Why
 from engine.core.plan import Dispatch, Playbook, Sieve, zone_of
+from engine.core.tasks import escalate
 from engine.core.timing import DONE, SLOW, Timing
 from engine.core.watch import forget, place, watch
 
@@ -250,6 +251,8 @@ class Turn(Timing):
         plan, state = self.plan, self.state
         self.touched = True
         self._free_seats()
+        if state.tasks:
+            escalate(self)
         if plan.watching:
             place(plan, self.m)
             watch(self, self._occurrence())
@@ -297,7 +300,7 @@ class Turn(Timing):
             if node is None:
                 self.end(journey, "exited", "step is gone")
                 return
-            self.cause = {"wake": "wait_for" if waiting.kind == "event" else "wait"}
+            self.cause = {"wake": node.action.word if waiting.kind == "event" else "wait"}
             self._resume(playbook, journey, node, None)
 
         return move

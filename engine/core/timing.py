@@ -101,7 +101,7 @@ class Timing(Entering):
 
         False when the wake-up needs ``go`` (nothing has happened yet that ``go`` would not do again).
         """
-        if self.plan.watching or state.journeys or state.holds:
+        if self.plan.watching or state.journeys or state.holds or state.tasks:
             return False
         self._face(state, None, now)
         m, earliest = self.m, None
@@ -142,6 +142,8 @@ class Timing(Entering):
             earliest = self._soonest_timer(earliest)
         for hold in state.holds:
             earliest = _sooner(earliest, hold.until)
+        for task in state.tasks:
+            earliest = _sooner(earliest, task.escalate_at)
         for journey in state.journeys:
             # a journey whose playbook is not in the plan stands still: nobody would move it on
             if journey.waiting is not None and journey.playbook in plan.by_id:

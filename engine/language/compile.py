@@ -69,7 +69,7 @@ class _Compiler:
             self.shop.schema = replace(self.shop.schema, profile_open=True, closed=False)
         spec = maker.make(program) if program is not None else maker.nothing()
         self.book.late = spec.act_within
-        catalog, plan = self._content(spec)
+        catalog, plan = self._content(spec, maker)
         settings = spec.settings
         result = self.problems.result()
         errors = any(problem.severity == "error" for problem in result)
@@ -131,7 +131,7 @@ class _Compiler:
         mapping = self.shop.reading.mapping(node, file)
         return mapping if isinstance(mapping, MapNode) else None
 
-    def _content(self, spec: ProgramSpec) -> tuple[Catalog, Plan | None]:
+    def _content(self, spec: ProgramSpec, program: ProgramMaker) -> tuple[Catalog, Plan | None]:
         """Catalog and playbooks."""
         catalogs: list[MapNode] = []
         playbooks: list[MapNode] = []
@@ -143,6 +143,7 @@ class _Compiler:
         maker.name_all()
         catalog = maker.make()
         policies = spec.policies or {}
+        business = program.open_on(catalog.calendars)
         self.shop.names |= playbook_names(playbooks)
         self._make_playbooks(playbooks, spec, catalog)
         if self.problems.has_errors:
@@ -156,6 +157,7 @@ class _Compiler:
             ranks={it.name: {level: rank for rank, (level, _) in enumerate(it.levels)} for it in catalog.ladders},
             holidays=catalog.holidays.is_holiday if catalog.holidays is not None else None,
             workdays=catalog.holidays.is_workday if catalog.holidays is not None else None,
+            business=business,
         )
         plan = assemble(
             spec.name, self._digest(catalog), env, running, catalog, self.book, spec.channels, policies.values(),

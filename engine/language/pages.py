@@ -110,8 +110,8 @@ SHAPE_PAGES: Final[dict[str, Page]] = {
         "a word of a later version",
         "The language has this word and this version of Drumbeat does not act on it yet. It is an error where leaving "
         "it out would change who gets what, and a warning where it would not.",
-        "steps:\n  - task: {assign: ops-li, title: call back}",
-        "steps:\n  - tag: {add: [call-back]}",
+        "steps:\n  - survey: {name: nps, via: sms}",
+        "steps:\n  - tag: {add: [survey]}",
     ),
 }
 
@@ -263,6 +263,13 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
         "Zones are called by their IANA names, such as Asia/Shanghai or Europe/Oslo.",
         "timezone: China/Shanghai",
         "timezone: Asia/Shanghai",
+    ),
+    "unknown-calendar": Page(
+        "a calendar that does not exist",
+        "Calendars are defined under 'calendars' in playbooks/catalog.",
+        'business_hours: {from: "09:00", to: "18:00", calendar: cnn}',
+        '# file: drumbeat.yaml\nbusiness_hours: {from: "09:00", to: "18:00", calendar: cn}\n'
+        "# file: playbooks/catalog/days.yaml\ncalendars:\n  cn: {dates: [2026-10-01..2026-10-07]}",
     ),
     "unknown-store": Page(
         "a store that does not exist",

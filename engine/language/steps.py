@@ -17,7 +17,7 @@ from engine.render import TemplateSet
 
 MAX_NESTING = 8
 LATER_STEPS = (
-    "task", "post", "webhook", "nominate", "draw", "select", "survey",
+    "post", "webhook", "nominate", "draw", "select", "survey",
 )  # fmt: skip
 
 _ON_ERROR = MODIFIERS.fields["on_error"].shape
