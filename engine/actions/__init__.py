@@ -22,5 +22,6 @@ ACTIONS: Registry[Action] = Registry(
         "task": "engine.actions.task:GiveTask",
         "wait": "engine.actions.wait:Wait",
         "wait_for": "engine.actions.wait_for:WaitFor",
+        "webhook": "engine.actions.webhook:CallWebhook",
     },
 )

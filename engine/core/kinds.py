@@ -18,7 +18,7 @@ from engine.core.shapes import Shape
 
 if TYPE_CHECKING:  # the plan carries kinds, so the names are needed for typing only
     from engine.core.journeys import Run
-    from engine.core.plan import Block, Node
+    from engine.core.plan import Block, ChannelInfo, Node
 
 
 class Build:
@@ -47,6 +47,10 @@ class Build:
 
     def is_called(self, playbook: str) -> bool:
         """May another playbook start this one?"""
+        raise NotImplementedError  # as above
+
+    def webhooks(self) -> ChannelInfo | None:
+        """The channel that takes requests to other systems; None: the program has none."""
         raise NotImplementedError  # as above
 
     def watch(self, segment: str) -> None:

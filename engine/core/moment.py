@@ -71,6 +71,8 @@ class Env:
     published: dict[str, int] = field(default_factory=dict)  #: playbook -> instant from which it starts journeys
     holidays: Callable[[Any], bool] | None = None  #: date -> is it a holiday; None: no calendar in the program
     workdays: Callable[[Any], bool] | None = None  #: date -> is it a working day
+    fixed: dict[str, Any] = field(default_factory=dict)
+    """What the world answers, where it is fixed beforehand: ``webhooks``: {"playbook/step": {"status", "body"}}."""
     business: Any = None  #: business hours of the program (core/business.py), or None: tasks count all time
 
 

@@ -116,6 +116,7 @@ class Node:
     next: Node | None = None  #: set by ``link``
     where: str = ""  #: file:line:col
     path: str = ""  #: place in the playbook, for traces
+    used: bool = False  #: something in the playbook reads ``steps.<id>``, or a template it sends
     within: tuple[str, ...] = ()  #: the ``repeat`` steps around it, outermost first; set by ``link``
 
 

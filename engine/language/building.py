@@ -11,6 +11,7 @@ from engine.core.history import Where
 from engine.core.kinds import Build
 from engine.core.model import Event, State
 from engine.core.moment import Condition, Env, Moment
+from engine.core.plan import ChannelInfo
 from engine.language.diagnostics import Mark
 from engine.language.forms import RESERVED
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
@@ -35,6 +36,7 @@ class Bench:
     playbook: id of the playbook at hand.
     emits: (playbook, event type, node of the step) of every event a step emits, of all playbooks.
     listens: (playbook, event types its triggers listen to), of all playbooks.
+    webhooks: the channel that takes requests to other systems.
     """
 
     shop: Workshop
@@ -45,6 +47,7 @@ class Bench:
     playbook: str = "?"
     emits: list[tuple[str, str, Node]] = field(default_factory=list)
     listens: list[tuple[str, frozenset[str]]] = field(default_factory=list)
+    webhooks: ChannelInfo | None = None
 
 
 class KindBuild(Build):
@@ -84,6 +87,9 @@ class KindBuild(Build):
 
     def is_called(self, playbook: str) -> bool:
         return playbook in self.bench.shop.names.get("called", ())
+
+    def webhooks(self) -> ChannelInfo | None:
+        return self.bench.webhooks
 
     def watch(self, segment: str) -> None:
         self.bench.shop.watched.add(segment)

@@ -22,7 +22,7 @@ from engine.language.forms import SECTION_OF, SECTIONS
 from engine.language.loops import cycles, edges
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.playbooks import PlaybookMaker, playbook_names
-from engine.language.program import ProgramMaker, ProgramSpec
+from engine.language.program import ProgramMaker, ProgramSpec, webhook_channel
 from engine.language.source import Source
 from engine.language.workshop import Workshop
 from engine.registry import nearest
@@ -199,6 +199,7 @@ class _Compiler:
     def _make_playbooks(self, nodes: list[MapNode], spec: ProgramSpec, catalog: Catalog) -> None:
         account = (catalog.accounts or ["main"])[0]
         bench = Bench(self.shop, list(spec.channels), spec.activity, account, spec.locale)
+        bench.webhooks = webhook_channel(spec.channels)
         maker = PlaybookMaker(bench, spec.policies)
         seen: dict[str, MapNode] = {}
         for node in nodes:

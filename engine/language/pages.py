@@ -271,6 +271,18 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
         '# file: drumbeat.yaml\nbusiness_hours: {from: "09:00", to: "18:00", calendar: cn}\n'
         "# file: playbooks/catalog/days.yaml\ncalendars:\n  cn: {dates: [2026-10-01..2026-10-07]}",
     ),
+    "no-webhook-channel": Page(
+        "a webhook and nobody who takes it",
+        "A 'webhook' step goes out through a channel of kind 'webhook'. These come with a later version; until then a "
+        "channel named 'webhook' of kind file or console takes the requests. 'simulate' decides all the same, 'run' "
+        "refuses to deliver.",
+        "# file: drumbeat.yaml\nchannels:\n  sms: {via: console}\n  wecom: {via: console}\n"
+        "# file: playbooks/a.yaml\nsteps:\n  - webhook: {url: 'https://crm.example/new'}",
+        "# file: drumbeat.yaml\nchannels:\n  sms: {via: console}\n  wecom: {via: console}\n"
+        "  webhook: {via: file, path: out/webhooks.jsonl}\n"
+        "# file: playbooks/a.yaml\nsteps:\n  - webhook: {url: 'https://crm.example/new'}",
+        "warning",
+    ),
     "unknown-store": Page(
         "a store that does not exist",
         "The state is kept in 'sqlite:///drumbeat.db', a file beside the program file.",

@@ -113,6 +113,8 @@ class PlaybookMaker:
     def _playbook(self, fields: dict[str, Any], triggers: list[Trigger]) -> Playbook:
         body: Block = fields["steps"]
         body.link(None)
+        for node in body.walk():
+            node.used = bool(self.shop.used_steps & {node.id, "*"})
         exits = tuple(self._exit(row) for row in fields.get("exit", ()))
         holdout = fields.get("holdout")
         return Playbook(

@@ -285,3 +285,9 @@ class ProgramMaker:
             channels=fields.get("channels", {"console": {"via": "console"}}),
             unkept=tuple(self.spec.unkept),
         )
+
+
+def webhook_channel(channels: Mapping[str, ChannelInfo]) -> ChannelInfo | None:
+    """The channel of webhook steps: the first of kind ``webhook``, else the one of that name."""
+    kinds = [channel for channel in channels.values() if channel.via == "webhook"]
+    return kinds[0] if kinds else channels.get("webhook")

@@ -15,7 +15,7 @@ from engine.errors import RenderError
 from engine.render.compiled import Piece, compile_piece, parse
 from engine.render.front import FrontValue, split
 from engine.render.names import FileName
-from engine.render.needs import needs
+from engine.render.needs import needs, steps_read
 from engine.render.problem import Site, TemplateProblem
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -34,7 +34,7 @@ class Message:
 class Template:
     """A compiled template; a plain value, safe to share between threads."""
 
-    __slots__ = ("_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name")
+    __slots__ = ("_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name", "steps")
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Template:
         body: Piece,
         fields: dict[str, tuple[Piece, str]],
         needed: frozenset[str],
+        steps: frozenset[str] = frozenset(),
     ) -> None:
         self.file = file  #: as seen from the program's folder
         self.name = parts.name  #: with its folders: ``welcome/hello``
@@ -56,6 +57,7 @@ class Template:
         self._body = body
         self._fields = fields
         self._needs = needed
+        self.steps = steps  #: ids of the steps whose results it reads; "*": maybe any
 
     def __repr__(self) -> str:
         return f"<Template {self.file}>"
@@ -126,4 +128,5 @@ def _build(
         return None, problems
     main = pieces.pop("")
     fields = {key: (piece, f"{file}:{values[key].line}") for key, piece in pieces.items()}
-    return Template(file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed), []
+    read = steps_read(trees.values())
+    return Template(file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed, steps=read), []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Protocol
+from functools import wraps
+from typing import Any, BinaryIO, Concatenate, ParamSpec, Protocol
 
 from engine.core.instants import format_instant
 from engine.core.model import Event
@@ -81,6 +82,26 @@ def _zeros() -> dict[str, int]:
     return {"entered": 0, "held_out": 0, "effects": 0, "goals": 0, "goals_held_out": 0, "errors": 0}
 
 
+_P = ParamSpec("_P")
+
+
+def _nobody_answers(call: Callable[Concatenate[Plan, _P], Outcome]) -> Callable[Concatenate[Plan, _P], Outcome]:
+    """While it lasts no webhook is answered, unless ``plan.env.fixed`` says by what."""
+
+    @wraps(call)
+    def fixed(plan: Plan, /, *args: _P.args, **kwargs: _P.kwargs) -> Outcome:
+        before = dict(plan.env.fixed)
+        plan.env.fixed.setdefault("webhooks", {})
+        try:
+            return call(plan, *args, **kwargs)
+        finally:
+            plan.env.fixed.clear()
+            plan.env.fixed.update(before)
+
+    return fixed
+
+
+@_nobody_answers
 def simulate(
     plan: Plan,
     replay: Replayed,

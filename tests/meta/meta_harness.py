@@ -25,7 +25,7 @@ PROGRAM_PARTS = {
     "events": "events:\n  order.paid: {order_id: text | none, amount: money}\n  app.opened: {}\n  checkin: {}\n"
     "  user.signup: {source: [app, invite, import, none]}\n  '*': open",
     "channels": "channels:\n  sms: {via: file, path: out/sms.jsonl}\n  wecom: {via: console}\n"
-    "  box: {via: file, path: out/box.jsonl}",
+    "  box: {via: file, path: out/box.jsonl}\n  webhook: {via: file, path: out/webhooks.jsonl}",
 }
 CATALOG_PARTS = {
     "segments": "segments:\n  dormant: {if: user.last_active_at is older_than('30d')}\n"
