@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.core.model import Answer, Event
-from engine.core.moment import Condition, Moment
+from engine.core.moment import Condition, Moment, Value
 from engine.core.shapes import Shape
 
 if TYPE_CHECKING:  # the plan carries kinds, so the names are needed for typing only
@@ -90,6 +90,10 @@ class Trigger(ABC):
         """Why it did not fire at ``m.event``: (text, leaf -> value it had), for traces."""
         return f"{self.word}: did not fire", {}
 
+    def fires_on(self, field: str, value: Value) -> bool:
+        """May a ``set`` step that writes this trait make it fire? For the check of loops."""
+        return "user.updated" in (self.listens() or ())
+
     def clock(self) -> tuple[str, frozenset[str]] | None:
         """(name, types) of the activity clock it needs, for timed triggers."""
         return None
@@ -159,4 +163,8 @@ class Action(ABC):
 
     def says(self) -> Iterable[tuple[str, bool]]:
         """(event type, certain) of the events it emits, for the check of loops."""
+        return ()
+
+    def writes(self) -> Iterable[tuple[str, Value]]:
+        """(trait, value) of the traits it sets, for the check of loops."""
         return ()

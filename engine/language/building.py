@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.core.history import Where
-from engine.core.kinds import Build
+from engine.core.kinds import Build, Trigger
 from engine.core.model import Event, State
-from engine.core.moment import Condition, Env, Moment
+from engine.core.moment import Condition, Env, Moment, Value
 from engine.core.plan import ChannelInfo
 from engine.language.diagnostics import Mark
 from engine.language.forms import RESERVED
@@ -37,6 +37,8 @@ class Bench:
     emits: (playbook, event type, node of the step) of every event a step emits, of all playbooks.
     listens: (playbook, event types its triggers listen to), of all playbooks.
     webhooks: the channel that takes requests to other systems.
+    sets: (playbook, trait, value, node of the step) of every trait a step sets, of all playbooks.
+    triggers: (playbook, trigger), of all playbooks.
     """
 
     shop: Workshop
@@ -48,6 +50,8 @@ class Bench:
     emits: list[tuple[str, str, Node]] = field(default_factory=list)
     listens: list[tuple[str, frozenset[str]]] = field(default_factory=list)
     webhooks: ChannelInfo | None = None
+    sets: list[tuple[str, str, Value, Node]] = field(default_factory=list)
+    triggers: list[tuple[str, Trigger]] = field(default_factory=list)
 
 
 class KindBuild(Build):

@@ -19,7 +19,7 @@ from engine.language.diagnostics import Mark, Problems
 from engine.language.expressions.scope import RESERVED_TYPES, Schema
 from engine.language.files import PROGRAM_FILE, ProgramFiles, read_program, text_of
 from engine.language.forms import SECTION_OF, SECTIONS
-from engine.language.loops import cycles, edges
+from engine.language.loops import SETS, cycles, edges, set_edges
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.playbooks import PlaybookMaker, playbook_names
 from engine.language.program import ProgramMaker, ProgramSpec, webhook_channel
@@ -215,7 +215,7 @@ class _Compiler:
         self._loops(bench, {name: node.mark.file for name, node in seen.items()})
 
     def _loops(self, bench: Bench, files: dict[str, str]) -> None:
-        for cycle in cycles(edges(bench.emits, bench.listens)):
+        for cycle in cycles([*edges(bench.emits, bench.listens), *set_edges(bench.sets, bench.triggers)]):
             way = " -> ".join(f"{edge.source} ({files.get(edge.source, '?')}) {_says(edge.type)}" for edge in cycle)
             message = f"trigger loop: {way} -> {cycle[0].source}"
             hint = "break the circle: another event type, or no emit (or start, or set)"
@@ -232,6 +232,8 @@ class _Compiler:
 
 def _says(type_: str) -> str:
     """What a step does that begins a playbook, for the message about a circle."""
+    if type_.startswith(SETS):
+        return "sets " + type_.removeprefix("set ")
     return f"starts {type_.removeprefix(CALLED)}" if type_.startswith(CALLED) else f"emits {type_}"
 
 

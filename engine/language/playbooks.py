@@ -47,6 +47,7 @@ class PlaybookMaker:
         shop.trigger_types = event_types(triggers) if triggers else ()
         heard = frozenset().union(*(trigger.listens() or frozenset() for trigger in triggers))
         self.bench.listens.append((self.bench.playbook, heard))
+        self.bench.triggers.extend((self.bench.playbook, trigger) for trigger in triggers)
         fields = shop.reading.fields(node, PLAYBOOK, "playbook")
         good = self._entry_limit(node) and self._exits_told_apart(node) and self._holdout_exact(node)
         if fields is FAULT:

@@ -97,6 +97,7 @@ class StepReader:
         self._check_message(verb.text, action, body, verb)
         self._check_webhook(verb.text, verb)
         self.bench.emits.extend((self.bench.playbook, type_, verb) for type_, _ in action.says())
+        self.bench.sets.extend((self.bench.playbook, name, value, verb) for name, value in action.writes())
         mark = mapping.mark
         return Node(
             id=step_id, action=action, guard=frame.get("if"), path=path,
