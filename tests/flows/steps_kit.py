@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from engine.language.compile import compile_program
 from engine.language.compiled import Compiled
 from engine.runtime.outbox import Outbox
 from engine.runtime.pump import Pump
+from engine.stores.codec import decode_state, encode_state
 from engine.stores.memory import MemoryStore
 
 
@@ -43,6 +44,13 @@ def write(root: Path, playbooks: Mapping[str, str], *, catalog: str = "", head: 
     return compile_program(root)
 
 
+class Coded(MemoryStore):
+    """A store that hands states out as one on a disk would: read from their bytes."""
+
+    def load(self, subjects: Iterable[str]) -> dict[str, State]:
+        return {name: decode_state(encode_state(it)) for name, it in super().load(subjects).items()}
+
+
 class Live:
     """A store, and a program that decides what is put into it."""
 
@@ -50,7 +58,7 @@ class Live:
         self.program = write(root, playbooks, catalog=catalog, head=head)
         assert self.program.plan is not None, [str(problem) for problem in self.program.problems]
         self.plan = self.program.plan
-        self.store = MemoryStore()
+        self.store = Coded()
 
     def put(self, *rows: Row, own: bool = False) -> None:
         """Records into the inbox; ``own``: put there by a verb of Drumbeat and not by a feed."""
