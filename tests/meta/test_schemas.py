@@ -276,7 +276,7 @@ def test_names_become_choices(tmp_path: Path) -> None:
     names = program_names(tmp_path)
     assert names["coupon"] == {"new-user-20", "new-user-10"}
     assert names["template"] == {"welcome/hello"}
-    assert names["channel"] == {"sms", "wecom", "box"}
+    assert names["channel"] == {"sms", "wecom", "box", "webhook"}
     own = jsonschema.Draft7Validator(schemas(names)["playbook"])
     good = plain("\n".join(PLAYBOOK_PARTS.values()))
     assert own.is_valid(good)
