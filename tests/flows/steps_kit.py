@@ -62,7 +62,7 @@ class Live:
 
     def put(self, *rows: Row, own: bool = False) -> None:
         """Records into the inbox; ``own``: put there by a verb of Drumbeat and not by a feed."""
-        events = [read_event(msgspec.json.encode(row)) for row in rows]
+        events = [event_of(row) for row in rows]
         for event in events:
             event.internal = own
         self.store.ingest([(event, b"") for event in events], [])
@@ -96,7 +96,7 @@ class Live:
 
 def event_of(row: Row) -> Event:
     """A record as the door reads it."""
-    return read_event(msgspec.json.encode(row))
+    return read_event(msgspec.json.Encoder(decimal_format="number").encode(row))
 
 
 def seen(effects: Sequence[Effect]) -> list[tuple[str, str | None, str]]:
