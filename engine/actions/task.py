@@ -22,7 +22,8 @@ class GiveTask(Action):
     With ``outcomes`` the journey waits: for a ``task.done`` with one of them, or until ``due``. Then
     ``steps.<id>.outcome`` is the outcome, or none when it came too late. Without ``due`` it waits as long as it takes.
     Without ``outcomes`` the journey goes on at once. Another system closes a task with the event ``task.done`` and the
-    data ``{task: key, outcome: ...}``. ``escalate`` tells somebody else (a row of its own) when the task is still open
+    data ``{task: key, outcome: ...}``, or ``{playbook, step, outcome}`` for whatever that step asks of the user.
+    ``escalate`` tells somebody else (a row of its own) when the task is still open
     that long after it was given. Where the program names ``business_hours``, ``due`` and ``after`` count in them.
 
     Example:
@@ -99,7 +100,7 @@ class GiveTask(Action):
         return run.wait_for_word(key, due)
 
     def wants(self, run: Run, m: Moment) -> bool:
-        return fits(m.data, run.key(), self.outcomes)
+        return fits(m.data, run.key(), (run.playbook.id, run.node.id), self.outcomes)
 
     def resume(self, run: Run, cause: Event | Answer | None) -> Node | Pause | None:
         if isinstance(cause, Event):

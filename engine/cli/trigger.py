@@ -33,7 +33,8 @@ def trigger(
     """Start a playbook with the trigger manual (or webhook) for a user.
 
     The request goes into the inbox of the store, as with drumbeat ingest; the next drumbeat run decides it. Whether the
-    user enters is up to the playbook: its when and its entry are judged as always.
+    user enters is up to the playbook: its when and its entry are judged as always. The request happens now, so after
+    the next run the engine's clock stands at now.
     """
     found = compiled(program)
     event, raw = _event(_type(found.plan, playbook), user, data, id_)

@@ -20,18 +20,26 @@ if TYPE_CHECKING:
     from engine.core.judging import Judging
 
 DONE = "task.done"
-"""The event that closes a task: data ``{task: key, outcome?, by?}``."""
+"""The event that closes a task: data ``{task: key, outcome?, by?}``, or ``{playbook, step, outcome?, by?}``."""
 
 
-def fits(data: dict[str, Any], key: str, outcomes: list[str]) -> bool:
-    """Does the data of a ``task.done`` close this task? A word that is no outcome of it closes nothing."""
-    return data.get("task") == key and (not outcomes or data.get("outcome") in outcomes)
+def fits(data: dict[str, Any], key: str, place: tuple[str, str], outcomes: list[str]) -> bool:
+    """Does the data of a ``task.done`` close this task? A word that is no outcome of it closes nothing.
+
+    Parameters
+    ----------
+    key, place: what the task is named by: its key, or (without a key in the data) its playbook and step.
+    outcomes: how it may end; empty: in any way.
+    """
+    named = data["task"] == key if "task" in data else (data.get("playbook"), data.get("step")) == place
+    return named and (not outcomes or data.get("outcome") in outcomes)
 
 
 def done(state: State, event: Event, folding: Folding) -> None:
     """``task.done``: the task it names is open no longer."""
     if state.tasks:
-        state.tasks = [task for task in state.tasks if not fits(event.data, task.key, task.outcomes)]
+        data = event.data
+        state.tasks = [it for it in state.tasks if not fits(data, it.key, (it.playbook, it.step), it.outcomes)]
 
 
 def withdraw(state: State, journey: Journey) -> None:

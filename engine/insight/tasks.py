@@ -73,7 +73,9 @@ def one(store: Store, key: str) -> dict[str, Any]:
     user = effect.user or ""
     shown = row(effect, store.load([user]).get(user), store.clock())
     outcomes = shown["outcomes"]
-    words = [it for it, _ in store.events(user) if it.type == DONE and fits(it.data, effect.key, outcomes)]
+    place = effect.playbook or "", effect.step or ""
+    words = [it for it, _ in store.events(user) if it.type == DONE and fits(it.data, effect.key, place, outcomes)]
+    words = [it for it in words if it.time >= effect.time]
     done = words[0] if words and not shown["open"] else None
     shown["state"] = "open" if shown["open"] else "done" if done is not None else "withdrawn"
     shown["outcome"] = done.data.get("outcome") if done is not None else None

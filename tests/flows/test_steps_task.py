@@ -83,6 +83,18 @@ def test_with_outcomes_the_journey_waits(tmp_path: Path, own: bool) -> None:
     live.check_replay("u1", "u2")
 
 
+def test_named_by_its_step(tmp_path: Path) -> None:
+    """A system that does not keep keys names playbook and step: the task of this user that stands open there."""
+    live = Live(tmp_path, {"p": ENTRY + ASK})
+    live.run(GO, event("2", "a", "10:00", "u2", name="x"))
+    live.run(event("3", "task.done", "10:10", playbook="p", step="other", outcome="reached"))
+    live.run(event("4", "task.done", "10:11", outcome="reached"))
+    assert live.running() == ["p"]
+    live.run(event("5", "task.done", "10:12", playbook="p", step="call", outcome="reached"))
+    assert (live.running(), list(live.state().tasks), live.running("u2")) == ([], [], ["p"])
+    live.check_replay("u1", "u2")
+
+
 @pytest.mark.parametrize(("time", "outcome", "at"), [("12:00", "reached", "12:00"), ("12:01", None, "12:00")])
 def test_due(tmp_path: Path, time: str, outcome: str | None, at: str) -> None:
     """At `due`, inclusive, the journey goes on with outcome none; the task stays open, and a late word closes it."""
