@@ -8,6 +8,8 @@ depth; what ``drumbeat trigger`` puts into the inbox is, and has none.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from engine.core.model import Event
 from engine.core.plan import Plan
 
@@ -35,3 +37,16 @@ def asked_for(plan: Plan) -> dict[str, str]:
         if own:
             found[playbook.id] = own[0]
     return found
+
+
+def take_for_verbs(events: Iterable[Event], types: frozenset[str]) -> None:
+    """Records of these types stand for ``drumbeat trigger``: for files of the operator's own, which no feed can forge.
+
+    Parameters
+    ----------
+    events: changed in place.
+    types: the values of ``asked_for``.
+    """
+    for event in events:
+        if event.type in types:
+            event.internal = True

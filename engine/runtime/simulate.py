@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Concatenate, ParamSpec, Protocol
 from engine.core.instants import format_instant
 from engine.core.model import Event
 from engine.core.plan import Plan
-from engine.core.starts import asked_for
+from engine.core.starts import asked_for, take_for_verbs
 from engine.core.step import ALL, SILENT
 from engine.errors import DrumbeatError, InternalError
 from engine.ports import Batch, Store
@@ -144,7 +144,7 @@ def simulate(
     asked = frozenset(asked_for(plan).values())
     for chunk in replay.chunks(batch_size):
         if asked:
-            _mark_asked(chunk, asked)
+            take_for_verbs(chunk, asked)
         if known_types is not None:
             kept = [event for event in chunk if event.internal or event.type in known_types]
             unknown += len(chunk) - len(kept)
@@ -163,13 +163,6 @@ def simulate(
         hand_over()
     rows.close()
     return _outcome(tally, replay, len(session.states) - session.strangers, first, end, unknown)
-
-
-def _mark_asked(chunk: list[Event], asked: frozenset[str]) -> None:
-    """A record of a file that starts a manual playbook stands for ``drumbeat trigger``: here is no feed to forge it."""
-    for event in chunk:
-        if event.type in asked:
-            event.internal = True
 
 
 def _decide(session: Session, chunk: list[Event], hand_over: Callable[[], None]) -> None:
