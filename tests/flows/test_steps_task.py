@@ -68,7 +68,7 @@ def test_without_outcomes_nobody_waits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("own", [True, False])
 def test_with_outcomes_the_journey_waits(tmp_path: Path, own: bool) -> None:
-    """`task.done` with the task and one of its outcomes goes on; from a verb or from another system, it is the same."""
+    """Semantics: task — "outcome event": `task.done` with the task and one of its outcomes goes on, whoever sent it."""
     live = Live(tmp_path, {"p": ENTRY + ASK})
     live.run(GO)
     key = key_of(live)
@@ -97,7 +97,7 @@ def test_named_by_its_step(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("time", "outcome", "at"), [("12:00", "reached", "12:00"), ("12:01", None, "12:00")])
 def test_due(tmp_path: Path, time: str, outcome: str | None, at: str) -> None:
-    """At `due`, inclusive, the journey goes on with outcome none; the task stays open, and a late word closes it."""
+    """Semantics: task — "due": then, inclusive, the journey goes on with outcome none; a late word closes the task."""
     live = Live(tmp_path, {"p": ENTRY + ASK})
     live.run(GO)
     live.run(done("2", time, key_of(live), outcome="reached"))
@@ -135,7 +135,7 @@ def test_the_end_of_the_journey_withdraws_what_it_waits_for(tmp_path: Path, fram
 
 
 def test_escalation(tmp_path: Path) -> None:
-    """`escalate` tells another person by time, once, in a row of its own, though the journey is over; not when done."""
+    """Semantics: task — "escalation": tells another person by time, once, in a row of its own; not when it is done."""
     steps = "steps: [{task: {assign: li, title: t, due: 1h, escalate: {after: 3h, to: boss}}}]\n"
     live = Live(tmp_path, {"p": ENTRY + steps})
     live.run(GO, event("2", "a", "10:00", "u2"))
@@ -163,7 +163,7 @@ def test_the_held_out_and_the_shadows_get_no_task(tmp_path: Path) -> None:
 
 
 def test_business_hours(tmp_path: Path) -> None:
-    """`due` and `after` count in `business_hours`, in the program's zone, around the holidays of their calendar."""
+    """Semantics: task — "business-hours calendar": `due` and `after` count in it, in the program's zone."""
     head = HEAD + 'timezone: Asia/Shanghai\nbusiness_hours: {from: "09:00", to: "18:00", calendar: off}\n'
     catalog = "calendars: {off: {holidays: CN, days_off: [2026-03-09]}}\n"
     steps = "steps: [{task: {assign: li, title: t, due: 4h, escalate: {after: 1d, to: boss}, outcomes: [ok]}}]\n"
