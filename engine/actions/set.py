@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from engine.core.journeys import Run
@@ -36,6 +37,9 @@ class SetTraits(Action):
     def build(cls, fields: dict[str, Any], build: Build) -> SetTraits:
         """Field names lose their ``user.``."""
         return cls({name.removeprefix("user."): value for name, value in fields["fields"].items()})
+
+    def writes(self) -> Iterable[tuple[str, Value]]:
+        return self.fields.items()
 
     def failed(self, run: Run, reason: str) -> None:
         for name in self.fields:

@@ -58,15 +58,17 @@ def _verbs() -> str:
         command = cli.get_command(context, verb)
         if command is not None:
             parts.append(_verb(verb, command))
+        if isinstance(command, click.Group):
+            parts += [_verb(f"{verb} {name}", it, "###") for name, it in sorted(command.commands.items())]
     return "\n\n".join(parts) + "\n"
 
 
-def _verb(name: str, command: click.Command) -> str:
+def _verb(name: str, command: click.Command, head: str = "##") -> str:
     """One verb. Written here and not by Click, whose layout changes from one release to the next."""
     arguments = [_argument(it) for it in command.params if isinstance(it, click.Argument)]
     options = [it for it in command.params if isinstance(it, click.Option) and not it.hidden]
     text = inspect.cleandoc(command.help or "").replace("``", "`")
-    parts = [f"## {name}", f"`{' '.join(['drumbeat', name, *arguments])}`", text]
+    parts = [f"{head} {name}", f"`{' '.join(['drumbeat', name, *arguments])}`", text]
     rows = [f"| `{_option(it)}` | {_cell(it.help or '')} |" for it in options]
     if rows:
         parts.append("\n".join(["| option | meaning |\n|---|---|", *rows]))

@@ -24,6 +24,8 @@ VERBS = {
     "run": "engine.cli.run:run",
     "schema": "engine.cli.schema:schema",
     "simulate": "engine.cli.simulate:simulate",
+    "tasks": "engine.cli.tasks:tasks",
+    "trigger": "engine.cli.trigger:trigger",
     "user": "engine.cli.user:user",
     "validate": "engine.cli.validate:validate",
     "why": "engine.cli.why:why",

@@ -41,6 +41,7 @@ def run(
             "the program asks for " + ", ".join(found.settings.unkept) + ", which this version does not keep",
             hint="people would be written to at the wrong time: take it out, or use simulate",
         )
+    _refuse_webhooks(found.plan)
     done, seconds = _work(found, store, batch, quiet)
     result = _result(done, seconds)
     if format_ == "json":
@@ -48,6 +49,18 @@ def run(
     else:
         click.echo(_text(result))
     return EXIT_WRONG if strict and (done.quarantined or done.duplicate) else EXIT_OK
+
+
+def _refuse_webhooks(plan: Any) -> None:
+    """A webhook step without a channel would wait in the outbox for ever, and nobody would know."""
+    for playbook in plan.playbooks:
+        for node in playbook.nodes.values():
+            if node.action.word == "webhook" and node.action.channel is None:
+                raise CannotRun(
+                    f"playbook '{playbook.id}' has a webhook step, and no channel of the program takes webhooks",
+                    hint="channels of kind webhook come with a later version; until then write them to a file: "
+                    "channels: {webhook: {via: file, path: out/webhooks.jsonl}}",
+                )
 
 
 def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, float]:

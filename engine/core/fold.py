@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine.core import localtime
+from engine.core import localtime, tasks
 from engine.core.model import Event, Hold, Release, State
 
 ERASED = "erased"  # key of State.memory: when the subject was erased
@@ -171,10 +171,12 @@ def deleted(state: State, event: Event, folding: Folding) -> None:
     state.traits, state.series, state.memory, state.consents = {}, {}, {ERASED: event.time}, {}
     state.tags, state.badges, state.groups, state.holds, state.slots = [], [], [], [], []
     state.segments, state.goals, state.created_at, state.last_active = [], [], None, None
+    state.tasks = []
     state.born = False
 
 
 FOLDS: dict[str, Fold] = {
+    tasks.DONE: tasks.done,
     "user.signup": traits,
     "user.updated": traits,
     "user.deleted": deleted,

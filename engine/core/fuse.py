@@ -233,8 +233,8 @@ def quick_wake(timers: Iterable[Sieve]) -> QuickWake:
     timers: the playbooks with a trigger that fires at wake-ups, one entry a trigger.
     """
     writer = _Writer()
-    writer.add(["if state.journeys or state.holds: return False", "memory = state.memory", "earliest = None"])
-    writer.add(["spent = ()", "faced = False"])
+    writer.add(["if state.journeys or state.holds or state.tasks: return False"])
+    writer.add(["memory = state.memory", "earliest = None", "spent = ()", "faced = False"])
     for sieve in timers:
         _timer(writer, sieve)
     writer.add(

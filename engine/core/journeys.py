@@ -6,7 +6,7 @@ Rule 2: every effect of a held-out journey is recorded as ``held_out`` and chang
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -58,12 +58,17 @@ class Run:
 
     def key(self, index: str = "") -> str:
         """The effect key of this step in this journey; ``index`` tells several effects of one step apart."""
-        journey = self.journey
-        if index:
-            return effect_key(journey.playbook, self.node.id, self.state.id, journey.key, journey.occurrence, index)
-        if self.known is None:
-            self.known = effect_key(journey.playbook, self.node.id, self.state.id, journey.key, journey.occurrence, "")
-        return self.known
+        if self.known is not None and not index:
+            return self.known
+        journey, node = self.journey, self.node
+        occurrence = journey.occurrence
+        if node.within:
+            rounds = journey.rounds or {}
+            occurrence += "".join([f"#{rounds[id_][0] if id_ in rounds else 0}" for id_ in node.within])
+        found = effect_key(journey.playbook, node.id, self.state.id, journey.key, occurrence, index)
+        if not index:
+            self.known = found
+        return found
 
     def effect(
         self,
@@ -116,6 +121,11 @@ class Run:
         self.journey.waiting = Waiting(kind="event", until=until, since=self.now)
         return WAIT
 
+    def wait_for_word(self, key: str, until: int | None) -> Pause:
+        """Wait for an event that names an effect of this step; None: as long as it takes."""
+        self.journey.waiting = Waiting(kind="event", until=until, key=key, since=self.now)
+        return WAIT
+
     def ask(self, kind: str, names: list[str], match: str = "first") -> Pause:
         """Ask for a scarce unit; the step is resumed with the answer."""
         key = self.key()
@@ -130,6 +140,23 @@ class Run:
             if goal.playbook == self.playbook.id and goal.occurrence == self.journey.occurrence:
                 goal.held = True
         self.turn.out.lives.append((self.playbook.id, "held", True))
+
+    def round(self) -> tuple[int, int] | None:
+        """Of a ``repeat``: (number of its round, from 0; instant it began); None before the first."""
+        return (self.journey.rounds or {}).get(self.node.id)
+
+    def begin_round(self, number: int, inner: Iterable[str]) -> None:
+        """A round of this ``repeat`` begins: what its steps gave in the round before is gone."""
+        self.journey.rounds = {**(self.journey.rounds or {}), self.node.id: (number, self.now)}
+        if not self.journey.results.keys().isdisjoint(inner):
+            gone = frozenset(inner)
+            self.journey.results = {name: it for name, it in self.journey.results.items() if name not in gone}
+            self.m.steps = self.journey.results
+
+    def leave_rounds(self) -> None:
+        """This ``repeat`` is over; when it is reached again, it begins at its first round."""
+        rounds = {name: it for name, it in (self.journey.rounds or {}).items() if name != self.node.id}
+        self.journey.rounds = rounds or None
 
     def mark(self, instant: int) -> None:
         """Remember when this step was reached, for ``valid_for``."""

@@ -16,12 +16,12 @@ from engine.core.calendars import Calendar
 from engine.core.history import Reader
 from engine.core.lunar import Lunar
 from engine.core.model import Answer, Event, State
-from engine.core.moment import Condition, Moment
+from engine.core.moment import Condition, Moment, Value
 from engine.core.shapes import Shape
 
 if TYPE_CHECKING:  # the plan carries kinds, so the names are needed for typing only
     from engine.core.journeys import Run
-    from engine.core.plan import Block, Node
+    from engine.core.plan import Block, ChannelInfo, Node
 
 
 class Build:
@@ -58,6 +58,14 @@ class Build:
 
     def lunar(self) -> Lunar:
         """The program's table of the lunar calendar."""
+        raise NotImplementedError  # as above
+
+    def is_called(self, playbook: str) -> bool:
+        """May another playbook start this one?"""
+        raise NotImplementedError  # as above
+
+    def webhooks(self) -> ChannelInfo | None:
+        """The channel that takes requests to other systems; None: the program has none."""
         raise NotImplementedError  # as above
 
     def watch(self, segment: str) -> None:
@@ -110,6 +118,13 @@ class Trigger(ABC):
         """Why it did not fire at ``m.event``: (text, leaf -> value it had), for traces."""
         return f"{self.word}: did not fire", {}
 
+    def fires_on(self, field: str, value: Value) -> bool:
+        """Is it made for a ``set`` step that writes this trait? For the check of loops.
+
+        ``event: user.updated`` is not: what it asks of the event in its ``if`` is what ends most of these circles.
+        """
+        return False
+
     def clock(self) -> tuple[str, frozenset[str]] | None:
         """(name, types) of the activity clock it needs, for timed triggers."""
         return None
@@ -150,6 +165,7 @@ class Action(ABC):
     word: ClassVar[str]
     shape: ClassVar[Shape]
     results: ClassVar[frozenset[str]] = frozenset()  #: fields of ``steps.<id>`` it gives
+    rounds: ClassVar[bool] = False  #: the last of its nested steps goes on at this very step (``repeat``)
 
     @classmethod
     @abstractmethod
@@ -182,4 +198,8 @@ class Action(ABC):
 
     def says(self) -> Iterable[tuple[str, bool]]:
         """(event type, certain) of the events it emits, for the check of loops."""
+        return ()
+
+    def writes(self) -> Iterable[tuple[str, Value]]:
+        """(trait, value) of the traits it sets, for the check of loops."""
         return ()

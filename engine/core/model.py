@@ -40,7 +40,7 @@ class Event(msgspec.Struct, gc=False):
     group: str | None = None  #: the group it happened in
     data: dict[str, Any] = {}  #: the payload as it came; fractions as Decimal
     depth: int = 0  #: how many engine-made events stand between this one and an external one
-    internal: bool = False  #: made by the engine itself, not by a feed
+    internal: bool = False  #: made by the engine (then it has a depth) or put in by a verb, not by a feed
     history: bool = False  #: updates state only, starts nothing (``ingest --history``)
     changes: dict[str, tuple[Any, Any]] | None = None  #: trait -> (before, after), for engine-made ``user.updated``
 
@@ -50,7 +50,7 @@ class Waiting(msgspec.Struct, array_like=True):
 
     kind: str  #: time event (wait_for) answer (a reservation) slot (entry limit) queue rest (again_after) parked
     until: int | None = None  #: when it goes on at the latest, microseconds UTC
-    key: str | None = None  #: for "answer": the key of the reservation
+    key: str | None = None  #: "answer": key of the reservation; "event": effect key of the step that waits for a word
     since: int = 0  #: for "event": instant at which the step was reached
 
 
@@ -68,6 +68,7 @@ class Journey(msgspec.Struct, array_like=True):
     waiting: Waiting | None = None  #: None while running
     results: dict[str, Any] = {}  #: step id -> what the step gave
     reached: int | None = None  #: when a message step was reached, for ``valid_for``
+    rounds: dict[str, tuple[int, int]] | None = None  #: running ``repeat`` -> (round from 0, instant it began)
 
 
 class GoalWatch(msgspec.Struct, array_like=True):
@@ -89,6 +90,20 @@ class Hold(msgspec.Struct, array_like=True):
     room: str
     until: int | None  #: instant at which the seat goes back; None: never
     key: str  #: effect key of the invite
+
+
+class Task(msgspec.Struct, array_like=True):
+    """Something a person has to do about the subject, until it is done, withdrawn or the subject is erased."""
+
+    key: str  #: effect key of the step; what ``task.done`` names
+    playbook: str
+    step: str
+    title: str
+    given: int  #: instant it was given
+    due: int | None  #: instant by which it should be done
+    outcomes: list[str]  #: how it may end; empty: any ``task.done`` closes it
+    escalate_at: int | None = None  #: instant at which somebody else is told; None: nobody, or told already
+    to: str | None = None  #: who that is
 
 
 class State(msgspec.Struct, omit_defaults=True):
@@ -121,6 +136,7 @@ class State(msgspec.Struct, omit_defaults=True):
     entered: Sequence[str] = ()  #: "playbook|key" of every once-entry
     goals: Sequence[GoalWatch] = ()
     slots: Sequence[tuple[int, str, str]] = ()  #: cap slots taken: (instant, purpose, channel)
+    tasks: Sequence[Task] = ()  #: open tasks for people, in the order they were given
 
 
 _newborn = State(id="").__copy__  # type: ignore[attr-defined]  # every Struct has it

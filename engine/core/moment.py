@@ -74,6 +74,9 @@ class Env:
     holidays: Callable[[Any], bool] | None = None  #: date -> is it a holiday; None: no calendar in the program
     workdays: Callable[[Any], bool] | None = None  #: date -> is it a working day
     history: dict[str, int] = field(default_factory=dict)  #: "until": time of the newest event taken in as history
+    fixed: dict[str, Any] = field(default_factory=dict)
+    """What the world answers, where it is fixed beforehand: ``webhooks``: {"playbook/step": {"status", "body"}}."""
+    business: Any = None  #: business hours of the program (core/business.py), or None: tasks count all time
 
     def since(self, playbook: str) -> int:
         """The instant from which passing time may start journeys: publication, and the end of the history taken in."""

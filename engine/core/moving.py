@@ -7,6 +7,7 @@ from engine.core.judging import Judging, failed
 from engine.core.kinds import STOP, WAIT, Pause
 from engine.core.model import Answer, Event, Journey, Waiting, Why
 from engine.core.plan import Node, Playbook
+from engine.core.tasks import withdraw
 from engine.core.watch import watch
 from engine.errors import MissingVariable
 
@@ -48,7 +49,7 @@ class Moving(Judging):
                 self.end(journey, "finished", "end")
                 return
             journey.at = node.id
-            if node.guard is not None:
+            if node.guard is not None and not (journey.rounds and node.id in journey.rounds):
                 try:
                     open_ = node.guard.test(m)
                 except Exception as error:  # as above
@@ -107,6 +108,8 @@ class Moving(Judging):
     def end(self, journey: Journey, verdict: str, reason: str) -> None:
         """End a journey; the next one in its queue begins."""
         self._drop(journey)
+        if self.state.tasks:
+            withdraw(self.state, journey)
         playbook = self.plan.by_id.get(journey.playbook)
         if playbook is None:
             return

@@ -125,6 +125,8 @@ class Node:
     next: Node | None = None  #: set by ``link``
     where: str = ""  #: file:line:col
     path: str = ""  #: place in the playbook, for traces
+    used: bool = False  #: something in the playbook reads ``steps.<id>``, or a template it sends
+    within: tuple[str, ...] = ()  #: the ``repeat`` steps around it, outermost first; set by ``link``
 
 
 @dataclass(kw_only=True, eq=False)
@@ -137,15 +139,18 @@ class Block:
     def first(self) -> Node | None:
         return self.nodes[0] if self.nodes else None
 
-    def link(self, after: Node | None) -> None:
-        """Set where each step goes on; the last one goes on at ``after``."""
+    def link(self, after: Node | None, within: tuple[str, ...] = ()) -> None:
+        """Set where each step goes on; the last one goes on at ``after``, that of a ``repeat`` at the repeat itself."""
         following = after
         for here in reversed(self.nodes):
-            here.next = following
+            here.next, here.within = following, within
             for block in here.action.blocks():
-                block.link(following)
+                if here.action.rounds:
+                    block.link(here, (*within, here.id))
+                else:
+                    block.link(following, within)
             if here.rescue is not None:
-                here.rescue.link(following)
+                here.rescue.link(following, within)
             following = here
 
     def walk(self) -> list[Node]:

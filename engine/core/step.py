@@ -29,6 +29,7 @@ from engine.core.model import Answer, Event, GoalWatch, Journey, Release, Reserv
 from engine.core.plan import Dispatch, Playbook, Sieve, zone_of
 from engine.core.slots import Due
 from engine.core.slotting import Slotting
+from engine.core.tasks import escalate
 from engine.core.watch import forget, place, watch
 
 __all__ = ["ALL", "DONE", "NOTABLE", "SILENT", "SLOW", "Turn"]
@@ -269,6 +270,8 @@ class Turn(Slotting):
         plan, state = self.plan, self.state
         self.touched = True
         self._free_seats()
+        if state.tasks:
+            escalate(self)
         if plan.watching:
             place(plan, self.m)
             watch(self, self._occurrence())
@@ -316,7 +319,7 @@ class Turn(Slotting):
             if node is None:
                 self.end(journey, "exited", "step is gone")
                 return
-            self.cause = {"wake": "wait_for" if waiting.kind == "event" else "wait"}
+            self.cause = {"wake": node.action.word if waiting.kind == "event" else "wait"}
             self._resume(playbook, journey, node, None)
 
         return move

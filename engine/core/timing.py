@@ -51,6 +51,8 @@ class Timing(Entering):
             earliest = self._soonest_timer(earliest)
         for hold in state.holds:
             earliest = _sooner(earliest, hold.until)
+        for task in state.tasks:
+            earliest = _sooner(earliest, task.escalate_at)
         for journey in state.journeys:
             # a journey whose playbook is not in the plan stands still: nobody would move it on
             if journey.waiting is not None and journey.playbook in plan.by_id:

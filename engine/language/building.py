@@ -9,10 +9,11 @@ from typing import Any
 
 from engine.core.calendars import Calendar
 from engine.core.history import Reader, Where
-from engine.core.kinds import Build
+from engine.core.kinds import Build, Trigger
 from engine.core.lunar import Lunar
 from engine.core.model import Event, State
-from engine.core.moment import Condition, Env, Moment
+from engine.core.moment import Condition, Env, Moment, Value
+from engine.core.plan import ChannelInfo
 from engine.language.diagnostics import Mark
 from engine.language.forms import RESERVED
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
@@ -37,6 +38,9 @@ class Bench:
     playbook: id of the playbook at hand.
     emits: (playbook, event type, node of the step) of every event a step emits, of all playbooks.
     listens: (playbook, event types its triggers listen to), of all playbooks.
+    webhooks: the channel that takes requests to other systems.
+    sets: (playbook, trait, value, node of the step) of every trait a step sets, of all playbooks.
+    triggers: (playbook, trigger), of all playbooks.
     """
 
     shop: Workshop
@@ -47,6 +51,9 @@ class Bench:
     playbook: str = "?"
     emits: list[tuple[str, str, Node]] = field(default_factory=list)
     listens: list[tuple[str, frozenset[str]]] = field(default_factory=list)
+    webhooks: ChannelInfo | None = None
+    sets: list[tuple[str, str, Value, Node]] = field(default_factory=list)
+    triggers: list[tuple[str, Trigger]] = field(default_factory=list)
 
 
 class KindBuild(Build):
@@ -93,6 +100,12 @@ class KindBuild(Build):
 
     def lunar(self) -> Lunar:
         return self.bench.shop.lunar()
+
+    def is_called(self, playbook: str) -> bool:
+        return playbook in self.bench.shop.names.get("called", ())
+
+    def webhooks(self) -> ChannelInfo | None:
+        return self.bench.webhooks
 
     def watch(self, segment: str) -> None:
         self.bench.shop.watched.add(segment)

@@ -10,6 +10,7 @@ from pathlib import Path
 from engine.core.history import HistoryBook
 from engine.core.moment import Env
 from engine.core.plan import Plan, Playbook
+from engine.core.starts import CALLED
 from engine.language.assemble import assemble, digest_of
 from engine.language.building import Bench
 from engine.language.catalog import Catalog, CatalogMaker
@@ -19,10 +20,10 @@ from engine.language.diagnostics import Mark, Problems
 from engine.language.expressions.scope import RESERVED_TYPES, Schema
 from engine.language.files import PROGRAM_FILE, ProgramFiles, read_program, text_of
 from engine.language.forms import SECTION_OF, SECTIONS
-from engine.language.loops import cycles, edges
+from engine.language.loops import SETS, cycles, edges, set_edges
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
-from engine.language.playbooks import PlaybookMaker
-from engine.language.program import ProgramMaker, ProgramSpec
+from engine.language.playbooks import PlaybookMaker, playbook_names
+from engine.language.program import ProgramMaker, ProgramSpec, webhook_channel
 from engine.language.source import Source
 from engine.language.workshop import Workshop
 from engine.registry import nearest
@@ -71,7 +72,7 @@ class _Compiler:
             self.shop.schema = replace(self.shop.schema, profile_open=True, closed=False)
         spec = maker.make(program) if program is not None else maker.nothing()
         self.book.late = spec.act_within
-        catalog, plan = self._content(spec)
+        catalog, plan = self._content(spec, maker)
         settings = spec.settings
         result = self.problems.result()
         errors = any(problem.severity == "error" for problem in result)
@@ -116,8 +117,10 @@ class _Compiler:
         unread = any(file != PROGRAM_FILE for file, _ in self.files.broken)
         for source in self.files.documents:
             unread = unread or not (source.complete or _PLAYBOOK.search(source.text))
+            if not source.complete:
+                self.shop.unread.add("playbook")
         if unread:
-            self.shop.unread |= {*SECTION_OF, "level"}
+            self.shop.unread |= {*SECTION_OF, "level", "playbook"}
 
     def _root_of(self, source: Source | None, file: str) -> MapNode | None:
         if source is None:
@@ -131,7 +134,7 @@ class _Compiler:
         mapping = self.shop.reading.mapping(node, file)
         return mapping if isinstance(mapping, MapNode) else None
 
-    def _content(self, spec: ProgramSpec) -> tuple[Catalog, Plan | None]:
+    def _content(self, spec: ProgramSpec, program: ProgramMaker) -> tuple[Catalog, Plan | None]:
         """Catalog and playbooks."""
         catalogs: list[MapNode] = []
         playbooks: list[MapNode] = []
@@ -143,6 +146,8 @@ class _Compiler:
         maker.name_all()
         catalog = maker.make()
         policies = spec.policies or {}
+        business = program.open_on(catalog.calendars)
+        self.shop.names |= playbook_names(playbooks)
         self._make_playbooks(playbooks, spec, catalog)
         if self.problems.has_errors:
             return catalog, None
@@ -155,6 +160,7 @@ class _Compiler:
             ranks={it.name: {level: rank for rank, (level, _) in enumerate(it.levels)} for it in catalog.ladders},
             holidays=catalog.holidays.is_holiday if catalog.holidays is not None else None,
             workdays=catalog.holidays.is_workday if catalog.holidays is not None else None,
+            business=business,
         )
         plan = assemble(
             spec.name, self._digest(catalog), env, running, catalog, self.book, spec.channels, policies.values(),
@@ -196,6 +202,7 @@ class _Compiler:
     def _make_playbooks(self, nodes: list[MapNode], spec: ProgramSpec, catalog: Catalog) -> None:
         account = (catalog.accounts or ["main"])[0]
         bench = Bench(self.shop, list(spec.channels), spec.activity, account, spec.locale)
+        bench.webhooks = webhook_channel(spec.channels)
         maker = PlaybookMaker(bench, spec.policies)
         seen: dict[str, MapNode] = {}
         for node in nodes:
@@ -211,10 +218,10 @@ class _Compiler:
         self._loops(bench, {name: node.mark.file for name, node in seen.items()})
 
     def _loops(self, bench: Bench, files: dict[str, str]) -> None:
-        for cycle in cycles(edges(bench.emits, bench.listens)):
-            way = " -> ".join(f"{edge.source} ({files.get(edge.source, '?')}) emits {edge.type}" for edge in cycle)
+        for cycle in cycles([*edges(bench.emits, bench.listens), *set_edges(bench.sets, bench.triggers)]):
+            way = " -> ".join(f"{edge.source} ({files.get(edge.source, '?')}) {_says(edge.type)}" for edge in cycle)
             message = f"trigger loop: {way} -> {cycle[0].source}"
-            hint = "break the circle: another event type, or no emit"
+            hint = "break the circle: another event type, or no emit (or start, or set)"
             self.problems.error(cycle[0].where, "trigger-loop", message, hint=hint)  # type: ignore[arg-type]
 
     def _digest(self, catalog: Catalog) -> str:
@@ -226,6 +233,13 @@ class _Compiler:
         if self.shop.lunar_table is not None:
             parts.append(("lunar", repr(self.shop.lunar_table.firsts).encode()))
         return digest_of(parts)
+
+
+def _says(type_: str) -> str:
+    """What a step does that begins a playbook, for the message about a circle."""
+    if type_.startswith(SETS):
+        return "sets " + type_.removeprefix("set ")
+    return f"starts {type_.removeprefix(CALLED)}" if type_.startswith(CALLED) else f"emits {type_}"
 
 
 def _doubt_last(source: Source) -> None:

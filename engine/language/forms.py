@@ -81,6 +81,14 @@ CHANNEL = Map(
     }
 )
 
+BUSINESS_HOURS = Map(
+    {
+        "from": required(WallTime(), "when they open, in the program's time zone"),
+        "to": required(WallTime(), "when they close, later on the same day"),
+        "calendar": optional(_WORD, "calendar of the catalog with its holidays; Monday to Friday without it"),
+    }
+)
+
 PROGRAM = Map(
     {
         "program": required(Text(pattern=NAME, what="name"), "name of the program"),
@@ -95,6 +103,7 @@ PROGRAM = Map(
         "channels": optional(Table(CHANNEL, pattern=NAME, what="channel"), "ways out"),
         "policies": optional(Table(POLICY, pattern=FREE_NAME, what="policy"), "consent, caps, quiet hours"),
         "control_group": optional(Plain(), "share of users no marketing reaches"),
+        "business_hours": optional(BUSINESS_HOURS, "when people are at work; due times of tasks count in them"),
         "late_events": optional(Map({"act_within": required(Duration())}), "how old an event may be and still act"),
     }
 )

@@ -22,6 +22,7 @@ from engine.language.expressions.scope import BASES, Schema
 from engine.language.files import read_program
 from engine.language.forms import MODIFIERS, PLAYBOOK, PROGRAM, SECTIONS, TRIGGER_MODIFIERS
 from engine.language.nodes import MapNode, resolve
+from engine.language.playbooks import playbook_names
 from engine.language.program import ProgramMaker
 from engine.language.reference import manual, name_of
 from engine.language.scalars import CALENDAR, WORKDAYS  # the one truth about {days, at}
@@ -65,7 +66,10 @@ def program_names(root: Path) -> dict[str, set[str]]:
         if isinstance(source.partial, MapNode) and "playbook" not in source.partial:
             catalog.gather(source.partial)
     catalog.name_all()
-    return {**shop.names, "template": set(templates.names())}
+    roots = [source.partial for source in files.documents]
+    books = playbook_names(root for root in roots if isinstance(root, MapNode) and "playbook" in root)
+    # an editor offers the playbooks that may be started, which are those 'start' can name
+    return {**shop.names, "template": set(templates.names()), "playbook": books["called"]}
 
 
 class _Maker:

@@ -124,8 +124,8 @@ SHAPE_PAGES: Final[dict[str, Page]] = {
         "a word of a later version",
         "The language has this word and this version of Drumbeat does not act on it yet. It is an error where leaving "
         "it out would change who gets what, and a warning where it would not.",
-        "steps:\n  - task: {assign: ops-li, title: call back}",
-        "steps:\n  - tag: {add: [call-back]}",
+        "steps:\n  - survey: {name: nps, via: sms}",
+        "steps:\n  - tag: {add: [survey]}",
     ),
 }
 
@@ -183,11 +183,29 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
     "trigger-loop": Page(
         "playbooks that start each other in a circle",
         "A step emits an event that starts a playbook which, in the end, emits what starts the first. It would go "
-        "round for ever, or until it is cut. Break the circle: another event type, or no emit.",
+        "round for ever, or until it is cut. A 'start' step and a 'set' of a trait that a 'changed' trigger looks at "
+        "count like an emit. Break the circle: another event type, another trait, or no such step.",
         "# file: playbooks/a.yaml\nplaybook: a\ntrigger: {event: gift.given}\nsteps:\n  - emit: {type: gift.taken}\n"
         "# file: playbooks/b.yaml\nplaybook: b\ntrigger: {event: gift.taken}\nsteps:\n  - emit: {type: gift.given}",
         "# file: playbooks/a.yaml\nplaybook: a\ntrigger: {event: gift.given}\nsteps:\n  - emit: {type: gift.taken}\n"
         "# file: playbooks/b.yaml\nplaybook: b\ntrigger: {event: gift.taken}\nsteps:\n  - points: 10",
+    ),
+    "not-called": Page(
+        "a start of a playbook that does not want to be called",
+        "'start' begins playbooks whose triggers hold {called: true}; then everybody who reads the other playbook sees "
+        "that it can be begun from elsewhere.",
+        "# file: playbooks/a.yaml\nplaybook: a\nsteps:\n  - start: b\n"
+        "# file: playbooks/b.yaml\nplaybook: b\ntrigger: {event: checkin}",
+        "# file: playbooks/a.yaml\nplaybook: a\nsteps:\n  - start: b\n"
+        "# file: playbooks/b.yaml\nplaybook: b\ntrigger: [{event: checkin}, {called: true}]",
+    ),
+    "unknown-playbook": Page(
+        "a playbook that does not exist",
+        "'start' names a playbook of this program by its id, the word behind 'playbook:'.",
+        "# file: playbooks/a.yaml\nplaybook: a\nsteps:\n  - start: thanx\n"
+        "# file: playbooks/b.yaml\nplaybook: thanks\ntrigger: {called: true}",
+        "# file: playbooks/a.yaml\nplaybook: a\nsteps:\n  - start: thanks\n"
+        "# file: playbooks/b.yaml\nplaybook: thanks\ntrigger: {called: true}",
     ),
     "unreachable": Page(
         "a branch nobody comes to",
@@ -268,6 +286,25 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
         "Zones are called by their IANA names, such as Asia/Shanghai or Europe/Oslo.",
         "timezone: China/Shanghai",
         "timezone: Asia/Shanghai",
+    ),
+    "unknown-calendar": Page(
+        "a calendar that does not exist",
+        "Calendars are defined under 'calendars' in playbooks/catalog.",
+        'business_hours: {from: "09:00", to: "18:00", calendar: cnn}',
+        '# file: drumbeat.yaml\nbusiness_hours: {from: "09:00", to: "18:00", calendar: cn}\n'
+        "# file: playbooks/catalog/days.yaml\ncalendars:\n  cn: {dates: [2026-10-01..2026-10-07]}",
+    ),
+    "no-webhook-channel": Page(
+        "a webhook and nobody who takes it",
+        "A 'webhook' step goes out through a channel of kind 'webhook'. These come with a later version; until then a "
+        "channel named 'webhook' of kind file or console takes the requests. 'simulate' decides all the same, 'run' "
+        "refuses to deliver.",
+        "# file: drumbeat.yaml\nchannels:\n  sms: {via: console}\n  wecom: {via: console}\n"
+        "# file: playbooks/a.yaml\nsteps:\n  - webhook: {url: 'https://crm.example/new'}",
+        "# file: drumbeat.yaml\nchannels:\n  sms: {via: console}\n  wecom: {via: console}\n"
+        "  webhook: {via: file, path: out/webhooks.jsonl}\n"
+        "# file: playbooks/a.yaml\nsteps:\n  - webhook: {url: 'https://crm.example/new'}",
+        "warning",
     ),
     "unknown-store": Page(
         "a store that does not exist",

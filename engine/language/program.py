@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from engine.channels import CHANNELS
+from engine.core.business import BusinessHours
+from engine.core.calendars import Calendar
 from engine.core.instants import parse_duration
 from engine.core.model import HOUR
 from engine.core.plan import Cap, ChannelInfo, Policy
@@ -44,6 +46,8 @@ class ProgramSpec:
     policies: dict[str, Policy] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     unkept: list[str] = field(default_factory=list)
+    business: BusinessHours | None = None
+    business_calendar: tuple[str, Node] | None = None  #: its name and where it stands
 
 
 class ProgramMaker:
@@ -123,6 +127,7 @@ class ProgramMaker:
         spec.activity = frozenset(fields.get("activity", ()))
         if "late_events" in fields:
             spec.act_within = fields["late_events"]["act_within"].elapsed
+        self._business(node, fields.get("business_hours"))
         self._feeds(node.get("feeds"))
         self._channels(node, fields.get("channels", {"console": {"via": "console"}}))
         self._policies(node, fields.get("policies", {}))
@@ -151,6 +156,37 @@ class ProgramMaker:
         where = node.get("timezone") or node
         self.shop.problems.error(where, "unknown-zone", message, hint="an IANA name such as Asia/Shanghai")
         return "UTC"
+
+    def _business(self, node: MapNode, fields: dict[str, Any] | None) -> None:
+        """Opening comes before closing; the calendar is looked up when the catalog is there."""
+        if fields is None:
+            return
+        inner = node.get("business_hours")
+        place = inner if isinstance(inner, MapNode) else node
+        if fields["from"] >= fields["to"]:
+            message = f"'business_hours' open at {fields['from']} and close at {fields['to']}: not later the same day"
+            hint = '{from: "09:00", to: "18:00"}'
+            self.shop.problems.error(place.get("to") or place, "out-of-range", message, hint=hint)
+            return
+        self.spec.business = BusinessHours(opens=fields["from"], closes=fields["to"], zone=self.spec.zone)
+        if "calendar" in fields:
+            self.spec.business_calendar = fields["calendar"], place.get("calendar") or place
+
+    def open_on(self, calendars: Mapping[str, Calendar]) -> BusinessHours | None:
+        """The business hours, once the calendars of the catalog are known."""
+        hours, named = self.spec.business, self.spec.business_calendar
+        if hours is None or named is None:
+            return hours
+        name, place = named
+        if name in calendars:
+            return replace(hours, works=calendars[name].is_workday)
+        if not self.shop.doubtful("calendar", name):
+            near = nearest(name, calendars)
+            defined = "defined: " + ", ".join(sorted(calendars)) if calendars else "the program defines no calendar"
+            hint = f"did you mean '{near}'?" if near else defined
+            message = f"unknown calendar '{name}' in 'business_hours.calendar'"
+            self.shop.problems.error(place, "unknown-calendar", message, hint=hint)
+        return hours
 
     def _feeds(self, node: Node | None) -> None:
         """Each feed is one word with its setting."""
@@ -249,3 +285,9 @@ class ProgramMaker:
             channels=fields.get("channels", {"console": {"via": "console"}}),
             unkept=tuple(self.spec.unkept),
         )
+
+
+def webhook_channel(channels: Mapping[str, ChannelInfo]) -> ChannelInfo | None:
+    """The channel of webhook steps: the first of kind ``webhook``, else the one of that name."""
+    kinds = [channel for channel in channels.values() if channel.via == "webhook"]
+    return kinds[0] if kinds else channels.get("webhook")

@@ -262,8 +262,9 @@ class Reading(ScalarReading):
 
 
 def _reading_order(node: MapNode, shape: sh.Map) -> list[str]:
-    """As written, but ``event`` first: the conditions beside it speak of that event."""
+    """As written, but ``event`` first: the conditions beside it speak of that event. ``until`` last: of the steps."""
     names = [key.text for key, _ in node if key.text in shape.fields]
+    names.sort(key=lambda name: name == "until")
     return ["event", *(name for name in names if name != "event")] if "event" in names else names
 
 

@@ -30,6 +30,7 @@ from engine.render import TemplateSet
 OWN_FIELDS = ("id", "tier", "tags", "points", "badges", "groups", "created_at", "last_active_at")
 """What the engine keeps of a user; ``zone`` and ``locale`` are fields like any other."""
 
+_STEPS_READ = re.compile(r"""\bsteps\s*(?:\.\s*(\w+)|\[\s*["'](\w+))""")
 _SEGMENT_CALLS = re.compile(r"in_segment\('([^']*)'\)")
 
 
@@ -53,6 +54,7 @@ class Workshop(Services):
         self.seen_types: set[str] = set()
         self.trigger_types: tuple[str, ...] | None = None  #: types ``event`` may be in this playbook; None: no event
         self.known_steps: dict[str, frozenset[str]] = {}  #: steps with an id, read so far
+        self.used_steps: set[str] = set()  #: ids the playbook reads as ``steps.<id>``; "*": maybe any
         self.written_steps: dict[str, Mark] = {}  #: ids of the whole playbook, also of steps nobody can read
         self.variables: frozenset[str] = frozenset()
         self.watched: set[str] = set()
@@ -121,6 +123,8 @@ class Workshop(Services):
 
     def tell(self, node: ScalarNode, issues: Iterable[Issue]) -> bool:
         """Report the issues of an expression at their words; True when an error was among them."""
+        if "steps" in node.text:
+            self.used_steps.update(one or other for one, other in _STEPS_READ.findall(node.text))
         found = list(issues)
         for issue in found:
             severity: Severity = "error" if issue.severity == "error" else "warning"

@@ -53,6 +53,22 @@ def needs(trees: Iterable[nodes.Template]) -> frozenset[str]:
     return frozenset(walker.found)
 
 
+def steps_read(trees: Iterable[nodes.Template]) -> frozenset[str]:
+    """Ids of the steps whose results a template reads; "*" when it cannot be told which."""
+    found: set[str] = set()
+    for tree in trees:
+        named = 0
+        links: list[nodes.Getattr | nodes.Getitem] = [*tree.find_all(nodes.Getattr), *tree.find_all(nodes.Getitem)]
+        for link in links:
+            if isinstance(link.node, nodes.Name) and link.node.name == "steps":
+                path = path_of(link)
+                found.add("*" if path is None else path.removeprefix("steps."))
+                named += 1
+        if named < sum(name.name == "steps" for name in tree.find_all(nodes.Name)):
+            found.add("*")
+    return frozenset(found)
+
+
 class _Walker:
     """Collects needed paths; ``guarded`` are those a branch has asked for, ``alias`` what set and for stand for."""
 

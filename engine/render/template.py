@@ -15,7 +15,7 @@ from engine.errors import RenderError
 from engine.render.compiled import Piece, compile_piece, parse
 from engine.render.front import FrontValue, split
 from engine.render.names import FileName
-from engine.render.needs import needs
+from engine.render.needs import needs, steps_read
 from engine.render.problem import Site, TemplateProblem
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -34,7 +34,7 @@ class Message:
 class Template:
     """A compiled template; a plain value, safe to share between threads."""
 
-    __slots__ = ("_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name", "roots")
+    __slots__ = ("_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name", "roots", "steps")
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Template:
         fields: dict[str, tuple[Piece, str]],
         needed: frozenset[str],
         roots: frozenset[str],
+        steps: frozenset[str] = frozenset(),
     ) -> None:
         self.file = file  #: as seen from the program's folder
         self.name = parts.name  #: with its folders: ``welcome/hello``
@@ -58,6 +59,7 @@ class Template:
         self._fields = fields
         self._needs = needed
         self.roots = roots  #: the names it looks at (``user``, ``event`` ...); a context needs no others
+        self.steps = steps  #: ids of the steps whose results it reads; "*": maybe any
 
     def __repr__(self) -> str:
         return f"<Template {self.file}>"
@@ -130,7 +132,7 @@ def _build(
         if tree is not None:
             trees[key] = tree
     needed = frozenset[str]() if problems else needs(trees.values())
-    roots = _roots(trees.values())
+    roots, steps = _roots(trees.values()), steps_read(trees.values())
     pieces: dict[str, Piece] = {}
     for key, tree in trees.items() if not problems else ():
         piece, found = compile_piece(tree, sites[key], html=html and not key)
@@ -142,6 +144,7 @@ def _build(
     main = pieces.pop("")
     fields = {key: (piece, f"{file}:{values[key].line}") for key, piece in pieces.items()}
     template = Template(
-        file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed, roots=roots
-    )
+        file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed, roots=roots,
+        steps=steps,
+    )  # fmt: skip
     return template, []

@@ -213,7 +213,7 @@ class Pump:
             self.done.conflicts += self.store.commit(batch)
             if self.session.walk is not None:
                 self.session.walk.handed = []
-            self.done.accepted += sum(not event.internal for event, _ in batch.events)
+            self.done.accepted += sum(not event.depth for event, _ in batch.events)  # the engine's own have a depth
             self.done.quarantined += len(rejected)
             self.done.reasons.update(it.reason for it in rejected)
             self.done.duplicate += duplicates
@@ -231,7 +231,7 @@ class Pump:
         subject = session.firing
         slot = session.walk.at if session.walk is not None else None
         handed = session.walk.handed if session.walk is not None else []
-        begun = sum(not event.internal for event, _ in session.decided)
+        begun = sum(not event.depth for event, _ in session.decided)
         session.abandon()
         if slot is None and handed and session.walk is not None:
             slot = session.walk.suspect(handed)

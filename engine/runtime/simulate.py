@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Protocol
+from functools import wraps
+from typing import Any, BinaryIO, Concatenate, ParamSpec, Protocol
 
 from engine.core.instants import format_instant
 from engine.core.model import Event
 from engine.core.plan import Plan
+from engine.core.starts import asked_for, take_for_verbs
 from engine.core.step import ALL, SILENT
 from engine.errors import DrumbeatError, InternalError
 from engine.ports import Batch, NotInOrder, Store
@@ -92,6 +94,26 @@ def _zeros() -> dict[str, int]:
     return {"entered": 0, "held_out": 0, "effects": 0, "goals": 0, "goals_held_out": 0, "errors": 0}
 
 
+_P = ParamSpec("_P")
+
+
+def _nobody_answers(call: Callable[Concatenate[Plan, _P], Outcome]) -> Callable[Concatenate[Plan, _P], Outcome]:
+    """While it lasts no webhook is answered, unless ``plan.env.fixed`` says by what."""
+
+    @wraps(call)
+    def fixed(plan: Plan, /, *args: _P.args, **kwargs: _P.kwargs) -> Outcome:
+        before = dict(plan.env.fixed)
+        plan.env.fixed.setdefault("webhooks", {})
+        try:
+            return call(plan, *args, **kwargs)
+        finally:
+            plan.env.fixed.clear()
+            plan.env.fixed.update(before)
+
+    return fixed
+
+
+@_nobody_answers
 def simulate(
     plan: Plan,
     replay: Replayed,
@@ -160,9 +182,12 @@ class _Replaying:
                 self.decisions.write(b"".join(map(decision_row, batch.decisions)))
             self.store.commit(batch)
 
+        asked = frozenset(asked_for(self.plan).values())
         for chunk in chunks:
+            if asked:
+                take_for_verbs(chunk, asked)
             if self.known_types is not None:
-                kept = [event for event in chunk if event.type in self.known_types]
+                kept = [event for event in chunk if event.internal or event.type in self.known_types]
                 unknown += len(chunk) - len(kept)
                 chunk = kept
             if not chunk:

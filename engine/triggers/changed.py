@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.core.kinds import Build, Trigger
-from engine.core.moment import Moment
+from engine.core.moment import Moment, Value
 from engine.core.shapes import Map, Plain, Text, optional, required
 
 _ANY = object()
@@ -39,6 +39,10 @@ class Changed(Trigger):
 
     def listens(self) -> frozenset[str]:
         return frozenset({"user.signup", "user.updated"})
+
+    def fires_on(self, field: str, value: Value) -> bool:
+        """Another trait, or a fixed value that is not waited for, leaves it alone."""
+        return field == self.field and (not value.constant or _fits(self.after, value.fixed()))
 
     def fires(self, m: Moment) -> bool:
         if m.changes is None or self.field not in m.changes:

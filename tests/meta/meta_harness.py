@@ -25,7 +25,7 @@ PROGRAM_PARTS = {
     "events": "events:\n  order.paid: {order_id: text | none, amount: money}\n  app.opened: {}\n  checkin: {}\n"
     "  user.signup: {source: [app, invite, import, none]}\n  '*': open",
     "channels": "channels:\n  sms: {via: file, path: out/sms.jsonl}\n  wecom: {via: console}\n"
-    "  box: {via: file, path: out/box.jsonl}",
+    "  box: {via: file, path: out/box.jsonl}\n  webhook: {via: file, path: out/webhooks.jsonl}",
 }
 CATALOG_PARTS = {
     "segments": "segments:\n  dormant: {if: user.last_active_at is older_than('30d')}\n"
@@ -45,6 +45,8 @@ PLAYBOOK_PARTS = {
     "entry": "entry: once",
     "steps": "steps:\n  - points: 1",
 }
+THANKS = {"playbook": "playbook: thanks", "trigger": "trigger: {called: true}"}
+"""A playbook to be started by an example."""
 TEMPLATES = {
     "templates/welcome/hello.sms.j2": "Hello.\n",
     "templates/welcome/hello.wecom.j2": "Hello.\n",
@@ -70,6 +72,8 @@ def write_program(root: Path, files: dict[str, str]) -> Path:
     everything = dict(TEMPLATES)
     taken = {key for name, text in files.items() if "/catalog/" in name for key in _keys(text)}
     everything["playbooks/catalog/around.yaml"] = _joined(CATALOG_PARTS, taken)
+    if any("- start: thanks" in text for text in files.values()) and "playbooks/b.yaml" not in files:
+        everything["playbooks/thanks.yaml"] = _joined({**PLAYBOOK_PARTS, **THANKS}, set())
     everything["drumbeat.yaml"] = ""
     everything |= files
     everything["drumbeat.yaml"] = _filled(everything["drumbeat.yaml"], PROGRAM_PARTS, PROGRAM)

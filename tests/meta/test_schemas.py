@@ -170,6 +170,21 @@ BROKEN = [
     "steps:\n  - wait: 3 days",
     "steps:\n  - wait: {}",
     'steps:\n  - wait: {until: "10:00", days: 1}',
+    "steps:\n  - repeat: {times: 51, every: 1d, do: [{points: 1}]}",
+    "steps:\n  - repeat: {times: 3, do: [{points: 1}]}",
+    "steps:\n  - repeat: {times: 3, every: 1d, do: []}",
+    "steps:\n  - start: [thanks]",
+    "steps:\n  - task: call back",
+    "steps:\n  - task: {assign: li}",
+    "steps:\n  - task: {assign: li, title: t, outcomes: ok}",
+    "steps:\n  - task: {assign: li, title: t, escalate: {to: boss}}",
+    "steps:\n  - webhook: {body: x}",
+    "steps:\n  - webhook: {url: 'https://x.example', method: FETCH}",
+    "steps:\n  - webhook: {url: 'https://x.example', headers: [a]}",
+    "trigger: {manual: false}",
+    "trigger: {called: yes}",
+    'business_hours: {from: "09:00"}',
+    'business_hours: {from: nine, to: "18:00"}',
     "steps:\n  - wait_for: {event: checkin}",
     "steps:\n  - wait_for: {event: checkin, up_to: 1d, else: continue}",
     "steps:\n  - wait_for: {event: checkin, up_to: 1d, then: [{points: 1, tag: {add: a}}]}",
@@ -244,6 +259,11 @@ TAKEN = [
     step("invite: [sh-runners, newcomers]"),
     step("coupon: {pool: new-user-10, on_exhausted: [{points: 5}]}"),
     step("set: {user.stage: none, user.first_amount: 1.5}"),
+    step('repeat: {times: 50, every: {days: 1, at: "10:00"}, until: [user.stage == "x"], do: [{points: 1}]}'),
+    step("task: {assign: li, title: 7, body: {a: [1]}, due: {days: 1}, escalate: {after: 1h, to: x}, outcomes: [a]}"),
+    step("webhook: {url: '{{ user.stage }}', method: GET, body: [1, x], headers: {X-A: 1}, timeout: 5s}"),
+    "trigger: [{manual: true, if: event.x > 1}, {webhook: true, id: crm}, {called: true}]",
+    'business_hours: {from: "09:00", to: "18:00"}',
     "badges: {gold: true}",
     "coupons: {a: {codes: {generate: A1}, limits: {per_user: unlimited, total: unlimited, budget: 1.5}}}",
     "profile: open",
@@ -276,7 +296,7 @@ def test_names_become_choices(tmp_path: Path) -> None:
     names = program_names(tmp_path)
     assert names["coupon"] == {"new-user-20", "new-user-10"}
     assert names["template"] == {"welcome/hello"}
-    assert names["channel"] == {"sms", "wecom", "box"}
+    assert names["channel"] == {"sms", "wecom", "box", "webhook"}
     own = jsonschema.Draft7Validator(schemas(names)["playbook"])
     good = plain("\n".join(PLAYBOOK_PARTS.values()))
     assert own.is_valid(good)
