@@ -131,10 +131,12 @@ def _build(
         problems += found
         if tree is not None:
             trees[key] = tree
-    needed = frozenset[str]() if problems else needs(trees.values())
-    roots, steps = _roots(trees.values()), steps_read(trees.values())
+    if problems:
+        return None, problems
+    # compiling changes the trees
+    needed, roots, steps = needs(trees.values()), _roots(trees.values()), steps_read(trees.values())
     pieces: dict[str, Piece] = {}
-    for key, tree in trees.items() if not problems else ():
+    for key, tree in trees.items():
         piece, found = compile_piece(tree, sites[key], html=html and not key)
         problems += found
         if piece is not None:
