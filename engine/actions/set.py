@@ -37,6 +37,12 @@ class SetTraits(Action):
         """Field names lose their ``user.``."""
         return cls({name.removeprefix("user."): value for name, value in fields["fields"].items()})
 
+    def gist(self) -> str:
+        return ", ".join(f"user.{name}: {value.text}" for name, value in self.fields.items())
+
+    def tells(self) -> list[tuple[str, str | None]]:
+        return [("user.updated", name) for name in self.fields]
+
     def failed(self, run: Run, reason: str) -> None:
         for name in self.fields:
             detail = {"field": f"user.{name}", "value": None}

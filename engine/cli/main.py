@@ -19,6 +19,7 @@ VERBS = {
     "demo": "engine.cli.demo:demo",
     "docs": "engine.cli.docs:docs",
     "explain": "engine.cli.explain:explain",
+    "graph": "engine.cli.graph:graph",
     "ingest": "engine.cli.ingest:ingest",
     "quarantine": "engine.cli.quarantine:quarantine",
     "report": "engine.cli.report:report",

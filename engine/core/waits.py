@@ -28,6 +28,13 @@ class Until:
         self.value = value
 
 
+def in_words(when: Span | Until) -> str:
+    """As it was written, for pictures."""
+    if isinstance(when, Span):
+        return when.text
+    return f"until {when.wall or (when.value.text if when.value is not None else '')}"
+
+
 def instant_of(when: Span | Until, run: Run) -> int:
     """The instant a wait ends, counted from now; a missing one is now."""
     if isinstance(when, Span):

@@ -225,8 +225,6 @@ class _Leaf:
         if self._measurable(node):
             source = self.measure(node)
             if not values.is_number(value):
-                if value is None and op == "eq" and isinstance(source, q.Length):
-                    return q.Missing(source.place)
                 raise NoQuestion("a number is compared with what is none")
             return self._measured(source, _OPS[op], value)
         place = self.place(node)
