@@ -145,6 +145,8 @@ def _way(
         layers.setdefault(layer, []).append(holder)
         way.append(holder)
     way.append(bottom)
+    if top is bottom:  # the box itself; drawn at its side
+        return way, None
     for one, other in pairwise(way):
         one.below.append(other)
         other.above.append(one)

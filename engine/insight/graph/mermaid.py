@@ -20,29 +20,31 @@ _SHAPES: Final = {
     "playbook": ("[", "]"),
     "source": ("([", "])"),
 }
-_CLASSES: Final = (
-    "classDef trigger stroke:#7c5cff,stroke-width:2px",
-    "classDef entry stroke:#7c5cff",
-    "classDef wait stroke:#b7791f,stroke-dasharray:4 3",
-    "classDef choice stroke:#2b6cb0",
-    "classDef goal stroke:#2f855a",
-    "classDef source stroke:#718096,stroke-dasharray:2 2",
-)
+_CLASSES: Final = {
+    "trigger": "stroke:#7c5cff,stroke-width:2px",
+    "entry": "stroke:#7c5cff",
+    "wait": "stroke:#b7791f,stroke-dasharray:4 3",
+    "choice": "stroke:#2b6cb0",
+    "goal": "stroke:#2f855a",
+    "source": "stroke:#718096,stroke-dasharray:2 2",
+}
+"""Kind -> its style; the others look as Mermaid draws them (``end`` would be a word of its own there)."""
+
 _PLAIN: Final = frozenset(" .,:+-*/=_%!?'()·，。：、（）")
 
 
 def mermaid(picture: Picture) -> str:
     """The text of the chart."""
     names = {box.id: f"n{place}" for place, box in enumerate(picture.boxes)}
-    out = ["flowchart TD", f"    %% {_comment(picture.title)}"]
-    out += [f"    %% {_comment(note)}" for note in picture.notes]
+    out = ["flowchart TD", f"    %% {quoted(picture.title)}"]
+    out += [f"    %% {quoted(note)}" for note in picture.notes]
     out += [f"    {names[box.id]}{_box(box)}" for box in picture.boxes]
     for arrow in picture.arrows:
         line = "-.->" if arrow.aside else "-->"
         words = f'|"{quoted(arrow.text)}"|' if arrow.text else ""
         out.append(f"    {names[arrow.source]} {line}{words} {names[arrow.target]}")
     used = {box.kind for box in picture.boxes}
-    out += [f"    {line}" for line in _CLASSES if line.split()[1] in used]
+    out += [f"    classDef {kind} {style}" for kind, style in _CLASSES.items() if kind in used]
     return "\n".join(out) + "\n"
 
 
@@ -51,14 +53,10 @@ def _box(box: Box) -> str:
     lines = [f"<b>{quoted(box.head)}</b>", *map(quoted, box.body)]
     if box.people:
         lines.append(f"<i>{box.people:,} here</i>")
-    return f'{opens}"{"<br/>".join(lines)}"{closes}:::{box.kind}'
+    style = f":::{box.kind}" if box.kind in _CLASSES else ""
+    return f'{opens}"{"<br/>".join(lines)}"{closes}{style}'
 
 
 def quoted(text: str) -> str:
-    """Text for between the quotes of a label."""
+    """Text for between the quotes of a label, and for a comment, which must not begin a directive."""
     return "".join(char if char.isalnum() or char in _PLAIN else f"#{ord(char)};" for char in printable(text))
-
-
-def _comment(text: str) -> str:
-    """Text for a comment, which ends with the line; braces would begin a directive."""
-    return printable(text).replace("{", "(").replace("}", ")")

@@ -171,6 +171,9 @@ def _ways(picture: Picture, placed: Placed, words: list[list[str]]) -> list[str]
     out = []
     for arrow, way, label, said in zip(picture.arrows, placed.ways, placed.labels, words, strict=True):
         kind = "way aside" if arrow.aside else "way"
+        if way[0] is way[-1]:
+            out.append(_loop(way[0], kind, arrow.text))
+            continue
         # between two layers only a label needs a stop; without one the curve goes through
         stops = [spot for spot in way if spot is label or not (spot.holder and spot.layer % 2)]
         out.append(f'<path class="{kind}" d="{_path(stops)}"/>')
@@ -207,6 +210,13 @@ def _path(way: list[Spot]) -> str:
             y = spot.y + (spot.height if down else 0.0)
             out += f" L {x:.1f} {y:.1f}"
     return out
+
+
+def _loop(spot: Spot, kind: str, text: str) -> str:
+    """An arrow from a box to itself, at its right side; its words show when it is pointed at."""
+    x, y = spot.x + spot.width / 2, spot.y + spot.height / 2
+    said = f"<title>{_said(text)}</title>" if text else ""
+    return f'<path class="{kind}" d="M {x:.1f} {y - 8:.1f} c 22 -8 22 24 0 16">{said}</path>'
 
 
 def _tip(x: float, y: float, down: float) -> str:
