@@ -207,7 +207,7 @@ class Store(Protocol):
 
     def subjects(self) -> Iterator[State]: ...
 
-    def population(self) -> int:
+    def head_count(self) -> int:
         """How many subjects there are."""
         ...
 
@@ -215,6 +215,13 @@ class Store(Protocol):
         """The first ``limit`` subjects after one, in order of id, that fit a condition at an instant.
 
         The next page begins after ``last``. Whom the condition cannot judge is named with the reason, and left out.
+        """
+        ...
+
+    def candidates(self, filter: Filter, now: int, after: str, limit: int) -> list[str]:
+        """The first ``limit`` subjects after one, in order of id, that may fit: for a caller who judges them himself.
+
+        Left out is only who certainly does not fit; whom the condition cannot judge is among them.
         """
         ...
 

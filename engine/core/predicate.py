@@ -64,14 +64,6 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
-class WindowSum:
-    """The sum over ``(now - window, now]`` of ``[scale, times, running sums]``."""
-
-    path: tuple[str | int, ...]
-    window: int
-
-
-@dataclass(frozen=True, slots=True)
 class Since:
     """Microseconds gone since an instant, never negative."""
 
@@ -174,7 +166,7 @@ class Order:
 class Measure:
     """A number the engine computes, compared with a constant one (``lt le gt ge eq``)."""
 
-    source: Length | Within | Total | WindowSum | Since
+    source: Length | Within | Total | Since
     op: str
     value: Number
 

@@ -51,7 +51,7 @@ def audience(plan: Plan, store: Store, chosen: Filter, now: int, sample: int, po
         ids += page.ids
         errors += page.errors
         asked += page.asked
-    everybody = store.population()
+    everybody = store.head_count()
     return {
         "condition": chosen.text,
         "at": instant(now),

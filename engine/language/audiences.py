@@ -78,6 +78,16 @@ class Audiences:
         return self.of(condition), issues
 
 
+def remark(chosen: Filter) -> tuple[str, str] | None:
+    """(message, hint) for ``validate`` where a store cannot answer all of an audience; None where it can."""
+    if not chosen.asks:
+        return None
+    first = chosen.asks[0]
+    whom = "every user is" if chosen.way == "python" else "whom the rest leaves open is"
+    message = f"'{first.text}' is no question for the database ({first.reason}): {whom} judged in Python"
+    return message, "the result is the same and takes longer; a condition SQL knows beside it leaves fewer to judge"
+
+
 def _judge(condition: Condition, env: Env) -> Callable[[State, int], bool]:
     test = condition.test
 

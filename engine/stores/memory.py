@@ -275,7 +275,7 @@ class MemoryStore:
         for subject in sorted(self._states):
             yield self._states[subject]
 
-    def population(self) -> int:
+    def head_count(self) -> int:
         return len(self._states)
 
     def audience(self, filter: Filter, now: int, after: str = "", limit: int = 1000) -> Selection:
@@ -291,6 +291,10 @@ class MemoryStore:
             if len(ids) == limit:
                 return Selection(ids, errors, asked, subject)
         return Selection(ids, errors, len(wanted), None if limit > 0 else after)
+
+    def candidates(self, filter: Filter, now: int, after: str, limit: int) -> list[str]:
+        page = self.audience(filter, now, after, limit)
+        return sorted([*page.ids, *(subject for subject, _ in page.errors)])[: max(0, limit)]
 
     def counts(self) -> dict[str, int]:
         return dict.fromkeys(tally.COUNTERS, 0) | dict(sorted(self._counts.items()))

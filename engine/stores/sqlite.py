@@ -287,11 +287,14 @@ class SqliteStore:
     def subjects(self) -> Iterator[State]:
         return self._states.all()
 
-    def population(self) -> int:
+    def head_count(self) -> int:
         return self._states.count()
 
     def audience(self, filter: Filter, now: int, after: str = "", limit: int = 1000) -> Selection:
         return self._states.audience(filter, now, after, limit)
+
+    def candidates(self, filter: Filter, now: int, after: str, limit: int) -> list[str]:
+        return self._states.candidates(filter, now, after, limit)
 
     def counts(self) -> dict[str, int]:
         return dict.fromkeys(tally.COUNTERS, 0) | dict(self._file.rows("counters"))

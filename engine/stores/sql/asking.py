@@ -51,7 +51,7 @@ class Dialect(Protocol):
         ...
 
     def entries(self, place: str) -> str:
-        """A table ``e`` of the entries of a list, with ``e.key`` (from 0), ``e.type`` and ``e.value``."""
+        """A table ``e`` of the entries of a list, with ``e.type`` and ``e.value``."""
         ...
 
     def size(self, place: str, kind: str) -> str:
@@ -341,25 +341,14 @@ def _measure(w: _Writer, it: q.Measure) -> str:
     if isinstance(source, q.Since):
         gone = f"{d.greatest}(0, {w.put(q.When(0, moving=True))} - {d.value(at)})"
         return f"coalesce({w.whole(gone, it.op, it.value)}, false)"
-    if isinstance(source, q.Total):
-        scale, amount = d.value(w.place((*source.path, 0))), d.value(w.place((*source.path, source.entry)))
-        missing = _JUDGE[it.op](0 if source.entry == 2 else None, it.value)
-        return _scaled(w, d.kind(at), scale, amount, it, missing)
-    scale = d.value(w.place((*source.path, 0)))
-    high, low = (_running(w, source, -ago) for ago in (0, source.window))
-    return _scaled(w, d.kind(at), scale, f"({high} - {low})", it, _JUDGE[it.op](0, it.value))
+    scale, amount = d.value(w.place((*source.path, 0))), d.value(w.place((*source.path, source.entry)))
+    missing = _JUDGE[it.op](0 if source.entry == 2 else None, it.value)
+    return _scaled(w, d.kind(at), scale, amount, it, missing)
 
 
 def _within(w: _Writer, at: str, window: int) -> str:
     low, high = w.put(q.When(-window, moving=True)), w.put(q.When(0, moving=True))
     return f"(select count(*) from {w.dialect.entries(at)} where e.value > {low} and e.value <= {high})"  # noqa: S608 - our words and placeholders
-
-
-def _running(w: _Writer, source: q.WindowSum, micros: int) -> str:
-    """The running sum at an instant."""
-    times, sums = w.place((*source.path, 1)), w.place((*source.path, 2))
-    count = f"(select count(*) from {w.dialect.entries(times)} where e.value <= {w.put(q.When(micros, moving=True))})"  # noqa: S608 - our words and placeholders
-    return f"coalesce((select e.value from {w.dialect.entries(sums)} where e.key = {count} - 1), 0)"  # noqa: S608 - our words and placeholders
 
 
 def _scaled(w: _Writer, kind: str, scale: str, amount: str, it: q.Measure, missing: bool) -> str:

@@ -100,6 +100,12 @@ class SqliteStates:
             self._follow_if_reader()
             return sqlite_audience.select(self._file, self._fresh, filter, now, after, limit)
 
+    def candidates(self, filter: Filter, now: int, after: str, limit: int) -> list[str]:
+        """A page of those who may fit it."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            return sqlite_audience.candidates(self._file, self._fresh, filter, now, after, limit)
+
     def _load(self, subjects: Iterable[str]) -> dict[str, State]:
         fresh, decode = self._fresh, codec.decode_state
         found, missing = {}, []
