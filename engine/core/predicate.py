@@ -144,6 +144,14 @@ class Equal:
 
 
 @dataclass(frozen=True, slots=True)
+class OneOf:
+    """``in`` a written list of texts."""
+
+    place: Place
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Folded:
     """``== < <= > >=`` of a text in small letters or capitals with a constant text."""
 
@@ -226,8 +234,8 @@ class Day:
 
 
 Predicate = (
-    Fixed | Ask | All | AnyOf | Not | Choice | Missing | Truth | Equal | Folded | Order | Measure | Has | Named
-    | Ranked | Matches | Instant | Day
+    Fixed | Ask | All | AnyOf | Not | Choice | Missing | Truth | Equal | OneOf | Folded | Order | Measure | Has
+    | Named | Ranked | Matches | Instant | Day
 )  # fmt: skip
 
 
@@ -243,7 +251,7 @@ def total(it: Predicate) -> bool:
         return total(it.part)
     if isinstance(it, Choice):
         return total(it.test) and total(it.yes) and total(it.no)
-    if isinstance(it, (Missing, Truth, Equal)):
+    if isinstance(it, (Missing, Truth, Equal, OneOf)):
         return isinstance(it.place, SubjectId) or not it.place.inside
     if isinstance(it, Measure):
         return not isinstance(it.source, Length)

@@ -287,6 +287,20 @@ def test_a_deep_or_long_condition_is_no_failure(program: Audiences, crowd: Sqlit
         assert told(crowd.audience(program.of(found), NOW, "", 1000)) == judged(found, list(crowd.subjects()))
 
 
+@pytest.mark.parametrize("subject", ["user.city", "user.id", "user.odd", 'user.get("free")'])
+def test_a_long_list_or_chain_is_still_asked(program: Audiences, crowd: SqliteStore, subject: str) -> None:
+    """What is long and flat is no burden: the database answers it alone."""
+    words = ", ".join(f'"w{n}"' for n in range(200))
+    found = condition(f'{subject} in [{words}, "a", "u1"]')
+    page = crowd.audience(program.of(found), NOW, "", 1000)
+    assert page.asked == 0
+    assert told(page) == judged(found, list(crowd.subjects()))
+    chain = condition(" and ".join(f'user.get("x{n}") != "a"' for n in range(110)) + f' and {subject} != "a"')
+    page = crowd.audience(program.of(chain), NOW, "", 1000)
+    assert page.asked == 0
+    assert told(page) == judged(chain, list(crowd.subjects()))
+
+
 def test_an_older_database_asks_python(
     program: Audiences, crowd: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

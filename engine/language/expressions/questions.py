@@ -6,7 +6,7 @@ can judge still spares the others. Constants are the ones the Python compiler fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -24,10 +24,9 @@ from engine.errors import ExpressionError
 from engine.language.expressions import runtime
 from engine.language.expressions.calling import bound
 from engine.language.expressions.compiler import Compiler, chain
-from engine.language.expressions.functions import FUNCTIONS, where_scope
-from engine.language.expressions.functions import judged as judged_where
 from engine.language.expressions.operators import _SWAPPED
 from engine.language.expressions.parse import parse
+from engine.language.expressions.places import NoQuestion, Places, called, plain_place
 from engine.language.expressions.scope import Scope
 from engine.language.expressions.testing import TESTS
 from engine.language.expressions.unparse import unparse
@@ -40,18 +39,6 @@ _COMPARED: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "eq": values.eq, "lt": values.lt, "lteq": values.le, "gt": values.gt, "gteq": values.ge,
 }  # fmt: skip
 _OPS: Final = {"lt": "lt", "lteq": "le", "gt": "gt", "gteq": "ge", "eq": "eq"}
-_OWN_TIMES: Final = {"created_at": "created_at", "last_active_at": "last_active"}
-_OWN_LISTS: Final = ("tags", "badges", "groups")
-_OWN_EVENT: Final = ("type", "time", "id", "user", "group", "data")
-
-
-class NoQuestion(Exception):
-    """A part no store can be asked; the message says why."""
-
-    def __init__(self, reason: str, *, total: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.total = total
 
 
 @dataclass(frozen=True)
@@ -106,13 +93,12 @@ class _Questions:
             self.inside.pop()
 
 
-class _Leaf:
+class _Leaf(Places):
     """One text. ``c`` folds constants and knows the kinds of fields."""
 
     def __init__(self, questions: _Questions, c: Compiler) -> None:
+        super().__init__(c, questions.setting.env)
         self.questions = questions
-        self.c = c
-        self.env = questions.setting.env
 
     # -- true or false
 
@@ -211,7 +197,7 @@ class _Leaf:
         if isinstance(value, date):
             if kind != "date":
                 raise NoQuestion("an undeclared field is compared with a date")
-            return q.Day(_plain(self.place(node, times=True)), _OPS[op], value.isoformat())
+            return q.Day(plain_place(self.place(node, times=True)), _OPS[op], value.isoformat())
         if isinstance(value, timedelta):
             return self._lasting(op, node, value // _MICRO)
         if kind in ("time", "date", "duration"):
@@ -221,8 +207,8 @@ class _Leaf:
         if isinstance(node, nodes.Filter) and node.name in ("lower", "upper") and node.node is not None:
             if value.__class__ is not str:
                 raise NoQuestion(f"'{node.name}' is compared with what is no text")
-            return q.Folded(_plain(self.place(node.node)), node.name, _OPS[op], value)
-        if self._measurable(node):
+            return q.Folded(plain_place(self.place(node.node)), node.name, _OPS[op], value)
+        if self.measurable(node):
             source = self.measure(node)
             if not values.is_number(value):
                 raise NoQuestion("a number is compared with what is none")
@@ -238,8 +224,8 @@ class _Leaf:
 
     def _lasting(self, op: str, node: nodes.Node, micros: int) -> q.Predicate:
         """A duration: ``since(type)``, or ``now - user.created_at``."""
-        if isinstance(node, nodes.Call) and _name(node) == "since":
-            return q.Measure(q.Since(("series", self._reader(node).key)), _OPS[op], micros)
+        if isinstance(node, nodes.Call) and called(node) == "since":
+            return q.Measure(q.Since(("series", self.reader(node).key)), _OPS[op], micros)
         if isinstance(node, nodes.Sub) and _is_now(node.left):
             place, forms = self.instant(node.right)
             if place.own:  # of a declared time the age may lie outside what a duration can hold
@@ -261,7 +247,8 @@ class _Leaf:
         if isinstance(right, (nodes.List, nodes.Tuple)):
             if self.c.visit(left).const or not right.items:
                 raise NoQuestion("a constant is looked for in a written list, or the list is empty")
-            return q.AnyOf(tuple(self._listed(left, one) for one in right.items))
+            texts = self._texts(left, right.items)
+            return texts or q.AnyOf(tuple(self._listed(left, one) for one in right.items))
         item, container = self.c.visit(left), self.c.visit(right)
         if container.const and container.value.__class__ is str:
             raise NoQuestion("a field is looked for in a constant text")
@@ -272,6 +259,16 @@ class _Leaf:
         if isinstance(place, q.SubjectId) or place.default.__class__ is str or not simple:
             raise NoQuestion("the inside of such a text")
         return q.Has(place, item.value)
+
+    def _texts(self, node: nodes.Node, items: Sequence[nodes.Expr]) -> q.Predicate | None:
+        """The usual list: texts, and a field."""
+        found = tuple(one.value for one in items if isinstance(one, nodes.Const) and isinstance(one.value, str))
+        if len(found) < len(items) or not isinstance(node, (nodes.Getattr, nodes.Name)):
+            return None
+        place = self.place(node)
+        if isinstance(place, q.SubjectId):
+            return q.Named(frozenset(found))
+        return None if place.default is not None else q.OneOf(place, found)
 
     def _listed(self, node: nodes.Node, item: nodes.Expr) -> q.Predicate:
         """``contains`` in a written list compares by ``eq`` and reads no text as a time."""
@@ -290,157 +287,6 @@ class _Leaf:
         if isinstance(source, q.Place):
             return q.Equal(source, value) if op == "eq" else q.Order(source, op, value)
         return q.Measure(source, op, value)
-
-    # -- what stands on one side
-
-    def missing(self, node: nodes.Node) -> q.Predicate:
-        """``x is none``."""
-        if isinstance(node, nodes.Call) and _name(node) in ("first", "last", "since"):
-            return q.Missing(q.Place(("series", self._reader(node).key), own=True))
-        if self.c.visit(node).instant is not None or self.c.visit(node).kind not in ("time", "date"):
-            if self._measurable(node):
-                source = self.measure(node)
-                if isinstance(source, q.Length):
-                    raise NoQuestion("the length of a missing value")
-                least = isinstance(source, q.Total) and source.entry > 2
-                return q.Missing(q.Place(source.path, own=True)) if least else q.Fixed(False)
-            place = self.place(node, times=True)
-            if isinstance(place, q.SubjectId) or (place.default is not None and not place.inside):
-                return q.Fixed(False)
-            if place.default is not None:
-                raise NoQuestion("a default of a field inside another")
-            return q.Missing(place)
-        raise NoQuestion("a declared time may be no time")
-
-    def place(self, node: nodes.Node, *, times: bool = False) -> q.Place | q.SubjectId:
-        """A field of the subject, ``user.get('x')``, a field of ``last('x')``; with ``| default(...)``.
-
-        ``times``: declared times and dates too, whose text must be read before it means anything.
-        """
-        if not times and self.c.visit(node).kind in ("time", "date"):
-            raise NoQuestion("a time is used as it is")
-        if isinstance(node, nodes.Filter) and node.name == "default" and len(node.args) == 1 and not node.kwargs:
-            other = self.c.visit(node.args[0])
-            found = self.place(node.node) if node.node is not None else None
-            if not isinstance(found, q.Place) or not other.const or found.default is not None:
-                raise NoQuestion("a computed default")
-            if other.value is not None and other.value.__class__ not in (int, Decimal, str, bool):
-                raise NoQuestion("a default that is no simple value")
-            return q.Place(found.path, other.value, found.own, found.base)
-        names: list[str] = []
-        while isinstance(node, (nodes.Getattr, nodes.Getitem)):
-            if isinstance(node, nodes.Getattr):
-                names.append(node.attr)
-            elif isinstance(node.arg, nodes.Const) and node.arg.value.__class__ is str:
-                names.append(node.arg.value)
-            else:
-                raise NoQuestion("a place in a list")
-            node = node.node
-        names.reverse()
-        if isinstance(node, nodes.Name) and node.name == self.c.scope.subject and names:
-            return self._field(names[0], tuple(names[1:]))
-        if isinstance(node, nodes.Call):
-            return self._called(node, names)
-        raise NoQuestion("a computed value")
-
-    def _called(self, node: nodes.Call, names: list[str]) -> q.Place | q.SubjectId:
-        if isinstance(node.node, nodes.Getattr):  # user.get('x')
-            return self._field(str(node.args[0].value), tuple(names))  # type: ignore[attr-defined]
-        if _name(node) in ("first", "last") and names and names[0] not in _OWN_EVENT:
-            return q.Place(("series", self._reader(node).key, 5, *names), base=3)
-        raise NoQuestion(f"{_name(node)}()")
-
-    def _field(self, name: str, below: tuple[str, ...]) -> q.Place | q.SubjectId:
-        if name in ("zone", "locale"):
-            raise NoQuestion(f"'{name}' falls back to the program's", total=not below and name == "zone")
-        own: q.Place | q.SubjectId | None = None
-        if name == "id":
-            own = q.SubjectId()
-        elif name == "tier" and self.env.ladder is not None:
-            own = q.Place(("tiers", self.env.ladder, 0), own=True)
-        elif name == "points":
-            own = q.Place(("points", self.env.account), 0, own=True)
-        elif name in _OWN_LISTS:
-            own = q.Place((name,), (), own=True)
-        elif name in _OWN_TIMES:
-            own = q.Place((_OWN_TIMES[name],), own=True)
-        elif name == "tier":
-            raise NoQuestion("the program has no tiers")
-        if own is None:
-            return q.Place(("traits", name, *below))
-        if below:
-            raise NoQuestion(f"'{name}' has no fields")
-        return own
-
-    def instant(self, node: nodes.Node) -> tuple[q.Place, tuple[str, ...]]:
-        """A time, and the forms in which it may be kept."""
-        code = self.c.visit(node)
-        place = self.place(node, times=True)
-        if isinstance(place, q.SubjectId) or place.default not in (None, ()):
-            raise NoQuestion("a time with a default")
-        if place.own and code.instant is not None:
-            return place, ("micros",)
-        if code.kind == "time" and place.path[0] == "traits":
-            return place, ("time",)
-        if code.kind == "date" and place.path[0] == "traits":
-            return place, ("date",)
-        if code.kind in ("any", "text") and place.path[0] == "traits":
-            return place, ("time", "date")
-        raise NoQuestion("a computed time")
-
-    def _measurable(self, node: nodes.Node) -> bool:
-        if isinstance(node, nodes.Filter):
-            return node.name == "length"
-        return _name(node) in FUNCTIONS and _name(node) not in ("first", "last", "since")
-
-    def measure(self, node: nodes.Node) -> Any:
-        """A number the engine computes: history, or a length."""
-        if isinstance(node, nodes.Filter) and node.name == "length" and node.node is not None:
-            return q.Length(_plain(self.place(node.node)))
-        name = _name(node)
-        if name == "bucket":
-            salt = self.c.visit(self.given(node)["salt"])
-            raise NoQuestion("bucket() is a hash", total=salt.const and salt.value.__class__ is str)
-        if name not in ("count", "sum", "min", "max"):
-            raise NoQuestion(f"{name}() is worked out in Python")
-        window = self.given(node).get("within")
-        path = ("series", self._reader(node).key)
-        if name == "count":
-            return q.Within(path, self._micros(window)) if window is not None else q.Place(path, 0, own=True)
-        if window is None:
-            return q.Total(path, {"sum": 2, "min": 3, "max": 4}[name])
-        raise NoQuestion(f"{name}() over a window is quicker in Python")  # in SQL, a sum took five times as long
-
-    def given(self, node: nodes.Node) -> dict[str, nodes.Expr]:
-        """The arguments of a call, by name."""
-        name = _name(node)
-        return bound(self.c, node, FUNCTIONS[name], name, (0, 1)) or {}
-
-    def _micros(self, node: nodes.Node) -> int:
-        found = self.c.duration_of(node)
-        if found is None:
-            raise NoQuestion("a computed duration")
-        return found
-
-    def _reader(self, node: Any) -> Any:
-        """The series of a call, asked of the book with the very arguments the compiler used."""
-        name, book, given = _name(node), self.c.book, self.given(node)
-        type_ = str(given["type"].value)  # type: ignore[attr-defined]
-        if name in ("first", "last"):
-            return book.first(type_) if name == "first" else book.last(type_)
-        if name == "since":
-            return book.latest(type_)
-        window = given.get("within")
-        within = self._micros(window) if window is not None else None
-        where = given.get("where")
-        condition = None
-        if where is not None:
-            text = where.value if isinstance(where, nodes.Const) else unparse(where)
-            condition = judged_where(self.c.inner(parse(text), where_scope(self.c.scope, (type_,))))
-        if name == "count":
-            return book.count(type_, within, condition)
-        field = str(given["field"].value)  # type: ignore[attr-defined]
-        return book.numbers(name, type_, field, within, condition)
 
 
 # -- tests
@@ -491,20 +337,7 @@ def _ranked(leaf: _Leaf, node: nodes.Test, wanted: str) -> q.Predicate:
         "below": lambda rank: rank < border,
     }
     high = frozenset(level for level, rank in ranks.items() if fits[node.name](rank))
-    return q.Ranked(_plain(leaf.place(node.node)), high, frozenset(ranks))
-
-
-def _plain(place: q.Place | q.SubjectId) -> q.Place:
-    """A place without a default of its own."""
-    if isinstance(place, q.SubjectId) or place.default not in (None, ()):
-        raise NoQuestion("a default inside a larger part")
-    return place
-
-
-def _name(node: Any) -> str:
-    """The function a call names, or ""."""
-    target = node.node if isinstance(node, nodes.Call) else None
-    return target.name if isinstance(target, nodes.Name) else ""
+    return q.Ranked(plain_place(leaf.place(node.node)), high, frozenset(ranks))
 
 
 def _is_now(node: nodes.Node) -> bool:

@@ -1,7 +1,7 @@
 """Questions about states (engine/core/predicate.py) as SQL: one expression, 1 yes, -1 no, 0 *ask*.
 
 Every constant is a bound parameter; only words of ours stand in the text. What a database says differently lies in
-its :class:`Dialect`. Numbers that are no 64-bit integers are compared as binary ones with a margin far beyond their
+its dialect. Numbers that are no 64-bit integers are compared as binary ones with a margin far beyond their
 error: outside the margin the answer is certain, inside it is open. A single question is true, false or null for open.
 """
 
@@ -11,12 +11,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from engine.core import predicate as q
 from engine.core import values
 from engine.core.model import DAY
 from engine.errors import ExpressionError
+from engine.stores.sql.dialect import Dialect
 
 _MARK: Final = re.compile("\x01([0-9]+)\x02")
 _LOW, _HIGH = -(1 << 63), (1 << 63) - 1
@@ -27,81 +28,10 @@ _JUDGE: Final[dict[str, Callable[[Any, Any], bool]]] = {
 _SCALES: Final = 7
 """Sums with up to so many digits after the point, less one, are compared in whole numbers; others are asked about."""
 
+_MOST: Final = 90
 _REACH: Final = Decimal("1e300")
 _ZONES: Final = DAY + DAY // 2
 """No zone of any time was ever further from UTC: a local midnight lies within this of the one in UTC."""
-
-class Dialect(Protocol):
-    """JSON and text in the words of one database. ``doc`` is an expression for the text of the state."""
-
-    subject: str  #: the subject's id
-    least: str  #: the function that gives the least of its arguments
-    greatest: str
-
-    def kind(self, place: str) -> str:
-        """``integer real text true false null array object``, or null where there is nothing."""
-        ...
-
-    def value(self, place: str) -> str:
-        """The value as the database's own integer, binary number or text."""
-        ...
-
-    def raw(self, place: str) -> str:
-        """The value as JSON text, as it was written."""
-        ...
-
-    def entries(self, place: str) -> str:
-        """A table ``e`` of the entries of a list, with ``e.type`` and ``e.value``."""
-        ...
-
-    def size(self, place: str, kind: str) -> str:
-        """How many entries an array or object has."""
-        ...
-
-    def is_whole(self, value: str) -> str:
-        """Is a number one the database keeps exactly?"""
-        ...
-
-    def plain(self, raw: str) -> str:
-        """Does JSON text hold no NUL, at which a database may cut a text?"""
-        ...
-
-    def folds(self, raw: str) -> str:
-        """Is text made of letters only that this database folds as Python does?"""
-        ...
-
-    def holds(self, text: str, part: str) -> str:
-        """Is one text part of another?"""
-        ...
-
-    def matches(self, text: str, pattern: str) -> str:
-        """Text against a pattern of ``*`` and ``?``."""
-        ...
-
-    def placeholder(self, number: int) -> str:
-        """The mark of a parameter."""
-        ...
-
-    def instant(self, text: str) -> str:
-        """Microseconds of RFC 3339 text, null for what is none beyond doubt."""
-        ...
-
-    def midnight(self, text: str) -> str:
-        """Microseconds of midnight UTC of ``YYYY-MM-DD``, null for what is none beyond doubt."""
-        ...
-
-    def path(self, path: tuple[str | int, ...]) -> str | None:
-        """A path as the database takes it; None when it cannot be written."""
-        ...
-
-    def json(self, value: Any) -> str | None:
-        """A constant as the JSON text a state would hold; None when it has none."""
-        ...
-
-    def among(self, names: str) -> str:
-        """Is the subject in a JSON list?"""
-        ...
-
 
 @dataclass
 class Written:
@@ -177,9 +107,7 @@ class _Writer:
                 found.append(f"{name}({written}, {rest})")
                 break
             found.append(written)
-        if len(found) == 1:
-            return found[0]
-        return f"coalesce({', '.join(f'nullif({one}, {go})' for one in found)}, {go})"
+        return _first(found, go)
 
     # -- values
 
@@ -249,6 +177,15 @@ class _Writer:
         return self.put(at if at.moving else at.micros)
 
 
+def _first(answers: list[str], go: str) -> str:
+    """The first answer that is not ``go``; functions take a limited number of arguments."""
+    if len(answers) == 1:
+        return answers[0]
+    if len(answers) > _MOST:
+        answers = [*answers[:_MOST], _first(answers[_MOST:], go)]
+    return f"coalesce({', '.join(f'nullif({one}, {go})' for one in answers)}, {go})"
+
+
 class _Unwritten(Exception):
     """A constant or a path has no form in this database."""
 
@@ -293,6 +230,12 @@ def _equal(w: _Writer, it: q.Equal) -> str:
         return w.cases(it.place, missing, text=f"({d.raw(at)} = {w.json(value)})", else_="false")
     number = w.number(d.value(at), "eq", value)
     return w.cases(it.place, missing, integer=number, real=number, else_="false")
+
+
+def _one_of(w: _Writer, it: q.OneOf) -> str:
+    raw = w.dialect.raw(w.place(it.place.path))
+    missing = _default(it.place, lambda other: other in it.texts)
+    return w.cases(it.place, missing, text=f"({raw} in ({', '.join(map(w.json, it.texts))}))", else_="false")
 
 
 def _order(w: _Writer, it: q.Order) -> str:
@@ -393,6 +336,8 @@ def _has(w: _Writer, it: q.Has) -> str:
 
 
 def _named(w: _Writer, it: q.Named) -> str:
+    if not all(map(_plain, it.names)):
+        raise _Unwritten
     return w.dialect.among(w.json(sorted(it.names)))
 
 
@@ -444,6 +389,7 @@ _LEAVES: Final[dict[type, Callable[[_Writer, Any], str]]] = {
     q.Missing: _missing,
     q.Truth: _truth,
     q.Equal: _equal,
+    q.OneOf: _one_of,
     q.Folded: _folded,
     q.Order: _order,
     q.Measure: _measure,
