@@ -99,8 +99,11 @@ class Trigger(ABC):
         return ", ".join(sorted(self.listens() or ()))
 
     def sources(self) -> Iterable[tuple[str, str | None]]:
-        """(event type, the one thing it must be about or None): what can set it off, for the picture of a program."""
-        return [(type_, None) for type_ in sorted(self.listens() or ())]
+        """(event type, the one thing it must be about or None): what can set it off, for the picture of a program.
+
+        What no event sets off is its own source.
+        """
+        return [(type_, None) for type_ in sorted(self.listens() or ())] or [(self.word, self.gist() or self.word)]
 
     def shortest(self) -> int | None:
         """A lower bound of the time between an activity and the deadline, microseconds; None: not known."""

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from engine.core.model import State
 
 Number = int | Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A value inside a stored state."""
 
     path: tuple[str | int, ...]  #: keys and places from the top of the state
@@ -35,43 +36,37 @@ class Place:
         return () if self.own else tuple(self.path[:size] for size in range(self.base + 1, len(self.path)))
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectId:
+class SubjectId(msgspec.Struct, frozen=True):
     """The name of the subject itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Length:
+class Length(msgspec.Struct, frozen=True):
     """Characters of a text, entries of a list or map."""
 
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Within:
+class Within(msgspec.Struct, frozen=True):
     """How many of the instants of a sorted list lie in ``(now - window, now]``."""
 
     path: tuple[str | int, ...]
     window: int
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
+class Total(msgspec.Struct, frozen=True):
     """A number kept as a whole number of ``10 ** -scale``: ``[scale, count, sum, min, max]``."""
 
     path: tuple[str | int, ...]
     entry: int  #: 2 sum, 3 min, 4 max
 
 
-@dataclass(frozen=True, slots=True)
-class Since:
+class Since(msgspec.Struct, frozen=True):
     """Microseconds gone since an instant, never negative."""
 
     path: tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class When:
+class When(msgspec.Struct, frozen=True):
     """An instant: fixed, or so many microseconds from the one the question is asked at."""
 
     micros: int
@@ -81,15 +76,13 @@ class When:
 # -- the questions
 
 
-@dataclass(frozen=True, slots=True)
-class Fixed:
+class Fixed(msgspec.Struct, frozen=True):
     """The same for everybody."""
 
     value: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """A part that only ``judge`` can answer."""
 
     text: str  #: the part as it is written
@@ -97,23 +90,25 @@ class Ask:
     total: bool = False  #: it never errs
 
 
-@dataclass(frozen=True, slots=True)
-class All:
+class All(msgspec.Struct, frozen=True):
+    """``and``, also a chain of comparisons."""
+
     parts: tuple[Predicate, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AnyOf:
+class AnyOf(msgspec.Struct, frozen=True):
+    """``or``, also ``in`` a written list."""
+
     parts: tuple[Predicate, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(msgspec.Struct, frozen=True):
+    """``not``."""
+
     part: Predicate
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """``yes if test else no``."""
 
     test: Predicate
@@ -121,38 +116,33 @@ class Choice:
     no: Predicate
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(msgspec.Struct, frozen=True):
     """``is none``."""
 
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Truth:
+class Truth(msgspec.Struct, frozen=True):
     """The value alone: missing, false, 0 and empty are no."""
 
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Equal:
+class Equal(msgspec.Struct, frozen=True):
     """``==`` with a constant text, number, true, false or none."""
 
     place: Place | SubjectId
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(msgspec.Struct, frozen=True):
     """``in`` a written list of texts."""
 
     place: Place
     texts: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
+class Folded(msgspec.Struct, frozen=True):
     """``== < <= > >=`` of a text in small letters or capitals with a constant text."""
 
     place: Place
@@ -161,8 +151,7 @@ class Folded:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """``< <= > >=`` (``lt le gt ge``) with a constant number or text."""
 
     place: Place | SubjectId
@@ -170,8 +159,7 @@ class Order:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(msgspec.Struct, frozen=True):
     """A number the engine computes, compared with a constant one (``lt le gt ge eq``)."""
 
     source: Length | Within | Total | Since
@@ -179,23 +167,20 @@ class Measure:
     value: Number
 
 
-@dataclass(frozen=True, slots=True)
-class Has:
+class Has(msgspec.Struct, frozen=True):
     """``item in place``."""
 
     place: Place
     item: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(msgspec.Struct, frozen=True):
     """The subject is one of a list."""
 
     names: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(msgspec.Struct, frozen=True):
     """A tier level is one of ``high``; one that is not ``known`` is an error."""
 
     place: Place
@@ -203,16 +188,14 @@ class Ranked:
     known: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Matches:
+class Matches(msgspec.Struct, frozen=True):
     """Text against a pattern of ``*`` and ``?``."""
 
     place: Place | SubjectId
     pattern: str
 
 
-@dataclass(frozen=True, slots=True)
-class Instant:
+class Instant(msgspec.Struct, frozen=True):
     """A time compared with an instant (``lt le gt ge eq``).
 
     ``forms``: "micros" (the engine's own), "time" (RFC 3339 text), "date" (text; its local midnight).
@@ -224,8 +207,7 @@ class Instant:
     at: When
 
 
-@dataclass(frozen=True, slots=True)
-class Day:
+class Day(msgspec.Struct, frozen=True):
     """A declared date compared with a constant one, written as ISO text (``lt le gt ge eq``)."""
 
     place: Place

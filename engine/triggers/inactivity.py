@@ -55,9 +55,6 @@ class Inactivity(Trigger):
         types = f" without {', '.join(sorted(self.types))}" if self.types else ""
         return f"{self.span.text}{types}"
 
-    def sources(self) -> list[tuple[str, str | None]]:
-        return [("inactivity", self.gist())]
-
     def listens(self) -> frozenset[str]:
         return frozenset()
 

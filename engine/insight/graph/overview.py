@@ -15,7 +15,6 @@ _SOURCES = {
     "segment.entered": "enters segment",
     "segment.left": "leaves segment",
     "user.updated": "changed",
-    "inactivity": "inactivity",
 }
 """Event type -> the word of a source that is about one thing."""
 
@@ -58,7 +57,7 @@ def _fits(made: Told, type_: str, about: str | None) -> bool:
 
 def _source(picture: Picture, here: str, type_: str, about: str | None) -> None:
     name = f"source:{type_}:{about or ''}"
-    box = Box(name, "source", _SOURCES.get(type_, "event"), (about or type_,))
+    box = Box(name, "source", _SOURCES.get(type_, "event" if about is None else type_), (about or type_,))
     if box not in picture.boxes:
         picture.boxes.append(box)
     picture.join(name, here)
