@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.core.predicate import Filter, Selection
 
 
 class NotInOrder(Exception):  # it says that the careful way is needed
@@ -222,6 +223,24 @@ class Store(Protocol):
     def decisions(self, user: str) -> Iterator[Decision]: ...
 
     def subjects(self) -> Iterator[State]: ...
+
+    def head_count(self) -> int:
+        """How many subjects there are."""
+        ...
+
+    def audience(self, filter: Filter, now: int, after: str = "", limit: int = 1000) -> Selection:
+        """The first ``limit`` subjects after one, in order of id, that fit a condition at an instant.
+
+        The next page begins after ``last``. Whom the condition cannot judge is named with the reason, and left out.
+        """
+        ...
+
+    def candidates(self, filter: Filter, now: int, after: str, limit: int) -> list[str]:
+        """The first ``limit`` subjects after one, in order of id, that may fit: for a caller who judges them himself.
+
+        Left out is only who certainly does not fit; whom the condition cannot judge is among them.
+        """
+        ...
 
     def counts(self) -> dict[str, int]:
         """Counters of the whole life: events, duplicate, late, quarantined, ``effects.<kind>.<status>``."""

@@ -64,6 +64,9 @@ class SendMessage(Action):
         via = fields.get("via") or build.channels_of(fields["template"])
         return cls(fields, build.template(fields["template"]), via)
 
+    def gist(self) -> str:
+        return f"{self.template} · {' / '.join(self.via)} · {self.purpose}"
+
     def run(self, run: Run) -> Node | Pause | None:
         if self.at is not None:
             zone = localtime.zone(run.zone) or localtime.UTC

@@ -41,6 +41,12 @@ class SetTraits(Action):
     def writes(self) -> Iterable[tuple[str, Value]]:
         return self.fields.items()
 
+    def gist(self) -> str:
+        return ", ".join(f"user.{name}: {value.text}" for name, value in self.fields.items())
+
+    def tells(self) -> list[tuple[str, str | None]]:
+        return [("user.updated", name) for name in self.fields]
+
     def failed(self, run: Run, reason: str) -> None:
         for name in self.fields:
             detail = {"field": f"user.{name}", "value": None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from engine.core.chance import bucket
@@ -80,6 +81,15 @@ class Split(Action):
             upto += int(hundredths)
             arms.append(Arm(row["name"], upto, row.get("do", Block()), "holdout" in row))
         return cls(fields.get("salt") or f"{build.playbook}/{build.step}", arms)
+
+    def ways(self) -> list[tuple[str, Block | Pause | None]]:
+        found: list[tuple[str, Block | Pause | None]] = []
+        below = 0
+        for arm in self.arms:
+            share = f"{Decimal(arm.upto - below) / 100:f} %"
+            found.append((f"{arm.name}, {share}" + (", held out" if arm.holdout else ""), arm.block))
+            below = arm.upto
+        return found
 
     def blocks(self) -> Iterable[Block]:
         return [arm.block for arm in self.arms]

@@ -8,7 +8,7 @@ from engine.core.journeys import Run
 from engine.core.kinds import Action, Build, Pause
 from engine.core.plan import Node, Span
 from engine.core.shapes import Duration, Map, required
-from engine.core.waits import Until, WorkSpan, instant_of
+from engine.core.waits import Until, WorkSpan, in_words, instant_of
 
 
 class Wait(Action):
@@ -36,6 +36,9 @@ class Wait(Action):
     def build(cls, fields: dict[str, Any], build: Build) -> Wait:
         """The checked duration is a Span, an Until or a WorkSpan already."""
         return cls(fields["for"])
+
+    def gist(self) -> str:
+        return in_words(self.when)
 
     def run(self, run: Run) -> Node | Pause | None:
         return run.wait_until(instant_of(self.when, run))

@@ -15,9 +15,11 @@ from engine.cli.common import EXIT_CANNOT, EXIT_INTERRUPTED, colors, one_json
 from engine.errors import DrumbeatError, ProgramError
 
 VERBS = {
+    "audience": "engine.cli.audience:audience",
     "demo": "engine.cli.demo:demo",
     "docs": "engine.cli.docs:docs",
     "explain": "engine.cli.explain:explain",
+    "graph": "engine.cli.graph:graph",
     "ingest": "engine.cli.ingest:ingest",
     "quarantine": "engine.cli.quarantine:quarantine",
     "report": "engine.cli.report:report",

@@ -141,6 +141,17 @@ class Trigger(ABC):
         """Must the subject be woken when the trigger is new or changed?"""
         return False
 
+    def gist(self) -> str:
+        """What it waits for, in a few words, for pictures."""
+        return ", ".join(sorted(self.listens() or ()))
+
+    def sources(self) -> Iterable[tuple[str, str | None]]:
+        """(event type, the one thing it must be about or None): what can set it off, for the picture of a program.
+
+        What no event sets off is its own source.
+        """
+        return [(type_, None) for type_ in sorted(self.listens() or ())] or [(self.word, self.gist() or self.word)]
+
     def shortest(self) -> int | None:
         """A lower bound of the time between an activity and the deadline, microseconds; None: not known."""
         return None
@@ -203,3 +214,15 @@ class Action(ABC):
     def writes(self) -> Iterable[tuple[str, Value]]:
         """(trait, value) of the traits it sets, for the check of loops."""
         return ()
+
+    def gist(self) -> str:
+        """What it does, in a few words, for pictures."""
+        return ""
+
+    def ways(self) -> Iterable[tuple[str, Block | Pause | None]]:
+        """(words, where it goes on): a list of steps, None for the next step, STOP for the end. For pictures."""
+        return [("", None), *(("", block) for block in self.blocks())]
+
+    def tells(self) -> Iterable[tuple[str, str | None]]:
+        """(event type, what it is about) of the events it makes, for the picture of a program."""
+        return [(type_, None) for type_, _ in self.says()]

@@ -43,6 +43,16 @@ class WorkSpan:
         self.at = at
 
 
+def in_words(when: Span | Until | WorkSpan) -> str:
+    """As it was written, for pictures."""
+    if isinstance(when, Span):
+        return when.text
+    if isinstance(when, WorkSpan):
+        return f"{when.days} workdays" + (f" at {when.at}" if when.at else "")
+    words = f"until {when.wall or (when.value.text if when.value is not None else '')}"
+    return f"{words}, on a workday" if when.workdays else words
+
+
 def instant_of(when: Span | Until | WorkSpan, run: Run) -> int:
     """The instant a wait ends, counted from now; a missing one is now."""
     if isinstance(when, Span):

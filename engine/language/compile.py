@@ -12,6 +12,7 @@ from engine.core.moment import Env
 from engine.core.plan import Plan, Playbook
 from engine.core.starts import CALLED
 from engine.language.assemble import assemble, digest_of
+from engine.language.audiences import Audiences
 from engine.language.building import Bench
 from engine.language.catalog import Catalog, CatalogMaker
 from engine.language.codes import PAGES
@@ -83,6 +84,7 @@ class _Compiler:
             sources=self._texts(sources, {problem.file for problem in result}),
             settings=settings,
             known_types=frozenset(self.shop.schema.events) | RESERVED_TYPES if self.shop.schema.closed else None,
+            audiences=None if errors or plan is None else self._audiences(plan, catalog),
             counts={
                 "playbooks": len(self.playbooks),
                 "templates": len(self.templates),
@@ -223,6 +225,9 @@ class _Compiler:
             message = f"trigger loop: {way} -> {cycle[0].source}"
             hint = "break the circle: another event type, or no emit (or start, or set)"
             self.problems.error(cycle[0].where, "trigger-loop", message, hint=hint)  # type: ignore[arg-type]
+
+    def _audiences(self, plan: Plan, catalog: Catalog) -> Audiences:
+        return Audiences(self.shop.scope("user"), self.book, plan.env, catalog.segments)
 
     def _digest(self, catalog: Catalog) -> str:
         parts = [(source.file, source.text.encode()) for source in self.files.documents]

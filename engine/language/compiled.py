@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.plan import Plan
+from engine.language.audiences import Audiences
 from engine.language.diagnostics import Diagnostic
 
 
@@ -32,6 +33,7 @@ class Compiled:
     settings: Settings
     known_types: frozenset[str] | None = None  #: event types let in; None: any (``"*": open``)
     counts: Mapping[str, int] = field(default_factory=dict)  #: playbooks, templates ... for the summary
+    audiences: Audiences | None = None  #: makes filters of conditions on users; None without a plan
 
     @property
     def errors(self) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.core.predicate import Filter, Selection
 from engine.errors import InternalError
 from engine.ports import Batch, Outgoing, Rejected, Settlement
 from engine.stores import tally
@@ -295,6 +296,27 @@ class MemoryStore:
     def subjects(self) -> Iterator[State]:
         for subject in sorted(self._states):
             yield self._states[subject]
+
+    def head_count(self) -> int:
+        return len(self._states)
+
+    def audience(self, filter: Filter, now: int, after: str = "", limit: int = 1000) -> Selection:
+        ids: list[str] = []
+        errors: list[tuple[str, str]] = []
+        wanted = sorted(subject for subject in self._states if subject > after) if limit > 0 else []
+        for asked, subject in enumerate(wanted, 1):
+            try:
+                if filter.judge(self._states[subject], now):
+                    ids.append(subject)
+            except Exception as error:  # an error is neither a yes nor a no, whatever kind it is
+                errors.append((subject, str(error)))
+            if len(ids) == limit:
+                return Selection(ids, errors, asked, subject)
+        return Selection(ids, errors, len(wanted), None if limit > 0 else after)
+
+    def candidates(self, filter: Filter, now: int, after: str, limit: int) -> list[str]:
+        page = self.audience(filter, now, after, limit)
+        return sorted([*page.ids, *(subject for subject, _ in page.errors)])[: max(0, limit)]
 
     def counts(self) -> dict[str, int]:
         return dict.fromkeys(tally.COUNTERS, 0) | dict(sorted(self._counts.items()))

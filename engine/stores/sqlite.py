@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.core.predicate import Filter, Selection
 from engine.ports import Batch, Outgoing, Rejected, Settlement
 from engine.stores import codec, tally
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
@@ -294,6 +295,15 @@ class SqliteStore:
 
     def subjects(self) -> Iterator[State]:
         return self._states.all()
+
+    def head_count(self) -> int:
+        return self._states.count()
+
+    def audience(self, filter: Filter, now: int, after: str = "", limit: int = 1000) -> Selection:
+        return self._states.audience(filter, now, after, limit)
+
+    def candidates(self, filter: Filter, now: int, after: str, limit: int) -> list[str]:
+        return self._states.candidates(filter, now, after, limit)
 
     def counts(self) -> dict[str, int]:
         return dict.fromkeys(tally.COUNTERS, 0) | dict(self._file.rows("counters"))

@@ -37,6 +37,13 @@ class Changed(Trigger):
         """``user.city`` names the trait ``city``."""
         return cls(fields["changed"].removeprefix("user."), fields.get("from", _ANY), fields.get("to", _ANY))
 
+    def gist(self) -> str:
+        before = "" if self.before is _ANY else f" from {self.before}"
+        return f"user.{self.field}{before}" + ("" if self.after is _ANY else f" to {self.after}")
+
+    def sources(self) -> list[tuple[str, str | None]]:
+        return [("user.updated", self.field)]
+
     def listens(self) -> frozenset[str]:
         return frozenset({"user.signup", "user.updated"})
 

@@ -42,6 +42,7 @@ class Count(Trigger):
         self.at_least = at_least
         self.reader = reader
         self.read = reader.count  #: (state, instant) -> number of matching events in the window
+        self.window = ""  #: as it is written, for pictures
 
     @classmethod
     def build(cls, fields: dict[str, Any], build: Build) -> Count:
@@ -50,7 +51,13 @@ class Count(Trigger):
         where, within = spec.get("where"), spec.get("within")
         text = where.text if where is not None else ""
         reader = build.times(spec["event"], where, text, within.elapsed if within is not None else None)
-        return cls(spec["event"], where, spec["at_least"], reader)
+        found = cls(spec["event"], where, spec["at_least"], reader)
+        found.window = f" within {within.text}" if within is not None else ""
+        return found
+
+    def gist(self) -> str:
+        asked = f" where {self.where.text}" if self.where is not None else ""
+        return f"{self.event}{asked}, at least {self.at_least}{self.window}"
 
     def listens(self) -> frozenset[str]:
         return frozenset({self.event})

@@ -51,6 +51,10 @@ class Inactivity(Trigger):
         place = f"{build.playbook}/{build.step}"
         return cls(fields["inactivity"], types, place, build.playbook, fields.get("existing") == "enter")
 
+    def gist(self) -> str:
+        types = f" without {', '.join(sorted(self.types))}" if self.types else ""
+        return f"{self.span.text}{types}"
+
     def listens(self) -> frozenset[str]:
         return frozenset()
 

@@ -123,6 +123,21 @@ class SqliteFile:
         except sqlite3.Error as error:
             raise self._unreadable(query, error) from error
 
+    def filled(self, query: str, verdict: str, *values: Any) -> list[Any]:
+        """All rows of a named query with a question of ours in the place it keeps for one."""
+        try:
+            return self.db.execute(Q[query].replace("{verdict}", verdict), values).fetchall()
+        except sqlite3.Error as error:
+            raise self._unreadable(query, error) from error
+
+    def takes(self, query: str, verdict: str, *values: Any) -> bool:
+        """Whether the question is within what this build of SQLite can read."""
+        try:
+            self.db.execute("explain " + Q[query].replace("{verdict}", verdict), values).fetchone()
+        except sqlite3.OperationalError:
+            return False
+        return True
+
     def pages(self, query: str, *values: Any) -> Iterator[Any]:
         """The rows of a named query, read as they are used."""
         try:

@@ -16,7 +16,9 @@ from heapq import merge, nsmallest
 import msgspec
 
 from engine.core.model import State
+from engine.core.predicate import Filter, Selection
 from engine.stores import codec
+from engine.stores.sql import sqlite_audience
 from engine.stores.sql.sqlite_file import SqliteFile
 from engine.stores.wakes import Wakes
 
@@ -92,6 +94,25 @@ class SqliteStates:
             fresh = dict(self._fresh)
             for _, raw in merge(sorted(fresh.items()), self._table_all(fresh)):
                 yield codec.decode_state(raw)
+
+    def count(self) -> int:
+        """How many there are."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            both = self._file.rows("known_subjects", codec.names(list(self._fresh)))[0][0]
+            return int(self._file.rows("subject_count")[0][0]) + len(self._fresh) - int(both)
+
+    def audience(self, filter: Filter, now: int, after: str, limit: int) -> Selection:
+        """A page of those who fit a condition."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            return sqlite_audience.select(self._file, self._fresh, filter, now, after, limit)
+
+    def candidates(self, filter: Filter, now: int, after: str, limit: int) -> list[str]:
+        """A page of those who may fit it."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            return sqlite_audience.candidates(self._file, self._fresh, filter, now, after, limit)
 
     def _load(self, subjects: Iterable[str]) -> dict[str, State]:
         fresh, decode = self._fresh, codec.decode_state

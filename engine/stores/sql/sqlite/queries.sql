@@ -260,3 +260,25 @@ select count(*) from sqlite_schema where type = 'table';
 -- name: has_migrations
 -- Whether the file records migrations at all.
 select count(*) from sqlite_schema where type = 'table' and name = 'migration';
+
+-- name: audience_table
+-- A page of subjects of the table whom a question does not refuse. {verdict} is 1 (yes), -1 (no) or 0 (ask). Whoever has
+-- to be asked comes with the state, whoever is certain without. The question stands twice, but most rows only meet it
+-- once, and a page ends as soon as it is full.
+select id, case ({verdict}) when 0 then state end
+from (select id, state, cast(state as text) as doc from subject where id > ?1)
+where ({verdict}) >= 0 order by id limit ?2;
+
+-- name: audience_log
+-- The same for states given as a JSON list of [subject, state], with the place in the list instead of the subject.
+select place, case ({verdict}) when 0 then 1 end from (
+    select key as place, value ->> '$[0]' as id, value -> '$[1]' as doc from json_each(?1)
+) where ({verdict}) >= 0 order by place limit ?2;
+
+-- name: subject_count
+-- Number of subjects in the table.
+select count(*) from subject;
+
+-- name: known_subjects
+-- Which subjects of a JSON array stand in the table.
+select count(*) from json_each(?) as wanted cross join subject as s on s.id = wanted.value;
