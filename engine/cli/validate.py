@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, colors, common_options, emit_json, program_root, verdict
+from engine.cli.common import (
+    EXIT_OK,
+    EXIT_WRONG,
+    colors,
+    common_options,
+    emit_json,
+    program_root,
+    quick_garbage,
+    verdict,
+)
 from engine.errors import ProgramError
 
 _PARTS = ("drumbeat.yaml", "playbooks", "templates", "scenarios", "lists")
@@ -30,7 +39,8 @@ def validate(
 
     root = program_root(_program_of(paths, program))
     wanted = _wanted(paths, root)
-    found = compile_program(root)
+    with quick_garbage():
+        found = compile_program(root)
     problems = _chosen(found.problems, wanted, root)
     failed = any(strict or problem.severity == "error" for problem in problems)
     if format_ == "json":

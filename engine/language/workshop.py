@@ -20,6 +20,7 @@ from engine.language.expressions.issues import Issue
 from engine.language.expressions.scope import Schema, Scope
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.reading import FAULT, Reading, Services, _Fault
+from engine.language.remembered import Remembered
 from engine.registry import nearest
 from engine.render import TemplateSet
 
@@ -56,6 +57,7 @@ class Workshop(Services):
         self.unread_templates: list[str] = []  #: template files with an error
         self._arriving: list[tuple[str, ...] | None] = []
         self._base = Scope(schema=schema)
+        self._remembered = Remembered()
         self.step_reader: Any = None  #: reads a list of steps; set by the playbook compiler
 
     # ------------------------------------------------------------------ names
@@ -100,6 +102,7 @@ class Workshop(Services):
 
     def settle_names(self, ladders: dict[str, tuple[str, ...]], ladder: str | None) -> None:
         """All names of the catalog are known: expressions may use them."""
+        self._remembered.forget()
         self._base = Scope(
             schema=self.schema, segments=self._family("segment"), ladder=ladder,
             ladders=None if "ladder" in self.unread else ladders,
@@ -127,10 +130,15 @@ class Workshop(Services):
         return any(issue.severity == "error" for issue in found)
 
     def condition(self, node: ScalarNode, shape: sh.Cond) -> Condition | _Fault:
-        found, issues = compile_condition(node.text, self.scope(shape.scope), self.book, time_free=shape.time_free)
+        scope = self.scope(shape.scope)
+        key = self._remembered.key("condition", node.text, scope, shape.time_free)
+        known: Condition | None = self._remembered.get(key)
+        if known is not None:
+            return known
+        found, issues = compile_condition(node.text, scope, self.book, time_free=shape.time_free)
         if self.tell(node, issues) or found is None:
             return FAULT
-        return found
+        return self._remembered.put(key, found, sound=not issues)
 
     def is_number(self, node: ScalarNode, scope: str) -> bool:
         """May the value of a valid expression be a number, as far as its parts are declared?"""
@@ -138,10 +146,15 @@ class Workshop(Services):
         return all(issue.code not in ("type-mismatch", "tier-order") for issue in issues)
 
     def expression(self, node: ScalarNode, shape: sh.Expr) -> Value | _Fault:
-        found, issues = compile_expression(node.text, self.scope(shape.scope), self.book, time_free=shape.time_free)
+        scope = self.scope(shape.scope)
+        key = self._remembered.key("expression", node.text, scope, shape.time_free)
+        known: Value | None = self._remembered.get(key)
+        if known is not None:
+            return known
+        found, issues = compile_expression(node.text, scope, self.book, time_free=shape.time_free)
         if self.tell(node, issues) or found is None:
             return FAULT
-        return found
+        return self._remembered.put(key, found, sound=not issues)
 
     def value(self, node: Node) -> Value | _Fault:
         """A literal, text with expressions, or a list or mapping of such."""
@@ -149,8 +162,15 @@ class Workshop(Services):
             if "{{" not in node.text or (node.value is not None and not isinstance(node.value, str)):
                 literal = node.value
                 return Value(text=node.text, get=lambda m: literal, constant=True)
-            found, issues = compile_value(node.text, self.scope("step"), self.book)
-            return FAULT if self.tell(node, issues) or found is None else found
+            scope = self.scope("step")
+            key = self._remembered.key("value", node.text, scope)
+            known: Value | None = self._remembered.get(key)
+            if known is not None:
+                return known
+            found, issues = compile_value(node.text, scope, self.book)
+            if self.tell(node, issues) or found is None:
+                return FAULT
+            return self._remembered.put(key, found, sound=not issues)
         if isinstance(node, SeqNode):
             items = [self.value(item) for item in node.items]
             if any(isinstance(item, _Fault) for item in items):

@@ -110,15 +110,16 @@ def _build(
     sites = {"": body, **{key: Site(file, value.line - 1, value.text, False) for key, value in values.items()}}
     problems: list[TemplateProblem] = []
     trees: dict[str, nodes.Template] = {}
+    depths: dict[str, int] = {}
     for key, site in sites.items():
-        tree, found = parse(site, html=html and not key)
+        tree, found, depths[key] = parse(site, html=html and not key)
         problems += found
         if tree is not None:
             trees[key] = tree
     needed = frozenset[str]() if problems else needs(trees.values())
     pieces: dict[str, Piece] = {}
     for key, tree in trees.items() if not problems else ():
-        piece, found = compile_piece(tree, sites[key], html=html and not key)
+        piece, found = compile_piece(tree, sites[key], depths[key], html=html and not key)
         problems += found
         if piece is not None:
             pieces[key] = piece
