@@ -167,7 +167,7 @@ tiers:
 
 
 def write(root: Path, playbooks: int = PLAYBOOKS) -> None:
-    """A program of so many playbooks, the same on every machine, two templates a playbook."""
+    """A program of so many playbooks, the same on every machine, two or three templates a playbook."""
     pools = max(1, playbooks // 20)
     files = {"drumbeat.yaml": _PROGRAM}
     segments, coupons = ["segments:\n  staff: {if: user.blocked}\n"], ["coupons:\n"]
@@ -178,12 +178,13 @@ def write(root: Path, playbooks: int = PLAYBOOKS) -> None:
     files["playbooks/catalog/segments.yaml"] = "".join(segments)
     files["playbooks/catalog/coupons.yaml"] = "".join(coupons)
     files["playbooks/catalog/tiers.yaml"] = _TIERS
-    bodies = (_WELCOME, _WIN_BACK, _SPLIT)
+    bodies = ((_WELCOME, ("sms",)), (_WIN_BACK, ("app", "sms")), (_SPLIT, ("app",)))
     for n in range(playbooks):
         values = {"n": n, "pool": n % pools, "days": 1 + n % 97, "k": 2 + n % 31, "prio": n % 100}
-        files[f"playbooks/area-{n % 10}/playbook-{n}.yaml"] = bodies[n % len(bodies)] % values
+        body, channels = bodies[n % len(bodies)]
+        files[f"playbooks/area-{n % 10}/playbook-{n}.yaml"] = body % values
         files[f"templates/welcome-{n}/hello.app.j2"] = _HELLO % values
-        for channel in ("app", "sms"):
+        for channel in channels:
             files[f"templates/welcome-{n}/waiting.{channel}.j2"] = _WAITING % values
     for name, text in files.items():
         path = root / name

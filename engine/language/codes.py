@@ -12,6 +12,7 @@ from typing import Final
 
 from engine.errors import InternalError, UsageError
 from engine.language.diagnostics import Page
+from engine.language.lint import LINT_PAGES
 from engine.language.pages import EXPRESSION_AREA, PLAYBOOK_PAGES, PROGRAM_PAGES, SHAPE_PAGES, TEMPLATE_AREA
 from engine.registry import nearest
 
@@ -255,6 +256,7 @@ AREAS: Final[tuple[Mapping[str, Page], ...]] = (
     PROGRAM_PAGES,
     EXPRESSION_AREA,
     TEMPLATE_AREA,
+    LINT_PAGES,
 )
 
 

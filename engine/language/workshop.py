@@ -55,9 +55,11 @@ class Workshop(Services):
         self.watched: set[str] = set()
         self.unread: set[str] = set()  #: kinds of names that may stand in a file nobody could read to its end
         self.unread_templates: list[str] = []  #: template files with an error
+        self.in_use: set[tuple[str, str]] = set()  #: (kind, name) of every name some file refers to
         self._arriving: list[tuple[str, ...] | None] = []
         self._base = Scope(schema=schema)
         self._remembered = Remembered()
+        self._negated = False  #: an odd number of ``none:`` stands around what is read
         self.step_reader: Any = None  #: reads a list of steps; set by the playbook compiler
 
     # ------------------------------------------------------------------ names
@@ -73,6 +75,9 @@ class Workshop(Services):
         if kind == "template":
             return any(file.startswith(f"templates/{name}.") for file in self.unread_templates)
         return kind in self.unread
+
+    def used(self, kind: str, name: str) -> None:
+        self.in_use.add((kind, name))
 
     def event_type(self, node: ScalarNode) -> None:
         self.seen_types.add(node.text)
@@ -131,14 +136,19 @@ class Workshop(Services):
 
     def condition(self, node: ScalarNode, shape: sh.Cond) -> Condition | _Fault:
         scope = self.scope(shape.scope)
-        key = self._remembered.key("condition", node.text, scope, shape.time_free)
+        key = self._remembered.key("not" if self._negated else "condition", node.text, scope, shape.time_free)
         known: Condition | None = self._remembered.get(key)
         if known is not None:
             return known
-        found, issues = compile_condition(node.text, scope, self.book, time_free=shape.time_free)
+        found, issues = compile_condition(
+            node.text, scope, self.book, time_free=shape.time_free, negated=self._negated
+        )
         if self.tell(node, issues) or found is None:
             return FAULT
         return self._remembered.put(key, found, sound=not issues)
+
+    def turned(self) -> None:
+        self._negated = not self._negated
 
     def is_number(self, node: ScalarNode, scope: str) -> bool:
         """May the value of a valid expression be a number, as far as its parts are declared?"""

@@ -34,7 +34,7 @@ class Message:
 class Template:
     """A compiled template; a plain value, safe to share between threads."""
 
-    __slots__ = ("_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name")
+    __slots__ = ("_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name", "source")
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Template:
         body: Piece,
         fields: dict[str, tuple[Piece, str]],
         needed: frozenset[str],
+        source: str = "",
     ) -> None:
         self.file = file  #: as seen from the program's folder
         self.name = parts.name  #: with its folders: ``welcome/hello``
@@ -56,6 +57,7 @@ class Template:
         self._body = body
         self._fields = fields
         self._needs = needed
+        self.source = source  #: the whole file as text, line breaks as \n
 
     def __repr__(self) -> str:
         return f"<Template {self.file}>"
@@ -101,11 +103,11 @@ def read_template(file: str, parts: FileName, data: bytes) -> tuple[Template | N
     if front is None:
         return None, problems
     body = Site(file, front.body_above, front.body)
-    return _build(file, parts, sha256(data).hexdigest(), front.html, body, front.values)
+    return _build(file, parts, sha256(data).hexdigest(), front.html, body, front.values, text)
 
 
 def _build(
-    file: str, parts: FileName, digest: str, html: bool, body: Site, values: Mapping[str, FrontValue]
+    file: str, parts: FileName, digest: str, html: bool, body: Site, values: Mapping[str, FrontValue], source: str
 ) -> tuple[Template | None, list[TemplateProblem]]:
     sites = {"": body, **{key: Site(file, value.line - 1, value.text, False) for key, value in values.items()}}
     problems: list[TemplateProblem] = []
@@ -127,4 +129,5 @@ def _build(
         return None, problems
     main = pieces.pop("")
     fields = {key: (piece, f"{file}:{values[key].line}") for key, piece in pieces.items()}
-    return Template(file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed), []
+    made = Template(file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed, source=source)
+    return made, []
