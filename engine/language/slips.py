@@ -19,6 +19,7 @@ _WIDE_COLON = re.compile(r"\s*(?:- +)*[^\s：:#\"'{}\[\],]+\s*(?P<at>：)")
 _WIDE_COMMA = re.compile(r"[A-Za-z0-9_.-]+\s*(?P<at>，)\s*[A-Za-z0-9_.-]+(?:\s*，\s*[A-Za-z0-9_.-]+)*")
 _WIDE_QUOTES = re.compile(r"“[^“”]*”|‘[^‘’]*’|「[^「」]*」")
 _MARKS = re.compile(r"[(\[{，]")
+_WIDE_OPENERS = ("“", "‘", "「")
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 _LONGEST_ADVICE = 60
 # No expression is longer or has more commas; without a bound a hostile file could make the search cubic.
@@ -91,7 +92,7 @@ def wide_comma(text: str) -> Slip | None:
 
 def has_wide_quotes(text: str) -> bool:
     """Whether a whole unquoted value stands in ``“ ”``, ``‘ ’`` or ``「 」``."""
-    return _WIDE_QUOTES.fullmatch(text) is not None
+    return text[:1] in _WIDE_OPENERS and _WIDE_QUOTES.fullmatch(text) is not None
 
 
 def advice(verb: str, text: str) -> str:

@@ -33,8 +33,12 @@ class TemplateSet:
             (one.name, one.channel, one.locale): one for _, one in sorted(templates.items())
         }
         self._channels: dict[str, list[str]] = {}
-        for name, channel, _ in self._by_key:
+        self._locales: dict[tuple[str, str], list[str | None]] = {}
+        for name, channel, locale in self._by_key:
             self._channels.setdefault(name, []).append(channel)
+            self._locales.setdefault((name, channel), []).append(locale)
+        for found in self._locales.values():
+            found.sort(key=lambda locale: (locale is None, locale or ""))
         for name, channels in self._channels.items():
             self._channels[name] = sorted(set(channels))
         self._names = sorted(self._channels)
@@ -77,8 +81,7 @@ class TemplateSet:
 
     def locales(self, name: str, channel: str) -> list[str | None]:
         """The locales it is written in, sorted; None, for the file without locale, comes last."""
-        found = {locale for known, of, locale in self._by_key if (known, of) == (name, channel)}
-        return sorted(found, key=lambda locale: (locale is None, locale or ""))
+        return self._locales.get((name, channel), [])
 
 
 class _Loader:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
 from engine.language.diagnostics import Mark, Page
 from engine.language.files import read_program_file
 from engine.language.lint.registry import Check
 from engine.language.lint.world import Book, World, scalars
-from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
+from engine.language.nodes import MapNode
 
 PAGES: Final[dict[str, Page]] = {
     "missing-owner": Page(
@@ -70,7 +69,7 @@ def look_tests(world: World) -> None:
 # ---------------------------------------------------------------------- unused definitions
 
 _SECTIONS: Final = {"segments": "segment", "coupons": "coupon", "badges": "badge", "groups": "group"}
-_WORDS: Final = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
+_WORDS: Final = re.compile(r"['\"]([^\s'\"`\\]+)(?=['\"])")
 
 
 def look_unused(world: World) -> None:
@@ -123,26 +122,11 @@ def _vars(world: World, book: Book) -> None:
 
 
 def _quoted(world: World) -> set[str]:
-    """Every text in quotes of every expression: names of segments, badges, groups in functions."""
+    """Every word in quotes of every file: names of segments, badges, groups in functions stand so."""
     found: set[str] = set()
     for node in (*world.catalogs, *(book.yaml for book in world.books)):
-        for one in _expressions(node):
-            for match in _WORDS.finditer(one.text):
-                found.add(match[1] if match[1] is not None else match[2])
+        found.update(_WORDS.findall(node.source.text))
     return found
-
-
-def _expressions(node: Node) -> Iterator[ScalarNode]:
-    waiting = [node]
-    while waiting:
-        here = waiting.pop()
-        if isinstance(here, ScalarNode):
-            if "'" in here.text or '"' in here.text:
-                yield here
-        elif isinstance(here, MapNode):
-            waiting.extend(value for key, value in here if key.text not in ("title", "note", "owner"))
-        elif isinstance(here, SeqNode):
-            waiting.extend(here.items)
 
 
 CHECKS: Final = (

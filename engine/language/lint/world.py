@@ -167,13 +167,15 @@ class World:
         """Report a problem, as severe as the page of its code says."""
         self.problems.add(where, code, message, severity=self.pages[code].severity, hint=hint, length=length)
 
-    def variants(self, name: str, channels: list[str]) -> Iterator[Template]:
+    def variants(self, name: str, channels: list[str]) -> list[Template]:
         """The texts of a template for some channels, in every locale."""
+        found = []
         for channel in channels:
             for locale in self.templates.locales(name, channel):
-                found = self.templates.find(name, channel, locale, self.locale)
-                if found is not None:
-                    yield found
+                text = self.templates.find(name, channel, locale, self.locale)
+                if text is not None:
+                    found.append(text)
+        return found
 
     @cached_property
     def messages(self) -> list[tuple[Book, Step, list[str]]]:
