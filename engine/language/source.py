@@ -188,14 +188,14 @@ class _Reader:
 
     def _take(self, event: yaml.Event) -> bool:
         """Take in one event; False to stop reading."""
+        if isinstance(event, yaml.ScalarEvent):  # more than half of all events
+            self._attach(self._scalar(event))
+            return True
         if isinstance(event, yaml.DocumentStartEvent):
             return self._document(event)
         end = self._index(event.end_mark)
         if end > self.reached:
             self.reached = end
-        if isinstance(event, yaml.ScalarEvent):
-            self._attach(self._scalar(event))
-            return True
         self._last = None
         if isinstance(event, _STARTS):
             return self._open(event)
@@ -324,6 +324,8 @@ class _Reader:
 
     def _scalar(self, event: yaml.ScalarEvent) -> ScalarNode:
         start, stop = self._index(event.start_mark), self._index(event.end_mark)
+        if stop > self.reached:
+            self.reached = stop
         text, style = str(event.value), event.style or ""
         broken = (event.anchor or event.tag) is not None and self._properties(event.anchor, event.tag, start)
         node = ScalarNode(

@@ -22,7 +22,7 @@ _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\uff
 _NOT_BREAK = re.compile(r"[^\r\n]")
 _TABS = re.compile(r"\t+")
 _LEADING_TABS = re.compile(r"(?m)^ *\t+")
-_WORTH = re.compile("#.*allow", re.IGNORECASE)
+_WORTH = re.compile("allow", re.IGNORECASE)
 _COMMENT = re.compile(r"#[^\r\n]*")
 _BREAK = re.compile(r"\r\n|\r|\n")
 

@@ -84,6 +84,7 @@ def look_inside(world: World) -> None:
                 world.say(near[0] if near else node, code, message, _HINTS[code])
 
 
+_NEAR: Final = 200  # branches above that are looked at; without a bound a hostile file could make it quadratic
 _HINTS: Final = {
     "never-true": "did you mean 'or', or another value?",
     "always-true": "did you mean 'and', or another value?",
@@ -142,7 +143,7 @@ def look_behind(world: World) -> None:
                 if condition is None:
                     continue
                 mine = terms(condition)
-                cover = next((one for one in above if implies(mine, one[0])), None)
+                cover = next((one for one in above[-_NEAR:] if implies(mine, one[0])), None)
                 if cover is not None:
                     line = cover[1].mark.line
                     message = f"nobody comes to this branch: whoever fits it fits the one on line {line} ({cover[2]})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from engine.core.plan import Block, Cap, Span
 from engine.core.waits import Until
 from engine.language.diagnostics import Page
 from engine.language.lint.registry import Check
-from engine.language.lint.terms import clash, terms
+from engine.language.lint.terms import Terms, clash, terms
 from engine.language.lint.world import Book, Step, World, scalars
 from engine.language.nodes import MapNode, Node, ScalarNode
 
@@ -214,7 +215,7 @@ def _days(span: int) -> str:
 
 def _starved(cap: Cap, sent: tuple[_Sent, ...]) -> core.Node | None:
     """The first message the cap is sure to refuse: even at the slowest pace, too many stand in its window."""
-    counted: list[int] = []
+    counted: deque[int] = deque()
     for at, node in sent:
         action = node.action
         if not isinstance(action, SendMessage) or cap.purpose not in (None, action.purpose):
@@ -222,8 +223,9 @@ def _starved(cap: Cap, sent: tuple[_Sent, ...]) -> core.Node | None:
         if cap.channel is not None and action.via != [cap.channel]:
             continue
         window = cap.per if cap.per is not None else 1  # a day ends at midnight: only one instant is sure to be in it
-        recent = [then for then in counted if at - then < window]
-        if len(recent) >= cap.most and action.on_cap != "wait":
+        while counted and at - counted[0] >= window:
+            counted.popleft()
+        if len(counted) >= cap.most and action.on_cap != "wait":
             return node
         counted.append(at)
     return None
@@ -286,12 +288,13 @@ def look_greetings(world: World) -> None:
             if trigger.word in ("signup", "event"):
                 for type_ in sorted(trigger.listens() or ()):
                     by_type.setdefault(type_, []).append((book, first))
+    said = {book.id: _said(book) for greeters in by_type.values() for book, _ in greeters}
     told: set[tuple[str, str]] = set()
     for type_, greeters in sorted(by_type.items()):
         for place, (book, step) in enumerate(greeters):
-            for other, _ in greeters[:place]:
+            for other, _ in greeters[max(0, place - _NEAR) : place]:
                 pair = (other.id, book.id)
-                if other is not book and pair not in told and not _apart(other, book):
+                if other is not book and pair not in told and clash((*said[other.id], *said[book.id])) is None:
                     told.add(pair)
                     message = f"'{book.id}' and '{other.id}' both send a message at once at '{type_}'"
                     hint = f"the other one is in {other.yaml.mark.file}: let one wait, or hand over with 'emit'"
@@ -322,15 +325,15 @@ def _first_message(block: Block) -> core.Node | None:
     return None
 
 
-def _apart(one: Book, other: Book) -> bool:
-    """Do the conditions of the two exclude each other?"""
-    both = []
-    for book in (one, other):
-        found = [term for condition in book.plan.when for term in terms(condition)]
-        if len(book.plan.triggers) == 1 and book.plan.triggers[0].condition is not None:
-            found += terms(book.plan.triggers[0].condition)
-        both.append(tuple(found))
-    return clash((*both[0], *both[1])) is not None
+_NEAR: Final = 50  # playbooks at one event that are compared with each other
+
+
+def _said(book: Book) -> Terms:
+    """What holds of whoever enters a playbook."""
+    found = [term for condition in book.plan.when for term in terms(condition)]
+    if len(book.plan.triggers) == 1 and book.plan.triggers[0].condition is not None:
+        found += terms(book.plan.triggers[0].condition)
+    return tuple(found)
 
 
 CHECKS: Final = (

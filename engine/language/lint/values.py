@@ -87,7 +87,7 @@ def _judge(world: World, path: str, value: Node) -> None:
 
 # ---------------------------------------------------------------------- times
 
-_NAIVE: Final = re.compile(r"(?<![\d-])(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(?!\S*\d)(?![:Zz+.-])")
+_NAIVE: Final = re.compile(r"(?<![\d-])(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(?![\d:Zz+.-])")
 _PROSE: Final = frozenset({"title", "note", "owner", "reason", "body"})
 
 
@@ -125,8 +125,8 @@ _SAFE: Final = re.compile(
 )
 _CERTAIN: Final = re.compile(
     r"\b(?:sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|xox[abprs]-[A-Za-z0-9-]{10,}|AKIA[0-9A-Z]{16}"
-    r"|AIza[0-9A-Za-z_-]{35}|glpat-[A-Za-z0-9_-]{20,}|eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,})"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"|AIza[0-9A-Za-z_-]{35}|glpat-[A-Za-z0-9_-]{20,}|eyJ[A-Za-z0-9_-]{10,400}\.eyJ[A-Za-z0-9_-]{10})"
+    r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"
 )
 _IN_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]+:([^/\s@]+)@")
 _RANDOM: Final = re.compile(r"(?=[^\s]*[0-9])(?=[^\s]*[A-Za-z])[A-Za-z0-9+/_=-]{32,}")
