@@ -212,7 +212,9 @@ class _Compiler:
     def _look(self, spec: ProgramSpec, catalog: Catalog, catalogs: list[MapNode]) -> None:
         """The checks beyond shape, of every playbook that has none but good shapes."""
         problems = self.problems
-        problems.unasked((), (node.mark.file for node, playbook in self.made if playbook is None))
+        unread = [node.mark.file for node, playbook in self.made if playbook is None]
+        # what a template may hold hangs on the steps that send it
+        problems.unasked((), [*unread, *(text.file for text in self.templates if unread)])
         program = self.files.program.partial if self.files.program is not None else None
         world = World(
             problems=problems, pages=LINT_PAGES, root=self.root,

@@ -143,6 +143,12 @@ def test_silenced_in_a_template(check: Write, comment: str, expected: list[str])
     assert told(found) == expected
 
 
+def test_a_comment_in_a_template_is_not_idle_while_its_playbook_is_broken(check: Write) -> None:
+    """What a template may print hangs on the playbook that sends it, so nothing is said before that can be read."""
+    text = "Hello {{ user.name }}.{# allow: may-be-empty — the form demands a name #}"
+    assert told(check(f"- {MESSAGE % ''}\n- coupon: gfit", text=text)) == ["unknown-coupon"]
+
+
 def test_an_unknown_code_is_told_with_the_nearest(check: Write) -> None:
     """A misspelt code is not taken for one that has nothing to do."""
     found = check("- stop: x\n- points: 1 # allow: dead-stpe — why")

@@ -148,9 +148,8 @@ def _mark(text: Template, offset: int) -> Mark:
 
 
 def read_texts(world: World) -> None:
-    """Take in ``{# allow: code — reason #}`` of the templates, and their lines for the excerpts."""
+    """Take in ``{# allow: code — reason #}`` of the templates."""
     for text in world.templates:
-        world.texts[text.file] = text.source
         if "allow" in text.source:
             world.problems.learn(read_allows(_comments(text)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -161,7 +161,6 @@ class World:
     channels: tuple[str, ...]
     locale: str
     used: set[tuple[str, str]]
-    texts: dict[str, str] = field(default_factory=dict)  #: text of files the checks read themselves, for excerpts
 
     def say(self, where: Mark | Located, code: str, message: str, hint: str = "", length: int | None = None) -> None:
         """Report a problem, as severe as the page of its code says."""
