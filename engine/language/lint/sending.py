@@ -281,7 +281,7 @@ def look_greetings(world: World) -> None:
     """Playbooks that begin at the same event and send at once."""
     by_type: dict[str, list[tuple[Book, Step]]] = {}
     for book in world.books:
-        first = _at_once(book) if book.running else None
+        first = _at_once(book) if book.plan.status == "live" else None
         if first is None:
             continue
         for trigger in book.plan.triggers:
