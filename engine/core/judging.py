@@ -41,6 +41,7 @@ class Judging:
     )
 
     def __init__(self, plan: Plan, out: Out, tracing: int = SILENT) -> None:
+        plan.fuse()
         self.plan = plan
         self.dispatch = plan.dispatch
         self.act_within = plan.act_within

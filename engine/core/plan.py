@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from engine.core import localtime
 from engine.core.calendars import Calendar
 from engine.core.fold import Fold
-from engine.core.fuse import Following, Quick, QuickWake, nobody, slow, slow_wake
+from engine.core.fuse import Following, Quick, QuickWake, following, nobody, quick, quick_wake, slow, slow_wake
 from engine.core.kinds import Action, Trigger
 from engine.core.model import State
 from engine.core.moment import Condition, Env, Moment, Value
@@ -320,9 +320,20 @@ class Plan:
     exact: bool = False  #: an exit is judged at every wake-up, so there must be none too many
     clocks: Mapping[str, frozenset[str]] = field(default_factory=dict)  #: activity clock -> types
     wake: QuickWake = slow_wake  #: the short way of wake-ups, see ``core/fuse.py``
+    fused: bool = False  #: the short ways are written out
     schedules: tuple[Scheduled, ...] = ()  #: playbooks entered at slots, in the order in which they go at one instant
     calendars: Mapping[str, Calendar] = field(default_factory=dict)  #: calendars of the catalog, by name
     retimed: frozenset[str] = frozenset({"zone"})  #: traits that timers hang on
+
+    def fuse(self) -> None:
+        """Write the short ways out: done when the plan is first put to work, for most compiled ones never are."""
+        if self.fused:
+            return
+        for one in (self.default, *self.dispatch.values()):
+            one.way = quick(one, self.act_within, lambda state: zone_of(state, self.env), self.retimed)
+            one.following = following(one.sieves)
+        self.wake = slow_wake if self.watching else quick_wake(self.timers)
+        self.fused = True
 
     @property
     def limits(self) -> Mapping[str, Limit]:

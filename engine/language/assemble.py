@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 
 from engine.core.fold import EXTERNAL_ONLY, FOLDS, traits
-from engine.core.fuse import following, quick, quick_wake, slow_wake
 from engine.core.history import HistoryBook, Streak
 from engine.core.kinds import Trigger
 from engine.core.model import DAY
 from engine.core.moment import Env
-from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, sieve, zone_of
+from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, sieve
 from engine.core.slots import Scheduled, Slotted
 from engine.core.watch import grace_change
 from engine.language.catalog import Catalog, membership
@@ -57,9 +56,6 @@ def assemble(
     dispatch = {
         type_: _dispatch(type_, ordered, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)
     }
-    for one in (default, *dispatch.values()):
-        one.way = quick(one, act_within, lambda state: zone_of(state, env), retimed)
-        one.following = following(one.sieves)
     return Plan(
         program=program,
         digest=digest,
@@ -70,7 +66,6 @@ def assemble(
         ladders=tuple(catalog.ladders),
         watched=tuple(catalog.segments[name] for name in sorted(watched)),
         timers=timers,
-        wake=slow_wake if watching else quick_wake(timers),
         channels=channels,
         badges=frozenset(catalog.badges),
         groups=frozenset(catalog.groups),

@@ -21,6 +21,7 @@ from engine.language.diagnostics import Mark, Problems
 from engine.language.expressions.scope import RESERVED_TYPES, Schema
 from engine.language.files import PROGRAM_FILE, ProgramFiles, read_program, text_of
 from engine.language.forms import SECTION_OF, SECTIONS
+from engine.language.lint import LINT_PAGES, Book, World, look
 from engine.language.loops import SETS, cycles, edges, set_edges
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.playbooks import PlaybookMaker, playbook_names
@@ -60,6 +61,7 @@ class _Compiler:
         self.shop.today = today
         self.shop.unread_templates = [fault.file for fault in faults if fault.severity != "warning"]
         self.playbooks: list[Playbook] = []
+        self.made: list[tuple[MapNode, Playbook | None]] = []  #: each playbook file, and what was made of it
 
     def run(self) -> Compiled:
         """The whole way."""
@@ -151,6 +153,7 @@ class _Compiler:
         business = program.open_on(catalog.calendars)
         self.shop.names |= playbook_names(playbooks)
         self._make_playbooks(playbooks, spec, catalog)
+        self._look(spec, catalog, catalogs)
         if self.problems.has_errors:
             return catalog, None
         running = [playbook for playbook in self.playbooks if playbook.status in _RUNNING]
@@ -215,9 +218,26 @@ class _Compiler:
                 hint = f"the first one is in {first.mark.file}"
                 message = f"two playbooks are called '{bench.playbook}'"
                 self.problems.error(where, "duplicate-playbook", message, hint=hint)
+            self.made.append((node, playbook))
             if playbook is not None:
                 self.playbooks.append(playbook)
         self._loops(bench, {name: node.mark.file for name, node in seen.items()})
+
+    def _look(self, spec: ProgramSpec, catalog: Catalog, catalogs: list[MapNode]) -> None:
+        """The checks beyond shape, of every playbook that has none but good shapes."""
+        problems = self.problems
+        unread = [node.mark.file for node, playbook in self.made if playbook is None]
+        # what a template may hold hangs on the steps that send it
+        problems.unasked((), [*unread, *(text.file for text in self.templates if unread)])
+        program = self.files.program.partial if self.files.program is not None else None
+        world = World(
+            problems=problems, pages=LINT_PAGES, root=self.root,
+            program=program if isinstance(program, MapNode) else None, catalogs=catalogs,
+            books=[Book(node, playbook) for node, playbook in self.made if playbook is not None],
+            catalog=catalog, schema=self.shop.schema, templates=self.templates, channels=tuple(spec.channels),
+            locale=spec.locale, used=self.shop.in_use,
+        )  # fmt: skip
+        look(world, whole=not problems.has_errors)
 
     def _loops(self, bench: Bench, files: dict[str, str]) -> None:
         for cycle in cycles([*edges(bench.emits, bench.listens), *set_edges(bench.sets, bench.triggers)]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.language.nodes import Node
 from engine.language.source import Source, read_source
 
 PROGRAM_FILE = "drumbeat.yaml"
@@ -45,6 +46,12 @@ def read_program(root: Path) -> ProgramFiles:
             if source is not None:
                 files.documents.append(source)
     return files
+
+
+def read_program_file(root: Path, path: Path) -> Node | None:
+    """The tree of one file below the program's folder; None when it cannot be read whole."""
+    source = _read(root, path, ProgramFiles(root, None))
+    return None if source is None or not source.complete else source.root
 
 
 def _read(root: Path, path: Path, files: ProgramFiles) -> Source | None:

@@ -316,7 +316,7 @@ PLAYBOOK = Map(
         "policy": optional(Ref("policy"), "default by default"),
         "trigger": required(Plain(), "what begins a journey"),
         "when": optional(Cond("trigger"), "who enters, judged on the state including the event"),
-        "entry": required(ENTRY, "how often, for whom, how many"),
+        "entry": required(ENTRY, "how often, for whom, how many; for example entry: once"),
         "goal": optional(GOAL, "what counts as success"),
         "exit": optional(Many(EXIT), "what ends a journey early"),
         "holdout": optional(HOLDOUT, "control group of this playbook"),

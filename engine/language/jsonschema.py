@@ -55,12 +55,18 @@ def schemas(names: Names | None = None) -> dict[str, Json]:
 
 
 def program_names(root: Path) -> dict[str, set[str]]:
-    """The names a program defines, also while something else in it is wrong."""
+    """The names a program defines, also while something else in it is wrong.
+
+    "event" are the types it declares and the reserved ones; "closed" is not empty when there are no others.
+    """
     files = read_program(root)
     templates, _ = TemplateSet.load(root)
     shop = Workshop(Problems(), Schema(), HistoryBook(), templates)
+    schema = Schema()
     if files.program is not None and isinstance(files.program.partial, MapNode):
-        ProgramMaker(shop, root).make(files.program.partial)
+        maker = ProgramMaker(shop, root)
+        schema = maker.schema(files.program.partial)
+        maker.make(files.program.partial)
     catalog = CatalogMaker(shop, root, "UTC")
     for source in files.documents:
         if isinstance(source.partial, MapNode) and "playbook" not in source.partial:
@@ -68,8 +74,9 @@ def program_names(root: Path) -> dict[str, set[str]]:
     catalog.name_all()
     roots = [source.partial for source in files.documents]
     books = playbook_names(root for root in roots if isinstance(root, MapNode) and "playbook" in root)
+    events = {"event": set(schema.type_names()), "closed": {"yes"} if schema.closed else set()}
     # an editor offers the playbooks that may be started, which are those 'start' can name
-    return {**shop.names, "template": set(templates.names()), "playbook": books["called"]}
+    return {**shop.names, **events, "template": set(templates.names()), "playbook": books["called"]}
 
 
 class _Maker:
@@ -91,7 +98,7 @@ class _Maker:
             sh.Val: lambda it: {},
             sh.Plain: lambda it: {},
             sh.Ref: self._ref,
-            sh.EventName: lambda it: {"type": _SCALAR},
+            sh.EventName: self._event_name,
             sh.Many: self._many,
             sh.Table: self._table,
             sh.Steps: self._steps,
@@ -207,6 +214,18 @@ class _Maker:
             return {"enum": [*known, *numbers], "description": name_of(shape.kind)}
 
         return self._shared(f"name_of_{shape.kind}", make)
+
+    def _event_name(self, shape: sh.EventName) -> Json:
+        """Under ``"*": closed`` one of the types there are; else any, and the declared ones are offered."""
+
+        def make() -> Json:
+            known, closed = sorted(self.names.get("event", ())), bool(self.names.get("closed"))
+            if not known:
+                return {"type": _SCALAR, "description": "event type"}
+            choice: Json = {"enum": known} if closed else {"type": _SCALAR, "examples": known}
+            return {"description": "event type", **choice}
+
+        return self._shared("name_of_event", make) if self.names.get("event") else {"type": _SCALAR}
 
     def _duration(self, shape: sh.Duration) -> Json:
         elapsed = self._shared("duration", lambda: _pattern("[1-9][0-9]{0,8}[smhdw]", "elapsed time such as 3d"))

@@ -19,6 +19,7 @@ from engine.feeds import FEEDS
 from engine.language.compiled import Settings
 from engine.language.expressions.scope import FieldType, Schema
 from engine.language.forms import LATER_PROGRAM, PROGRAM
+from engine.language.meant import zone_hint
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.reading import FAULT, zone_exists
 from engine.language.services import kind_word
@@ -154,7 +155,7 @@ class ProgramMaker:
             return name
         message = f"there is no time zone '{name}'"
         where = node.get("timezone") or node
-        self.shop.problems.error(where, "unknown-zone", message, hint="an IANA name such as Asia/Shanghai")
+        self.shop.problems.error(where, "unknown-zone", message, hint=zone_hint(name))
         return "UTC"
 
     def _business(self, node: MapNode, fields: dict[str, Any] | None) -> None:

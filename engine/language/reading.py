@@ -91,7 +91,12 @@ class Reading(ScalarReading):
         word, inner = node.keys()[0], node.entries[0][1]
         if not isinstance(inner, SeqNode):
             return self.wrong_type(inner, f"{what}.{word}", "a list of conditions")
-        return self._combine(inner, ops[word], shape, what)
+        if word != "none":
+            return self._combine(inner, ops[word], shape, what)
+        self.services.turned()
+        found = self._combine(inner, "not", shape, what)
+        self.services.turned()
+        return found
 
     def _combine(self, node: SeqNode, op: str, shape: sh.Cond, what: str) -> Any:
         if not node.items:

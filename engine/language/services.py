@@ -49,6 +49,9 @@ class Services:
         """Compile a condition."""
         raise NotImplementedError
 
+    def turned(self) -> None:
+        """The conditions that follow stand under one ``none:`` more, or one less."""
+
     def expression(self, node: ScalarNode, shape: sh.Expr) -> Value | _Fault:
         """Compile a bare expression."""
         raise NotImplementedError

@@ -10,6 +10,7 @@ from engine.core.plan import Block, Node
 from engine.language.building import Bench, KindBuild, no_word
 from engine.language.diagnostics import Mark
 from engine.language.forms import MODIFIERS
+from engine.language.meant import outdented
 from engine.language.nodes import MapNode, ScalarNode, SeqNode
 from engine.language.nodes import Node as Yaml
 from engine.language.reading import FAULT, _Fault
@@ -82,6 +83,8 @@ class StepReader:
     def _verb(self, mapping: MapNode, verb: ScalarNode, path: str) -> Node | None:
         reading = self.shop.reading
         kind = ACTIONS.get(verb.text)
+        if outdented(self.shop.problems, mapping, verb, kind.shape, {verb.text, *MODIFIERS.fields}):
+            return None
         frame = reading.fields(mapping, _FRAME, path, (verb.text, "on_error"))
         written = self._written_id(mapping)
         step_id = written or f"{verb.text}{path.removeprefix('steps')}"

@@ -24,6 +24,7 @@ from engine.language.expressions.issues import Issue
 from engine.language.expressions.scope import Schema, Scope
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.reading import FAULT, Reading, Services, _Fault
+from engine.language.remembered import Remembered
 from engine.registry import nearest
 from engine.render import TemplateSet
 
@@ -65,8 +66,11 @@ class Workshop(Services):
         self.lunar_table: Lunar | None = None  #: made when somebody asks
         self.unread: set[str] = set()  #: kinds of names that may stand in a file nobody could read to its end
         self.unread_templates: list[str] = []  #: template files with an error
+        self.in_use: set[tuple[str, str]] = set()  #: (kind, name) of every name some file refers to
         self._arriving: list[tuple[str, ...] | None] = []
         self._base = Scope(schema=schema)
+        self._remembered = Remembered()
+        self._negated = False  #: an odd number of ``none:`` stands around what is read
         self.step_reader: Any = None  #: reads a list of steps; set by the playbook compiler
 
     # ------------------------------------------------------------------ names
@@ -82,6 +86,9 @@ class Workshop(Services):
         if kind == "template":
             return any(file.startswith(f"templates/{name}.") for file in self.unread_templates)
         return kind in self.unread
+
+    def used(self, kind: str, name: str) -> None:
+        self.in_use.add((kind, name))
 
     def event_type(self, node: ScalarNode) -> None:
         self.seen_types.add(node.text)
@@ -111,6 +118,7 @@ class Workshop(Services):
 
     def settle_names(self, ladders: dict[str, tuple[str, ...]], ladder: str | None) -> None:
         """All names of the catalog are known: expressions may use them."""
+        self._remembered.forget()
         self._base = Scope(
             schema=self.schema, segments=self._family("segment"), ladder=ladder,
             ladders=None if "ladder" in self.unread else ladders,
@@ -140,12 +148,23 @@ class Workshop(Services):
         return any(issue.severity == "error" for issue in found)
 
     def condition(self, node: ScalarNode, shape: sh.Cond) -> Condition | _Fault:
-        found, issues = compile_condition(node.text, self.scope(shape.scope), self.book, time_free=shape.time_free)
+        scope = self.scope(shape.scope)
+        sort = ("not" if self._negated else "condition") + ("*" if shape.everybody else "")
+        key = self._remembered.key(sort, node.text, scope, shape.time_free)
+        known: Condition | None = self._remembered.get(key)
+        if known is not None:
+            return known
+        found, issues = compile_condition(
+            node.text, scope, self.book, time_free=shape.time_free, negated=self._negated
+        )
         if shape.everybody and node.text == "true":
             issues = [issue for issue in issues if issue.code != "constant-condition"]
         if self.tell(node, issues) or found is None:
             return FAULT
-        return found
+        return self._remembered.put(key, found, sound=not issues)
+
+    def turned(self) -> None:
+        self._negated = not self._negated
 
     def is_number(self, node: ScalarNode, scope: str) -> bool:
         """May the value of a valid expression be a number, as far as its parts are declared?"""
@@ -153,10 +172,15 @@ class Workshop(Services):
         return all(issue.code not in ("type-mismatch", "tier-order") for issue in issues)
 
     def expression(self, node: ScalarNode, shape: sh.Expr) -> Value | _Fault:
-        found, issues = compile_expression(node.text, self.scope(shape.scope), self.book, time_free=shape.time_free)
+        scope = self.scope(shape.scope)
+        key = self._remembered.key("expression", node.text, scope, shape.time_free)
+        known: Value | None = self._remembered.get(key)
+        if known is not None:
+            return known
+        found, issues = compile_expression(node.text, scope, self.book, time_free=shape.time_free)
         if self.tell(node, issues) or found is None:
             return FAULT
-        return found
+        return self._remembered.put(key, found, sound=not issues)
 
     def value(self, node: Node) -> Value | _Fault:
         """A literal, text with expressions, or a list or mapping of such."""
@@ -164,8 +188,15 @@ class Workshop(Services):
             if "{{" not in node.text or (node.value is not None and not isinstance(node.value, str)):
                 literal = node.value
                 return Value(text=node.text, get=lambda m: literal, constant=True)
-            found, issues = compile_value(node.text, self.scope("step"), self.book)
-            return FAULT if self.tell(node, issues) or found is None else found
+            scope = self.scope("step")
+            key = self._remembered.key("value", node.text, scope)
+            known: Value | None = self._remembered.get(key)
+            if known is not None:
+                return known
+            found, issues = compile_value(node.text, scope, self.book)
+            if self.tell(node, issues) or found is None:
+                return FAULT
+            return self._remembered.put(key, found, sound=not issues)
         if isinstance(node, SeqNode):
             items = [self.value(item) for item in node.items]
             if any(isinstance(item, _Fault) for item in items):

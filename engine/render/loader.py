@@ -33,6 +33,16 @@ class TemplateSet:
         self._by_key: dict[_Key, Template] = {
             (one.name, one.channel, one.locale): one for _, one in sorted(templates.items())
         }
+        self._channels: dict[str, list[str]] = {}
+        self._locales: dict[tuple[str, str], list[str | None]] = {}
+        for name, channel, locale in self._by_key:
+            self._channels.setdefault(name, []).append(channel)
+            self._locales.setdefault((name, channel), []).append(locale)
+        for found in self._locales.values():
+            found.sort(key=lambda locale: (locale is None, locale or ""))
+        for name, channels in self._channels.items():
+            self._channels[name] = sorted(set(channels))
+        self._names = sorted(self._channels)
         listing = "".join(f"{file}\0{one.digest}\n" for file, one in sorted(templates.items()))
         self.digest = sha256(listing.encode()).hexdigest()  #: hex; changes with any path or byte
 
@@ -64,16 +74,15 @@ class TemplateSet:
 
     def names(self) -> list[str]:
         """The names (``welcome/hello``), sorted."""
-        return sorted({name for name, _, _ in self._by_key})
+        return self._names
 
     def channels(self, name: str) -> list[str]:
         """The channels a template is written for, sorted."""
-        return sorted({channel for known, channel, _ in self._by_key if known == name})
+        return self._channels.get(name, [])
 
     def locales(self, name: str, channel: str) -> list[str | None]:
         """The locales it is written in, sorted; None, for the file without locale, comes last."""
-        found = {locale for known, of, locale in self._by_key if (known, of) == (name, channel)}
-        return sorted(found, key=lambda locale: (locale is None, locale or ""))
+        return self._locales.get((name, channel), [])
 
 
 @lru_cache(maxsize=512)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from jinja2 import nodes
 
 from engine.render.check import ROOTS, is_get, targets
+from engine.render.trees import children
 
 _NOTHING: frozenset[str] = frozenset()
 
@@ -36,7 +37,7 @@ def _leaves(node: nodes.Node) -> Iterator[str]:
     if path is not None:
         yield path
         return
-    for child in node.iter_child_nodes():
+    for child in children(node):
         yield from _leaves(child)
 
 
@@ -125,7 +126,7 @@ class _Walker:
             if node.expr2 is not None:
                 self.need(node.expr2, guarded | _present(node.test, False, alias), alias)
         elif not isinstance(node, (nodes.Compare, nodes.Test, nodes.Not)):
-            for child in node.iter_child_nodes():
+            for child in children(node):
                 self.need(child, guarded, alias)
 
 

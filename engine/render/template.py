@@ -34,7 +34,9 @@ class Message:
 class Template:
     """A compiled template; a plain value, safe to share between threads."""
 
-    __slots__ = ("_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name", "roots", "steps")
+    __slots__ = (
+        "_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name", "roots", "source", "steps",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class Template:
         needed: frozenset[str],
         roots: frozenset[str],
         steps: frozenset[str] = frozenset(),
+        source: str = "",
     ) -> None:
         self.file = file  #: as seen from the program's folder
         self.name = parts.name  #: with its folders: ``welcome/hello``
@@ -60,6 +63,7 @@ class Template:
         self._needs = needed
         self.roots = roots  #: the names it looks at (``user``, ``event`` ...); a context needs no others
         self.steps = steps  #: ids of the steps whose results it reads; "*": maybe any
+        self.source = source  #: the whole file as text, line breaks as \n
 
     def __repr__(self) -> str:
         return f"<Template {self.file}>"
@@ -105,7 +109,7 @@ def read_template(file: str, parts: FileName, data: bytes) -> tuple[Template | N
     if front is None:
         return None, problems
     body = Site(file, front.body_above, front.body)
-    return _build(file, parts, sha256(data).hexdigest(), front.html, body, front.values)
+    return _build(file, parts, sha256(data).hexdigest(), front.html, body, front.values, text)
 
 
 def _roots(trees: Iterable[nodes.Node]) -> frozenset[str]:
@@ -121,13 +125,14 @@ def _roots(trees: Iterable[nodes.Node]) -> frozenset[str]:
 
 
 def _build(
-    file: str, parts: FileName, digest: str, html: bool, body: Site, values: Mapping[str, FrontValue]
+    file: str, parts: FileName, digest: str, html: bool, body: Site, values: Mapping[str, FrontValue], source: str
 ) -> tuple[Template | None, list[TemplateProblem]]:
     sites = {"": body, **{key: Site(file, value.line - 1, value.text, False) for key, value in values.items()}}
     problems: list[TemplateProblem] = []
     trees: dict[str, nodes.Template] = {}
+    depths: dict[str, int] = {}
     for key, site in sites.items():
-        tree, found = parse(site, html=html and not key)
+        tree, found, depths[key] = parse(site, html=html and not key)
         problems += found
         if tree is not None:
             trees[key] = tree
@@ -137,7 +142,7 @@ def _build(
     needed, roots, steps = needs(trees.values()), _roots(trees.values()), steps_read(trees.values())
     pieces: dict[str, Piece] = {}
     for key, tree in trees.items():
-        piece, found = compile_piece(tree, sites[key], html=html and not key)
+        piece, found = compile_piece(tree, sites[key], depths[key], html=html and not key)
         problems += found
         if piece is not None:
             pieces[key] = piece
@@ -147,6 +152,6 @@ def _build(
     fields = {key: (piece, f"{file}:{values[key].line}") for key, piece in pieces.items()}
     template = Template(
         file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed, roots=roots,
-        steps=steps,
+        steps=steps, source=source,
     )  # fmt: skip
     return template, []

@@ -75,6 +75,7 @@ class Session:
         self.alarms = Alarms()
         self.horizon = _FOREVER  #: wake-ups from here on are left to the store
         self.strangers = 0  #: subjects that only events of others made known
+        plan.fuse()
         self.ways = {type_: dispatch.way for type_, dispatch in plan.dispatch.items()}
         self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
         self.store = store
