@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.core.model import Answer, Decision, Effect, Event, Mark, State
 
 
 class Record(msgspec.Struct):
@@ -51,6 +51,7 @@ class Batch(msgspec.Struct):
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
     askers: dict[str, str] = {}  #: answer key -> subject that asked, where no effect of that key names it
+    marks: list[Mark] = []  #: what became of journeys, when somebody watches; no store keeps it
 
 
 class Outgoing(msgspec.Struct):

@@ -133,6 +133,7 @@ class Run:
             if goal.playbook == self.playbook.id and goal.occurrence == self.journey.occurrence:
                 goal.held = True
         self.turn.out.lives.append((self.playbook.id, "held", True))
+        self.turn.mark(self.journey, "held_out", why)
 
     def mark(self, instant: int) -> None:
         """Remember when this step was reached, for ``valid_for``."""

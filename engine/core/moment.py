@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.core.chance import bucket
 from engine.core.model import Event, State
 
 
@@ -71,6 +72,13 @@ class Env:
     published: dict[str, int] = field(default_factory=dict)  #: playbook -> instant from which it starts journeys
     holidays: Callable[[Any], bool] | None = None  #: date -> is it a holiday; None: no calendar in the program
     workdays: Callable[[Any], bool] | None = None  #: date -> is it a working day
+    drawn: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(place, subject) -> bucket laid down by a test; a place is a playbook (its holdout) or ``playbook/step``."""
+
+    def draw(self, place: str, salt: str, subject: str) -> int:
+        """The bucket of a subject: a hash, unless a test lays it down."""
+        found = self.drawn.get((place, subject)) if self.drawn else None
+        return bucket(salt, subject) if found is None else found
 
 
 class Moment:

@@ -114,6 +114,7 @@ class Moving(Judging):
             self.state.ends = {**self.state.ends, place_: self.now}
         self.out.lives.append((playbook.id, verdict, journey.held is not None))
         self.note(playbook, verdict, [Why(at="end", value=True, text=reason)])
+        self.mark(journey, verdict, reason)
         if "journey.finished" in self.plan.told:
             data = {"playbook": playbook.id, "reason": reason}
             self.tell("journey.finished", data, f"{journey.occurrence}:{place_}:finished", None)

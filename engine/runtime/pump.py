@@ -20,7 +20,7 @@ from engine.core.model import DAY, Event
 from engine.core.plan import Plan
 from engine.core.step import NOTABLE
 from engine.errors import CannotRun, InternalError
-from engine.ports import Clock, Feed, Record, Rejected, Store
+from engine.ports import Batch, Clock, Feed, Record, Rejected, Store
 from engine.runtime.intake import HISTORY, Taken, refusal
 from engine.runtime.merge import Merge
 from engine.runtime.outbox import Outbox
@@ -91,6 +91,7 @@ class Pump:
     batch: records a transaction holds; never changes an outcome.
     progress: told how many records were handled.
     fault: called with each name of ``FAULT_POINTS`` as it is passed; crash tests kill the process there.
+    watch: handed each batch after it is committed; scenario tests look on.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Pump:
         batch: int = 5_000,
         progress: Callable[[int], None] | None = None,
         fault: Callable[[str], object] = lambda point: None,
+        watch: Callable[[Batch], object] | None = None,
     ) -> None:
         self.plan = plan
         self.store = store
@@ -115,11 +117,12 @@ class Pump:
         self.batch = batch
         self.progress = progress
         self.fault = fault
+        self.watch = watch
         self.done = Done()
         self._put_offs: dict[str, int] = {}  #: subject -> how often its wake-up was put off by this run
         self._feeds: list[Feed] = [InboxFeed(store), *feeds]
         self._publish()
-        self.session = Session(plan, store, secret=secret, tracing=NOTABLE)
+        self.session = Session(plan, store, secret=secret, tracing=NOTABLE, marking=watch is not None)
 
     def _publish(self) -> None:
         """A playbook starts journeys from its first run on this store."""
@@ -138,6 +141,24 @@ class Pump:
         if self.outbox is not None:
             self._count(self.outbox.recover())
             self._deliver()
+        self._read_all()
+        self._handle_wakes(self.session.clock)
+        self._deliver()
+        return self.done
+
+    def settle(self, until: int) -> Done:
+        """As ``until_idle``, and the engine's clock is brought to an instant: for a clock that is moved by hand."""
+        self._read_all()
+        self._handle_wakes(max(until, self.session.clock))
+        self._deliver()
+        return self.done
+
+    def next_due(self) -> int | None:
+        """The next instant at which something may happen without any further event."""
+        retry = self.outbox.next_due() if self.outbox is not None else None
+        return min((it for it in (self.store.next_wake(), retry) if it is not None), default=None)
+
+    def _read_all(self) -> None:
         merge = Merge(self._feeds, self.store.position)
         while True:
             self.fault("load.before")
@@ -147,9 +168,6 @@ class Pump:
                 break
             self._handle(records)
             self._deliver()
-        self._handle_wakes()
-        self._deliver()
-        return self.done
 
     # ------------------------------------------------------------------ one batch
 
@@ -166,13 +184,13 @@ class Pump:
         if self.progress is not None:
             self.progress(len(records))
 
-    def _handle_wakes(self) -> None:
-        """Fire what is due at the engine's clock, in several transactions when it is much."""
+    def _handle_wakes(self, until: int) -> None:
+        """Fire what is due up to an instant, in several transactions when it is much."""
         work = _Work(())
         finished = False
         while not finished:
             try:
-                finished = self.session.settle(self.session.clock)
+                finished = self.session.settle(until)
                 self._commit(work, 0)
             except CannotRun:
                 raise
@@ -204,6 +222,8 @@ class Pump:
         batch = self.session.batch(positions=positions, rejected=rejected, inbox_done=inbox, counts=counts)
         if batch.events or batch.states or batch.rejected or positions or inbox:
             self.done.conflicts += self.store.commit(batch)
+            if self.watch is not None:
+                self.watch(batch)
             self.done.accepted += sum(not event.internal for event, _ in batch.events)
             self.done.quarantined += len(rejected)
             self.done.reasons.update(it.reason for it in rejected)
