@@ -13,6 +13,7 @@ from typing import Final
 from engine.errors import InternalError, UsageError
 from engine.language.diagnostics import Page
 from engine.language.pages import EXPRESSION_AREA, PLAYBOOK_PAGES, PROGRAM_PAGES, SHAPE_PAGES, TEMPLATE_AREA
+from engine.language.scenario_pages import SCENARIO_PAGES
 from engine.registry import nearest
 
 YAML_PAGES: Final[dict[str, Page]] = {
@@ -255,6 +256,7 @@ AREAS: Final[tuple[Mapping[str, Page], ...]] = (
     PROGRAM_PAGES,
     EXPRESSION_AREA,
     TEMPLATE_AREA,
+    SCENARIO_PAGES,
 )
 
 

@@ -21,10 +21,11 @@ from engine.language.diagnostics import Problems
 from engine.language.expressions.scope import BASES, Schema
 from engine.language.files import read_program
 from engine.language.forms import MODIFIERS, PLAYBOOK, PROGRAM, SECTIONS, TRIGGER_MODIFIERS
-from engine.language.nodes import MapNode, resolve
+from engine.language.nodes import MapNode, ScalarNode, resolve
 from engine.language.program import ProgramMaker
 from engine.language.reference import manual, name_of
 from engine.language.scalars import CALENDAR  # the one truth about {days, at}
+from engine.language.scenario_forms import CONSENT, ENTRIES, HISTORY, REFUSALS, SCENARIO, WORDS, keys_of
 from engine.language.workshop import Workshop
 from engine.registry import Registry
 from engine.render import TemplateSet
@@ -39,7 +40,7 @@ _FIELD_NAME: Final = "^[A-Za-z_][A-Za-z0-9_]*$"
 
 
 def schemas(names: Names | None = None) -> dict[str, Json]:
-    """The schemas of a playbook, a catalog file, the program file and an event.
+    """The schemas of a playbook, a catalog file, the program file, a scenario and an event.
 
     Parameters
     ----------
@@ -49,6 +50,7 @@ def schemas(names: Names | None = None) -> dict[str, Json]:
         "playbook": _Maker(names or {}).playbook(),
         "catalog": _Maker(names or {}).catalog(),
         "program": _Maker(names or {}).program(),
+        "scenario": _Maker(names or {}).scenario(),
         "event": _event(),
     }
 
@@ -65,6 +67,9 @@ def program_names(root: Path) -> dict[str, set[str]]:
         if isinstance(source.partial, MapNode) and "playbook" not in source.partial:
             catalog.gather(source.partial)
     catalog.name_all()
+    roots = [source.partial for source in files.documents]
+    named = [root.get("playbook") for root in roots if isinstance(root, MapNode)]
+    shop.names["playbook"] = {node.text for node in named if isinstance(node, ScalarNode)}
     return {**shop.names, "template": set(templates.names())}
 
 
@@ -131,6 +136,51 @@ class _Maker:
         own = {"profile": _choose("object", fields, {"const": "open"}), "events": events}
         return self._file("The program file, drumbeat.yaml", self._fields(PROGRAM.fields, own))
 
+    def scenario(self) -> Json:
+        """A scenario test."""
+        past: Json = {
+            "type": "object",
+            "properties": {name: _described(self.of(it.shape), it.note) for name, it in HISTORY.fields.items()},
+            "required": [name for name, it in HISTORY.fields.items() if it.required],
+        }
+        user: Json = {
+            "type": "object",
+            "description": "traits, consent and history",
+            "properties": {"consent": self.of(CONSENT), "history": {"type": "array", "items": past}},
+        }
+        users: Json = {
+            "type": "object",
+            "propertyNames": {"pattern": f"^(?:{sh.FREE_NAME})$"},
+            "additionalProperties": user,
+        }
+        own = {"users": users, "timeline": {"type": "array", "minItems": 1, "items": self._entry()}}
+        return self._file("A scenario test", self._fields(SCENARIO.fields, own))
+
+    def _entry(self) -> Json:
+        """An entry of a timeline: its word comes first."""
+        expected = self._shared("expectation", self._expectation)
+        many = _choose("array", {"items": expected, "minItems": 1}, _choose("object", expected, {"const": "nothing"}))
+        bodies = {
+            word: self._fields(shape.fields, {"expect": many} if word == "expect" else {})
+            for word, shape in ENTRIES.items()
+        }
+        return self._word_first(ENTRIES, _noted(bodies), "an entry needs one of " + ", ".join(ENTRIES))
+
+    def _expectation(self) -> Json:
+        bodies = {}
+        for word in REFUSALS:
+            bodies[word] = self._fields({word: sh.Field(WORDS[word].value, True), **keys_of(word)}, {})
+        plain = {
+            word: self._fields({word: sh.Field(it.value, True, it.note), **keys_of(word)}, {})
+            for word, it in WORDS.items()
+            if word not in REFUSALS
+        }
+        inner = self._word_first(plain, _noted(plain), "an expectation needs one of " + ", ".join(WORDS))
+        out: Json = inner
+        for word, body in bodies.items():
+            out = {"if": {"required": [word]}, "then": body, "else": out}
+        return {"type": "object", **out}
+
     def _file(self, title: str, body: Json) -> Json:
         head = {"$schema": DRAFT, "title": title}
         return {**head, **body, "definitions": dict(sorted(self.definitions.items()))}
@@ -162,7 +212,7 @@ class _Maker:
             bodies[word]["description"] = manual(kind)[0]
         return self._word_first(ACTIONS, bodies, "a step needs one verb: " + ", ".join(ACTIONS))
 
-    def _word_first(self, registry: Registry[Any], bodies: Mapping[str, Json], need: str) -> Json:
+    def _word_first(self, registry: Collection[str] | Registry[Any], bodies: Mapping[str, Json], need: str) -> Json:
         """The word that stands there chooses the body; the refusals of a body's extra keys refuse a second word."""
         keys = sorted({key for body in bodies.values() for key in body["properties"]})
         wordless = [key for key in keys if key not in registry]
@@ -271,6 +321,11 @@ class _Maker:
         out: Json = {"type": "object", "properties": properties, "additionalProperties": False}
         needed = [name for name, field in fields.items() if field.required]
         return {**out, "required": needed} if needed else out
+
+
+def _noted(bodies: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Bodies with a description, as ``_word_first`` wants them."""
+    return {word: {"description": word, **body} for word, body in bodies.items()}
 
 
 def _choose(kind: str, then: Json, otherwise: Json) -> Json:

@@ -13,6 +13,7 @@ from engine.core.shapes import (
     FREE_NAME,
     NAME,
     PURPOSES,
+    Duration,
     Either,
     EventName,
     Field,
@@ -172,6 +173,11 @@ def keys_of(word: str, kind: str | None = None) -> dict[str, Field]:
     return {**own, **COMMON.fields}
 
 
+_AGAIN = {
+    "times": optional(Int(low=1, high=1000), "so many of them; with every"),
+    "every": optional(Duration(), "the time between two of them"),
+}
+
 EVENT = Map(
     {
         "event": required(EventName(), "its type"),
@@ -181,6 +187,7 @@ EVENT = Map(
         "data": optional(Plain(), "its data"),
         "time": optional(WHEN, "its own time, when it arrives late"),
         "id": optional(_NAME, "its id; the same id again is the same event"),
+        **_AGAIN,
         "note": optional(_NAME, "for the reader"),
     }
 )
@@ -201,6 +208,7 @@ HISTORY = Map(
         "at": required(WHEN, "when it happened, such as -60d"),
         "group": optional(Ref("group"), "the group it happened in"),
         "id": optional(_NAME, "its id"),
+        **_AGAIN,
     }
 )
 """Keys beside the type of an event that was there before: ``{order.paid: {amount: 80}, at: -60d}``."""

@@ -7,8 +7,8 @@ Rule 2: what the shapes cannot say (times, users, arms, the fields of events) is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.actions.split import Split
@@ -154,21 +154,25 @@ class ScenarioMaker:
         if not isinstance(node, SeqNode):
             self._fault(self.shop.reading.wrong_type(node, f"{what}.history", "a list of events"))
             return []
-        found = [self._past(item, name, f"{what}.history[{place}]") for place, item in enumerate(node.items)]
-        return sorted((it for it in found if it is not None), key=lambda it: it.time)
+        found = [
+            one
+            for place, item in enumerate(node.items)
+            for one in self._past(item, name, f"{what}.history[{place}]")
+        ]
+        return sorted(found, key=lambda it: it.time)
 
-    def _past(self, item: Node, user: str, what: str) -> Given | None:
+    def _past(self, item: Node, user: str, what: str) -> list[Given]:
         """``{order.paid: {amount: 80}, at: -60d}``."""
         reading = self.shop.reading
         node = reading.mapping(item, what, "such as {order.paid: {amount: 80}, at: -60d}")
         if not isinstance(node, MapNode) or node.broken:
             self.wrong = True
-            return None
+            return []
         types = [key for key, _ in node if key.text not in forms.HISTORY.fields]
         if len(types) != 1:
             where: Located = types[1] if types else node
             self._error(where, "scenario-word", f"'{what}' holds one event type and 'at'")
-            return None
+            return []
         type_ = reading.read(types[0], sh.EventName(), what)
         fields = reading.fields(node, forms.HISTORY, what, (types[0].text,))
         body = node.get(types[0].text)
@@ -176,11 +180,26 @@ class ScenarioMaker:
         data = {} if empty or body is None else self._data(body, types[0].text, f"{what}.{types[0].text}")
         if type_ is FAULT or fields is FAULT or data is None:
             self.wrong = True
-            return None
+            return []
         at = self._when(node.get("at") or node, fields["at"])
-        if at > self.times.clock:
+        first = Given(at, at, type_, user, fields.get("group"), data, fields.get("id"), node.mark)
+        found = self._again(first, fields, node)
+        if found[-1].at > self.times.clock:
             self._error(node.get("at") or node, "scenario-order", "history lies before 'clock'", "such as -60d")
-        return Given(at, at, type_, user, fields.get("group"), data, fields.get("id"), node.mark)
+        return found
+
+    def _again(self, first: Given, fields: Mapping[str, Any], node: MapNode) -> list[Given]:
+        """``times`` and ``every``: the same event several times."""
+        if ("times" in fields) != ("every" in fields):
+            there = "times" if "times" in fields else "every"
+            self._error(node.key(there) or node, "missing-key", "'times' and 'every' go together")
+            return [first]
+        if "times" not in fields:
+            return [first]
+        if first.id is not None:
+            self._error(node.key("id") or node, "conflict", "'times' makes several events, and 'id' names one")
+        step = fields["every"].elapsed
+        return [replace(first, at=first.at + n * step, time=first.time + n * step) for n in range(fields["times"])]
 
     def _data(self, node: Node, type_: str, what: str) -> dict[str, Any] | None:
         """The data of an event, along what the program declares of its type."""
@@ -290,66 +309,65 @@ class ScenarioMaker:
         out: list[Given | Check] = []
         now = self.times.clock
         for place, item in enumerate(node.items):
-            entry = self._entry(item, f"timeline[{place}]", now)
-            if entry is not None:
-                out.append(entry)
-                now = max(now, entry.at)
+            out += self._entry(item, f"timeline[{place}]", now)
+            now = max(now, out[-1].at) if out else now
         return out
 
-    def _entry(self, item: Node, what: str, now: int) -> Given | Check | None:
+    def _entry(self, item: Node, what: str, now: int) -> Sequence[Given | Check]:
         """The word is picked first, and only its keys apply."""
         reading = self.shop.reading
         words = " or ".join(f"'{word}'" for word in forms.ENTRIES)
         node = reading.mapping(item, what, f"an entry has {words}")
         if not isinstance(node, MapNode) or node.broken:
             self.wrong = True
-            return None
+            return []
         found = [key for key, _ in node if key.text in forms.ENTRIES]
         if len(found) != 1:
             if found:
                 message = f"'{what}' has '{found[0].text}' and '{found[1].text}'"
                 self._error(found[1], "conflict", message, "make two entries of it")
-                return None
+                return []
             keys = [key for key, _ in node if key.text not in forms.EVENT.fields]
             near = nearest(keys[0].text, forms.ENTRIES) if keys else None
             hint = f"did you mean '{near}'?" if near else ""
             self._error(keys[0] if keys else node, "scenario-word", f"'{what}' needs {words}", hint)
-            return None
+            return []
         word = found[0].text
         fields = reading.fields(node, forms.ENTRIES[word], what)
         if fields is FAULT:
             self.wrong = True
-            return None
+            return []
         at = now if "at" not in fields else self._when(node.get("at") or node, fields["at"])
         if at < now:
             hint = "entries stand in order of time; an event that arrives late has 'time'"
             self._error(node.get("at") or node, "scenario-order", f"'{what}.at' lies before the entry above it", hint)
-            return None
+            return []
         if word == "event":
             return self._event(node, fields, at, what)
         reader = ExpectReader(self.shop, self.times)
         expected = reader.read(node.get("expect") or node, what)
         if expected is None:
             self.wrong = True
-            return None
-        return Check(at, tuple(expected), (node.key("expect") or node).mark)
+            return []
+        return [Check(at, tuple(expected), (node.key("expect") or node).mark)]
 
-    def _event(self, node: MapNode, fields: Mapping[str, Any], at: int, what: str) -> Given | None:
+    def _event(self, node: MapNode, fields: Mapping[str, Any], at: int, what: str) -> list[Given]:
         users = self.shop.names["user"]
         user = fields.get("user")
         if user is None and "group" not in fields:
             if len(users) != 1:
                 self._error(node, "missing-key", f"'{what}' needs 'user'", "may be left out only when there is one")
-                return None
+                return []
             user = next(iter(users))
         body = node.get("data")
         data = {} if body is None else self._data(body, fields["event"], f"{what}.data")
         if data is None:
-            return None
+            return []
         time = at if "time" not in fields else self._when(node.get("time") or node, fields["time"])
         if time > at:
             self._error(node.get("time") or node, "scenario-order", f"'{what}.time' lies after 'at'")
-        return Given(at, time, fields["event"], user, fields.get("group"), data, fields.get("id"), node.mark)
+        first = Given(at, time, fields["event"], user, fields.get("group"), data, fields.get("id"), node.mark)
+        return self._again(first, fields, node)
 
     # ------------------------------------------------------------------ helpers
 
