@@ -38,7 +38,7 @@ def open_store(settings: Settings, root: Path, *, read_only: bool = False, overr
 
 def scratch_store(folder: Path) -> SqliteStore:
     """A new store of the kind the daemon uses, for a test to work on."""
-    return SqliteStore.open(folder / "scratch.db")
+    return SqliteStore.open(folder / "scratch.db", durable=False)
 
 
 def open_feeds(settings: Settings, root: Path) -> list[Feed]:

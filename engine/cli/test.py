@@ -101,10 +101,11 @@ def _name(scenario: Any) -> str:
 
 def _place(path: Path, root: Path) -> Path:
     """A path as given, or as one writes it inside the program."""
-    place = (path if path.exists() else root / path).resolve()
-    if not place.exists():
-        raise ProgramError(f"there is no {path}", hint="PATHS are files and folders below scenarios/")
-    return place
+    base = root.resolve()
+    for place in (path.resolve(), (root / path).resolve()):
+        if place.exists() and (place.is_relative_to(base) or base.is_relative_to(place)):
+            return place
+    raise ProgramError(f"there is no {path} in this program", hint="PATHS are files and folders below scenarios/")
 
 
 def _below(root: Path, file: str, wanted: list[Path]) -> bool:

@@ -8,7 +8,7 @@ Rule 3: what is missing is shown beside the happening that comes nearest to it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -124,7 +124,8 @@ def compare(expected: Sequence[Expectation], facts: Sequence[Fact], stored: Stor
         [it.kind == fact.kind and not differences(it, fact, stored) for fact in facts] for it in expected
     ]
     ordered = _in_order(grid, facts)
-    pairs = ordered if ordered is not None else _matched(grid, list(range(len(expected))), range(len(facts)))
+    must = {place for place, fact in enumerate(facts) if fact.must}
+    pairs = ordered if ordered is not None else _matched(grid, range(len(expected)), range(len(facts)), must)
     used = set(pairs.values())
     missing = [place for place in range(len(expected)) if place not in pairs]
     over = [place for place, fact in enumerate(facts) if place not in used and fact.must]
@@ -140,6 +141,7 @@ def compare(expected: Sequence[Expectation], facts: Sequence[Fact], stored: Stor
 def _in_order(grid: list[list[bool]], facts: Sequence[Fact]) -> dict[int, int] | None:
     """A full match in order of time; None when there is none."""
     total = len(grid)
+    must = {place for place, fact in enumerate(facts) if fact.must}
     groups: list[list[int]] = []
     for place, fact in enumerate(facts):
         if groups and facts[groups[-1][0]].time == fact.time:
@@ -154,30 +156,50 @@ def _in_order(grid: list[list[bool]], facts: Sequence[Fact]) -> dict[int, int] |
             for upto in range(done, min(total, done + len(group)) + 1):
                 if upto in following:
                     continue
-                found = _matched(grid, list(range(done, upto)), group)
-                used = set(found.values())
-                if len(found) == upto - done and all(it in used for it in group if facts[it].must):
+                found = _matched(grid, range(done, upto), group, must)
+                if len(found) == upto - done and must.intersection(group) <= set(found.values()):
                     following[upto] = {**pairs, **found}
         reached = following
     return reached.get(total)
 
 
-def _matched(grid: list[list[bool]], rows: list[int], columns: Sequence[int]) -> dict[int, int]:
-    """A largest matching of expectations to facts, by augmenting paths."""
-    owner: dict[int, int] = {}
+def _matched(
+    grid: list[list[bool]], rows: Sequence[int], columns: Sequence[int], must: Collection[int]
+) -> dict[int, int]:
+    """A largest matching of expectations to facts, by augmenting paths.
+
+    The facts that must be expected go first: a path from an expectation never leaves a fact out again.
+    """
+    pairs: dict[int, int] = {}  # row -> column
+    owner: dict[int, int] = {}  # column -> row
+
+    def join(row: int, column: int) -> bool:
+        pairs[row], owner[column] = column, row
+        return True
+
+    def claim(column: int, tried: set[int]) -> bool:
+        for row in rows:
+            if grid[row][column] and row not in tried:
+                tried.add(row)
+                if row not in pairs or claim(pairs[row], tried):
+                    return join(row, column)
+        return False
 
     def place(row: int, tried: set[int]) -> bool:
         for column in columns:
             if grid[row][column] and column not in tried:
                 tried.add(column)
                 if column not in owner or place(owner[column], tried):
-                    owner[column] = row
-                    return True
+                    return join(row, column)
         return False
 
+    for column in columns:
+        if column in must:
+            claim(column, set())
     for row in rows:
-        place(row, set())
-    return {row: column for column, row in owner.items()}
+        if row not in pairs:
+            place(row, set())
+    return pairs
 
 
 def _misses(

@@ -80,7 +80,8 @@ class _Compiler:
         settings = spec.settings
         self._make_scenarios(spec)
         result = self.problems.result()
-        errors = any(it.severity == "error" and not it.file.startswith(f"{SCENARIOS}/") for it in result)
+        wrong = {it.file for it in result if it.severity == "error"}
+        errors = any(not file.startswith(f"{SCENARIOS}/") for file in wrong)
         return Compiled(
             root=self.root,
             plan=None if errors else plan,
@@ -96,7 +97,7 @@ class _Compiler:
                 "groups": len(catalog.groups),
                 **({"scenarios": len(self.files.scenarios)} if self.files.scenarios else {}),
             },
-            scenarios=tuple(self.scenarios),
+            scenarios=tuple(it for it in self.scenarios if it.file not in wrong),
             rehearse=None if errors or self.plan_of is None else self._rehearse,
         )
 
