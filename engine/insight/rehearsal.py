@@ -7,7 +7,7 @@ Rule 2: the clock stops at every instant at which something is due, so each thin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -24,6 +24,7 @@ from engine.insight.matching import SNAPSHOT, TEXTS, Fact, Verdict, compare
 from engine.insight.why import answer
 from engine.language.compiled import Compiled
 from engine.language.diagnostics import Mark
+from engine.language.scenario_forms import EFFECTS
 from engine.language.scenario_model import Check, Given, Person, Scenario
 from engine.ports import Batch, Channel, Outgoing, Record, Sent, Store
 from engine.runtime.intake import Intake
@@ -126,6 +127,8 @@ class _Stage:
         self.handed = dict.fromkeys(self.channels, 0)
         self.said: dict[str, int] = {}
         self.place = 0
+        self.begun: set[tuple[str, str]] = set()  #: (playbook, user) of all journeys so far
+        self.only = plan.playbooks[0] if len(plan.playbooks) == 1 else None
         # the program is published where the scenario begins, as if it had been deployed then
         store.commit(Batch(scenario.clock, [], [], [], [], {}, [], [], [], {}))
         outbox = Outbox(store, dict[str, Channel](self.channels), self.clock)
@@ -232,6 +235,7 @@ class _Stage:
             fields = {"playbook": mark.playbook, "user": mark.user, "reason": mark.reason or None}
             self.facts.append(Fact(mark.verdict, mark.time, fields, must=False))
             if mark.verdict in ("entered", "held_out"):
+                self.begun.add((mark.playbook, mark.user))
                 self.coverage.hit(mark.playbook, "entries", mark.trigger)
         for playbook, _, user, _, time in batch.goals:
             self.facts.append(Fact("goal", time, {"playbook": playbook, "user": user}, must=False))
@@ -273,23 +277,26 @@ class _Stage:
             mark = self.scenario.timeline[-1].mark
             self.result.checks.append(Judged(self.clock.now(), mark, Verdict(unexpected=left)))
 
-    def _whys(self, verdict: Verdict) -> Iterable[dict[str, Any]]:
-        """Why not, for everybody who should have entered and did not."""
+    def _whys(self, verdict: Verdict) -> Iterator[dict[str, Any]]:
+        """Why not, for everybody who should have entered (or got something) and never began the playbook."""
+        asked: dict[tuple[str, str], None] = {}
         for miss in verdict.misses:
-            if miss.expected.word != "entered":
+            wanted = miss.expected.wanted
+            if miss.expected.word != "entered" and (miss.expected.word not in EFFECTS or miss.nearest is not None):
                 continue
-            user = miss.expected.wanted.get("user")
-            users = [user] if user is not None else [person.id for person in self.scenario.people][:_MOST_WHYS]
-            for one in users:
-                self.coverage.paused = True
-                try:
-                    yield answer(
-                        self.plan, self.store, one, playbook=miss.expected.wanted["playbook"], fresh=self.fresh
-                    )
-                except DrumbeatError as error:
-                    yield {"user": one, "error": str(error)}
-                finally:
-                    self.coverage.paused = False
+            playbook = wanted.get("playbook") or (self.only.id if self.only is not None else None)
+            user = wanted.get("user")
+            users = [user] if user is not None else [person.id for person in self.scenario.people]
+            if playbook is not None:
+                asked.update(((playbook, one), None) for one in users if (playbook, one) not in self.begun)
+        for playbook, one in list(asked)[:_MOST_WHYS]:
+            self.coverage.paused = True
+            try:
+                yield answer(self.plan, self.store, one, playbook=playbook, fresh=self.fresh)
+            except DrumbeatError as error:
+                yield {"user": one, "error": str(error)}
+            finally:
+                self.coverage.paused = False
 
 
 def _clean(value: Any) -> Any:

@@ -62,7 +62,8 @@ class Outbox:
 
     def next_due(self) -> int | None:
         """The earliest instant after now at which a message is tried again, as far as this process knows."""
-        while self._later and self._later[0] <= self._clock.now():
+        now = self._clock.now()
+        while self._later and self._later[0] <= now:
             heappop(self._later)
         return self._later[0] if self._later else None
 
@@ -97,6 +98,7 @@ class Outbox:
     def _settle(self, settlements: list[Settlement]) -> dict[str, int]:
         if settlements:
             self._store.settle(settlements)
+            self.next_due()  # forget what is over
             for it in settlements:
                 if it.next_at is not None:
                     heappush(self._later, it.next_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,17 @@ def test_the_example_of_the_language_runs_as_written() -> None:
     result, _ = run_one(found, scenario, Coverage(), update=False)
     assert result.ok, report(result, SHOP, 120)
     assert [len(check.verdict.met) for check in result.checks] == [3, 2, 0]
+
+
+def test_the_example_of_the_docs_is_a_scenario(tmp_path: Path) -> None:
+    """What docs/testing.md shows can be copied as it stands."""
+    text = (SHOP.parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
+    shutil.copytree(SHOP, tmp_path / "shop")
+    example = text.partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "shop" / "scenarios" / "win-back.yaml").write_text(example, encoding="utf-8")
+    found = compile_program(tmp_path / "shop", scenarios=True)
+    result, _ = run_one(found, found.scenarios[0], Coverage(), update=False)
+    assert result.ok, report(result, SHOP, 120)
 
 
 def test_an_effect_nobody_expected_fails(tmp_path: Path) -> None:
@@ -106,6 +118,23 @@ def test_a_missing_entry_is_explained(tmp_path: Path) -> None:
     assert not result.ok
     assert "skipped" in shown
     assert "needs 2, has 1" in shown
+
+
+def test_a_missing_effect_of_somebody_who_never_entered_is_explained(tmp_path: Path) -> None:
+    """Why not is told for an effect, too, when the person never began the playbook; and only then."""
+    result = played(
+        tmp_path,
+        "users: {u1: {history: [{order.paid: {amount: 5}, at: -2d}]}}\nplaybooks: [offer]\ntimeline:\n"
+        "  - {at: +9d, expect: [{coupon: tea}]}\n",
+    )
+    assert [why["playbooks"]["offer"]["verdict"] for why in result.checks[0].whys] == ["skipped"]
+    result = played(
+        tmp_path,
+        "users: {u1: {}}\nplaybooks: [thanks]\ntimeline:\n"
+        "  - {event: order.paid, data: {amount: 5}}\n  - {expect: [{coupon: tea}, {points: 10}, {message: hi}]}\n",
+    )
+    assert not result.ok
+    assert result.checks[0].whys == ()
 
 
 @pytest.mark.parametrize(("word", "kinds"), [("treated", ["coupon", "message"]), ("held_out", [])])
