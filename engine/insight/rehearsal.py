@@ -37,6 +37,7 @@ FEED = "scenario"
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _MOST_WHYS = 3
+_VERDICTS = ("error", "capped", "late")
 
 
 @dataclass(frozen=True)
@@ -240,6 +241,16 @@ class _Stage:
         for playbook, _, user, _, time in batch.goals:
             self.facts.append(Fact("goal", time, {"playbook": playbook, "user": user}, must=False))
         self.facts.extend(map(_fact, batch.effects))
+        told = {(it.time, it.playbook, it.user) for it in batch.effects if it.status == "suppressed"}
+        for decision in batch.decisions:
+            if decision.verdict in _VERDICTS:
+                last = decision.why[-1] if decision.why else None
+                reason = None if last is None else f"{last.at}: {last.seen.get('error') or last.text}"
+                fields = {"playbook": decision.playbook, "user": decision.user, "reason": reason}
+                must = decision.verdict == "error" and (decision.time, decision.playbook, decision.user) not in told
+                self.facts.append(Fact(decision.verdict, decision.time, fields, must))
+        for rejected in batch.rejected:
+            self.result.refused.append((self.scenario.mark, f"{rejected.reason}: {rejected.message}"))
 
     def _delivered(self) -> list[Fact]:
         """What the channels were handed since the last look."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from engine.core import shapes as sh
@@ -87,6 +88,8 @@ class ExpectReader:
                 except (ValueError, InstantError) as error:
                     self.shop.problems.error(place, "bad-time", str(error))
                     return None
+            if not self._regular(node, name, value):
+                return None
             if name == "at":
                 at = value
             elif name != word.text:
@@ -101,6 +104,21 @@ class ExpectReader:
             if word.text in forms.EFFECTS:
                 wanted.setdefault("status", "planned")
         return Expectation(word.text, kind, wanted, at, node.mark, shown(node))
+
+
+    def _regular(self, node: MapNode, name: str, value: Any) -> bool:
+        """Can a pattern be read?"""
+        if not isinstance(value, dict) or not isinstance(value.get("matches"), str):
+            return True
+        try:
+            re.compile(value["matches"])
+        except re.error as error:
+            text = node.get(name)
+            where = text.get("matches") if isinstance(text, MapNode) else None
+            message = f"'{name}.matches' is no regular expression: {error}"
+            self.shop.problems.error(where or node, "wrong-value", message)
+            return False
+        return True
 
 
 def shown(node: Node) -> str:

@@ -76,8 +76,13 @@ JOURNEYS: dict[str, Word] = {
     "goal": _journey("its goal was reached"),
     "finished": _journey("the journey came to its end"),
     "exited": _journey("the journey was ended early"),
+    "capped": _journey("its entry limit was reached: whoever came waits or is turned away"),
+    "late": _journey("an event was too old to start it"),
 }
 """What became of journeys. These may be left out of ``expect``."""
+
+FAULTS: dict[str, Word] = {"error": _journey("a condition or step of it could not be worked out")}
+"""What went wrong. It must be expected, unless a suppressed effect tells of it."""
 
 _WIRE = {
     "via": optional(Ref("channel"), "the channel"),
@@ -148,7 +153,7 @@ REFUSALS: dict[str, Word] = {
 }
 """What was decided and not done, with any key of its kind. Each of these that happens must be expected."""
 
-WORDS: dict[str, Word] = {**JOURNEYS, **EFFECTS, **REFUSALS, **DELIVERIES}
+WORDS: dict[str, Word] = {**JOURNEYS, **EFFECTS, **REFUSALS, **DELIVERIES, **FAULTS}
 
 COMMON = Map(
     {

@@ -24,7 +24,8 @@ _USERS: Final = (
 _EXPECT: Final = (
     "What is expected is one word and keys beside it; only the keys that are written are compared. Effects must all be "
     "expected, also those held back (`suppressed`) or not to be had (`denied`); journeys and deliveries may be left "
-    "out. Expectations of one instant stand in any order, those of different instants in order of time. "
+    "out. An `error` must be expected unless a suppressed effect tells of it. "
+    "Expectations of one instant stand in any order, those of different instants in order of time. "
     "`expect: nothing` means that no effect happened and nobody entered."
 )
 
@@ -40,7 +41,7 @@ def page() -> str:
         parts += [f"### {word}", table_of(shape)]
     parts += ["## What can be expected", _EXPECT]
     families = (("Effects", forms.EFFECTS), ("Not done", forms.REFUSALS), ("Journeys", forms.JOURNEYS),
-                ("Deliveries", forms.DELIVERIES))  # fmt: skip
+                ("Deliveries", forms.DELIVERIES), ("Faults", forms.FAULTS))  # fmt: skip
     for title, words in families:
         parts += [f"### {title}", _words(words)]
     parts += ["### Keys that go with each", table_of(forms.COMMON), "### Texts", _texts()]

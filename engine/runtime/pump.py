@@ -147,9 +147,11 @@ class Pump:
         return self.done
 
     def settle(self, until: int) -> Done:
-        """As ``until_idle``, and the engine's clock is brought to an instant: for a clock that is moved by hand."""
+        """As ``until_idle`` at an instant, for a clock that is moved by hand: what was due before it comes first."""
+        self._handle_wakes(max(until - 1, self.session.clock))
+        self.session.clock = max(until, self.session.clock)  # an event may carry an earlier time: it is late then
         self._read_all()
-        self._handle_wakes(max(until, self.session.clock))
+        self._handle_wakes(self.session.clock)
         self._deliver()
         return self.done
 

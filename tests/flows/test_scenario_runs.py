@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from scenario_kit import last, played, program
+from scenario_kit import HEAD, last, played, program
 
 from engine.cli.rehearsing import report, run_one
 from engine.insight.coverage import Coverage
 from engine.language.compile import compile_program
+from engine.language.scenario_model import Given
 
 SHOP = Path(__file__).parents[1] / "language" / "tea-shop"
 PAID = "{order.paid: {amount: 5}, at: -3d, times: 2, every: 1d}"
@@ -204,6 +206,55 @@ def test_channels_fail_and_are_tried_again(tmp_path: Path) -> None:
         "  - {at: +1d, expect: [{sent: hi}]}\n",
     )
     assert [miss.expected.word for miss in last(result).misses] == ["sent"]
+
+
+def test_an_error_is_no_silence(tmp_path: Path) -> None:
+    """A condition that cannot be judged fails ``expect: nothing``, and can be expected; a failed step has its row.
+
+    Semantics: conditions — an error is neither true nor false.
+    """
+    files = {
+        "playbooks/thanks.yaml": "playbook: thanks\ntitle: t\ntrigger: {event: order.paid}\nentry: once\n"
+        "when: event.extra > 5\nsteps:\n  - points: 1\n",
+        "drumbeat.yaml": HEAD.replace("order_id: text | none", "extra: number | none"),
+    }
+    event = "users: {u1: {}}\nplaybooks: [thanks]\ntimeline:\n  - {event: app.opened}\n"
+    # what a feed may bring in spite of the declaration
+    sent = "  - {event: order.paid, data: {amount: 5, extra: 5}}\n"
+    found = program(tmp_path, event + sent + "  - {expect: [{error: thanks}]}\n", files)
+    scenario = found.scenarios[0]
+    odd = [replace(it, data={"extra": "six"}) if isinstance(it, Given) and it.data else it for it in scenario.timeline]
+    result, _ = run_one(found, replace(scenario, timeline=tuple(odd)), Coverage(), update=False)
+    assert result.ok, report(result, tmp_path, 120)
+    silent = [*odd[:-1], replace(odd[-1], expected=())]
+    result, _ = run_one(found, replace(scenario, timeline=tuple(silent)), Coverage(), update=False)
+    assert [fact.kind for fact in last(result).unexpected] == ["error"]
+
+
+def test_limits_and_late_events_can_be_expected(tmp_path: Path) -> None:
+    """Who comes over the limit is ``capped`` and begins in the next window; an event too old is ``late``."""
+    files = {
+        "playbooks/thanks.yaml": "playbook: thanks\ntitle: t\ntrigger: {event: order.paid}\n"
+        "entry: {mode: once, limit: 1/day}\nsteps:\n  - points: 1\n"
+    }
+    result = played(
+        tmp_path,
+        "users: {u1: {}, u2: {}}\nplaybooks: [thanks]\ntimeline:\n"
+        "  - {event: order.paid, user: u1, data: {amount: 5}}\n  - {event: order.paid, user: u2, data: {amount: 5}}\n"
+        "  - {expect: [{points: 1, user: u1}, {capped: thanks, user: u2}]}\n"
+        "  - {at: +1d, expect: [{entered: thanks, user: u2}, {points: 1, user: u2}]}\n"
+        "  - {at: +9d, time: +2d, event: order.paid, user: u1, data: {amount: 5}}\n  - {expect: [{late: thanks}]}\n",
+        files,
+    )
+    assert result.ok, report(result, tmp_path, 120)
+
+
+def test_what_a_control_subject_would_have_got_can_be_expected(tmp_path: Path) -> None:
+    """``status: held_out`` names the rows of the control group; a plain word never means them."""
+    head = BUYER + "playbooks: [offer]\nfixed: {holdout: {offer: {u1: held_out}}}\ntimeline:\n"
+    rows = "{held_out: offer}, {coupon: tea, status: held_out}"
+    assert played(tmp_path / "a", head + f"  - {{at: +8d, expect: [{rows}]}}\n").ok
+    assert not played(tmp_path / "b", head + "  - {at: +8d, expect: [{coupon: tea}]}\n").ok
 
 
 def test_history_starts_nothing(tmp_path: Path) -> None:

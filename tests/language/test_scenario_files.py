@@ -89,6 +89,7 @@ def test_events_may_be_repeated(tmp_path: Path) -> None:
         ("timeline: [{at: +1d, expect: [{message: hii}]}]\n", "unknown-template", "did you mean 'hi'?"),
         ("timeline: [{expect: [{message: hi, text: {contain: x}}]}]\n", "unknown-key", "did you mean 'contains'?"),
         ("timeline: [{at: +1d, expect: [{suppressed: mesage}]}]\n", "wrong-value", "did you mean 'message'?"),
+        ("timeline: [{expect: [{message: hi, text: {matches: '('}}]}]\n", "wrong-value", "is no regular expression"),
         ("timeline: [{at: +1d, expect: [{points: ten}]}]\n", "wrong-type", "a whole number"),
         ("timeline: [{event: order.paid, user: u2}]\n", "unknown-user", "defined: u1"),
         ("timeline: [{event: order.paid, data: {amout: 5}}]\n", "unknown-field", "did you mean 'amount'?"),
