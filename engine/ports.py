@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.core.model import Answer, Decision, Effect, Event, Mark, State
 from engine.core.predicate import Filter, Selection
 
 
@@ -57,6 +57,7 @@ class Batch(msgspec.Struct):
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
     askers: dict[str, str] = {}  #: answer key -> subject that asked, where no effect of that key names it
     slots: dict[str, bytes | None] = {}  #: rows of the slot table that changed (core/slots.py); None: one that goes
+    marks: list[Mark] = []  #: what became of journeys, when somebody watches; no store keeps it
 
 
 class Outgoing(msgspec.Struct):

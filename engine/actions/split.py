@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from engine.core.chance import bucket
 from engine.core.journeys import Run
 from engine.core.kinds import Action, Build, Pause
 from engine.core.plan import Block, Node
@@ -95,7 +94,7 @@ class Split(Action):
         return [arm.block for arm in self.arms]
 
     def run(self, run: Run) -> Node | Pause | None:
-        drawn = bucket(self.salt, run.state.id)
+        drawn = run.plan.env.draw(f"{run.playbook.id}/{run.node.id}", self.salt, run.state.id)
         arm = next((arm for arm in self.arms if drawn < arm.upto), self.arms[-1])
         run.result({"arm": arm.name})
         if arm.holdout:

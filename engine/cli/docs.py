@@ -20,7 +20,7 @@ from engine.cli.common import EXIT_OK, emit_json, say
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of the result.")
 @click.option("--quiet", is_flag=True, help="Only results, no remarks.")
 def docs(page: str | None, folder: Path | None, format_: str, quiet: bool) -> int:
-    """The reference of triggers, steps, diagnostics and verbs; PAGE prints one of them."""
+    """The reference of triggers, steps, scenarios, diagnostics and verbs; PAGE prints one of them."""
     pages = all_pages()
     if page is not None:
         name = page if page.endswith(".md") else f"{page}.md"
@@ -42,8 +42,9 @@ def docs(page: str | None, folder: Path | None, format_: str, quiet: bool) -> in
 def all_pages() -> dict[str, str]:
     """File name -> text of every reference page."""
     from engine.language.reference import pages
+    from engine.language.scenario_reference import page as scenarios
 
-    return {**pages(), "cli.md": _verbs()}
+    return {**pages(), "scenarios.md": scenarios(), "cli.md": _verbs()}
 
 
 def _verbs() -> str:

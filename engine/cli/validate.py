@@ -31,7 +31,7 @@ _PARTS = ("drumbeat.yaml", "playbooks", "templates", "scenarios", "lists")
 def validate(
     paths: tuple[Path, ...], strict: bool, program: Path | None, format_: str, quiet: bool, no_color: bool
 ) -> int:
-    """Check a program: playbooks, catalog, templates; every problem of every file in one pass.
+    """Check a program: playbooks, catalog, templates, scenarios; every problem of every file in one pass.
 
     PATHS restrict what is shown to these files and folders; the whole program is read all the same, since names are
     defined elsewhere.
@@ -43,7 +43,7 @@ def validate(
     root = program_root(_program_of(paths, program))
     wanted = _wanted(paths, root)
     with quick_garbage():
-        found = compile_program(root, today=local_date(SystemClock().now(), UTC))
+        found = compile_program(root, today=local_date(SystemClock().now(), UTC), scenarios=True)
     problems = _chosen(found.problems, wanted, root)
     failed = any(strict or problem.severity == "error" for problem in problems)
     if format_ == "json":
@@ -118,5 +118,6 @@ def _text(found: Any, problems: list[Any], quiet: bool, no_color: bool, github_r
     counts = found.counts
     errors = sum(problem.severity == "error" for problem in problems)
     what = f"{counts.get('playbooks', 0)} playbook(s), {counts.get('templates', 0)} template(s)"
+    what += f", {counts['scenarios']} scenario(s)" if "scenarios" in counts else ""
     verdict = "no problems" if not problems else f"{errors} error(s), {len(problems) - errors} warning(s)"
     click.echo(f"{what}: {verdict}", err=bool(problems))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.core.chance import bucket, effect_key
+from engine.core.chance import effect_key
 from engine.core.instants import format_instant
 from engine.core.judging import ALL, failed
 from engine.core.kinds import Trigger
@@ -211,8 +211,9 @@ class Entering(Moving):
             state.entered = [*state.entered, place_]
         if playbook.status == "shadow":
             journey.held = "shadow"
-        elif playbook.holdout is not None and bucket(playbook.holdout.salt, state.id) < playbook.holdout.percent:
-            journey.held = "holdout"
+        elif playbook.holdout is not None:
+            drawn = self.plan.env.draw(playbook.id, playbook.holdout.salt, state.id)
+            journey.held = "holdout" if drawn < playbook.holdout.percent else None
         if playbook.goal is not None:
             until = playbook.goal.within.after(now, zone_of(state, self.plan.env))
             watch_ = GoalWatch(
@@ -222,6 +223,7 @@ class Entering(Moving):
             state.goals = [*(goal for goal in state.goals if goal.until >= now), watch_]
         self.out.lives.append((playbook.id, "entered", journey.held is not None))
         self.note(playbook, "held_out" if journey.held == "holdout" else "entered", why)
+        self.mark(journey, "held_out" if journey.held == "holdout" else "entered", journey.held or "")
         if "journey.started" in self.plan.told:
             self.tell("journey.started", {"playbook": playbook.id}, f"{journey.occurrence}:{place_}:started", None)
         self._advance(playbook, journey, playbook.body.first)

@@ -140,6 +140,7 @@ class Run:
             if goal.playbook == self.playbook.id and goal.occurrence == self.journey.occurrence:
                 goal.held = True
         self.turn.out.lives.append((self.playbook.id, "held", True))
+        self.turn.mark(self.journey, "held_out", why)
 
     def round(self) -> tuple[int, int] | None:
         """Of a ``repeat``: (number of its round, from 0; instant it began); None before the first."""

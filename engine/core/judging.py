@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from engine.core.model import MAX_DEPTH, Decision, Effect, Event, Journey, Out, Reserve, State, Why
+from engine.core.model import MAX_DEPTH, Decision, Effect, Event, Journey, Mark, Out, Reserve, State, Why
 from engine.core.moment import Condition, Moment
 from engine.core.plan import Plan, Playbook
 
@@ -120,6 +120,12 @@ class Judging:
             last.verdict, last.why = verdict, why
             return True
         return False
+
+    def mark(self, journey: Journey, verdict: str, reason: str) -> None:
+        """Tell whoever watches what became of a journey."""
+        if self.out.marks is not None:
+            mark = Mark(self.now, journey.playbook, self.state.id, verdict, reason, journey.trigger)
+            self.out.marks.append(mark)
 
     def tell(self, type_: str, data: dict[str, Any], key: str, changes: dict[str, tuple[Any, Any]] | None) -> None:
         """Make an event of something the engine did, when somebody listens and the chain is not too long."""

@@ -220,6 +220,17 @@ class Decision(msgspec.Struct):
     why: list[Why]
 
 
+class Mark(msgspec.Struct):
+    """Something that became of a journey, for whoever watches (scenario tests)."""
+
+    time: int
+    playbook: str
+    user: str
+    verdict: str  #: entered | held_out | finished | exited
+    reason: str  #: holdout, arm; end, stop, goal ...
+    trigger: str  #: id of the trigger that began the journey
+
+
 class Out(msgspec.Struct):
     """What calls of the core give; one may collect the output of many."""
 
@@ -230,3 +241,4 @@ class Out(msgspec.Struct):
     goals: list[tuple[str, str, str, bool, int]] = []  #: (playbook, occurrence, user, held out, instant) reached
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
+    marks: list[Mark] | None = None  #: what became of journeys; None: nobody watches

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.core.chance import bucket
 from engine.core.model import Event, State
 
 
@@ -77,10 +78,17 @@ class Env:
     fixed: dict[str, Any] = field(default_factory=dict)
     """What the world answers, where it is fixed beforehand: ``webhooks``: {"playbook/step": {"status", "body"}}."""
     business: Any = None  #: business hours of the program (core/business.py), or None: tasks count all time
+    drawn: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(place, subject) -> bucket laid down by a test; a place is a playbook (its holdout) or ``playbook/step``."""
 
     def since(self, playbook: str) -> int:
         """The instant from which passing time may start journeys: publication, and the end of the history taken in."""
         return max(self.published.get(playbook, 0), self.history.get("until", 0))
+
+    def draw(self, place: str, salt: str, subject: str) -> int:
+        """The bucket of a subject: a hash, unless a test lays it down."""
+        found = self.drawn.get((place, subject)) if self.drawn else None
+        return bucket(salt, subject) if found is None else found
 
 
 class Moment:

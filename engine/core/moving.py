@@ -122,6 +122,7 @@ class Moving(Judging):
         self.out.lives.append((playbook.id, verdict, journey.held is not None))
         if self.tracing:
             self.note(playbook, verdict, [Why(at="end", value=True, text=reason)])
+        self.mark(journey, verdict, reason)
         if "journey.finished" in self.plan.told:
             data = {"playbook": playbook.id, "reason": reason}
             self.tell("journey.finished", data, f"{journey.occurrence}:{place_}:finished", None)

@@ -273,7 +273,10 @@ class Turn(Slotting):
         if state.tasks:
             escalate(self)
         if plan.watching:
+            # somebody known from history alone stands where it stood until now, or this very move would be lost
+            self.m.time = self.m.now = self.now - 1
             place(plan, self.m)
+            self.m.time = self.m.now = self.now
             watch(self, self._occurrence())
         todo: list[tuple[int, int, Task]] = []
         for journey in state.journeys:

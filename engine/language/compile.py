@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -11,6 +12,7 @@ from engine.core.history import HistoryBook
 from engine.core.moment import Env
 from engine.core.plan import Plan, Playbook
 from engine.core.starts import CALLED
+from engine.errors import InternalError
 from engine.language.assemble import assemble, digest_of
 from engine.language.audiences import Audiences
 from engine.language.building import Bench
@@ -19,13 +21,15 @@ from engine.language.codes import PAGES
 from engine.language.compiled import Compiled
 from engine.language.diagnostics import Mark, Problems
 from engine.language.expressions.scope import RESERVED_TYPES, Schema
-from engine.language.files import PROGRAM_FILE, ProgramFiles, read_program, text_of
+from engine.language.files import PROGRAM_FILE, SCENARIOS, ProgramFiles, read_program, text_of
 from engine.language.forms import SECTION_OF, SECTIONS
 from engine.language.lint import LINT_PAGES, Book, World, look
 from engine.language.loops import SETS, cycles, edges, set_edges
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.playbooks import PlaybookMaker, playbook_names
 from engine.language.program import ProgramMaker, ProgramSpec, webhook_channel
+from engine.language.scenario_model import Scenario
+from engine.language.scenarios import ScenarioMaker
 from engine.language.source import Source
 from engine.language.workshop import Workshop
 from engine.registry import nearest
@@ -35,22 +39,23 @@ _PLAYBOOK = re.compile(r"^playbook\s*[:：]", re.MULTILINE)
 _RUNNING = ("live", "shadow")
 
 
-def compile_program(root: Path, *, today: date | None = None) -> Compiled:
+def compile_program(root: Path, *, today: date | None = None, scenarios: bool = False) -> Compiled:
     """Read, check and compile the program in a folder.
 
     Parameters
     ----------
     root: the folder that holds ``drumbeat.yaml``.
     today: with it, what depends on the present is checked too: whether tables of holidays run out.
+    scenarios: read its scenario tests, too. What is wrong with a test is no reason not to run the program.
     """
-    return _Compiler(root, today).run()
+    return _Compiler(root, today, scenarios).run()
 
 
 class _Compiler:
-    def __init__(self, root: Path, today: date | None) -> None:
+    def __init__(self, root: Path, today: date | None, scenarios: bool = False) -> None:
         self.root = root
         self.problems = Problems(known_codes=PAGES)
-        self.files: ProgramFiles = read_program(root)
+        self.files: ProgramFiles = read_program(root, scenarios=scenarios)
         self.templates, faults = TemplateSet.load(root)
         for fault in faults:
             mark = Mark(fault.file, fault.line or 1, fault.col or 1)
@@ -62,11 +67,14 @@ class _Compiler:
         self.shop.unread_templates = [fault.file for fault in faults if fault.severity != "warning"]
         self.playbooks: list[Playbook] = []
         self.made: list[tuple[MapNode, Playbook | None]] = []  #: each playbook file, and what was made of it
+        self.scenarios: list[Scenario] = []
+        self.plan_of: Callable[[list[Playbook]], Plan] | None = None
 
     def run(self) -> Compiled:
         """The whole way."""
-        sources = [source for source in (self.files.program, *self.files.documents) if source is not None]
-        self._take(sources)
+        files = (self.files.program, *self.files.documents, *self.files.scenarios)
+        sources = [source for source in files if source is not None]
+        self._take([source for source in sources if source not in self.files.scenarios])
         self._doubt()
         program = self._root_of(self.files.program, PROGRAM_FILE)
         maker = ProgramMaker(self.shop, self.root)
@@ -77,8 +85,10 @@ class _Compiler:
         self.book.late = spec.act_within
         catalog, plan = self._content(spec, maker)
         settings = spec.settings
+        self._make_scenarios(spec)
         result = self.problems.result()
-        errors = any(problem.severity == "error" for problem in result)
+        wrong = {it.file for it in result if it.severity == "error"}
+        errors = any(not file.startswith(f"{SCENARIOS}/") for file in wrong)
         return Compiled(
             root=self.root,
             plan=None if errors else plan,
@@ -93,7 +103,10 @@ class _Compiler:
                 "segments": len(catalog.segments),
                 "coupons": len(catalog.pools),
                 "groups": len(catalog.groups),
+                **({"scenarios": len(self.files.scenarios)} if self.files.scenarios else {}),
             },
+            scenarios=tuple(it for it in self.scenarios if it.file not in wrong),
+            rehearse=None if errors or self.plan_of is None else self._rehearse,
         )
 
     def _take(self, sources: list[Source]) -> None:
@@ -102,7 +115,12 @@ class _Compiler:
             self.problems.extend(source.problems)
             self.problems.learn(source.allows, incomplete="" if source.complete else source.file)
             _doubt_last(source)
+        self._unreadable(tests=False)
+
+    def _unreadable(self, *, tests: bool) -> None:
         for file, wrong in self.files.broken:
+            if file.startswith(f"{SCENARIOS}/") is not tests:
+                continue
             self.problems.error(Mark(file, 1, 1), "unreadable", f"the file {wrong}")
 
     def _texts(self, sources: list[Source], files: set[str]) -> dict[str, str]:
@@ -157,21 +175,48 @@ class _Compiler:
         if self.problems.has_errors:
             return catalog, None
         running = [playbook for playbook in self.playbooks if playbook.status in _RUNNING]
-        env = Env(
-            zone=spec.zone,
-            locale=spec.locale,
-            account=(catalog.accounts or ["main"])[0],
-            ladder=catalog.ladders[0].name if catalog.ladders else None,
-            ranks={it.name: {level: rank for rank, (level, _) in enumerate(it.levels)} for it in catalog.ladders},
-            holidays=catalog.holidays.is_holiday if catalog.holidays is not None else None,
-            workdays=catalog.holidays.is_workday if catalog.holidays is not None else None,
-            business=business,
-        )
-        plan = assemble(
-            spec.name, self._digest(catalog), env, running, catalog, self.book, spec.channels, policies.values(),
-            self.shop.watched, spec.activity, spec.act_within,
-        )  # fmt: skip
-        return catalog, plan
+        digest = self._digest(catalog)
+
+        def plan_of(playbooks: list[Playbook]) -> Plan:
+            env = Env(
+                zone=spec.zone,
+                locale=spec.locale,
+                account=(catalog.accounts or ["main"])[0],
+                ladder=catalog.ladders[0].name if catalog.ladders else None,
+                ranks={it.name: {level: rank for rank, (level, _) in enumerate(it.levels)} for it in catalog.ladders},
+                holidays=catalog.holidays.is_holiday if catalog.holidays is not None else None,
+                workdays=catalog.holidays.is_workday if catalog.holidays is not None else None,
+                business=business,
+            )
+            return assemble(
+                spec.name, digest, env, playbooks, catalog, self.book, spec.channels, policies.values(),
+                self.shop.watched, spec.activity, spec.act_within,
+            )  # fmt: skip
+
+        self.plan_of = plan_of
+        return catalog, plan_of(running)
+
+    def _make_scenarios(self, spec: ProgramSpec) -> None:
+        """The tests, checked against everything the program defines."""
+        self._unreadable(tests=True)
+        maker = ScenarioMaker(self.shop, {playbook.id: playbook for playbook in self.playbooks}, spec.zone)
+        for source in self.files.scenarios:
+            self.problems.extend(source.problems)
+            self.problems.learn(source.allows, incomplete="" if source.complete else source.file)
+            _doubt_last(source)
+            if source.partial is not None:
+                scenario = maker.make(source.partial, source.file)
+                if scenario is not None and source.complete:
+                    self.scenarios.append(scenario)
+
+    def _rehearse(self, names: Collection[str]) -> Plan:
+        """A plan for a test: copies, because assembling writes into playbooks."""
+        chosen = [replace(it, status="live") for it in self.playbooks if it.id in names]
+        if not names:
+            chosen = [replace(it) for it in self.playbooks if it.status in _RUNNING]
+        if self.plan_of is None:
+            raise InternalError("a program with errors cannot be rehearsed")
+        return self.plan_of(chosen)
 
     def _sort_in(self, source: Source, catalogs: list[MapNode], playbooks: list[MapNode]) -> None:
         """The first key of a file names what it is."""
@@ -209,6 +254,7 @@ class _Compiler:
         bench = Bench(self.shop, list(spec.channels), spec.activity, account, spec.locale)
         bench.webhooks = webhook_channel(spec.channels)
         maker = PlaybookMaker(bench, spec.policies)
+        self.shop.names["playbook"] = {it.text for node in nodes if isinstance(it := node.get("playbook"), ScalarNode)}
         seen: dict[str, MapNode] = {}
         for node in nodes:
             playbook = maker.make(node)

@@ -12,6 +12,7 @@ from engine.language.nodes import Node
 from engine.language.source import Source, read_source
 
 PROGRAM_FILE = "drumbeat.yaml"
+SCENARIOS = "scenarios"
 MAX_LIST_BYTES = 64 * 1024 * 1024
 
 
@@ -23,6 +24,7 @@ class ProgramFiles:
     program: Source | None
     documents: list[Source] = field(default_factory=list)  #: everything under playbooks/, sorted by name
     broken: list[tuple[str, str]] = field(default_factory=list)  #: (file, why it could not be read)
+    scenarios: list[Source] = field(default_factory=list)  #: everything under scenarios/, when asked for
 
 
 def find_root(start: Path) -> Path | None:
@@ -34,18 +36,24 @@ def find_root(start: Path) -> Path | None:
     return None
 
 
-def read_program(root: Path) -> ProgramFiles:
-    """Read the program file and all YAML below ``playbooks/``."""
+def read_program(root: Path, *, scenarios: bool = False) -> ProgramFiles:
+    """Read the program file and all YAML below ``playbooks/``; on demand that below ``scenarios/``, too."""
     files = ProgramFiles(root, None)
     if (root / PROGRAM_FILE).exists():
         files.program = _read(root, root / PROGRAM_FILE, files)
-    folder = root / "playbooks"
+    _read_below(root, "playbooks", files, files.documents)
+    if scenarios:
+        _read_below(root, SCENARIOS, files, files.scenarios)
+    return files
+
+
+def _read_below(root: Path, name: str, files: ProgramFiles, into: list[Source]) -> None:
+    folder = root / name
     if folder.is_dir():
         for path in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
             source = _read(root, path, files)
             if source is not None:
-                files.documents.append(source)
-    return files
+                into.append(source)
 
 
 def read_program_file(root: Path, path: Path) -> Node | None:

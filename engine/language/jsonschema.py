@@ -26,6 +26,7 @@ from engine.language.playbooks import playbook_names
 from engine.language.program import ProgramMaker
 from engine.language.reference import manual, name_of
 from engine.language.scalars import CALENDAR, WORKDAYS  # the one truth about {days, at}
+from engine.language.scenario_forms import CONSENT, ENTRIES, HISTORY, REFUSALS, SCENARIO, WORDS, keys_of
 from engine.language.workshop import Workshop
 from engine.registry import Registry
 from engine.render import TemplateSet
@@ -40,7 +41,7 @@ _FIELD_NAME: Final = "^[A-Za-z_][A-Za-z0-9_]*$"
 
 
 def schemas(names: Names | None = None) -> dict[str, Json]:
-    """The schemas of a playbook, a catalog file, the program file and an event.
+    """The schemas of a playbook, a catalog file, the program file, a scenario and an event.
 
     Parameters
     ----------
@@ -50,6 +51,7 @@ def schemas(names: Names | None = None) -> dict[str, Json]:
         "playbook": _Maker(names or {}).playbook(),
         "catalog": _Maker(names or {}).catalog(),
         "program": _Maker(names or {}).program(),
+        "scenario": _Maker(names or {}).scenario(),
         "event": _event(),
     }
 
@@ -75,8 +77,7 @@ def program_names(root: Path) -> dict[str, set[str]]:
     roots = [source.partial for source in files.documents]
     books = playbook_names(root for root in roots if isinstance(root, MapNode) and "playbook" in root)
     events = {"event": set(schema.type_names()), "closed": {"yes"} if schema.closed else set()}
-    # an editor offers the playbooks that may be started, which are those 'start' can name
-    return {**shop.names, **events, "template": set(templates.names()), "playbook": books["called"]}
+    return {**shop.names, **events, "template": set(templates.names()), **books}
 
 
 class _Maker:
@@ -142,6 +143,51 @@ class _Maker:
         own = {"profile": _choose("object", fields, {"const": "open"}), "events": events}
         return self._file("The program file, drumbeat.yaml", self._fields(PROGRAM.fields, own))
 
+    def scenario(self) -> Json:
+        """A scenario test."""
+        past: Json = {
+            "type": "object",
+            "properties": {name: _described(self.of(it.shape), it.note) for name, it in HISTORY.fields.items()},
+            "required": [name for name, it in HISTORY.fields.items() if it.required],
+        }
+        user: Json = {
+            "type": "object",
+            "description": "traits, consent and history",
+            "properties": {"consent": self.of(CONSENT), "history": {"type": "array", "items": past}},
+        }
+        users: Json = {
+            "type": "object",
+            "propertyNames": {"pattern": f"^(?:{sh.FREE_NAME})$"},
+            "additionalProperties": user,
+        }
+        own = {"users": users, "timeline": {"type": "array", "minItems": 1, "items": self._entry()}}
+        return self._file("A scenario test", self._fields(SCENARIO.fields, own))
+
+    def _entry(self) -> Json:
+        """An entry of a timeline: its word comes first."""
+        expected = self._shared("expectation", self._expectation)
+        many = _choose("array", {"items": expected, "minItems": 1}, _choose("object", expected, {"const": "nothing"}))
+        bodies = {
+            word: self._fields(shape.fields, {"expect": many} if word == "expect" else {})
+            for word, shape in ENTRIES.items()
+        }
+        return self._word_first(ENTRIES, _noted(bodies), "an entry needs one of " + ", ".join(ENTRIES))
+
+    def _expectation(self) -> Json:
+        bodies = {}
+        for word in REFUSALS:
+            bodies[word] = self._fields({word: sh.Field(WORDS[word].value, True), **keys_of(word)}, {})
+        plain = {
+            word: self._fields({word: sh.Field(it.value, True, it.note), **keys_of(word)}, {})
+            for word, it in WORDS.items()
+            if word not in REFUSALS
+        }
+        inner = self._word_first(plain, _noted(plain), "an expectation needs one of " + ", ".join(WORDS))
+        out: Json = inner
+        for word, body in bodies.items():
+            out = {"if": {"required": [word]}, "then": body, "else": out}
+        return {"type": "object", **out}
+
     def _file(self, title: str, body: Json) -> Json:
         head = {"$schema": DRAFT, "title": title}
         return {**head, **body, "definitions": dict(sorted(self.definitions.items()))}
@@ -173,7 +219,7 @@ class _Maker:
             bodies[word]["description"] = manual(kind)[0]
         return self._word_first(ACTIONS, bodies, "a step needs one verb: " + ", ".join(ACTIONS))
 
-    def _word_first(self, registry: Registry[Any], bodies: Mapping[str, Json], need: str) -> Json:
+    def _word_first(self, registry: Collection[str] | Registry[Any], bodies: Mapping[str, Json], need: str) -> Json:
         """The word that stands there chooses the body; the refusals of a body's extra keys refuse a second word."""
         keys = sorted({key for body in bodies.values() for key in body["properties"]})
         wordless = [key for key in keys if key not in registry]
@@ -298,6 +344,11 @@ class _Maker:
         out: Json = {"type": "object", "properties": properties, "additionalProperties": False}
         needed = [name for name, field in fields.items() if field.required]
         return {**out, "required": needed} if needed else out
+
+
+def _noted(bodies: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Bodies with a description, as ``_word_first`` wants them."""
+    return {word: {"description": word, **body} for word, body in bodies.items()}
 
 
 def _choose(kind: str, then: Json, otherwise: Json) -> Json:

@@ -145,7 +145,7 @@ _SIMPLE: Final[Mapping[type[sh.Shape], str]] = {
 
 def name_of(kind: str) -> str:
     """``name of a coupon``."""
-    return f"name of {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    return f"name of {'an' if kind[0] in 'aeio' else 'a'} {kind}"
 
 
 def _numeric(shape: sh.Int | sh.Number) -> str:
@@ -180,3 +180,6 @@ def _structure(shape: sh.Shape) -> str:
 
 def _alternatives(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
+
+
+table_of, cell = _table, _cell  # what other pages are made with

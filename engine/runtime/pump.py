@@ -19,9 +19,10 @@ from engine.core.fold import TRAIT_TYPES
 from engine.core.instants import format_instant
 from engine.core.model import DAY, Event
 from engine.core.plan import Plan
+from engine.core.slots import NEVER
 from engine.core.step import NOTABLE
 from engine.errors import CannotRun, InternalError
-from engine.ports import Clock, Feed, Record, Rejected, Store
+from engine.ports import Batch, Clock, Feed, Record, Rejected, Store
 from engine.runtime.arming import arm
 from engine.runtime.intake import HISTORY, Taken, left_out, refusal
 from engine.runtime.merge import Merge
@@ -93,6 +94,7 @@ class Pump:
     batch: records a transaction holds; never changes an outcome.
     progress: told how many records were handled.
     fault: called with each name of ``FAULT_POINTS`` as it is passed; crash tests kill the process there.
+    watch: handed each batch after it is committed; scenario tests look on.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Pump:
         batch: int = 5_000,
         progress: Callable[[int], None] | None = None,
         fault: Callable[[str], object] = lambda point: None,
+        watch: Callable[[Batch], object] | None = None,
     ) -> None:
         self.plan = plan
         self.store = store
@@ -117,11 +120,12 @@ class Pump:
         self.batch = batch
         self.progress = progress
         self.fault = fault
+        self.watch = watch
         self.done = Done()
         self._put_offs: dict[str, int] = {}  #: subject -> how often its wake-up was put off by this run
         self._feeds: list[Feed] = [InboxFeed(store), *feeds]
         self._publish()
-        self.session = Session(plan, store, secret=secret, tracing=NOTABLE)
+        self.session = Session(plan, store, secret=secret, tracing=NOTABLE, marking=watch is not None)
         self._history = self.session.history_until  #: as the store has it
 
     def _publish(self) -> None:
@@ -142,6 +146,28 @@ class Pump:
         if self.outbox is not None:
             self._count(self.outbox.recover())
             self._deliver()
+        self._read_all()
+        self._handle_wakes(self.session.clock)
+        self._deliver()
+        return self.done
+
+    def settle(self, until: int) -> Done:
+        """As ``until_idle`` at an instant, for a clock that is moved by hand: what was due before it comes first."""
+        self._handle_wakes(max(until - 1, self.session.clock))
+        self.session.clock = max(until, self.session.clock)  # an event may carry an earlier time: it is late then
+        self._read_all()
+        self._handle_wakes(self.session.clock)
+        self._deliver()
+        return self.done
+
+    def next_due(self) -> int | None:
+        """The next instant at which something may happen without any further event."""
+        retry = self.outbox.next_due() if self.outbox is not None else None
+        walk = self.session.walk
+        slot = walk.next_at if walk is not None and walk.next_at < NEVER else None
+        return min((it for it in (self.store.next_wake(), retry, slot) if it is not None), default=None)
+
+    def _read_all(self) -> None:
         merge = Merge(self._feeds, self.store.position)
         while True:
             self.fault("load.before")
@@ -151,9 +177,6 @@ class Pump:
                 break
             self._handle(records)
             self._deliver()
-        self._handle_wakes()
-        self._deliver()
-        return self.done
 
     # ------------------------------------------------------------------ one batch
 
@@ -170,13 +193,13 @@ class Pump:
         if self.progress is not None:
             self.progress(len(records))
 
-    def _handle_wakes(self) -> None:
-        """Fire what is due at the engine's clock, in several transactions when it is much."""
+    def _handle_wakes(self, until: int) -> None:
+        """Fire what is due up to an instant, in several transactions when it is much."""
         work = _Work(())
         finished = False
         while not finished:
             try:
-                finished = self.session.settle(self.session.clock)
+                finished = self.session.settle(until)
                 self._commit(work, 0)
             except CannotRun:
                 raise
@@ -213,6 +236,8 @@ class Pump:
             self.done.conflicts += self.store.commit(batch)
             if self.session.walk is not None:
                 self.session.walk.handed = []
+            if self.watch is not None:
+                self.watch(batch)
             self.done.accepted += sum(not event.depth for event, _ in batch.events)  # the engine's own have a depth
             self.done.quarantined += len(rejected)
             self.done.reasons.update(it.reason for it in rejected)

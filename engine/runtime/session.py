@@ -56,6 +56,7 @@ class Session:
     resident: keep every subject and its wake-up in this session for good, and write no states: for a store that would
         only hand the same objects back (``simulate``).
     log: hand the decided events over too; False for a store that keeps none.
+    marking: hand over what became of journeys too.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class Session:
         tracing: int = SILENT,
         log: bool = True,
         resident: bool = False,
+        marking: bool = False,
     ) -> None:
         self.plan = plan
+        self.marking = marking
         self.log = log
         self.resident = resident
         self.states: dict[str, State] = {}
@@ -105,7 +108,7 @@ class Session:
         )
 
     def _begin(self) -> None:
-        self.out = Out()
+        self.out = Out(marks=[] if self.marking else None)
         self.turn = Turn(self.plan, self.out, self.tracing)
         if not self.resident and len(self.states) > KEPT:
             self.states = {}
@@ -364,6 +367,7 @@ class Session:
             errors=out.errors,
             askers=self.askers,
             slots=self.walk.handed_over() if self.walk is not None else {},
+            marks=out.marks or [],
         )
         self.desk.answers = []
         self._used = dict(self.desk.run_slots)

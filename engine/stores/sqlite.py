@@ -63,9 +63,15 @@ class SqliteStore:
         read_only: bool = False,
         fault: Callable[[str], object] = nothing,
         busy_seconds: float = 10.0,
+        durable: bool = True,
     ) -> SqliteStore:
-        """Open a store; for writing, the file is made or migrated, and no other process may be writing it."""
-        file = SqliteFile.open(Path(path), read_only=read_only, fault=fault, busy_seconds=busy_seconds)
+        """Open a store; for writing, the file is made or migrated, and no other process may be writing it.
+
+        Not ``durable`` is a store that is thrown away afterwards: it need not survive the loss of power (rule 3).
+        """
+        file = SqliteFile.open(
+            Path(path), read_only=read_only, fault=fault, busy_seconds=busy_seconds, durable=durable
+        )
         try:
             return cls(file)
         except BaseException:

@@ -28,7 +28,8 @@ from engine.language.jsonschema import program_names, schemas
 from engine.language.pages import PLAYBOOK_PAGES, PROGRAM_PAGES, SHAPE_PAGES
 from engine.language.source import read_source
 
-PROGRAMS = [ROOT, ROOT / "examples/cdnow", ROOT / "bench/w1"]
+PROGRAMS = [ROOT, ROOT / "examples/cdnow", ROOT / "bench/w1", ROOT / "tests/language/tea-shop"]
+PROGRAMS += [ROOT / "engine/scaffold/retail", ROOT / "engine/scaffold/community"]
 COMMAND = "drumbeat schema --write schemas"
 
 
@@ -49,13 +50,16 @@ def kind_of(name: str, value: Any) -> str:
     """The kind of a file of a program."""
     if name == "drumbeat.yaml":
         return "program"
+    if "scenario" in value:
+        return "scenario"
     return "playbook" if "playbook" in value else "catalog"
 
 
 def faults(root: Path) -> list[str]:
     """What the schemas say against the files of a program."""
     found = []
-    for path in [root / "drumbeat.yaml", *sorted((root / "playbooks").rglob("*.yaml"))]:
+    files = [path for folder in ("playbooks", "scenarios") for path in sorted((root / folder).rglob("*.yaml"))]
+    for path in [root / "drumbeat.yaml", *files]:
         name = path.relative_to(root).as_posix()
         value = plain(path.read_text(encoding="utf-8"))
         for error in validator(kind_of(name, value)).iter_errors(value):
@@ -63,7 +67,7 @@ def faults(root: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["playbook", "catalog", "program", "event"])
+@pytest.mark.parametrize("kind", ["playbook", "catalog", "program", "scenario", "event"])
 def test_valid_draft_7(kind: str) -> None:
     """Each schema is a valid draft 7 schema whose references all lead somewhere."""
     schema = schemas()[kind]
@@ -72,7 +76,7 @@ def test_valid_draft_7(kind: str) -> None:
     assert wanted == set(schema.get("definitions", {}))
 
 
-@pytest.mark.parametrize("kind", ["playbook", "catalog", "program", "event"])
+@pytest.mark.parametrize("kind", ["playbook", "catalog", "program", "scenario", "event"])
 def test_fresh(kind: str) -> None:
     """``schemas/`` holds what the code makes."""
     path = ROOT / "schemas" / f"{kind}.schema.json"
