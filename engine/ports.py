@@ -7,8 +7,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from engine.core.model import Answer, Decision, Effect, Event, Mark, State
+from engine.core.model import Alert, Answer, Decision, Effect, Event, Mark, State
 from engine.core.predicate import Filter, Selection
+
+WALL = "wall"
+"""Name under which a store keeps the machine's clock at the last commit."""
 
 
 class NotInOrder(Exception):  # it says that the careful way is needed
@@ -58,6 +61,9 @@ class Batch(msgspec.Struct):
     askers: dict[str, str] = {}  #: answer key -> subject that asked, where no effect of that key names it
     slots: dict[str, bytes | None] = {}  #: rows of the slot table that changed (core/slots.py); None: one that goes
     marks: list[Mark] = []  #: what became of journeys, when somebody watches; no store keeps it
+    cancels: list[tuple[str, str]] = []  #: (effect key, reason): what is pending of these is not sent any more
+    alerts: list[Alert] = []  #: entry limits reached, once a playbook and window; counted as ``limit.<playbook>``
+    wall: int | None = None  #: the machine's clock, kept under the name ``WALL``; None: not known
 
 
 class Outgoing(msgspec.Struct):
@@ -65,17 +71,18 @@ class Outgoing(msgspec.Struct):
 
     key: str  #: effect key, given to the provider as idempotency key
     channel: str
-    effect: Effect
-    attempts: int  #: how often it was claimed before
+    effect: Effect  #: as this channel carries it
+    attempts: int  #: how often this channel was given it before
 
 
 class Settlement(msgspec.Struct):
     """What became of a claimed effect."""
 
     key: str
-    status: str  #: sent | retry | dead | unknown
+    status: str  #: sent | retry | dead | unknown | cancelled | passed_on
     reason: str | None = None
     next_at: int | None = None  #: for retry
+    channel: str | None = None  #: for passed_on: the channel that has its try now, with all tries before it
 
 
 class Sent(msgspec.Struct):
@@ -205,12 +212,17 @@ class Store(Protocol):
         ...
 
     def deliveries(self, status: str) -> list[tuple[Outgoing, str | None]]:
-        """Deliveries pending, sending, sent, dead or unknown, in order of decision, with the reason last settled."""
+        """Deliveries pending, sending, sent, dead, unknown or cancelled, in order of decision, with the reason last
+        settled."""
         ...
 
     # -- reading
     def effects(self, user: str | None = None) -> Iterator[tuple[Effect, str]]:
         """Effects with their delivery status, ordered by (time, key)."""
+        ...
+
+    def outcomes(self, user: str) -> dict[str, str]:
+        """Why deliveries to a user stand as they do, by effect key: the reason last settled, where there is one."""
         ...
 
     def events(self, user: str) -> Iterator[tuple[Event, int]]:

@@ -1,31 +1,42 @@
 """``message``: say something to the user.
 
 The gates stand in a fixed order (semantics.md, "gates"); the first that refuses names the reason:
-status and holdout, consent, address, render, valid_for, cap. Only a message that passed all of them takes a cap slot.
+status and holdout (with the program's control group), freeze, consent, address, render, valid_for, quiet hours, cap.
+Only a message that passed all of them takes a cap slot. One that waits (for its hour, for the end of quiet hours, for a
+cap) stands at the step, and passes all of them again when its time has come.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine.core import localtime
 from engine.core.fold import consent_given
+from engine.core.hours import Hours
+from engine.core.instants import format_instant
 from engine.core.journeys import Run, template_context
 from engine.core.kinds import STOP, Action, Build, Pause
-from engine.core.model import Answer, Event
+from engine.core.model import Answer, Event, Spare
 from engine.core.moment import Value
-from engine.core.plan import Cap, ChannelInfo, Node, Span
+from engine.core.plan import ChannelInfo, Node, Span, zone_known
+from engine.core.policies import EXEMPT, NEVER, Quiet, consents
 from engine.core.shapes import PURPOSES, Duration, Many, Map, Ref, Table, Text, Val, WallTime, optional, required
-from engine.errors import MissingVariable, RenderError
+from engine.errors import ExpressionError, MissingVariable, RenderError
 
-_NEVER = 1 << 62
-"""The instant at which a cap of ``max: never`` leaves room."""
+BEST_HOUR = "best_hour"
+"""The word for the hour at which the user is active most."""
 
 
 class SendMessage(Action):
-    """Render a template and hand it to the first channel of ``via`` that may be used.
+    """Render a template and hand it to the first channel of ``via`` that may be used; to the next one only when there
+    is no consent or address for it, or when it refuses the message for good.
 
-    Suppressed with the reason ``consent``, ``no_address``, ``missing_variable``, ``render``, ``expired`` or ``cap``.
+    In the quiet hours of its policy it waits for their end, in the user's zone, and is judged once more then.
+    ``best_hour`` is the hour at which the user was active most, or the program's ``best_hour`` for who is new.
+
+    Suppressed with the reason ``freeze``, ``consent``, ``no_address``, ``missing_variable``, ``render``, ``expired``,
+    ``condition`` (what it waited for made an ``if`` untrue) or ``cap``; held out as ``control_group``.
 
     Example:
         message: {template: welcome/hello, via: [wecom, sms], purpose: service, with: {coupon: "{{ steps.gift }}"}}
@@ -40,14 +51,16 @@ class SendMessage(Action):
             "to": optional(Val(), "address, instead of the user's own"),
             "with": optional(Table(Val(), what="name"), "values the template sees as with.<name>"),
             "valid_for": optional(Duration(), "not sent later than this after the step was reached"),
-            "at": optional(WallTime(), "wait for this wall time in the user's zone"),
+            "at": optional(WallTime((BEST_HOUR,)), "wait for this wall time in the user's zone, or for its best hour"),
             "on_cap": optional(
                 Text(("skip", "wait", "exit")), "when a cap refuses: skip (default), wait, or end the journey"
             ),
         }
     )
 
-    def __init__(self, fields: dict[str, Any], templates: Any, via: list[str]) -> None:
+    def __init__(
+        self, fields: dict[str, Any], templates: Any, via: list[str], hours: Hours | None = None, usual: str = "10:00"
+    ) -> None:
         self.template: str = fields["template"]
         self.purpose: str = fields["purpose"]
         self.templates = templates  #: (channel, locale) -> template or None
@@ -57,47 +70,67 @@ class SendMessage(Action):
         self.valid_for: Span | None = fields.get("valid_for")
         self.at: str | None = fields.get("at")
         self.on_cap: str = fields.get("on_cap", "skip")
+        self.hours = hours  #: the user's own hours, for ``best_hour``
+        self.usual_time = usual  #: the program's, for a user of whom nothing is known
 
     @classmethod
     def build(cls, fields: dict[str, Any], build: Build) -> SendMessage:
         """Channels default to those the template is written for."""
-        via = fields.get("via") or build.channels_of(fields["template"])
-        return cls(fields, build.template(fields["template"]), via)
+        via = list(dict.fromkeys(fields.get("via") or build.channels_of(fields["template"])))
+        hours = build.hours() if fields.get("at") == BEST_HOUR else None
+        return cls(fields, build.template(fields["template"]), via, hours, build.best_hour)
 
     def gist(self) -> str:
         return f"{self.template} · {' / '.join(self.via)} · {self.purpose}"
 
     def run(self, run: Run) -> Node | Pause | None:
-        if self.at is not None:
-            zone = localtime.zone(run.zone) or localtime.UTC
-            due = localtime.at_wall(localtime.local_date(run.now, zone), self.at, zone)
-            if due < run.now:
-                due = localtime.add_days(run.now, 1, self.at, zone)
-            if due > run.now:
-                run.mark(run.now)
-                return run.pause_until(due)
         run.mark(run.now)
+        if self.at is not None:
+            due = self._due(run, self.at)
+            if due > run.now:
+                return run.pause_until(due, "at")
         return self._decide(run)
 
     def resume(self, run: Run, cause: Event | Answer | None) -> Node | Pause | None:
+        """What had to wait is judged as if it were reached now."""
+        stale = self._stale(run)
+        if stale is not None:
+            run.explain("if", False, f"no longer: {stale}")
+            return self._refuse(run, "condition", self.via[0] if self.via else None)
         return self._decide(run)
 
     def _decide(self, run: Run) -> Node | Pause | None:
+        first = self.via[0] if self.via else None
         if run.held:
-            run.effect("message", self._detail(self.via[0] if self.via else None, None))
+            run.effect("message", self._detail(first, None))
             return run.node.next
-        channel, address, refused = self._channel(run)
-        if channel is None:
-            return self._refuse(run, refused, self.via[0] if self.via else None)
+        control = run.plan.control
+        if control is not None and control.holds(run.state.id, self.purpose):
+            run.keep_from()
+            run.effect("message", self._detail(first, None), status="held_out", reason="control_group")
+            return run.node.next
+        if self._frozen(run):
+            return self._refuse(run, "freeze", first)
+        ways, refused = self._ways(run)
+        if not ways:
+            return self._refuse(run, refused, first)
+        channel, address = ways[0]
         detail, fault = self._render(run, channel)
         if fault is not None:
             return self._refuse(run, fault, channel.name)
-        if self.valid_for is not None and run.now > self.valid_for.after(run.marked(), run.zone):
+        until = None if self.valid_for is None else self.valid_for.after(run.marked(), run.zone)
+        if until is not None and run.now > until:
             return self._refuse(run, "expired", channel.name, detail)
+        release = self._released(run, until)
+        if release > run.now:
+            return run.pause_until(release, "quiet_hours")
         free = self._cap_free_at(run, channel.name)
         if free is not None:
-            return self._capped(run, channel.name, detail, free)
-        run.effect("message", detail, deliver=channel.name, purpose=self.purpose, to=address)
+            return self._capped(run, channel.name, detail, free, until)
+        run.effect(
+            "message", detail, deliver=channel.name, purpose=self.purpose, to=address,
+            spares=() if len(ways) == 1 else self._spares(run, ways[1:]), until=until,
+        )  # fmt: skip
         if run.plan.cap_window:
             recent = [slot for slot in run.state.slots if slot[0] > run.now - run.plan.cap_window]
             run.state.slots = [*recent, (run.now, self.purpose, channel.name)]
@@ -107,24 +140,73 @@ class SendMessage(Action):
         detail = self._detail(self.via[0] if self.via else None, None)
         run.effect("message", detail, status="suppressed", reason=reason)
 
+    # ------------------------------------------------------------------ when
+
+    def _due(self, run: Run, at: str) -> int:
+        """The next instant at which the user's clock shows the time asked for."""
+        zone = localtime.zone(run.zone) or localtime.UTC
+        if at == BEST_HOUR:
+            hour = None if self.hours is None else self.hours.best(run.state, self._open(run))
+            if hour is not None and localtime.local_hour(run.now, zone) == hour:
+                return run.now
+            at = self.usual_time if hour is None else f"{hour:02d}:00"
+            whose = "nothing is known of the user's own" if hour is None else "the user's own"
+            run.explain("at", True, f"best_hour: {at}, {whose}")
+        due = localtime.at_wall(localtime.local_date(run.now, zone), at, zone)
+        return due if due >= run.now else localtime.add_days(run.now, 1, at, zone)
+
+    def _open(self, run: Run) -> Callable[[int], bool]:
+        quiet = self._quiet(run)
+        return lambda wall: quiet is None or not quiet.covers(wall)
+
+    def _stale(self, run: Run) -> str | None:
+        """The condition that no longer holds: the step's own; and where the journey began with it, the playbook's."""
+        conditions = [run.node.guard] if run.node.guard is not None else []
+        if run.marked() == run.journey.started:
+            conditions += run.playbook.when
+        for condition in conditions:
+            try:
+                if not condition.test(run.m):
+                    return condition.text
+            except Exception as error:
+                raise CannotJudge(f"{condition.text}: {error}") from error
+        return None
+
     # ------------------------------------------------------------------ gates
 
-    def _channel(self, run: Run) -> tuple[ChannelInfo | None, str | None, str]:
-        """(the first channel with consent and an address, the address, else the gate that refused)."""
+    def _frozen(self, run: Run) -> bool:
+        """Does the user's local day lie in a calendar on which this purpose stays silent?"""
+        freeze = run.playbook.policy.freeze
+        if freeze is None or self.purpose not in freeze.purposes:
+            return False
+        day = localtime.local_date(run.now, localtime.zone(run.zone) or localtime.UTC)
+        for name in freeze.calendars:
+            if run.plan.calendars[name].contains(day):
+                run.explain("freeze", False, f"{day.isoformat()} in {run.zone} lies in '{name}'")
+                return True
+        return False
+
+    def _ways(self, run: Run) -> tuple[list[tuple[ChannelInfo, str | None]], str]:
+        """(channels with consent and an address, each with its address; the gate that refused when there is none)."""
         rule = run.playbook.policy.consent.get(self.purpose, "required")
         given_to = None if self.to is None else self.to.get(run.m)
         reason = "consent"
+        ways: list[tuple[ChannelInfo, str | None]] = []
         for name in self.via:
             given = consent_given(run.state, name, self.purpose)
-            if (rule == "required" and given is not True) or (rule == "opt_out" and given is False):
+            if not consents(rule, given):
+                word = {True: "granted", False: "revoked", None: "never given"}[given]
+                run.explain("consent", False, f"{self.purpose} by {name} is {rule}, and was {word}")
                 continue
             channel = run.plan.channels[name]
             own = run.state.traits.get(channel.address) if channel.address is not None else None
             address = own if self.to is None else given_to
             if address or (channel.address is None and self.to is None):
-                return channel, None if address is None else str(address), ""
+                ways.append((channel, None if address is None else str(address)))
+                continue
+            run.explain("address", False, f"no address for {name}: {channel.address or 'to'} is empty")
             reason = "no_address"
-        return None, None, reason
+        return ways, reason
 
     def _render(self, run: Run, channel: ChannelInfo) -> tuple[dict[str, Any], str | None]:
         values = {name: value.get(run.m) for name, value in self.values.items()}
@@ -135,30 +217,67 @@ class SendMessage(Action):
         try:
             zone = localtime.zone(run.zone) or localtime.UTC
             message = template.render(template_context(run, values, template.roots), zone=zone)
-        except MissingVariable:
+        except MissingVariable as error:
+            run.explain("render", False, str(error))
             return {}, "missing_variable"
-        except RenderError:
+        except RenderError as error:
+            run.explain("render", False, str(error))
             return {}, "render"
         return self._detail(channel.name, message.text, message.subject), None
+
+    def _quiet(self, run: Run) -> Quiet | None:
+        return None if self.purpose == EXEMPT else run.playbook.policy.quiet
+
+    def _released(self, run: Run, until: int | None) -> int:
+        """When quiet hours let it go: now, or later; the jitter alone never carries it past ``valid_for``."""
+        quiet = self._quiet(run)
+        if quiet is None:
+            return run.now
+        zone = localtime.zone(run.zone) or localtime.UTC
+        if not zone_known(run.state):
+            run.explain("zone", True, f"zone assumed: {run.zone}")
+        release = quiet.release(run.now, run.state.id, zone)
+        if release > run.now:
+            if until is not None and quiet.ends(run.now, zone) <= until:
+                release = min(release, until)
+            local = localtime.local_datetime(run.now, zone).strftime("%H:%M")
+            text = f"quiet {quiet.text}, {local} in {run.zone}: waits until {format_instant(release)}"
+            run.explain("quiet_hours", False, text)
+        return release
 
     def _cap_free_at(self, run: Run, channel: str) -> int | None:
         """None when every cap leaves room; else the earliest instant at which a refused one may."""
         free: int | None = None
+        zone = localtime.zone(run.zone) or localtime.UTC
         for cap in run.playbook.policy.caps:
-            if (cap.purpose or self.purpose) != self.purpose or (cap.channel or channel) != channel:
+            if not cap.concerns(self.purpose, channel):
                 continue
-            instant = _free_at(cap, run)
+            instant = cap.full_until(run.state.slots, run.now, zone)
             if instant is not None and (free is None or instant > free):
                 free = instant
         return free
 
+    def _spares(self, run: Run, ways: list[tuple[ChannelInfo, str | None]]) -> Sequence[Spare]:
+        """The message as the other channels would carry it, as far as it can be rendered and their caps leave room."""
+        found = []
+        for channel, address in ways:
+            if self._cap_free_at(run, channel.name) is not None:
+                continue
+            detail, fault = self._render(run, channel)
+            if fault is None:
+                found.append(Spare(channel.name, address, detail["text"], detail.get("subject")))
+        return found or ()
+
     # ------------------------------------------------------------------ outcomes
 
-    def _capped(self, run: Run, channel: str, detail: dict[str, Any], free: int) -> Node | Pause | None:
-        if self.on_cap == "wait" and free < _NEVER:
-            late = None if self.valid_for is None else self.valid_for.after(run.marked(), run.zone)
-            if late is None or free <= late:
-                return run.pause_until(free)
+    def _capped(
+        self, run: Run, channel: str, detail: dict[str, Any], free: int, until: int | None
+    ) -> Node | Pause | None:
+        again = "never" if free >= NEVER else format_instant(free)
+        run.explain("cap", False, f"no room for {self.purpose} by {channel}; room again: {again}")
+        if self.on_cap == "wait" and free < NEVER:
+            if until is None or free <= until:
+                return run.pause_until(free, "cap")
             return self._refuse(run, "expired", channel, detail)
         self._refuse(run, "cap", channel, detail)
         return STOP if self.on_cap == "exit" else run.node.next
@@ -177,23 +296,7 @@ class SendMessage(Action):
         return detail
 
 
-def _free_at(cap: Cap, run: Run) -> int | None:
-    """None when the cap leaves room now; else the instant at which its window does."""
-    if not cap.most:
-        return _NEVER
-    zone = localtime.zone(run.zone) or localtime.UTC
-    today = localtime.day_number(run.now, zone) if cap.per is None else 0
-    taken = []
-    for at, purpose, channel in run.state.slots:
-        if cap.purpose not in (None, purpose) or cap.channel not in (None, channel):
-            continue
-        if cap.per is not None:
-            if at > run.now - cap.per:
-                taken.append(at)
-        elif localtime.day_number(at, zone) == today:
-            taken.append(at)
-    if len(taken) < cap.most:
-        return None
-    if cap.per is None:
-        return localtime.next_midnight(run.now, zone)
-    return taken[len(taken) - cap.most] + cap.per
+class CannotJudge(ExpressionError):
+    """A condition of a message that waited could not be judged again: the journey is parked, as at any condition."""
+
+    parks = True

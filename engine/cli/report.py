@@ -67,8 +67,10 @@ def _playbooks(figures: dict[str, Any]) -> str:
         ]
         for name, it in figures["playbooks"].items()
     ]
+    limits = [f"{name}: entry limit reached in {it['limited']:,} window(s)"
+              for name, it in figures["playbooks"].items() if it["limited"]]  # fmt: skip
     head = ["playbook", "entered", "held out", "finished", "exited", "goals, treated", "goals, holdout", "difference"]
-    return table(head, rows) if rows else ""
+    return "\n".join([table(head, rows), *limits]) if rows else ""
 
 
 def _side(side: dict[str, Any] | None) -> str:

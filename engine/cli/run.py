@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.cli.common import EXIT_OK, EXIT_WRONG, common_options, compiled, emit_json, progress_bar, quick_garbage, say
 from engine.errors import CannotRun, UsageError
+
+if TYPE_CHECKING:
+    from engine.core.model import Alert
+
+_TOLD_EACH = 5
+"""Windows of a playbook that are told one by one: a backlog of years has hundreds."""
 
 
 @click.command()
@@ -36,11 +44,6 @@ def run(
     if not until_idle:
         raise UsageError("the daemon comes with a later version", hint="use drumbeat run --until-idle")
     found = compiled(program)
-    if found.settings.unkept:
-        raise CannotRun(
-            "the program asks for " + ", ".join(found.settings.unkept) + ", which this version does not keep",
-            hint="people would be written to at the wrong time: take it out, or use simulate",
-        )
     _refuse_webhooks(found.plan)
     done, seconds = _work(found, store, batch, quiet)
     result = _result(done, seconds)
@@ -65,6 +68,7 @@ def _refuse_webhooks(plan: Any) -> None:
 
 def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, float]:
     from engine import wiring
+    from engine.runtime.claims import Claims
     from engine.runtime.clock import SystemClock
     from engine.runtime.outbox import Outbox
     from engine.runtime.pump import Pump
@@ -80,14 +84,33 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
         begun = clock.elapsed()
         with quick_garbage(), progress_bar(None, "running", quiet) as advance:
             pump = Pump(
-                found.plan, opened, feeds, Outbox(opened, channels, clock), clock,
+                found.plan, opened, feeds, Outbox(opened, channels, clock, Claims(found.plan, opened, clock)), clock,
                 secret=wiring.secret_of(opened), known_types=found.known_types, batch=batch, progress=advance,
+                alert=_alerting(quiet),
             )  # fmt: skip
             done = pump.until_idle()
         seconds = clock.elapsed() - begun
     if done.conflicts:
         say(f"warning: {done.conflicts} effects existed already and were not decided again", quiet)
     return done, seconds
+
+
+def _alerting(quiet: bool) -> Callable[[Alert], None]:
+    """Says a reached limit on the terminal, the first windows of each playbook one by one."""
+    from engine.core.instants import format_instant
+
+    told: Counter[str] = Counter()
+
+    def tell(alert: Alert) -> None:
+        told[alert.playbook] += 1
+        if told[alert.playbook] > _TOLD_EACH:
+            return
+        fate = "waits for the next window" if alert.waits else "is dropped"
+        more = "; further windows are only counted" if told[alert.playbook] == _TOLD_EACH else ""
+        what = f"playbook {alert.playbook} reached its limit {alert.limit} at {format_instant(alert.time)}"
+        say(f"warning: {what}: what is over it {fate}{more}", quiet)
+
+    return tell
 
 
 def _result(done: Any, seconds: float) -> dict[str, Any]:
@@ -101,6 +124,7 @@ def _result(done: Any, seconds: float) -> dict[str, Any]:
             "reasons": dict(sorted(done.reasons.items())),
         },
         "deliveries": dict(sorted(done.sent.items())),
+        "limits": dict(sorted(done.limits.items())),
         "conflicts": done.conflicts,
         "seconds": round(seconds, 3),
         "events_per_second": round(done.accepted / seconds) if seconds > 0 else 0,
@@ -121,5 +145,8 @@ def _text(result: dict[str, Any]) -> str:
     if result["deliveries"]:
         parts = ", ".join(f"{number:,} {status}" for status, number in result["deliveries"].items())
         lines.append(f"deliveries  {parts}")
+    if result["limits"]:
+        parts = ", ".join(f"{name} reached in {n:,} window(s)" for name, n in result["limits"].items())
+        lines.append(f"limits      {parts}")
     lines.append(f"took        {result['seconds']} s ({result['events_per_second']:,} events/s)")
     return "\n".join(lines)

@@ -54,7 +54,6 @@ def simulate(
     from engine.stores.memory import MemoryStore
 
     found = compiled(program)
-    _remarks(found, quiet)
     replay = Replay(feed_paths(events), until)
     clock = SystemClock()
     begun = clock.elapsed()
@@ -78,11 +77,6 @@ def simulate(
         click.echo(_text(summary, report))
     bad = outcome.events["quarantined"] or outcome.events["duplicate"]
     return EXIT_WRONG if strict and bad else EXIT_OK
-
-
-def _remarks(found: Any, quiet: bool) -> None:
-    for what in found.settings.unkept:
-        say(f"warning: {what} is not kept by this version: messages are decided as if it were not there", quiet)
 
 
 @contextlib.contextmanager
@@ -128,6 +122,9 @@ def _text(summary: dict[str, Any], report: bool) -> str:
     if broken:
         parts = ", ".join(f"{name} {number:,}" for name, number in broken.items())
         lines.append(f"errors     {parts} (see --decisions)")
+    limited = {name: it["limited"] for name, it in summary["playbooks"].items() if it["limited"]}
+    if limited:
+        lines.append("limits     " + ", ".join(f"{name} reached in {n:,} window(s)" for name, n in limited.items()))
     if report:
         lines += ["", _table(summary["playbooks"])]
     lines.append(f"took       {summary['seconds']} s ({summary['events_per_second']:,} events/s)")

@@ -60,8 +60,6 @@ def test(
         if format_ == "json":
             emit_json(verdict(found, found.problems, failed=True))
         raise ProgramError("the program is invalid", problems=(found,))
-    for what in found.settings.unkept:
-        say(f"warning: {what} is not kept by this version: messages are decided as if it were not there", quiet)
     wanted = [_place(path, root) for path in paths]
     broken = _broken(found, root, wanted)
     below = [it for it in found.scenarios if _below(root, it.file, wanted)]

@@ -226,7 +226,8 @@ def _effects(found: list[dict[str, Any]]) -> list[str]:
 
 def _effect(it: dict[str, Any]) -> list[str]:
     reason = f" ({it['reason']})" if it["reason"] else ""
-    sent = f", {it['delivery']} by {it['channel']}" if it["delivery"] else ""
+    told = f" ({it['delivery_reason']})" if it.get("delivery_reason") else ""
+    sent = f", {it['delivery']} by {it['channel']}{told}" if it["delivery"] else ""
     step = f" {it['step']}" if it["step"] else ""
     return [f"{it['time']} {it['effect']}{step} {it['status']}{reason}{sent}: {gist(it)}, {cause(it['cause'])}"]
 

@@ -76,6 +76,7 @@ class Entering(Moving):
             self.note(playbook, "error", [*why, failed("entry.key", "key", error)])
             return True
         place_ = f"{playbook.id}|{key}"
+        slot = self._slot_kept(playbook, key)
         refused, queue = self._refused(playbook, place_, key)
         if refused is not None:
             why.append(Why(at="entry", value=False, text=refused))
@@ -92,7 +93,12 @@ class Entering(Moving):
             self.note(playbook, "skipped", why)
             return True
         self.state.journeys = [*self.state.journeys, journey]
-        self._admit(playbook, journey, why)
+        if slot is None:
+            self._admit(playbook, journey, why)
+        else:
+            journey.waiting = slot
+            text = f"keeps the place of the entry it restarts: waits until {format_instant(slot.until or self.now)}"
+            self.note(playbook, "capped", [*why, Why(at="entry.limit", value=False, text=text)])
         return True
 
     def _conditions(self, playbook: Playbook, m: Moment, why: list[Why]) -> bool:
@@ -159,6 +165,17 @@ class Entering(Moving):
                 self.end(journey, "exited", "restart")
         return None, False
 
+    def _slot_kept(self, playbook: Playbook, key: str) -> Waiting | None:
+        """What an entry waits for that ``restart`` is about to end: the new one takes its place in the window."""
+        if playbook.entry.mode != "restart" or playbook.entry.limit is None:
+            return None
+        for journey in self.state.journeys:
+            waiting = journey.waiting
+            mine = journey.playbook == playbook.id and journey.key == key and journey.at is None
+            if mine and waiting is not None and waiting.kind == "slot":
+                return waiting
+        return None
+
     def _admit(self, playbook: Playbook, journey: Journey, why: list[Why]) -> None:
         """Through the limit into the journey."""
         if playbook.entry.limit is None:
@@ -178,7 +195,8 @@ class Entering(Moving):
             self._drop(journey)
             self.note(playbook, "capped", [*judged, Why(at="entry.limit", value=False, text=text)])
         elif answer.at is not None and answer.at > self.now:
-            journey.waiting = Waiting(kind="slot", until=answer.at)
+            place_ = f"{answer.data.get('place', 0):012d}"
+            journey.waiting = Waiting(kind="slot", until=answer.at, key=place_, since=self.now)
             why = Why(at="entry.limit", value=False, text=f"{text}: waits until {format_instant(answer.at)}")
             self.note(playbook, "capped", [*judged, why])
         else:

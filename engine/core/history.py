@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, TypeVar, cast
 
+from engine.core.hours import Hours
 from engine.core.model import DAY, Event, State
 from engine.core.series import (
     Count,
@@ -70,6 +71,7 @@ class HistoryBook:
     def __init__(self, late: int = DAY) -> None:
         self.late = late
         self.by_type: dict[str, tuple[Series, ...]] = {}
+        self.everywhere: tuple[Series, ...] = ()  #: updated with every type
         self._series: dict[str, Series] = {}
 
     def _want(self, kind: type[S], type_: str, path: str, where: Where | None, window: int = 0) -> S:
@@ -129,6 +131,22 @@ class HistoryBook:
     def streak_days(self, type_: str) -> StreakDays:
         """The same, and which event was the first of its day: for triggers."""
         return self._want(StreakDays, type_, "", None)
+
+    def hours(self, types: frozenset[str]) -> Hours:
+        """The hours at which events of some types happened; without a type: of any, from outside."""
+        key = "hours:" + ",".join(sorted(types))
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = Hours(key, "", (), None)
+            for type_ in sorted(types):
+                self.by_type[type_] = (*self.by_type.get(type_, ()), series)
+            if not types:
+                self.everywhere = (*self.everywhere, series)
+        return cast("Hours", series)
+
+    def of(self, type_: str) -> tuple[Series, ...]:
+        """Every series to update with an event of a type."""
+        return self.by_type.get(type_, ()) + self.everywhere
 
 
 def _event_reader(key: str) -> Reader:

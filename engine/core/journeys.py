@@ -6,14 +6,14 @@ Rule 2: every effect of a held-out journey is recorded as ``held_out`` and chang
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from engine.core import localtime
 from engine.core.chance import effect_key
 from engine.core.kinds import STOP, WAIT, Pause
-from engine.core.model import MAX_DEPTH, Effect, Event, Journey, Release, Reserve, State, Waiting
+from engine.core.model import MAX_DEPTH, Effect, Event, Journey, Release, Reserve, Spare, State, Waiting, Why
 from engine.core.moment import Moment
 from engine.core.plan import Node, Plan, Playbook, zone_of
 
@@ -81,17 +81,21 @@ class Run:
         deliver: str | None = None,
         purpose: str | None = None,
         to: str | None = None,
+        spares: Sequence[Spare] = (),
+        until: int | None = None,
     ) -> bool:
         """Record a decided effect; True when it is to take place (planned and not held out)."""
         if self.journey.held is not None:
             held = self.journey.held
             status, reason, deliver = ("suppressed", "shadow", None) if held == "shadow" else ("held_out", held, None)
         planned = status == "planned"
-        turn = self.turn
+        turn, key = self.turn, self.key(index)
+        if deliver is not None and planned:
+            self.journey.queued = [*self.journey.queued, key]
         turn.out.effects.append(
             Effect(
-                self.key(index), self.now, self.playbook.id, self.node.id, kind, self.state.id, None, status, reason,
-                detail, deliver if planned else None, purpose, to,
+                key, self.now, self.playbook.id, self.node.id, kind, self.state.id, None, status, reason,
+                detail, deliver if planned else None, purpose, to, spares=spares, until=until,
             )
         )
         if planned and kind in _MOVING:
@@ -111,9 +115,9 @@ class Run:
         self.journey.waiting = Waiting(kind="time", until=instant)
         return WAIT
 
-    def pause_until(self, instant: int) -> Pause:
-        """Wait and then resume this very step."""
-        self.journey.waiting = Waiting(kind="time", until=instant)
+    def pause_until(self, instant: int, kind: str = "time") -> Pause:
+        """Wait and then resume this very step; ``kind`` says what for."""
+        self.journey.waiting = Waiting(kind=kind, until=instant)
         return WAIT
 
     def wait_for_event(self, until: int) -> Pause:
@@ -158,6 +162,18 @@ class Run:
         """This ``repeat`` is over; when it is reached again, it begins at its first round."""
         rounds = {name: it for name, it in (self.journey.rounds or {}).items() if name != self.node.id}
         self.journey.rounds = rounds or None
+
+    def keep_from(self) -> None:
+        """A message does not reach the subject, as one of the program's control group: nor does the goal count as
+        treated."""
+        for goal in self.state.goals:
+            if goal.playbook == self.playbook.id and goal.occurrence == self.journey.occurrence and not goal.held:
+                goal.held = True
+                self.turn.out.lives.append((self.playbook.id, "held", True))
+
+    def explain(self, at: str, value: bool | None, text: str, **seen: Any) -> None:
+        """Say in the trace what a gate made of a message, where everything is traced."""
+        self.turn.remark(self.playbook, Why(at=f"{self.node.id}: {at}", value=value, text=text, seen=seen))
 
     def mark(self, instant: int) -> None:
         """Remember when this step was reached, for ``valid_for``."""

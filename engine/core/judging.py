@@ -117,7 +117,7 @@ class Judging:
         if verdict in ("finished", "exited") and last.verdict in ("entered", "held_out"):
             return True
         if last.verdict == "advanced" and verdict in ("advanced", "finished", "exited"):
-            last.verdict, last.why = verdict, why
+            last.verdict, last.why = verdict, [*last.why, *why]
             return True
         return False
 
@@ -126,6 +126,16 @@ class Judging:
         if self.out.marks is not None:
             mark = Mark(self.now, journey.playbook, self.state.id, verdict, reason, journey.trigger)
             self.out.marks.append(mark)
+
+    def remark(self, playbook: Playbook, why: Why) -> None:
+        """Add a line to the verdict at hand on a playbook, where everything is traced."""
+        if self.tracing != ALL:
+            return
+        last = self.out.trace[-1] if self.out.trace else None
+        if last is None or last.cause is not self.cause or last.playbook != playbook.id or last.user != self.state.id:
+            self.note(playbook, "advanced", [why])
+        else:
+            last.why = [*last.why, why]
 
     def tell(self, type_: str, data: dict[str, Any], key: str, changes: dict[str, tuple[Any, Any]] | None) -> None:
         """Make an event of something the engine did, when somebody listens and the chain is not too long."""

@@ -31,6 +31,7 @@ class Build:
     step: str  #: id of the step (or trigger) being built
     activity: frozenset[str]  #: the program's default activity types; empty: any external event
     account: str  #: the program's first points account
+    best_hour: str = "10:00"  #: the program's hour for users of whom nothing is known
 
     def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Reader:
         """Ask for the history of an event type; a reader of how many stand in the window."""
@@ -38,6 +39,10 @@ class Build:
 
     def streak(self, event: str) -> Any:
         """Ask for the local days on which a type happened; a series with ``length(state)``."""
+        raise NotImplementedError  # as above
+
+    def hours(self) -> Any:
+        """Ask for the hours at which users are active; a series with ``best(state, open)``."""
         raise NotImplementedError  # as above
 
     def template(self, name: str) -> Any:

@@ -48,10 +48,13 @@ class Event(msgspec.Struct, gc=False):
 class Waiting(msgspec.Struct, array_like=True):
     """What a journey waits for."""
 
-    kind: str  #: time event (wait_for) answer (a reservation) slot (entry limit) queue rest (again_after) parked
+    kind: str  #: time event (wait_for) answer (a reservation) slot (entry limit) queue rest (again_after) parked,
+    #: and of a message: at quiet_hours cap
     until: int | None = None  #: when it goes on at the latest, microseconds UTC
-    key: str | None = None  #: "answer": key of the reservation; "event": effect key of the step that waits for a word
-    since: int = 0  #: for "event": instant at which the step was reached
+    key: str | None = None
+    """For "answer": key of the reservation; for "event": effect key of the step that waits for a word; for "slot": the
+    place in the order of arrival."""
+    since: int = 0  #: for "event": instant at which the step was reached; for "slot": of arrival
 
 
 class Journey(msgspec.Struct, array_like=True):
@@ -69,6 +72,7 @@ class Journey(msgspec.Struct, array_like=True):
     results: dict[str, Any] = {}  #: step id -> what the step gave
     reached: int | None = None  #: when a message step was reached, for ``valid_for``
     rounds: dict[str, tuple[int, int]] | None = None  #: running ``repeat`` -> (round from 0, instant it began)
+    queued: list[str] = []  #: keys of what it gave to the outbox: cancelled, as far as it is not sent, when it exits
 
 
 class GoalWatch(msgspec.Struct, array_like=True):
@@ -81,6 +85,7 @@ class GoalWatch(msgspec.Struct, array_like=True):
     until: int  #: last instant at which the goal counts, inclusive
     held: bool  #: entry was held out, for treated against holdout
     entry: Event | None = None
+    queued: list[str] = []  #: ``Journey.queued`` of a journey whose steps are over
 
 
 class Hold(msgspec.Struct, array_like=True):
@@ -150,6 +155,15 @@ def new_state(id: str) -> State:
     return state
 
 
+class Spare(msgspec.Struct, array_like=True):
+    """The same message as another channel would carry it, for when the one before refuses it for good."""
+
+    channel: str
+    to: str | None
+    text: str | None
+    subject: str | None = None
+
+
 class Effect(msgspec.Struct):
     """One decided deed, done or not: a row of ``--effects`` (see cli.md for ``detail`` by kind)."""
 
@@ -166,6 +180,8 @@ class Effect(msgspec.Struct):
     deliver: str | None = None  #: name of the channel that must carry it out; None: nothing to send
     purpose: str | None = None  #: purpose of a message
     to: str | None = None  #: address of a message
+    spares: Sequence[Spare] = ()  #: the other channels it may go through, in order
+    until: int | None = None  #: last instant at which it may be sent (``valid_for``)
 
 
 class Reserve(msgspec.Struct):
@@ -188,6 +204,15 @@ class Answer(msgspec.Struct):
     unit: str | None = None  #: coupon code or room id
     at: int | None = None  #: for "slot": the instant at which the entry may go on
     data: dict[str, Any] = {}  #: what else the unit carries (link, expires ...)
+
+
+class Alert(msgspec.Struct):
+    """A playbook reached its entry limit: the first entry over it in a window."""
+
+    playbook: str
+    time: int  #: when
+    limit: str  #: ``3000/day``
+    waits: bool  #: what is over it waits for the next window
 
 
 class Release(msgspec.Struct):
@@ -242,3 +267,4 @@ class Out(msgspec.Struct):
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
     marks: list[Mark] | None = None  #: what became of journeys; None: nobody watches
+    cancels: list[tuple[str, str]] = []  #: (effect key, reason): not to be sent any more, where that is not too late

@@ -116,6 +116,7 @@ class Moving(Judging):
         if journey.at is None and journey.waiting is not None:  # it never began
             self.note(playbook, "skipped", [Why(at="entry", value=False, text=reason)])
             return
+        self._queue_of(playbook, journey, verdict, reason)
         place_ = f"{journey.playbook}|{journey.key}"
         if playbook.entry.again_after is not None:
             self.state.ends = {**self.state.ends, place_: self.now}
@@ -128,6 +129,21 @@ class Moving(Judging):
             self.tell("journey.finished", data, f"{journey.occurrence}:{place_}:finished", None)
         if playbook.entry.mode == "queue":
             self._next_in_queue(playbook, journey.key)
+
+    def _queue_of(self, playbook: Playbook, journey: Journey, verdict: str, reason: str) -> None:
+        """What it gave to the outbox is taken back when it ends early, and left to its goal when it ends by itself."""
+        if not journey.queued:
+            return
+        if verdict == "exited" or reason == "goal":
+            self.cancel(journey.queued, reason)
+        elif playbook.goal is not None and playbook.goal.then == "exit":
+            for goal in self.state.goals:
+                if goal.playbook == playbook.id and goal.occurrence == journey.occurrence:
+                    goal.queued = [*goal.queued, *journey.queued]
+
+    def cancel(self, keys: list[str], reason: str) -> None:
+        """These effects are not to be sent any more, where that is not too late."""
+        self.out.cancels.extend((key, reason) for key in keys)
 
     def _next_in_queue(self, playbook: Playbook, key: str) -> None:
         """The next waiting entry of a playbook and key begins; see ``entering``."""

@@ -18,6 +18,7 @@ from engine.core.fuse import Following, Quick, QuickWake, following, nobody, qui
 from engine.core.kinds import Action, Trigger
 from engine.core.model import State
 from engine.core.moment import Condition, Env, Moment, Value
+from engine.core.policies import Cap, Control, Freeze, Quiet
 
 if TYPE_CHECKING:
     from engine.core.slots import Scheduled
@@ -95,22 +96,14 @@ class Holdout:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cap:
-    """At most ``most`` messages in a window, by purpose and channel."""
-
-    most: int
-    per: int | None  #: rolling window, microseconds; None: the local calendar day
-    purpose: str | None = None
-    channel: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Policy:
     """The safety belts of one playbook's messages."""
 
     name: str
     consent: Mapping[str, str]  #: purpose -> none | required | opt_out
     caps: tuple[Cap, ...] = ()
+    quiet: Quiet | None = None  #: None: never quiet
+    freeze: Freeze | None = None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -334,10 +327,16 @@ class Plan:
             one.following = following(one.sieves)
         self.wake = slow_wake if self.watching else quick_wake(self.timers)
         self.fused = True
+    control: Control | None = None  #: users some purposes never reach
 
     @property
     def limits(self) -> Mapping[str, Limit]:
         return {p.id: p.entry.limit for p in self.playbooks if p.entry.limit is not None}
+
+
+def zone_known(state: State) -> bool:
+    """Has the subject a valid zone of its own?"""
+    return localtime.zone(state.traits.get("zone")) is not None
 
 
 def zone_of(state: State, env: Env) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from engine.core import localtime
-from engine.core.model import Answer, Release, Reserve
+from engine.core.model import Alert, Answer, Release, Reserve
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _CODE_LETTERS = 16  # 80 bits: not to be guessed (reliability.md, threat 19)
@@ -85,6 +85,8 @@ class SlotState(msgspec.Struct):
     start: int = 0
     end: int = 0
     used: int = 0
+    booked: int = 0  #: entries that ever had to wait: the place of the next one in the order of arrival
+    told: int = 0  #: end of the last window of which the operator was told
 
 
 _KINDS: dict[str, type[Any]] = {"coupon": PoolState, "seat": GroupState, "slot": SlotState}
@@ -121,6 +123,7 @@ class Desk:
     states: dict[str, Any] = field(default_factory=dict)
     dirty: set[str] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)  #: limits reached
     run_slots: dict[str, int] = field(default_factory=dict)
     places: dict[str, dict[str, int]] = field(default_factory=dict)  #: pool -> code -> its line
 
@@ -241,18 +244,31 @@ class Desk:
         if limit.per == "run":
             used = self.run_slots.get(name, 0)
             self.run_slots[name] = used + 1
+            if used == limit.count:
+                self._alert(name, now, waits=False)
             return Answer(key=ask.key, granted=used < limit.count, reason="limit", name=name, at=now)
         state: SlotState = self.state("slot", name)
         self.dirty.add(f"slot:{name}")
         end = self._boundary(now, limit.per)
         if state.end < end:
             state.start, state.end, state.used = now, end, 0
-        if ask.match == "drop" and (state.end > end or state.used >= limit.count):
+        over = state.end > end or state.used >= limit.count
+        if over and state.told < end:
+            state.told = end
+            self._alert(name, now, waits=ask.match != "drop")
+        if over and ask.match == "drop":
             return Answer(key=ask.key, granted=False, reason="limit", name=name)
         if state.used >= limit.count:
             state.start, state.end, state.used = state.end, self._boundary(state.end, limit.per), 0
         state.used += 1
-        return Answer(key=ask.key, granted=True, name=name, at=now if state.end == end else state.start)
+        if state.end == end:
+            return Answer(key=ask.key, granted=True, name=name, at=now)
+        state.booked += 1
+        return Answer(key=ask.key, granted=True, name=name, at=state.start, data={"place": state.booked})
+
+    def _alert(self, name: str, now: int, *, waits: bool) -> None:
+        limit = self.limits[name]
+        self.alerts.append(Alert(playbook=name, time=now, limit=f"{limit.count}/{limit.per}", waits=waits))
 
     def _boundary(self, instant: int, per: str) -> int:
         zone = localtime.zone(self.zone) or localtime.UTC

@@ -60,7 +60,9 @@ class Duration(Shape):
 
 @dataclass(frozen=True)
 class WallTime(Shape):
-    """``HH:MM``."""
+    """``HH:MM``; ``or_words`` may stand instead."""
+
+    or_words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,9 @@ from engine.core.watch import forget, place, watch
 
 __all__ = ["ALL", "DONE", "NOTABLE", "SILENT", "SLOW", "Turn"]
 
+_WAKES = {"time": "wait"}
+"""What a wake-up is called in traces, by what the journey waited for; the others are called by their own name."""
+
 
 class Turn(Slotting):
     """Decides events and wake-ups, one at a time.
@@ -155,6 +158,8 @@ class Turn(Slotting):
                 # those that have yet to begin first, so that none of them begins now
                 for journey in sorted(state.journeys, key=lambda it: it.at is not None):
                     self.end(journey, "exited", "user.deleted")
+                for goal in state.goals:
+                    self.cancel(goal.queued, "user.deleted")
             dispatch.fold(state, event, folding)
             self.out.releases.extend(folding.releases)
             changes = folding.changes
@@ -231,7 +236,10 @@ class Turn(Slotting):
             self.state.goals = [it for it in self.state.goals if it is not goal]
             self.out.goals.append((playbook.id, goal.occurrence, self.state.id, goal.held, self.now))
             running = self._find(playbook.id, goal.occurrence)
-            if spec.then == "exit" and running is not None:
+            if spec.then != "exit":
+                return
+            self.cancel(goal.queued, "goal")
+            if running is not None:
                 self.end(running, "finished", "goal")
 
         return judge
@@ -278,20 +286,23 @@ class Turn(Slotting):
             place(plan, self.m)
             self.m.time = self.m.now = self.now
             watch(self, self._occurrence())
-        todo: list[tuple[int, int, Task]] = []
+        todo: list[tuple[int, int, int, int, Task]] = []
         for journey in state.journeys:
             playbook = plan.by_id.get(journey.playbook)
-            queued = journey.waiting is not None and journey.waiting.kind == "queue"
-            if playbook is not None and not queued:
-                todo.append((playbook.rank, 1, self._due_task(playbook, journey)))
+            waiting = journey.waiting
+            if playbook is None or (waiting is not None and waiting.kind == "queue"):
+                continue
+            until = self.now if waiting is None or waiting.until is None else min(waiting.until, self.now)
+            todo.append((-playbook.priority, until, playbook.rank, 1, self._due_task(playbook, journey)))
         due: dict[str, list[Trigger]] = {}
         for timer in plan.timers:
             if timer.triggers[0].due(self.m):
                 due.setdefault(timer.playbook.id, []).append(timer.triggers[0])
         for id_, triggers in due.items():
-            todo.append((plan.by_id[id_].rank, 2, self._timer_task(plan.by_id[id_], triggers)))
-        todo.sort(key=_by_rank)
-        self.tasks.extend(task for _, _, task in todo)
+            playbook = plan.by_id[id_]
+            todo.append((-playbook.priority, self.now, playbook.rank, 2, self._timer_task(playbook, triggers)))
+        todo.sort(key=_by_due)
+        self.tasks.extend(task for *_, task in todo)
 
     def _free_seats(self) -> None:
         state = self.state
@@ -322,7 +333,8 @@ class Turn(Slotting):
             if node is None:
                 self.end(journey, "exited", "step is gone")
                 return
-            self.cause = {"wake": node.action.word if waiting.kind == "event" else "wait"}
+            word = node.action.word if waiting.kind == "event" else _WAKES.get(waiting.kind, waiting.kind)
+            self.cause = {"wake": word}
             self._resume(playbook, journey, node, None)
 
         return move
@@ -338,6 +350,11 @@ class Turn(Slotting):
                 self.note(playbook, "skipped", why)
 
         return enter
+
+
+def _by_due(todo: tuple[int, int, int, int, Task]) -> tuple[int, int, int, int]:
+    """Order of work of one wake-up, and so of cap slots: priority, due time, playbook; new entries last."""
+    return todo[:4]
 
 
 def _by_rank(todo: tuple[int, int, Task]) -> tuple[int, int]:

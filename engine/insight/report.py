@@ -35,7 +35,7 @@ def report(plan: Plan, store: Store) -> dict[str, Any]:
         "clock": instant(store.clock()),
         "same_program": store.get_meta("plan") in (None, plan.digest),
         "events": {name: counts.get(name, 0) for name in ("events", "duplicate", "late", "quarantined")},
-        "playbooks": _playbooks(plan, store.summary()),
+        "playbooks": _playbooks(plan, store.summary(), counts),
         "effects": _effects(counts),
         "refused": seen.refused_rows(),
         "coupons": [pool_row(plan.pools[name], resources) for name in sorted(plan.pools)],
@@ -87,7 +87,7 @@ def _effects(counts: dict[str, int]) -> dict[str, dict[str, int]]:
 # ---------------------------------------------------------------------- playbooks
 
 
-def _playbooks(plan: Plan, summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _playbooks(plan: Plan, summary: dict[str, Any], counts: dict[str, int]) -> dict[str, dict[str, Any]]:
     """Figures of every playbook of the program, and of those it had before."""
     shown = {}
     for name in sorted({*plan.by_id, *summary}):
@@ -104,6 +104,7 @@ def _playbooks(plan: Plan, summary: dict[str, Any]) -> dict[str, dict[str, Any]]
             "finished": figures.get("finished", 0),
             "exited": figures.get("exited", 0),
             "effects": figures.get("effects", 0),
+            "limited": counts.get(f"limit.{name}", 0),  # windows in which the entry limit was reached
             "treated": _side(entered - held, goals - goals_held) if has_goal else None,
             "holdout": _side(held, goals_held) if has_goal and (held or _holds_out(plan, name)) else None,
             "difference": _difference(entered - held, goals - goals_held, held, goals_held) if has_goal else None,

@@ -81,10 +81,12 @@ def _effects(store: Store, user: str, found: Course) -> list[dict[str, Any]]:
     order = {effect.key: place for place, effect in enumerate(found.effects)}
     kept = [(effect, delivery) for effect, delivery in store.effects(user) if effect.time <= found.clock]
     kept.sort(key=lambda it: (it[0].time, order.get(it[0].key, -1)))
+    outcomes = store.outcomes(user)
     rows = []
     for effect, delivery in kept:
         cause = found.causes.get(effect.key)
-        rows.append({**effect_row(effect, delivery), "cause": None if cause is None else _cause(cause, found)})
+        row = {**effect_row(effect, delivery), "delivery_reason": outcomes.get(effect.key)}
+        rows.append({**row, "cause": None if cause is None else _cause(cause, found)})
     return rows
 
 

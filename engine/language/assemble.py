@@ -7,10 +7,11 @@ from hashlib import sha256
 
 from engine.core.fold import EXTERNAL_ONLY, FOLDS, traits
 from engine.core.history import HistoryBook, Streak
+from engine.core.hours import Hours
 from engine.core.kinds import Trigger
-from engine.core.model import DAY
 from engine.core.moment import Env
 from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, sieve
+from engine.core.policies import Control
 from engine.core.slots import Scheduled, Slotted
 from engine.core.watch import grace_change
 from engine.language.catalog import Catalog, membership
@@ -36,6 +37,7 @@ def assemble(
     watched: set[str],
     activity: frozenset[str],
     act_within: int,
+    control: Control | None = None,
 ) -> Plan:
     """The plan of a valid program."""
     ordered = sorted(playbooks, key=lambda playbook: (-playbook.priority, playbook.id))
@@ -50,7 +52,7 @@ def assemble(
     exact = any(playbook.always for playbook in ordered)
     watching = bool(catalog.ladders or watched)
     default = _dispatch("", ordered, timed, clocks, book, activity, watching, exact)
-    windows = [DAY * 2 if cap.per is None else cap.per for policy in policies for cap in policy.caps]
+    windows = [cap.reach for policy in policies for cap in policy.caps]
     timers = tuple(sieve(playbook, (trigger,), timed=True) for playbook, trigger in timed)
     retimed = frozenset({"zone"}).union(*(trigger.traits or () for _, trigger in timed))
     dispatch = {
@@ -82,6 +84,7 @@ def assemble(
         exact=exact,
         clocks=clocks,
         schedules=tuple(_schedules(ordered)),
+        control=control,
     )
 
 
@@ -142,10 +145,10 @@ def _dispatch(
     pushed = [t for t in paced if (type_ in clock[1] if (clock := t.clock()) is not None else active)]
     shortest = [span for trigger in pushed if (span := trigger.shortest()) is not None]
     return Dispatch(
-        series=book.by_type.get(type_, ()),
+        series=book.of(type_),
         sieves=tuple(sieves),
         short=FOLDS.get(type_) in (None, traits) and not (watching or exact) and len(shortest) == len(pushed),
-        local=any(isinstance(series, Streak) for series in book.by_type.get(type_, ())),
+        local=any(isinstance(series, Streak | Hours) for series in book.of(type_)),
         fold=FOLDS.get(type_),
         fold_internal=type_ not in EXTERNAL_ONLY,
         activity=active,

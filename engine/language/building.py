@@ -35,6 +35,7 @@ class Bench:
     activity: default activity types; empty: any external event.
     account: the first points account.
     locale: the program's locale.
+    best_hour: the program's hour for messages to users of whom nothing is known.
     playbook: id of the playbook at hand.
     emits: (playbook, event type, node of the step) of every event a step emits, of all playbooks.
     listens: (playbook, event types its triggers listen to), of all playbooks.
@@ -48,6 +49,7 @@ class Bench:
     activity: frozenset[str]
     account: str
     locale: str
+    best_hour: str = "10:00"
     playbook: str = "?"
     emits: list[tuple[str, str, Node]] = field(default_factory=list)
     listens: list[tuple[str, frozenset[str]]] = field(default_factory=list)
@@ -73,6 +75,7 @@ class KindBuild(Build):
         self.step = step
         self.activity = bench.activity
         self.account = bench.account
+        self.best_hour = bench.best_hour
         self.body = body
         self.where = where
 
@@ -81,6 +84,9 @@ class KindBuild(Build):
 
     def streak(self, event: str) -> Any:
         return self.bench.shop.book.streak_days(event)
+
+    def hours(self) -> Any:
+        return self.bench.shop.book.hours(self.activity)
 
     def template(self, name: str) -> Any:
         templates, default = self.bench.shop.templates, self.bench.locale

@@ -166,6 +166,7 @@ class _Compiler:
         for node in catalogs:
             maker.gather(node)
         maker.name_all()
+        program.belts.check_calendars()
         catalog = maker.make()
         policies = spec.policies or {}
         business = program.open_on(catalog.calendars)
@@ -190,7 +191,7 @@ class _Compiler:
             )
             return assemble(
                 spec.name, digest, env, playbooks, catalog, self.book, spec.channels, policies.values(),
-                self.shop.watched, spec.activity, spec.act_within,
+                self.shop.watched, spec.activity, spec.act_within, spec.control,
             )  # fmt: skip
 
         self.plan_of = plan_of
@@ -251,7 +252,7 @@ class _Compiler:
 
     def _make_playbooks(self, nodes: list[MapNode], spec: ProgramSpec, catalog: Catalog) -> None:
         account = (catalog.accounts or ["main"])[0]
-        bench = Bench(self.shop, list(spec.channels), spec.activity, account, spec.locale)
+        bench = Bench(self.shop, list(spec.channels), spec.activity, account, spec.locale, spec.best_hour)
         bench.webhooks = webhook_channel(spec.channels)
         maker = PlaybookMaker(bench, spec.policies)
         self.shop.names["playbook"] = {it.text for node in nodes if isinstance(it := node.get("playbook"), ScalarNode)}

@@ -20,7 +20,6 @@ class Settings:
     store: str = "sqlite:///drumbeat.db"
     feeds: tuple[Any, ...] = ()  #: as written
     channels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    unkept: tuple[str, ...] = ()  #: safety belts the program asks for and this version does not keep
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ POLICY = Map(
         "consent": optional(
             Map({purpose: optional(_RULES, "rule of this purpose") for purpose in PURPOSES}), "rule by purpose"
         ),
-        "quiet_hours": optional(QUIET_HOURS, "local window without messages, or never"),
+        "quiet_hours": optional(QUIET_HOURS, "local window in which messages wait (22:00 to 08:00), or never"),
         "caps": optional(
             Many(
                 Map(
@@ -55,7 +55,10 @@ POLICY = Map(
                         "purpose": optional(Text(PURPOSES), "only messages of this purpose"),
                         "channel": optional(Ref("channel"), "only messages through this channel"),
                         "max": required(Int(low=1, or_words=("never",)), "most messages in the window"),
-                        "per": required(Text(what="7d or day"), "7d: rolling window; day: the local calendar day"),
+                        "per": required(
+                            Text(what="7d, day, week or month"),
+                            "7d: rolling window; day, week (from Monday), month: of the user's calendar",
+                        ),
                     }
                 ),
                 only_list=True,
@@ -63,7 +66,16 @@ POLICY = Map(
             ),
             "frequency caps",
         ),
-        "freeze": optional(Many(_WORD, at_least=0), "calendars in which nothing goes out"),
+        "freeze": optional(
+            Map(
+                {
+                    "calendars": required(Many(_WORD, at_least=0), "calendars of the catalog"),
+                    "purposes": optional(Many(Text(PURPOSES)), "what stays silent: all but transactional by default"),
+                },
+                short="calendars",
+            ),
+            "calendars on whose days nothing goes out",
+        ),
     }
 )
 
@@ -102,7 +114,17 @@ PROGRAM = Map(
         "feeds": optional(Many(Plain(), at_least=0), "where events come from"),
         "channels": optional(Table(CHANNEL, pattern=NAME, what="channel"), "ways out"),
         "policies": optional(Table(POLICY, pattern=FREE_NAME, what="policy"), "consent, caps, quiet hours"),
-        "control_group": optional(Plain(), "share of users no marketing reaches"),
+        "control_group": optional(
+            Map(
+                {
+                    "percent": required(Number(low=0, high=100), "share of users"),
+                    "salt": optional(_WORD, "names the draw; control_group by default"),
+                    "applies_to": optional(Many(Text(PURPOSES)), "purposes that do not reach them (marketing)"),
+                }
+            ),
+            "share of users no marketing reaches",
+        ),
+        "best_hour": optional(WallTime(), "hour of 'at: best_hour' for users of whom too little is known (10:00)"),
         "business_hours": optional(BUSINESS_HOURS, "when people are at work; due times of tasks count in them"),
         "late_events": optional(Map({"act_within": required(Duration())}), "how old an event may be and still act"),
     }
@@ -259,7 +281,6 @@ LATER: dict[str, tuple[str, ...]] = {
 """Catalog section -> keys that are read but not acted on yet."""
 
 LATER_SECTIONS = ("metrics", "roles", "surveys")
-LATER_PROGRAM = ("control_group",)
 
 _LIMIT = r"[1-9][0-9]*/(hour|day|run)|unlimited"
 

@@ -92,7 +92,7 @@ class _Maker:
             sh.Int: lambda it: _numeric(it, "integer"),
             sh.Number: lambda it: _numeric(it, "number"),
             sh.Duration: self._duration,
-            sh.WallTime: lambda it: _pattern("([01][0-9]|2[0-3]):[0-5][0-9]", 'wall time, for example "09:30"'),
+            sh.WallTime: _wall_time,
             sh.DateText: lambda it: _pattern("[0-9]{4}-[0-9]{2}-[0-9]{2}", "date YYYY-MM-DD"),
             sh.Cond: lambda it: self._shared("condition", self._condition),
             sh.Expr: lambda it: {"type": _SCALAR},
@@ -374,6 +374,11 @@ def _described(schema: Json, note: str) -> Json:
 
 def _pattern(pattern: str, what: str) -> Json:
     return {"type": "string", "pattern": f"^(?:{pattern})$", "description": what}
+
+
+def _wall_time(shape: sh.WallTime) -> Json:
+    words = "".join(f"|{word}" for word in shape.or_words)
+    return _pattern(f"([01][0-9]|2[0-3]):[0-5][0-9]{words}", 'wall time, for example "09:30"')
 
 
 def _numeric(shape: sh.Int | sh.Number, kind: str) -> Json:

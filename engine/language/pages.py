@@ -242,7 +242,8 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
     ),
     "unknown-calendar": Page(
         "a calendar that does not exist",
-        "Calendars are defined under 'calendars' in playbooks/catalog.",
+        "Calendars are defined under 'calendars' in playbooks/catalog. Triggers, freezes and business hours name "
+        "them.",
         'trigger: {calendar: {name: double-12, at: "10:00", audience: user.city == \'Lima\'}}',
         "# file: playbooks/catalog/calendars.yaml\ncalendars: {double-11: {dates: [2026-11-08..2026-11-12]}}\n"
         "# file: playbooks/eve.yaml\n"
@@ -286,13 +287,6 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
         "Zones are called by their IANA names, such as Asia/Shanghai or Europe/Oslo.",
         "timezone: China/Shanghai",
         "timezone: Asia/Shanghai",
-    ),
-    "unknown-calendar": Page(
-        "a calendar that does not exist",
-        "Calendars are defined under 'calendars' in playbooks/catalog.",
-        'business_hours: {from: "09:00", to: "18:00", calendar: cnn}',
-        '# file: drumbeat.yaml\nbusiness_hours: {from: "09:00", to: "18:00", calendar: cn}\n'
-        "# file: playbooks/catalog/days.yaml\ncalendars:\n  cn: {dates: [2026-10-01..2026-10-07]}",
     ),
     "no-webhook-channel": Page(
         "a webhook and nobody who takes it",
@@ -343,14 +337,6 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
         "Policies are defined under 'policies' in drumbeat.yaml; 'default' is always there.",
         "policy: defualt",
         "policy: default",
-    ),
-    "not-kept": Page(
-        "a safety belt this version does not keep",
-        "The program asks for a protection that comes with a later version. 'simulate' goes on without it, so its "
-        "figures are too high; 'run' refuses to deliver.",
-        'policies:\n  default: {quiet_hours: {from: "22:00", to: "08:00"}}',
-        "policies:\n  default: {quiet_hours: never}",
-        "warning",
     ),
     "bad-list": Page(
         "a list file that cannot be used",

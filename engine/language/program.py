@@ -11,14 +11,15 @@ from typing import Any
 from engine.channels import CHANNELS
 from engine.core.business import BusinessHours
 from engine.core.calendars import Calendar
-from engine.core.instants import parse_duration
 from engine.core.model import HOUR
-from engine.core.plan import Cap, ChannelInfo, Policy
+from engine.core.plan import ChannelInfo, Policy
+from engine.core.policies import Control
 from engine.core.shapes import Map, Plain, Text, optional, required
 from engine.feeds import FEEDS
+from engine.language.belts import BeltMaker, default_policy
 from engine.language.compiled import Settings
 from engine.language.expressions.scope import FieldType, Schema
-from engine.language.forms import LATER_PROGRAM, PROGRAM
+from engine.language.forms import PROGRAM
 from engine.language.meant import zone_hint
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.reading import FAULT, zone_exists
@@ -30,7 +31,6 @@ _OPENNESS = Text(("open", "closed"))
 _LATER_CHANNELS = ("apprise", "http", "smtp", "webhook")
 _LATER_FEEDS = ("http", "webhook", "kafka", "nats", "rabbitmq", "redis")
 _FILE_FEED = Map({"path": required(Text(what="path")), "csv": optional(Plain())}, short="path")
-_DEFAULT_CONSENT = {"marketing": "required", "community": "required", "service": "opt_out", "transactional": "none"}
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -45,8 +45,9 @@ class ProgramSpec:
     act_within: int = 24 * HOUR
     channels: dict[str, ChannelInfo] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
+    control: Control | None = None
+    best_hour: str = "10:00"
     settings: Settings = field(default_factory=Settings)
-    unkept: list[str] = field(default_factory=list)
     business: BusinessHours | None = None
     business_calendar: tuple[str, Node] | None = None  #: its name and where it stands
 
@@ -58,6 +59,7 @@ class ProgramMaker:
         self.shop = shop
         self.root = root
         self.spec = ProgramSpec()
+        self.belts = BeltMaker(shop)
 
     # ------------------------------------------------------------------ schema
 
@@ -131,10 +133,9 @@ class ProgramMaker:
         self._business(node, fields.get("business_hours"))
         self._feeds(node.get("feeds"))
         self._channels(node, fields.get("channels", {"console": {"via": "console"}}))
-        self._policies(node, fields.get("policies", {}))
-        for key in LATER_PROGRAM:
-            if key in fields:
-                self._unkept(node.key(key) or node, f"'{key}'")
+        spec.policies = self.belts.policies(node, fields.get("policies", {}))
+        spec.control = self.belts.control(fields.get("control_group"), node.get("control_group"))
+        spec.best_hour = fields.get("best_hour", spec.best_hour)
         self._settings(node, fields)
         return spec
 
@@ -146,7 +147,7 @@ class ProgramMaker:
     def _names_only(self) -> ProgramSpec:
         """The names a broken program file defines, so that using them is no second problem."""
         names = self.shop.names
-        self.spec.policies = {name: Policy(name=name, consent=_DEFAULT_CONSENT) for name in names["policy"]}
+        self.spec.policies = {name: default_policy(name) for name in names["policy"]}
         self.spec.channels = {name: ChannelInfo(name=name, via="file", address=None) for name in names["channel"]}
         return self.spec
 
@@ -213,12 +214,6 @@ class ProgramMaker:
             hint = f"did you mean '{near}'?" if near else "one of " + ", ".join(known)
             self.shop.problems.error(key, "unknown-feed", f"unknown feed '{key.text}'", hint=hint)
 
-    def _unkept(self, where: Node, what: str) -> None:
-        """A safety belt this version reads and does not keep: a warning here, a refusal of ``run``."""
-        self.spec.unkept.append(what)
-        message = f"{what} is read, but this version does not keep it yet: simulate ignores it, run refuses to deliver"
-        self.shop.problems.warning(where, "not-kept", message)
-
     def _channels(self, node: MapNode, channels: dict[str, dict[str, Any]]) -> None:
         section = node.get("channels")
         for name, fields in channels.items():
@@ -240,41 +235,6 @@ class ProgramMaker:
                 name=name, via=via, address=address.removeprefix("user.") if address else default
             )
 
-    def _policies(self, node: MapNode, policies: dict[str, dict[str, Any]]) -> None:
-        section = node.get("policies")
-        for name, fields in policies.items():
-            inner = section.get(name) if isinstance(section, MapNode) else None
-            place = inner if isinstance(inner, MapNode) else node
-            if isinstance(place, MapNode):
-                self._belts(place, name, fields)
-            caps_node = place.get("caps") if isinstance(place, MapNode) else None
-            spots = caps_node.items if isinstance(caps_node, SeqNode) else []
-            rows = zip(fields.get("caps", ()), spots, strict=True)
-            caps = tuple(cap for row, spot in rows if (cap := self._cap(row, spot)) is not None)
-            consent = {**_DEFAULT_CONSENT, **fields.get("consent", {})}
-            self.spec.policies[name] = Policy(name=name, consent=consent, caps=caps)
-        if "default" not in policies:
-            self.spec.policies["default"] = Policy(name="default", consent=_DEFAULT_CONSENT)
-
-    def _belts(self, place: MapNode, name: str, fields: dict[str, Any]) -> None:
-        if fields.get("quiet_hours", "never") != "never":
-            self._unkept(place.key("quiet_hours") or place, f"'quiet_hours' of policy '{name}'")
-        if fields.get("freeze"):
-            self._unkept(place.key("freeze") or place, f"'freeze' of policy '{name}'")
-
-    def _cap(self, row: dict[str, Any], place: Node) -> Cap | None:
-        most = 0 if row["max"] == "never" else row["max"]
-        per: int | None = None
-        if row["per"] != "day":
-            try:
-                per = parse_duration(row["per"])
-            except ValueError as error:
-                message = f"a cap is per '7d' (rolling) or per 'day' (calendar), got '{row['per']}'"
-                where = place.get("per") if isinstance(place, MapNode) else None
-                self.shop.problems.error(where or place, "bad-duration", message, hint=str(error))
-                return None
-        return Cap(most=most, per=per, purpose=row.get("purpose"), channel=row.get("channel"))
-
     def _settings(self, node: MapNode, fields: dict[str, Any]) -> None:
         store = fields.get("store", "sqlite:///drumbeat.db")
         if not store.startswith(("sqlite:///", "postgresql://", "memory:")):
@@ -284,7 +244,6 @@ class ProgramMaker:
             store=store,
             feeds=tuple(fields.get("feeds", ())),
             channels=fields.get("channels", {"console": {"via": "console"}}),
-            unkept=tuple(self.spec.unkept),
         )
 
 

@@ -124,6 +124,8 @@ def looks(shape: sh.Shape) -> str:
         return "true or false" if shape.only is None else f"`{str(shape.only).lower()}`"
     if isinstance(shape, sh.Int | sh.Number):
         return _numeric(shape)
+    if isinstance(shape, sh.WallTime):
+        return "wall time `HH:MM`" + (f" or {_alternatives(shape.or_words)}" if shape.or_words else "")
     if isinstance(shape, sh.Duration):
         return _duration(shape)
     if isinstance(shape, sh.Ref):
@@ -132,7 +134,6 @@ def looks(shape: sh.Shape) -> str:
 
 
 _SIMPLE: Final[Mapping[type[sh.Shape], str]] = {
-    sh.WallTime: "wall time `HH:MM`",
     sh.DateText: "date `YYYY-MM-DD`",
     sh.Cond: "condition",
     sh.Expr: "expression",

@@ -145,8 +145,11 @@ class ScalarReading:
         found = self.scalar(node, what, 'a wall time such as "10:00"')
         if isinstance(found, _Fault):
             return found
+        if found.text in shape.or_words:
+            return found.text
         if _WALL.fullmatch(found.text) is None:
-            message = f"'{what}' needs a wall time HH:MM, got '{found.text}'"
+            words = "".join(f" or '{word}'" for word in shape.or_words)
+            message = f"'{what}' needs a wall time HH:MM{words}, got '{found.text}'"
             return self.error(found, "bad-time", message, 'for example "09:30"')
         return found.text
 

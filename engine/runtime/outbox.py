@@ -3,6 +3,8 @@
 Rule 1: a message is marked ``sending`` durably before it touches a wire, and settled after the channel's answer.
 Rule 2: where nobody knows whether it went out, it is either sent again with the same key or parked; never both.
 Rule 3: nothing sleeps in here: a message to be tried later carries the instant, and the caller comes back.
+Rule 4: the next channel has its try only when the one before said that it did not and will not send the message. What
+may have gone out, and what was given up after many tries, never moves on.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from heapq import heappop, heappush
 from engine.core.chance import BUCKETS, bucket
 from engine.core.model import HOUR, SECOND
 from engine.ports import Channel, Clock, Outgoing, Sent, Settlement, Store
+from engine.runtime.claims import Claims, refused_for_good
 
 MAX_ATTEMPTS = 8
 """Tries before a message is given up."""
@@ -27,13 +30,16 @@ _UNKNOWN = "nobody knows whether it was sent"
 
 
 class Outbox:
-    """Sends what the store holds, over these channels."""
+    """Sends what the store holds, over these channels; ``claims`` judges once more what is about to be sent."""
 
-    def __init__(self, store: Store, channels: Mapping[str, Channel], clock: Clock) -> None:
+    def __init__(
+        self, store: Store, channels: Mapping[str, Channel], clock: Clock, claims: Claims | None = None
+    ) -> None:
         self._store = store
         self._channels = dict(channels)
         self._clock = clock
         self._later: list[int] = []  #: instants at which this process has something to try again
+        self._claims = claims
 
     def recover(self) -> dict[str, int]:
         """Settle what a process that died left ``sending``; call it once, before the first ``drain``."""
@@ -55,7 +61,11 @@ class Outbox:
             claimed = self._store.claim(list(self._channels), self._clock.now(), size)
             if not claimed:
                 break
-            for name, items in _by_channel(claimed):
+            wanted = claimed
+            if self._claims is not None:
+                wanted, refused = self._claims.judge(claimed)
+                total.update(self._settle(refused))
+            for name, items in _by_channel(wanted):
                 total.update(self._send(self._channels[name], items))
             left = None if left is None else left - len(claimed)
         return dict(total)
@@ -115,7 +125,7 @@ def _verdict(item: Outgoing, answer: Sent, now: int) -> Settlement:
     if answer.ok:
         return Settlement(item.key, "sent")
     reason = answer.reason or "refused by the channel"
-    return _again(item, reason, now) if answer.passing else Settlement(item.key, "dead", reason)
+    return _again(item, reason, now) if answer.passing else refused_for_good(item, reason)
 
 
 def _again(item: Outgoing, why: str, now: int) -> Settlement:

@@ -17,7 +17,7 @@ import msgspec
 
 from engine.core.fold import TRAIT_TYPES
 from engine.core.instants import format_instant
-from engine.core.model import DAY, Event
+from engine.core.model import DAY, Alert, Event
 from engine.core.plan import Plan
 from engine.core.slots import NEVER
 from engine.core.step import NOTABLE
@@ -64,6 +64,7 @@ class Done(Taken):
     late: int = 0
     conflicts: int = 0  #: effect keys that existed already; must be 0
     sent: dict[str, int] = field(default_factory=dict)  #: deliveries by how they ended
+    limits: dict[str, int] = field(default_factory=dict)  #: playbook -> windows in which its entry limit was reached
 
 
 @dataclass
@@ -95,6 +96,7 @@ class Pump:
     progress: told how many records were handled.
     fault: called with each name of ``FAULT_POINTS`` as it is passed; crash tests kill the process there.
     watch: handed each batch after it is committed; scenario tests look on.
+    alert: told, after the commit, of what the operator should know.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Pump:
         progress: Callable[[int], None] | None = None,
         fault: Callable[[str], object] = lambda point: None,
         watch: Callable[[Batch], object] | None = None,
+        alert: Callable[[Alert], object] = lambda alert: None,
     ) -> None:
         self.plan = plan
         self.store = store
@@ -121,6 +124,7 @@ class Pump:
         self.progress = progress
         self.fault = fault
         self.watch = watch
+        self.alert = alert
         self.done = Done()
         self._put_offs: dict[str, int] = {}  #: subject -> how often its wake-up was put off by this run
         self._feeds: list[Feed] = [InboxFeed(store), *feeds]
@@ -143,12 +147,13 @@ class Pump:
 
     def until_idle(self) -> Done:
         """Do everything that is there: events of all feeds, wake-ups up to the newest event, deliveries."""
+        cancelled = self._taken_back()
         if self.outbox is not None:
-            self._count(self.outbox.recover())
-            self._deliver()
+            self._count(self.outbox.recover())  # what the feeds know already is decided before anything is sent
         self._read_all()
         self._handle_wakes(self.session.clock)
         self._deliver()
+        self._count({"cancelled": n} if (n := self._taken_back() - cancelled) else {})
         return self.done
 
     def settle(self, until: int) -> Done:
@@ -177,6 +182,10 @@ class Pump:
                 break
             self._handle(records)
             self._deliver()
+
+    def _taken_back(self) -> int:
+        """Deliveries that exits and goals ever cancelled on this store."""
+        return self.store.counts().get("cancelled", 0)
 
     # ------------------------------------------------------------------ one batch
 
@@ -233,6 +242,7 @@ class Pump:
             self._history = self.session.history_until
             self.store.set_meta(HISTORY_UNTIL, str(self._history))
         if batch.events or batch.states or batch.rejected or batch.slots or positions or inbox:
+            batch.wall = self.clock.now()
             self.done.conflicts += self.store.commit(batch)
             if self.session.walk is not None:
                 self.session.walk.handed = []
@@ -243,6 +253,9 @@ class Pump:
             self.done.reasons.update(it.reason for it in rejected)
             self.done.duplicate += duplicates
             self.done.late += batch.counts.get("late", 0)
+            for alert in batch.alerts:
+                self.done.limits[alert.playbook] = self.done.limits.get(alert.playbook, 0) + 1
+                self.alert(alert)
         work.start = upto
         work.events = [it for it in work.events if it[0] >= upto]
         work.rejected = [it for it in work.rejected if it[0] >= upto]

@@ -80,6 +80,8 @@ class Session:
         self.strangers = 0  #: subjects that only events of others made known
         plan.fuse()
         self.ways = {type_: dispatch.way for type_, dispatch in plan.dispatch.items()}
+        #: entries wait for a window, so wake-ups of one instant have an order
+        self.queues = any(it.per != "run" for it in plan.limits.values())
         self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
         self.store = store
         self.tracing = tracing
@@ -224,7 +226,7 @@ class Session:
 
     def _load_due(self, before: int) -> tuple[bool, tuple[int, str] | None]:
         """Bring the subjects due before an instant in; (whether these are all, the last of them)."""
-        due = [] if self.resident else self.store.wakes(before, WAKES_AT_ONCE)
+        full, due = (True, []) if self.resident else self._due(before)
         if not due:
             return True, None
         self._load(subject for _, subject in due)
@@ -233,7 +235,20 @@ class Session:
             state = self.states.get(subject)
             if state is not None and state.wake_at is not None:
                 self.alarms.put(state.wake_at, subject)
-        return len(due) < WAKES_AT_ONCE, due[-1]
+        return full, due[-1]
+
+    def _due(self, before: int) -> tuple[bool, list[tuple[int, str]]]:
+        """Subjects due before an instant; whether these are all. Where entries queue, no instant is cut in two."""
+        size = WAKES_AT_ONCE
+        due = self.store.wakes(before, size)
+        if not self.queues:
+            return len(due) < size, due
+        while len(due) == size and due[0][0] == due[-1][0]:
+            size *= 2
+            due = self.store.wakes(before, size)
+        if len(due) < size:
+            return True, due
+        return False, [it for it in due if it[0] < due[-1][0]]
 
     def _wake_through(self, last: Entry) -> None:
         self._wake((last[0], last[1] + "\0"))
@@ -244,7 +259,24 @@ class Session:
     def _wake(self, before: Entry) -> None:
         pop = self.alarms.pop
         while (entry := pop(before)) is not None:
-            self._fire(*entry)
+            if self.queues:
+                self._fire_all(*entry)
+            else:
+                self._fire(*entry)
+
+    def _fire_all(self, instant: int, first: str) -> None:
+        """The wake-ups of one instant: those who waited for their entry come last, in the order of arrival."""
+        due = {first}
+        while (entry := self.alarms.pop((instant + 1, ""))) is not None:
+            due.add(entry[1])
+        for subject in sorted(due, key=lambda it: self._place(it, instant)) if len(due) > 1 else due:
+            self._fire(instant, subject)
+
+    def _place(self, subject: str, instant: int) -> tuple[int, int, str, str]:
+        state = self.states.get(subject)
+        waits = [j.waiting for j in state.journeys if j.waiting is not None] if state is not None else []
+        places = [(it.since, it.key or "") for it in waits if it.kind == "slot" and (it.until or 0) <= instant]
+        return (1, *min(places), subject) if places else (0, 0, "", subject)
 
     def _fire(self, instant: int, subject: str) -> None:
         state = self.states.get(subject)
@@ -348,6 +380,8 @@ class Session:
         """All that was decided since the last call, as one transaction; the session goes on afterwards."""
         out = self.out
         totals = dict(counts or {})
+        for alert in self.desk.alerts:
+            totals[f"limit.{alert.playbook}"] = totals.get(f"limit.{alert.playbook}", 0) + 1
         if self.late:
             totals["late"] = totals.get("late", 0) + self.late
         batch = Batch(
@@ -368,8 +402,10 @@ class Session:
             askers=self.askers,
             slots=self.walk.handed_over() if self.walk is not None else {},
             marks=out.marks or [],
+            cancels=out.cancels,
+            alerts=self.desk.alerts,
         )
-        self.desk.answers = []
+        self.desk.answers, self.desk.alerts = [], []
         self._used = dict(self.desk.run_slots)
         self._begin()
         return batch

@@ -83,6 +83,8 @@ class Tally:
                 playbooks[playbook]["held_out"] += 1
             else:
                 self.ended += 1
+        for alert in batch.alerts:
+            playbooks[alert.playbook]["limited"] += 1
         for playbook, number in batch.errors.items():
             playbooks[playbook]["errors"] += number
         for playbook, _, _, held, _ in batch.goals:
@@ -91,7 +93,7 @@ class Tally:
 
 
 def _zeros() -> dict[str, int]:
-    return {"entered": 0, "held_out": 0, "effects": 0, "goals": 0, "goals_held_out": 0, "errors": 0}
+    return {"entered": 0, "held_out": 0, "effects": 0, "goals": 0, "goals_held_out": 0, "errors": 0, "limited": 0}
 
 
 _P = ParamSpec("_P")

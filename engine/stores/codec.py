@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from engine.core.model import Answer, Decision, Effect, Event, State, Why
+from engine.core.model import Answer, Decision, Effect, Event, Spare, State, Why
 from engine.errors import InternalError
 
 _write = msgspec.json.Encoder(decimal_format="number").encode
@@ -29,10 +29,26 @@ _event_body = msgspec.json.Decoder(
     tuple[str, str | None, str | None, dict[str, Any], int, bool, bool, dict[str, tuple[Any, Any]] | None],
     float_hook=Decimal,
 )
-_effect_body = msgspec.json.Decoder(
-    tuple[str | None, str | None, str, str | None, str | None, str, str | None, dict[str, Any], str | None, str | None],
-    float_hook=Decimal,
-)
+
+
+class _EffectBody(msgspec.Struct, array_like=True, gc=False):
+    """What of an effect has no column; the last two stand only where there is something to say."""
+
+    playbook: str | None
+    step: str | None
+    kind: str
+    user: str | None
+    group: str | None
+    status: str
+    reason: str | None
+    detail: dict[str, Any]
+    purpose: str | None
+    to: str | None
+    spares: list[Spare] = []
+    until: int | None = None
+
+
+_effect_body = msgspec.json.Decoder(_EffectBody, float_hook=Decimal)
 _decision_body = msgspec.json.Decoder(
     tuple[int, str, str | None, str | None, dict[str, str], str, list[tuple[str, bool | None, str, dict[str, Any]]]],
     float_hook=Decimal,
@@ -101,15 +117,17 @@ def event_from(id: str, time: int, body: bytes) -> Event:
 
 def effect_body(it: Effect) -> bytes:
     """What of an effect has no column: all but key, time and channel."""
-    return _encode(
-        (it.playbook, it.step, it.kind, it.user, it.group, it.status, it.reason, it.detail, it.purpose, it.to)
-    )
+    body = (it.playbook, it.step, it.kind, it.user, it.group, it.status, it.reason, it.detail, it.purpose, it.to)
+    return _encode((*body, it.spares, it.until) if it.spares or it.until is not None else body)
 
 
 def effect_from(key: str, time: int, channel: str | None, body: bytes) -> Effect:
     """An effect from its columns and its body."""
-    playbook, step, kind, user, group, status, reason, detail, purpose, to = _effect_body.decode(body)
-    return Effect(key, time, playbook, step, kind, user, group, status, reason, detail, channel, purpose, to)
+    it = _effect_body.decode(body)
+    return Effect(
+        key, time, it.playbook, it.step, it.kind, it.user, it.group, it.status, it.reason, it.detail, channel,
+        it.purpose, it.to, it.spares or (), it.until,
+    )  # fmt: skip
 
 
 def encode_answer(answer: Answer) -> bytes:

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import structs
+
 from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.errors import InternalError
-from engine.ports import Batch, Outgoing, Rejected, Settlement
+from engine.ports import WALL, Batch, Outgoing, Rejected, Settlement
 from engine.stores import tally
 from engine.stores.wakes import Wakes
 
@@ -23,7 +25,7 @@ _VERBS = ("commit", "ingest", "release", "claim", "settle", "meta")
 FAULT_POINTS = tuple(f"{verb}.{edge}" for verb in _VERBS for edge in ("before", "after"))
 """Names given to ``fault``."""
 
-_DELIVERY = {"sent": "sent", "retry": "pending", "dead": "dead", "unknown": "unknown"}
+_DELIVERY = {"sent": "sent", "retry": "pending", "dead": "dead", "unknown": "unknown", "cancelled": "cancelled"}
 
 
 @dataclass(slots=True)
@@ -33,12 +35,13 @@ class _Row:
     place: int  #: in the order of decision
     effect: Effect
     delivery: str | None
+    channel: str = ""  #: the one that has its try
     attempts: int = 0
     next_at: int | None = None
     outcome: str | None = None
 
     def outgoing(self, attempts: int) -> Outgoing:
-        return Outgoing(self.effect.key, self.effect.deliver or "", self.effect, attempts)
+        return Outgoing(self.effect.key, self.channel, tally.carried(self.effect, self.channel), attempts)
 
 
 class MemoryStore:
@@ -121,6 +124,7 @@ class MemoryStore:
             states[state.id] = state
             put(state.id, state.wake_at)
         conflicts = self._log(batch) if self.keep_log else 0
+        cancelled = self._cancel(batch.cancels)
         asked = tally.askers(batch)
         for answer in batch.answers:
             self._answers.setdefault(asked.get(answer.key, ""), {})[answer.key] = answer
@@ -135,9 +139,11 @@ class MemoryStore:
         if batch.inbox_done:
             for seq in [seq for seq in self._inbox if seq <= batch.inbox_done]:
                 self._waiting.discard(self._inbox.pop(seq).id)
-        self._counts.update(tally.counters(batch))
+        self._counts.update(tally.counters(batch, cancelled))
         self._figures.update(tally.figures(batch))
         self._clock = batch.clock
+        if batch.wall is not None:
+            self._meta[WALL] = str(batch.wall)
         self.fault("commit.after")
         return conflicts
 
@@ -160,12 +166,24 @@ class MemoryStore:
             if effect.key in self._rows:
                 conflicts += 1
                 continue
-            row = self._rows[effect.key] = _Row(len(self._rows), effect, tally.first_delivery(effect))
+            delivery = tally.first_delivery(effect)
+            row = self._rows[effect.key] = _Row(len(self._rows), effect, delivery, effect.deliver or "")
             if row.delivery:
                 self._pending.append((row.place, effect.key))
         for decision in batch.decisions:
             self._decisions.setdefault(decision.user or decision.group or "", []).append(decision)
         return conflicts
+
+    def _cancel(self, cancels: Iterable[tuple[str, str]]) -> int:
+        """Take back what is not being sent yet; how many deliveries that were."""
+        found = 0
+        for key, reason in cancels:
+            row = self._rows.get(key)
+            if row is not None and row.delivery == "pending":
+                self._pending.remove((row.place, key))
+                row.delivery, row.outcome = "cancelled", reason
+                found += 1
+        return found
 
     def _quarantine(self, rejected: Iterable[Rejected]) -> None:
         for it in rejected:
@@ -241,7 +259,7 @@ class MemoryStore:
                 left += self._pending[place:]
                 break
             row = self._rows[entry[1]]
-            if row.effect.deliver not in channels or (row.next_at is not None and row.next_at > now):
+            if row.channel not in channels or (row.next_at is not None and row.next_at > now):
                 left.append(entry)
                 continue
             claimed.append(row.outgoing(row.attempts))
@@ -257,8 +275,10 @@ class MemoryStore:
             row = self._rows.get(it.key)
             if row is None or row.delivery is None:
                 continue
-            was, row.delivery = row.delivery, _DELIVERY[it.status]
+            was, row.delivery = row.delivery, "pending" if it.channel is not None else _DELIVERY[it.status]
             row.next_at, row.outcome = it.next_at, it.reason
+            if it.channel is not None:
+                row.channel, row.attempts = it.channel, 0
             if was != row.delivery and "pending" in (was, row.delivery):
                 self._requeue(it.key, row)
         self.fault("settle.after")
@@ -282,7 +302,16 @@ class MemoryStore:
     def effects(self, user: str | None = None) -> Iterator[tuple[Effect, str]]:
         rows = [row for row in self._rows.values() if user is None or user == (row.effect.user or row.effect.group)]
         for row in sorted(rows, key=lambda it: (it.effect.time, it.effect.key)):
-            yield row.effect, row.delivery or ""
+            moved = row.channel != (row.effect.deliver or "")
+            yield structs.replace(row.effect, deliver=row.channel) if moved else row.effect, row.delivery or ""
+
+    def outcomes(self, user: str) -> dict[str, str]:
+        rows = self._rows.values()
+        return {
+            row.effect.key: row.outcome
+            for row in rows
+            if row.outcome is not None and user == (row.effect.user or row.effect.group)
+        }
 
     def events(self, user: str) -> Iterator[tuple[Event, int]]:
         yield from self._events.get(user, [])

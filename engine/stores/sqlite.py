@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.core.predicate import Filter, Selection
-from engine.ports import Batch, Outgoing, Rejected, Settlement
+from engine.ports import WALL, Batch, Outgoing, Rejected, Settlement
 from engine.stores import codec, tally
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
 from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, SqliteStates
@@ -43,7 +43,7 @@ FAULT_POINTS: tuple[str, ...] = tuple(
 )
 """Names given to ``fault``. A group's point lies before its first statement, so the next one lies after its last."""
 
-_DELIVERY = {"sent": "sent", "retry": "pending", "dead": "dead", "unknown": "unknown"}
+_DELIVERY = {"sent": "sent", "retry": "pending", "dead": "dead", "unknown": "unknown", "cancelled": "cancelled"}
 _OPEN = ("sending", "dead", "unknown")
 
 
@@ -130,9 +130,10 @@ class SqliteStore:
             self._step("states")
             self._states.append(entries)
             conflicts = self._save_log(batch)
+            cancelled = self._file.write("cancel", ((reason, key) for key, reason in batch.cancels))
             self._save_scarce(batch)
             self._save_verdicts(batch)
-            self._save_progress(batch)
+            self._save_progress(batch, cancelled)
         return conflicts
 
     def _step(self, name: str) -> None:
@@ -165,7 +166,7 @@ class SqliteStore:
         self._step("quarantine")
         write("add_rejected", map(_rejected_row, batch.rejected))
 
-    def _save_progress(self, batch: Batch) -> None:
+    def _save_progress(self, batch: Batch, cancelled: int) -> None:
         write = self._file.write
         self._step("inbox")
         if batch.inbox_done:
@@ -176,11 +177,13 @@ class SqliteStore:
         write("save_slot", ((name, row) for name, row in batch.slots.items() if row is not None))
         write("drop_slot", ((name,) for name, row in batch.slots.items() if row is None))
         self._step("counters")
-        write("add_counter", tally.counters(batch).items())
+        write("add_counter", tally.counters(batch, cancelled).items())
         self._step("figures")
         write("add_figure", ((playbook, name, n) for (playbook, name), n in tally.figures(batch).items()))
         self._step("clock")
         write("save_clock", [(batch.clock,)])
+        if batch.wall is not None:
+            write("save_meta", [(WALL, str(batch.wall))])
 
     def fold(self) -> None:
         """Bring states to their places and lay the trail. ``commit`` does it when it is due."""
@@ -269,7 +272,10 @@ class SqliteStore:
     def settle(self, settlements: Sequence[Settlement]) -> None:
         with self._file.transaction("settle"):
             self._file.fault("settle.mark")
-            self._file.write("settle", ((_DELIVERY[it.status], it.next_at, it.reason, it.key) for it in settlements))
+            ends = [it for it in settlements if it.channel is None]
+            self._file.write("settle", ((_DELIVERY[it.status], it.next_at, it.reason, it.key) for it in ends))
+            others = [(it.channel, it.reason, it.key) for it in settlements if it.channel is not None]
+            self._file.write("pass_on", others)
 
     def stuck(self) -> list[Outgoing]:
         return [item for item, _ in self.deliveries("sending")]
@@ -287,6 +293,9 @@ class SqliteStore:
         rows = self._file.pages("all_effects") if user is None else self._file.pages("effects_of", user)
         for key, time, channel, body, delivery in rows:
             yield codec.effect_from(key, time, channel, body), delivery or ""
+
+    def outcomes(self, user: str) -> dict[str, str]:
+        return dict(self._file.rows("outcomes_of", user))
 
     def events(self, user: str) -> Iterator[tuple[Event, int]]:
         for id, time, body, decided_at in self._file.pages("events_of", user):
@@ -328,4 +337,4 @@ def _rejected_row(it: Rejected) -> tuple[Any, ...]:
 
 def _outgoing(attempts: int, row: list[Any]) -> Outgoing:
     key, time, channel, body = row
-    return Outgoing(key, channel, codec.effect_from(key, time, channel, body), attempts)
+    return Outgoing(key, channel, tally.carried(codec.effect_from(key, time, channel, body), channel), attempts)

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import structs
+
 from engine.core.model import Effect, Event
 from engine.ports import Batch
 
@@ -16,8 +18,8 @@ FIGURES = ("entered", "held", "goals", "goals_held", "finished", "exited", "effe
 """Figures kept of each playbook; ``held`` of the ``entered``, and ``goals_held`` of the ``goals``, were held out."""
 
 
-def counters(batch: Batch) -> Counter[str]:
-    """What the batch adds to the counters of the whole life."""
+def counters(batch: Batch, cancelled: int = 0) -> Counter[str]:
+    """What the batch adds to the counters of the whole life; ``cancelled``: how many deliveries it took back."""
     found: Counter[str] = Counter()
     if batch.effects:
         kinds = Counter((it.kind, it.status) for it in batch.effects)
@@ -28,6 +30,8 @@ def counters(batch: Batch) -> Counter[str]:
         found["quarantined"] = len(batch.rejected)
     if batch.counts:
         found.update(batch.counts)
+    if cancelled:
+        found["cancelled"] = cancelled
     return found
 
 
@@ -70,6 +74,19 @@ def askers(batch: Batch) -> dict[str, str]:
 def first_delivery(effect: Effect) -> str | None:
     """Where an effect stands in the outbox when it is decided: ``pending``, or None when there is nothing to send."""
     return "pending" if effect.deliver is not None and effect.status == "planned" else None
+
+
+def carried(effect: Effect, channel: str) -> Effect:
+    """A message as one of its channels carries it: the text, the subject and the address differ."""
+    for spare in effect.spares:
+        if spare.channel == channel:
+            detail = {name: value for name, value in effect.detail.items() if name not in ("subject", "text")}
+            detail["via"] = channel
+            if spare.subject is not None:
+                detail["subject"] = spare.subject
+            detail["text"] = spare.text
+            return structs.replace(effect, deliver=channel, to=spare.to, detail=detail)
+    return effect
 
 
 def summary(rows: list[tuple[str, str, int]]) -> dict[str, Any]:

@@ -204,8 +204,8 @@ def test_decisions(simulated: tuple[Path, Said]) -> None:
     amount = {"at": "when[0]", "text": "event.amount > 10"}
     name = {"at": "when[1]", "value": True, "text": "user.name is not none", "seen": {"user.name": "小王"}}
     assert found == [
-        verdict(_FIRST, "all", "u1", {"event": "s1"}, "entered", []),
-        verdict(_SECOND, "all", "u2", {"event": "s2"}, "entered", []),
+        verdict(_FIRST, "all", "u1", {"event": "s1"}, "entered", gates("2026-03-08T02:00:00Z")),
+        verdict(_SECOND, "all", "u2", {"event": "s2"}, "entered", gates("2026-03-08T02:00:00.250Z")),
         verdict(_THIRD, "held", "u1", {"event": "o1"}, "held_out",
                 [{**amount, "value": True, "seen": {"event.amount": 120}}, name]),
         verdict(_THIRD, "held", "u2", {"event": "o2"}, "skipped",
@@ -214,6 +214,18 @@ def test_decisions(simulated: tuple[Path, Said]) -> None:
                 [{"at": "end", "value": True, "text": "stop", "seen": {}}]),
     ]  # fmt: skip
     assert list(found[0]) == ["time", "playbook", "user", "group", "cause", "verdict", "why"]
+
+
+def gates(again: str) -> list[dict[str, Any]]:
+    """What the gates said of the messages they refused."""
+    said = [
+        ("s14: consent", "marketing by box is required, and was never given"),
+        ("s16: cap", f"no room for community by box; room again: {again}"),
+        ("s17: render", "templates/need.box.j2:1: 'with.missing' is missing (give it a default: "
+         "{{ ...|default('...') }}, or ask with {% if %})"),
+        ("s18: address", "no address for sms: phone is empty"),
+    ]  # fmt: skip
+    return [{"at": at, "value": False, "text": text, "seen": {}} for at, text in said]
 
 
 def verdict(time: str, playbook: str, user: str, cause: dict[str, str], word: str, why: list[Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from engine.core.model import DAY, HOUR, MINUTE, Effect
 from engine.feeds.replay import Replay
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled
+from engine.runtime.claims import Claims
 from engine.runtime.outbox import Outbox
 from engine.runtime.pump import Done, Pump
 from engine.runtime.simulate import simulate
@@ -212,7 +213,7 @@ def run(
         for channel in channels.values():
             channel.fault = watch  # type: ignore[attr-defined]
         assert program.plan is not None
-        outbox = outbox_class(store, channels, wall) if deliver else None
+        outbox = outbox_class(store, channels, wall, Claims(program.plan, store, wall)) if deliver else None
         feeds = wiring.open_feeds(program.settings, root)
         pump = pump_class(
             program.plan, store, feeds, outbox, wall, secret=SECRET, known_types=program.known_types, batch=batch,
@@ -264,7 +265,8 @@ def picture(root: Path) -> dict[str, Any]:
             "resources": store.resources(),
             "quarantine": list(store.quarantine()),
             "inbox": store.inbox(0, 10_000),
-            "counts": store.counts(),
+            # what exits and goals take back depends on what was sent before them
+            "counts": {name: n for name, n in store.counts().items() if name != "cancelled"},
             "summary": store.summary(),
             "clock": store.clock(),
             "positions": {path.name: store.position(f"file:feed/{path.name}") for path in (root / "feed").glob("*")},

@@ -15,7 +15,8 @@ from engine.actions.wait import Wait
 from engine.actions.wait_for import WaitFor
 from engine.core import plan as core
 from engine.core.model import DAY
-from engine.core.plan import Block, Cap, Span
+from engine.core.plan import Block, Span
+from engine.core.policies import Cap
 from engine.core.waits import Until
 from engine.language.diagnostics import Page
 from engine.language.lint.registry import Check

@@ -76,6 +76,14 @@ select key, time, channel, body, delivery from (
     select * from effect where seq > (select seq from trailed where log = 2) and subject = ?1
 ) order by time, key;
 
+-- name: outcomes_of
+-- Why deliveries to a subject stand as they do.
+select key, outcome from (
+    select effect.* from trail join effect on effect.seq = trail.seq where trail.subject = ?1 and trail.log = 2
+    union all
+    select * from effect where seq > (select seq from trailed where log = 2) and subject = ?1
+) where outcome is not null;
+
 -- name: claimable
 -- Deliveries to send over the channels of a JSON array, in order of decision. The index is named, so that no guess of
 -- the planner can make a scan of all that was ever sent.
@@ -90,6 +98,15 @@ update effect set delivery = 'sending', attempts = attempts + 1 where seq = ?;
 -- name: settle
 -- What became of a delivery.
 update effect set delivery = ?, next_at = ?, outcome = ? where key = ? and delivery is not null;
+
+-- name: pass_on
+-- A channel refused a delivery for good: the next one has its tries.
+update effect set channel = ?, delivery = 'pending', attempts = 0, next_at = null, outcome = ?
+where key = ? and delivery is not null;
+
+-- name: cancel
+-- A delivery that has not begun is not wanted any more.
+update effect set delivery = 'cancelled', outcome = ? where key = ? and delivery = 'pending';
 
 -- name: open_deliveries
 -- Deliveries that are being sent, dead or unknown, in order of decision; the index holds no others.
