@@ -287,13 +287,6 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
         "timezone: China/Shanghai",
         "timezone: Asia/Shanghai",
     ),
-    "unknown-calendar": Page(
-        "a calendar that does not exist",
-        "Calendars are defined under 'calendars' in playbooks/catalog.",
-        'business_hours: {from: "09:00", to: "18:00", calendar: cnn}',
-        '# file: drumbeat.yaml\nbusiness_hours: {from: "09:00", to: "18:00", calendar: cn}\n'
-        "# file: playbooks/catalog/days.yaml\ncalendars:\n  cn: {dates: [2026-10-01..2026-10-07]}",
-    ),
     "no-webhook-channel": Page(
         "a webhook and nobody who takes it",
         "A 'webhook' step goes out through a channel of kind 'webhook'. These come with a later version; until then a "
