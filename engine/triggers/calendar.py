@@ -64,6 +64,7 @@ class CalendarDay(Slotted):
         self.elapsed = elapsed  #: microseconds from that wall time
         self.at = at
         self.audience = audience
+        self.text = f"{calendar.name} {at}"
 
     @classmethod
     def build(cls, fields: dict[str, Any], build: Build) -> CalendarDay:
@@ -72,7 +73,13 @@ class CalendarDay(Slotted):
         days, elapsed = _offset(spec.get("offset", ""))
         if abs(days) * DAY > _LONGEST or abs(elapsed) > _LONGEST:
             build.problem("offset", "out-of-range", f"'offset' of {spec['offset']} is longer than a year")
-        return cls(build.calendar(spec["name"]), days, elapsed, spec["at"], spec["audience"])
+        made = cls(build.calendar(spec["name"]), days, elapsed, spec["at"], spec["audience"])
+        made.text = " ".join(filter(None, (spec["name"], spec.get("offset"), spec["at"])))
+        return made
+
+    def gist(self) -> str:
+        """When, in a few words, for pictures."""
+        return self.text
 
     def after(self, instant: int, tz: ZoneInfo) -> int | None:
         last = date.max - timedelta(days=800)

@@ -56,6 +56,7 @@ class Schedule(Slotted):
         self.audience = audience
         self.cron = cron
         self.every = every  #: microseconds, when there is no cron
+        self.text = ""  #: the interval as written
         self.by_user = by_user
         self.catch_up = catch_up
 
@@ -80,7 +81,13 @@ class Schedule(Slotted):
         if by_user and "every" in spec:
             hint = "leave 'zone' out, or write a cron"
             build.problem("zone", "conflict", "'every' is elapsed time: it is the same in every zone", hint)
-        return cls(spec["audience"], cron, every, by_user, spec.get("catch_up", "last"))
+        made = cls(spec["audience"], cron, every, by_user, spec.get("catch_up", "last"))
+        made.text = spec["every"].text if "every" in spec else ""
+        return made
+
+    def gist(self) -> str:
+        """When, in a few words, for pictures."""
+        return self.cron.text if self.cron is not None else f"every {self.text}"
 
     def after(self, instant: int, tz: ZoneInfo) -> int | None:
         return self.cron.after(instant, tz) if self.cron is not None else interval_after(instant, self.every, tz)
