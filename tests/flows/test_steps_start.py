@@ -102,7 +102,7 @@ MANUAL = "trigger: {manual: true}\nwhen: event.reason != 'no'\n" + ANY + SET
 
 @pytest.mark.parametrize("kind", ["manual", "webhook"])
 def test_by_hand(tmp_path: Path, kind: str) -> None:
-    """Semantics: `webhook`, `manual` — "an HTTP call, or `drumbeat trigger`": a feed cannot forge them."""
+    """Semantics: `webhook`, `manual` — "an authenticated HTTP call, or `drumbeat trigger`": no feed can forge them."""
     live = Live(tmp_path, {"p": MANUAL.replace("manual", kind)})
     type_ = f"playbook.{kind}:p"
     live.run(event("1", type_, "10:00", reason="forged"))
