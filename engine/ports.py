@@ -7,10 +7,15 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from engine.core.model import Alert, Answer, Decision, Effect, Event, State
+from engine.core.model import Alert, Answer, Decision, Effect, Event, Mark, State
+from engine.core.predicate import Filter, Selection
 
 WALL = "wall"
 """Name under which a store keeps the machine's clock at the last commit."""
+
+
+class NotInOrder(Exception):  # it says that the careful way is needed
+    """A feed that was read as it comes is not in order of time, or repeats an id, or is more than one plain file."""
 
 
 class Record(msgspec.Struct):
@@ -54,6 +59,8 @@ class Batch(msgspec.Struct):
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
     askers: dict[str, str] = {}  #: answer key -> subject that asked, where no effect of that key names it
+    slots: dict[str, bytes | None] = {}  #: rows of the slot table that changed (core/slots.py); None: one that goes
+    marks: list[Mark] = []  #: what became of journeys, when somebody watches; no store keeps it
     cancels: list[tuple[str, str]] = []  #: (effect key, reason): what is pending of these is not sent any more
     alerts: list[Alert] = []  #: entry limits reached, once a playbook and window; counted as ``limit.<playbook>``
     wall: int | None = None  #: the machine's clock, kept under the name ``WALL``; None: not known
@@ -141,6 +148,18 @@ class Store(Protocol):
 
     def next_wake(self) -> int | None: ...
 
+    def population(self, after: str, limit: int, audience: Any = None, now: int = 0) -> list[str]:
+        """At most ``limit`` subjects that have a state, of those behind ``after``, in order of id (by code points).
+
+        ``audience``: a condition in a form a store may ask itself, at the instant ``now``; who certainly does not fit
+        may be left out, everybody else must not: the caller judges them again. None: all.
+        """
+        ...
+
+    def slots(self) -> dict[str, bytes]:
+        """The slot table: name -> row."""
+        ...
+
     def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:
         """Which of these event ids were decided already, or (unless ``waiting`` is False) wait in the inbox."""
         ...
@@ -217,6 +236,24 @@ class Store(Protocol):
     def decisions(self, user: str) -> Iterator[Decision]: ...
 
     def subjects(self) -> Iterator[State]: ...
+
+    def head_count(self) -> int:
+        """How many subjects there are."""
+        ...
+
+    def audience(self, filter: Filter, now: int, after: str = "", limit: int = 1000) -> Selection:
+        """The first ``limit`` subjects after one, in order of id, that fit a condition at an instant.
+
+        The next page begins after ``last``. Whom the condition cannot judge is named with the reason, and left out.
+        """
+        ...
+
+    def candidates(self, filter: Filter, now: int, after: str, limit: int) -> list[str]:
+        """The first ``limit`` subjects after one, in order of id, that may fit: for a caller who judges them himself.
+
+        Left out is only who certainly does not fit; whom the condition cannot judge is among them.
+        """
+        ...
 
     def counts(self) -> dict[str, int]:
         """Counters of the whole life: events, duplicate, late, quarantined, ``effects.<kind>.<status>``."""

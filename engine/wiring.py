@@ -36,6 +36,11 @@ def open_store(settings: Settings, root: Path, *, read_only: bool = False, overr
     return SqliteStore.open(path, read_only=read_only)
 
 
+def scratch_store(folder: Path) -> SqliteStore:
+    """A new store of the kind the daemon uses, for a test to work on."""
+    return SqliteStore.open(folder / "scratch.db", durable=False)
+
+
 def open_feeds(settings: Settings, root: Path) -> list[Feed]:
     """The feeds of the program file; kinds of a later version are refused."""
     feeds: list[Feed] = []

@@ -28,6 +28,12 @@ class GiveBadge(Action):
         """The name is checked against the catalog."""
         return cls(fields["name"])
 
+    def gist(self) -> str:
+        return self.name
+
+    def tells(self) -> list[tuple[str, str | None]]:
+        return [("badge.earned", self.name)]
+
     def run(self, run: Run) -> Node | Pause | None:
         held = self.name in run.state.badges
         status, reason = ("denied", "already") if held else ("planned", None)

@@ -70,6 +70,12 @@ class Choose(Action):
                 branches.append((row["when"], row["do"]))
         return cls(branches)
 
+    def ways(self) -> list[tuple[str, Block | Pause | None]]:
+        found: list[tuple[str, Block | Pause | None]] = [
+            ("otherwise" if condition is None else condition.text, block) for condition, block in self.branches
+        ]
+        return found if any(condition is None for condition, _ in self.branches) else [*found, ("otherwise", None)]
+
     def blocks(self) -> Iterable[Block]:
         return [block for _, block in self.branches]
 

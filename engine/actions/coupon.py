@@ -42,6 +42,17 @@ class GiveCoupon(Action):
         """The pool is checked against the catalog."""
         return cls(fields["pool"], fields.get("on_exhausted", "skip"))
 
+    def gist(self) -> str:
+        return self.pool
+
+    def tells(self) -> list[tuple[str, str | None]]:
+        return [("coupon.issued", self.pool)]
+
+    def ways(self) -> list[tuple[str, Block | Pause | None]]:
+        if self.on_denied == "skip":
+            return [("", None)]
+        return [("", None), ("none left", STOP if isinstance(self.on_denied, str) else self.on_denied)]
+
     def blocks(self) -> tuple[Block, ...]:
         return (self.on_denied,) if isinstance(self.on_denied, Block) else ()
 

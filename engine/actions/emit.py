@@ -44,6 +44,9 @@ class EmitEvent(Action):
     def says(self) -> tuple[tuple[str, bool], ...]:
         return ((self.type, True),)
 
+    def gist(self) -> str:
+        return self.type
+
     def failed(self, run: Run, reason: str) -> None:
         run.effect("emit", {"type": self.type, "data": {}}, status="suppressed", reason=reason)
 

@@ -49,6 +49,14 @@ class Invite(Action):
         on_denied = fields.get("on_full", "skip")
         return cls(fields.get("groups", []), fields.get("match", "first"), fields.get("hold"), on_denied)
 
+    def gist(self) -> str:
+        return ", ".join(self.groups)
+
+    def ways(self) -> list[tuple[str, Block | Pause | None]]:
+        if self.on_denied == "skip":
+            return [("", None)]
+        return [("", None), ("no seat", STOP if isinstance(self.on_denied, str) else self.on_denied)]
+
     def blocks(self) -> tuple[Block, ...]:
         return (self.on_denied,) if isinstance(self.on_denied, Block) else ()
 

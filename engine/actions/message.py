@@ -80,6 +80,9 @@ class SendMessage(Action):
         hours = build.hours() if fields.get("at") == BEST_HOUR else None
         return cls(fields, build.template(fields["template"]), via, hours, build.best_hour)
 
+    def gist(self) -> str:
+        return f"{self.template} · {' / '.join(self.via)} · {self.purpose}"
+
     def run(self, run: Run) -> Node | Pause | None:
         run.mark(run.now)
         if self.at is not None:
@@ -213,7 +216,7 @@ class SendMessage(Action):
             return {}, "no_template"
         try:
             zone = localtime.zone(run.zone) or localtime.UTC
-            message = template.render(template_context(run, values), zone=zone)
+            message = template.render(template_context(run, values, template.roots), zone=zone)
         except MissingVariable as error:
             run.explain("render", False, str(error))
             return {}, "missing_variable"

@@ -47,6 +47,12 @@ class BookPoints(Action):
         account = fields.get("account") or build.account
         return cls(amount, -1 if word == "take" else 1, fields.get("reason"), account)
 
+    def gist(self) -> str:
+        return f"{'-' if self.sign < 0 else '+'}{self.amount.text} {self.account}"
+
+    def tells(self) -> list[tuple[str, str | None]]:
+        return [("points.changed", self.account)]
+
     def failed(self, run: Run, reason: str) -> None:
         balance = run.state.points.get(self.account, 0)
         detail = {"account": self.account, "delta": None, "balance": balance, "reason": self.reason}

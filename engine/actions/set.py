@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from engine.core.journeys import Run
@@ -37,6 +38,15 @@ class SetTraits(Action):
         """Field names lose their ``user.``."""
         return cls({name.removeprefix("user."): value for name, value in fields["fields"].items()})
 
+    def writes(self) -> Iterable[tuple[str, Value]]:
+        return self.fields.items()
+
+    def gist(self) -> str:
+        return ", ".join(f"user.{name}: {value.text}" for name, value in self.fields.items())
+
+    def tells(self) -> list[tuple[str, str | None]]:
+        return [("user.updated", name) for name in self.fields]
+
     def failed(self, run: Run, reason: str) -> None:
         for name in self.fields:
             detail = {"field": f"user.{name}", "value": None}
@@ -55,8 +65,8 @@ class SetTraits(Action):
                 run.state.traits = {**run.state.traits, name: value}
                 if before != value or before.__class__ is not value.__class__:
                     changes[name] = (before, value)
-        if "zone" in changes:
-            run.turn.touched = True  # every timer that goes by local days is found anew
+        if not run.plan.retimed.isdisjoint(changes):
+            run.turn.touched = True  # every timer that goes by local days or by such a field is found anew
         if changes:
             run.tell("user.updated", {name: after for name, (_, after) in changes.items()}, changes)
         return run.node.next

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
-from engine.core.chance import bucket
 from engine.core.journeys import Run
 from engine.core.kinds import Action, Build, Pause
 from engine.core.plan import Block, Node
@@ -81,11 +81,20 @@ class Split(Action):
             arms.append(Arm(row["name"], upto, row.get("do", Block()), "holdout" in row))
         return cls(fields.get("salt") or f"{build.playbook}/{build.step}", arms)
 
+    def ways(self) -> list[tuple[str, Block | Pause | None]]:
+        found: list[tuple[str, Block | Pause | None]] = []
+        below = 0
+        for arm in self.arms:
+            share = f"{Decimal(arm.upto - below) / 100:f} %"
+            found.append((f"{arm.name}, {share}" + (", held out" if arm.holdout else ""), arm.block))
+            below = arm.upto
+        return found
+
     def blocks(self) -> Iterable[Block]:
         return [arm.block for arm in self.arms]
 
     def run(self, run: Run) -> Node | Pause | None:
-        drawn = bucket(self.salt, run.state.id)
+        drawn = run.plan.env.draw(f"{run.playbook.id}/{run.node.id}", self.salt, run.state.id)
         arm = next((arm for arm in self.arms if drawn < arm.upto), self.arms[-1])
         run.result({"arm": arm.name})
         if arm.holdout:

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.core.journeys import Run
 from engine.core.kinds import STOP, Action, Build, Pause
-from engine.core.plan import Node
+from engine.core.plan import Block, Node
 from engine.core.shapes import Map, Text, required
 
 
@@ -24,6 +24,9 @@ class StopJourney(Action):
     def build(cls, fields: dict[str, Any], build: Build) -> StopJourney:
         """The reason is kept in the file only."""
         return cls()
+
+    def ways(self) -> list[tuple[str, Block | Pause | None]]:
+        return [("", STOP)]
 
     def run(self, run: Run) -> Node | Pause | None:
         return STOP

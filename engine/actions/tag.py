@@ -33,6 +33,9 @@ class Tag(Action):
             build.problem("tag", "missing-key", "'tag' needs 'add' or 'remove'")
         return cls(fields.get("add", []), fields.get("remove", []))
 
+    def gist(self) -> str:
+        return " ".join([*(f"+{name}" for name in self.add), *(f"-{name}" for name in self.remove)])
+
     def run(self, run: Run) -> Node | Pause | None:
         if run.effect("tag", {"add": self.add, "remove": self.remove}):
             kept = [tag for tag in run.state.tags if tag not in self.remove]

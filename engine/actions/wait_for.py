@@ -11,7 +11,7 @@ from engine.core.model import Answer, Event
 from engine.core.moment import Condition, Moment
 from engine.core.plan import Block, Node
 from engine.core.shapes import Cond, Duration, Either, EventName, Many, Map, Steps, Text, optional, required
-from engine.core.waits import instant_of
+from engine.core.waits import in_words, instant_of
 
 
 class WaitFor(Action):
@@ -56,6 +56,13 @@ class WaitFor(Action):
             fields.get("then", Block()),
             None if otherwise == "stop" else otherwise,
         )
+
+    def gist(self) -> str:
+        asked = f" if {self.test.text}" if self.test is not None else ""
+        return f"{', '.join(sorted(self.types))}{asked}, up to {in_words(self.up_to)}"
+
+    def ways(self) -> list[tuple[str, Block | Pause | None]]:
+        return [("it came", self.then), ("time is up", STOP if self.otherwise is None else self.otherwise)]
 
     def blocks(self) -> Iterable[Block]:
         return (self.then,) if self.otherwise is None else (self.then, self.otherwise)

@@ -22,13 +22,13 @@ EXIT_OK, EXIT_WRONG, EXIT_USAGE, EXIT_CANNOT, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 _spoken: list[object] = []  # what the running verb has written as JSON: it must be one object, whatever happens
 
 
-def common_options(verb: F) -> F:
+def common_options(verb: F, formats: tuple[str, ...] = ("text", "json")) -> F:
     """``--program``, ``--format``, ``--quiet`` and ``--no-color``, accepted after the verb."""
     for option in (
         click.option("--no-color", is_flag=True, help="Plain text, also on a terminal (or set NO_COLOR)."),
         click.option("--quiet", is_flag=True, help="Only results, no progress and no remarks."),
         click.option(
-            "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of the result.",
+            "--format", "format_", type=click.Choice(formats), default="text", help="Form of the result.",
         ),
         click.option(
             "--program", "program", type=click.Path(path_type=Path), default=None,

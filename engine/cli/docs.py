@@ -20,7 +20,7 @@ from engine.cli.common import EXIT_OK, emit_json, say
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of the result.")
 @click.option("--quiet", is_flag=True, help="Only results, no remarks.")
 def docs(page: str | None, folder: Path | None, format_: str, quiet: bool) -> int:
-    """The reference of triggers, steps, diagnostics and verbs; PAGE prints one of them."""
+    """The reference of triggers, steps, scenarios, diagnostics and verbs; PAGE prints one of them."""
     pages = all_pages()
     if page is not None:
         name = page if page.endswith(".md") else f"{page}.md"
@@ -42,8 +42,9 @@ def docs(page: str | None, folder: Path | None, format_: str, quiet: bool) -> in
 def all_pages() -> dict[str, str]:
     """File name -> text of every reference page."""
     from engine.language.reference import pages
+    from engine.language.scenario_reference import page as scenarios
 
-    return {**pages(), "cli.md": _verbs()}
+    return {**pages(), "scenarios.md": scenarios(), "cli.md": _verbs()}
 
 
 def _verbs() -> str:
@@ -58,15 +59,17 @@ def _verbs() -> str:
         command = cli.get_command(context, verb)
         if command is not None:
             parts.append(_verb(verb, command))
+        if isinstance(command, click.Group):
+            parts += [_verb(f"{verb} {name}", it, "###") for name, it in sorted(command.commands.items())]
     return "\n\n".join(parts) + "\n"
 
 
-def _verb(name: str, command: click.Command) -> str:
+def _verb(name: str, command: click.Command, head: str = "##") -> str:
     """One verb. Written here and not by Click, whose layout changes from one release to the next."""
     arguments = [_argument(it) for it in command.params if isinstance(it, click.Argument)]
     options = [it for it in command.params if isinstance(it, click.Option) and not it.hidden]
     text = inspect.cleandoc(command.help or "").replace("``", "`")
-    parts = [f"## {name}", f"`{' '.join(['drumbeat', name, *arguments])}`", text]
+    parts = [f"{head} {name}", f"`{' '.join(['drumbeat', name, *arguments])}`", text]
     rows = [f"| `{_option(it)}` | {_cell(it.help or '')} |" for it in options]
     if rows:
         parts.append("\n".join(["| option | meaning |\n|---|---|", *rows]))

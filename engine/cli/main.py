@@ -15,15 +15,21 @@ from engine.cli.common import EXIT_CANNOT, EXIT_INTERRUPTED, colors, one_json
 from engine.errors import DrumbeatError, ProgramError
 
 VERBS = {
+    "audience": "engine.cli.audience:audience",
     "demo": "engine.cli.demo:demo",
     "docs": "engine.cli.docs:docs",
     "explain": "engine.cli.explain:explain",
+    "graph": "engine.cli.graph:graph",
     "ingest": "engine.cli.ingest:ingest",
+    "init": "engine.cli.init:init",
     "quarantine": "engine.cli.quarantine:quarantine",
     "report": "engine.cli.report:report",
     "run": "engine.cli.run:run",
     "schema": "engine.cli.schema:schema",
     "simulate": "engine.cli.simulate:simulate",
+    "tasks": "engine.cli.tasks:tasks",
+    "test": "engine.cli.test:test",
+    "trigger": "engine.cli.trigger:trigger",
     "user": "engine.cli.user:user",
     "validate": "engine.cli.validate:validate",
     "why": "engine.cli.why:why",

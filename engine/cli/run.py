@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.common import EXIT_OK, EXIT_WRONG, common_options, compiled, emit_json, progress_bar, quick_garbage, say
-from engine.errors import UsageError
+from engine.errors import CannotRun, UsageError
 
 if TYPE_CHECKING:
     from engine.core.model import Alert
@@ -44,6 +44,7 @@ def run(
     if not until_idle:
         raise UsageError("the daemon comes with a later version", hint="use drumbeat run --until-idle")
     found = compiled(program)
+    _refuse_webhooks(found.plan)
     done, seconds = _work(found, store, batch, quiet)
     result = _result(done, seconds)
     if format_ == "json":
@@ -51,6 +52,18 @@ def run(
     else:
         click.echo(_text(result))
     return EXIT_WRONG if strict and (done.quarantined or done.duplicate) else EXIT_OK
+
+
+def _refuse_webhooks(plan: Any) -> None:
+    """A webhook step without a channel would wait in the outbox for ever, and nobody would know."""
+    for playbook in plan.playbooks:
+        for node in playbook.nodes.values():
+            if node.action.word == "webhook" and node.action.channel is None:
+                raise CannotRun(
+                    f"playbook '{playbook.id}' has a webhook step, and no channel of the program takes webhooks",
+                    hint="channels of kind webhook come with a later version; until then write them to a file: "
+                    "channels: {webhook: {via: file, path: out/webhooks.jsonl}}",
+                )
 
 
 def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, float]:

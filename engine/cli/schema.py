@@ -10,7 +10,7 @@ import click
 
 from engine.cli.common import EXIT_OK, common_options, emit_json, program_root, say
 
-KINDS = ("playbook", "catalog", "program", "event")
+KINDS = ("playbook", "catalog", "program", "scenario", "event")
 
 
 @click.command()
@@ -23,7 +23,7 @@ KINDS = ("playbook", "catalog", "program", "event")
 def schema(
     kind: str | None, folder: Path | None, program: Path | None, format_: str, quiet: bool, no_color: bool
 ) -> int:
-    """The JSON Schemas (draft 7) of playbooks, catalogs, the program file and events.
+    """The JSON Schemas (draft 7) of playbooks, catalogs, the program file, scenarios and events.
 
     With --program the names of its coupons, segments, templates, groups, badges and channels become choices.
     """

@@ -77,6 +77,7 @@ def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
         ("consents", ", ".join(f"{it} {'granted' if yes else 'revoked'}" for it, yes in seen["consents"].items())),
         ("groups", ", ".join(seen["groups"])),
         ("seats", ", ".join(seats)),
+        ("tasks", ", ".join(it["title"] + (f" (due {it['due']})" if it["due"] else "") for it in seen["tasks"])),
     ]
     return [(name, text) for name, text in facts if text]
 

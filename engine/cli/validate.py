@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, colors, common_options, emit_json, program_root, verdict
+from engine.cli.common import (
+    EXIT_OK,
+    EXIT_WRONG,
+    colors,
+    common_options,
+    emit_json,
+    program_root,
+    quick_garbage,
+    verdict,
+)
 from engine.errors import ProgramError
 
 _PARTS = ("drumbeat.yaml", "playbooks", "templates", "scenarios", "lists")
@@ -17,26 +27,31 @@ _PARTS = ("drumbeat.yaml", "playbooks", "templates", "scenarios", "lists")
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
-@common_options
+@partial(common_options, formats=("text", "json", "github", "sarif"))
 def validate(
     paths: tuple[Path, ...], strict: bool, program: Path | None, format_: str, quiet: bool, no_color: bool
 ) -> int:
-    """Check a program: playbooks, catalog, templates; every problem of every file in one pass.
+    """Check a program: playbooks, catalog, templates, scenarios; every problem of every file in one pass.
 
     PATHS restrict what is shown to these files and folders; the whole program is read all the same, since names are
     defined elsewhere.
     """
+    from engine.core.localtime import UTC, local_date
     from engine.language.compile import compile_program
+    from engine.runtime.clock import SystemClock
 
     root = program_root(_program_of(paths, program))
     wanted = _wanted(paths, root)
-    found = compile_program(root)
+    with quick_garbage():
+        found = compile_program(root, today=local_date(SystemClock().now(), UTC), scenarios=True)
     problems = _chosen(found.problems, wanted, root)
     failed = any(strict or problem.severity == "error" for problem in problems)
     if format_ == "json":
         emit_json(verdict(found, problems, failed=failed))
+    elif format_ == "sarif":
+        emit_json(_sarif(problems, root))
     else:
-        _text(found, problems, quiet, no_color)
+        _text(found, problems, quiet, no_color, root if format_ == "github" else None)
     return EXIT_WRONG if failed else EXIT_OK
 
 
@@ -76,15 +91,33 @@ def _chosen(problems: tuple[Any, ...], wanted: list[Path], root: Path) -> list[A
     return chosen
 
 
-def _text(found: Any, problems: list[Any], quiet: bool, no_color: bool) -> None:
-    from engine.language.diagnostics import render_text
+def _sarif(problems: list[Any], root: Path) -> dict[str, Any]:
+    from engine import __version__
+    from engine.language.codes import PAGES
+    from engine.language.formats import sarif
 
-    if problems:
+    return sarif(problems, PAGES, __version__, _folder(root))
+
+
+def _folder(root: Path) -> str:
+    """The program's folder as seen from here, which in CI is the top of the repository."""
+    here, there = Path.cwd().resolve(), root.resolve()
+    return there.relative_to(here).as_posix() if there.is_relative_to(here) else ""
+
+
+def _text(found: Any, problems: list[Any], quiet: bool, no_color: bool, github_root: Path | None) -> None:
+    from engine.language.diagnostics import render_text
+    from engine.language.formats import github
+
+    if problems and github_root is not None:
+        click.echo(github(problems, _folder(github_root)))
+    elif problems:
         click.echo(render_text(problems, found.sources, colors(no_color, sys.stdout)))
     if quiet:
         return
     counts = found.counts
     errors = sum(problem.severity == "error" for problem in problems)
     what = f"{counts.get('playbooks', 0)} playbook(s), {counts.get('templates', 0)} template(s)"
+    what += f", {counts['scenarios']} scenario(s)" if "scenarios" in counts else ""
     verdict = "no problems" if not problems else f"{errors} error(s), {len(problems) - errors} warning(s)"
     click.echo(f"{what}: {verdict}", err=bool(problems))

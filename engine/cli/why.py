@@ -192,6 +192,9 @@ def _listening(it: dict[str, Any]) -> list[str]:
         what = "any event" if trigger["events"] is None else " or ".join(trigger["events"])
         if it["looked_at"] and trigger["next"] is None:
             continue
+        if trigger["events"] == []:
+            out.append(f"next slot of its {trigger['kind']}: {trigger['next'] or 'never'}")
+            continue
         if trigger["came"]:
             silent = "" if it["looked_at"] else "; the trigger did not fire"
             text = f"{trigger['came']} came, the last at {trigger['last']}{silent}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from engine.core.chance import bucket, effect_key
+from typing import Any
+
+from engine.core.chance import effect_key
 from engine.core.instants import format_instant
 from engine.core.judging import ALL, failed
 from engine.core.kinds import Trigger
@@ -10,6 +12,8 @@ from engine.core.model import Answer, Event, GoalWatch, Journey, Reserve, Waitin
 from engine.core.moment import Moment
 from engine.core.moving import Moving
 from engine.core.plan import Playbook, zone_of
+
+_NO_STEPS: dict[str, Any] = {}
 
 
 class Entering(Moving):
@@ -41,18 +45,30 @@ class Entering(Moving):
             self.note(playbook, "skipped", why)
 
     def _enter(
-        self, playbook: Playbook, trigger: Trigger, event: Event | None, occurrence: str, why: list[Why]
+        self,
+        playbook: Playbook,
+        trigger: Trigger,
+        event: Event | None,
+        occurrence: str,
+        why: list[Why],
+        *,
+        judged: bool = False,
     ) -> bool:
-        """Judge one entry; True when this trigger settled the matter, False when its ``if`` left it to the others."""
+        """Judge one entry; True when this trigger settled the matter, False when its ``if`` left it to the others.
+
+        ``judged``: ``if`` and ``when`` are known to hold.
+        """
         m = self.m
-        m.vars, m.steps, m.trigger = playbook.variables, {}, trigger.id
-        if trigger.condition is not None:
+        m.vars, m.steps, m.trigger = playbook.variables, _NO_STEPS, trigger.id
+        if trigger.condition is not None and not judged:
             verdict = self._judge(trigger.condition, m, f"{trigger.path}.if", why, playbook)
             if verdict is None:
                 return True
             if not verdict:
                 return False
-        if not self._conditions(playbook, m, why):
+        if not judged and not self._when(playbook, m, why):
+            return True
+        if playbook.entry.segments and not self._membership(playbook, m, why):
             return True
         try:
             key = _text(playbook.entry.key.get(m)) if playbook.entry.key is not None else ""
@@ -87,12 +103,18 @@ class Entering(Moving):
 
     def _conditions(self, playbook: Playbook, m: Moment, why: list[Why]) -> bool:
         """``when`` and the segments of ``entry``; False when refused (and noted)."""
+        return self._when(playbook, m, why) and self._membership(playbook, m, why)
+
+    def _when(self, playbook: Playbook, m: Moment, why: list[Why]) -> bool:
         for place_, condition in enumerate(playbook.when):
             verdict = self._judge(condition, m, f"when[{place_}]", why, playbook)
             if not verdict:
                 if verdict is False:
                     self.note(playbook, "skipped", why)
                 return False
+        return True
+
+    def _membership(self, playbook: Playbook, m: Moment, why: list[Why]) -> bool:
         entry = playbook.entry
         for names, wanted, word in ((entry.inside, True, "in"), (entry.outside, False, "not_in")):
             for name in names:
@@ -207,8 +229,9 @@ class Entering(Moving):
             state.entered = [*state.entered, place_]
         if playbook.status == "shadow":
             journey.held = "shadow"
-        elif playbook.holdout is not None and bucket(playbook.holdout.salt, state.id) < playbook.holdout.percent:
-            journey.held = "holdout"
+        elif playbook.holdout is not None:
+            drawn = self.plan.env.draw(playbook.id, playbook.holdout.salt, state.id)
+            journey.held = "holdout" if drawn < playbook.holdout.percent else None
         if playbook.goal is not None:
             until = playbook.goal.within.after(now, zone_of(state, self.plan.env))
             watch_ = GoalWatch(
@@ -218,6 +241,7 @@ class Entering(Moving):
             state.goals = [*(goal for goal in state.goals if goal.until >= now), watch_]
         self.out.lives.append((playbook.id, "entered", journey.held is not None))
         self.note(playbook, "held_out" if journey.held == "holdout" else "entered", why)
+        self.mark(journey, "held_out" if journey.held == "holdout" else "entered", journey.held or "")
         if "journey.started" in self.plan.told:
             self.tell("journey.started", {"playbook": playbook.id}, f"{journey.occurrence}:{place_}:started", None)
         self._advance(playbook, journey, playbook.body.first)

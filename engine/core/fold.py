@@ -7,11 +7,14 @@ Rule 2: folding never decides; it returns the seats to give back and the traits 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine.core import localtime
+from engine.core import localtime, tasks
 from engine.core.model import Event, Hold, Release, State
+
+ERASED = "erased"  # key of State.memory: when the subject was erased
 
 Fold = Callable[[State, Event, "Folding"], None]
 
@@ -30,15 +33,20 @@ class Folding:
 
 
 def traits(state: State, event: Event, folding: Folding) -> None:
-    """``user.signup`` and ``user.updated``: data merges into the traits; a zone nobody knows is left out."""
+    """``user.signup`` and ``user.updated``: data merges into the traits; a bad zone or e-mail address is left out."""
     if event.internal and event.changes is not None:
         folding.changes = event.changes  # ``set`` applied them already
         return
     if event.type == "user.signup" and state.created_at is None:
         state.created_at = event.time
+    data = event.data
+    if not state.traits and CHECKED.keys().isdisjoint(data):
+        state.traits = dict(data)
+        folding.changes = {name: (None, value) for name, value in data.items() if value is not None}
+        return
     changes: dict[str, tuple[Any, Any]] = {}
-    for name, value in event.data.items():
-        if name == "zone" and value is not None and not _is_zone(value):
+    for name, value in data.items():
+        if name in CHECKED and value is not None and not CHECKED[name][1](value):
             continue
         before = state.traits.get(name)
         if before != value or before.__class__ is not value.__class__:
@@ -49,6 +57,32 @@ def traits(state: State, event: Event, folding: Folding) -> None:
 
 def _is_zone(value: object) -> bool:
     return isinstance(value, str) and localtime.zone(value) is not None
+
+
+def _is_address(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= 254 and _ADDRESS.fullmatch(value) is not None
+
+
+_ADDRESS = re.compile(r"[^@\s<>\"(),:;\[\]\\]+@[^@\s<>\"(),:;\[\]\\]+")
+
+TRAIT_TYPES = frozenset({"user.signup", "user.updated"})
+"""Event types whose data become traits."""
+
+CHECKED: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "zone": ("time zone", _is_zone),
+    "email": ("e-mail address", _is_address),
+}
+"""Fields of the user that must be what their name says: what they are called, and the test."""
+
+
+def bad_fields(event: Event) -> list[tuple[str, str]]:
+    """(field, what it should be) of the traits a sign-up or update brings and ``traits`` leaves out."""
+    if event.type not in TRAIT_TYPES:
+        return []
+    data = event.data
+    return [
+        (name, what) for name, (what, right) in CHECKED.items() if data.get(name) is not None and not right(data[name])
+    ]
 
 
 def consent(state: State, event: Event, folding: Folding) -> None:
@@ -134,13 +168,15 @@ def deleted(state: State, event: Event, folding: Folding) -> None:
     """``user.deleted``: traits, history and consents go; journeys are ended by the caller, seats go back."""
     for hold in state.holds:
         folding.releases.append(Release(key=event.id, kind="seat", name=hold.group, unit=hold.room))
-    state.traits, state.series, state.memory, state.consents = {}, {}, {}, {}
+    state.traits, state.series, state.memory, state.consents = {}, {}, {ERASED: event.time}, {}
     state.tags, state.badges, state.groups, state.holds, state.slots = [], [], [], [], []
     state.segments, state.goals, state.created_at, state.last_active = [], [], None, None
+    state.tasks = []
     state.born = False
 
 
 FOLDS: dict[str, Fold] = {
+    tasks.DONE: tasks.done,
     "user.signup": traits,
     "user.updated": traits,
     "user.deleted": deleted,

@@ -42,12 +42,22 @@ class Reader:
 
     key: str  #: the series it reads
     read: Callable[[State, int], Any]
+    src: str | None = None  #: the same as Python source, an expression of ``m``
     next_change: Callable[[State, int], int | None] | None = None
     """Earliest instant after the given one at which passing time alone changes the answer; None: it never does."""
 
     def count(self, state: State, time: int) -> int:
         """The answer of a counting reader."""
         return cast("int", self.read(state, time))
+
+    def at_least(self, number: int) -> tuple[str, dict[str, Any]]:
+        """"At least so many" of a counting reader, as source of ``m`` and the constants it names."""
+        if self.src is not None:
+            return f"{self.src} >= {number}", {}
+        name = f"R{blake2b(f'{self.key}/{id(self)}'.encode(), digest_size=8).hexdigest()}"
+        # a series shorter than that need not be searched
+        short = f"len(m.state.series.get({self.key!r}, ())) >= {number}"
+        return f"({short} and {name}(m.state, m.time) >= {number})", {name: self.read}
 
 
 class HistoryBook:
@@ -79,9 +89,9 @@ class HistoryBook:
         """How many events, ever or within a window."""
         if within is None:
             key = self._want(Count, type_, "", where).key
-            return Reader(key, lambda state, time: state.series.get(key, 0))
+            return Reader(key, lambda state, time: state.series.get(key, 0), f"m.state.series.get({key!r}, 0)")
         times = self._want(Times, type_, "", where, within)
-        return Reader(times.key, times.within(within), _moves(times.key, within, None))
+        return Reader(times.key, times.within(within), next_change=_moves(times.key, within, None))
 
     def numbers(
         self, what: str, type_: str, field: str, within: int | None = None, where: Where | None = None
@@ -91,7 +101,7 @@ class HistoryBook:
             totals = self._want(Totals, type_, field, where)
             return Reader(totals.key, totals.ever(what))
         sums = self._want(Sums, type_, field, where, within)
-        return Reader(sums.key, sums.within(what, within), _moves(sums.key, within, 1))
+        return Reader(sums.key, sums.within(what, within), next_change=_moves(sums.key, within, 1))
 
     def distinct(self, type_: str, field: str, within: int | None = None, where: Where | None = None) -> Reader:
         """How many different values a field had; lists, maps and missing values are left out."""
@@ -99,7 +109,7 @@ class HistoryBook:
             key = self._want(Distinct, type_, field, where).key
             return Reader(key, lambda state, time: len(state.series.get(key, ())))
         seen = self._want(Seen, type_, field, where, within)
-        return Reader(seen.key, seen.within(within), _moves(seen.key, within, 0))
+        return Reader(seen.key, seen.within(within), next_change=_moves(seen.key, within, 0))
 
     def first(self, type_: str) -> Reader:
         """The earliest event of the type, or None."""

@@ -6,7 +6,7 @@ Rule 2: every effect of a held-out journey is recorded as ``held_out`` and chang
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ def as_datetime(instant: int | None) -> datetime | None:
 class Run:
     """One journey at one step."""
 
-    __slots__ = ("journey", "m", "node", "now", "plan", "playbook", "state", "turn")
+    __slots__ = ("journey", "known", "m", "node", "now", "plan", "playbook", "state", "turn")
 
     def __init__(self, turn: Judging, playbook: Playbook, journey: Journey, node: Node, m: Moment) -> None:
         self.turn = turn
@@ -44,6 +44,7 @@ class Run:
         self.plan: Plan = turn.plan
         self.state: State = turn.state
         self.now: int = turn.now
+        self.known: str | None = None  #: the effect key, once it was worked out
 
     @property
     def held(self) -> bool:
@@ -57,8 +58,17 @@ class Run:
 
     def key(self, index: str = "") -> str:
         """The effect key of this step in this journey; ``index`` tells several effects of one step apart."""
-        journey = self.journey
-        return effect_key(journey.playbook, self.node.id, self.state.id, journey.key, journey.occurrence, index)
+        if self.known is not None and not index:
+            return self.known
+        journey, node = self.journey, self.node
+        occurrence = journey.occurrence
+        if node.within:
+            rounds = journey.rounds or {}
+            occurrence += "".join([f"#{rounds[id_][0] if id_ in rounds else 0}" for id_ in node.within])
+        found = effect_key(journey.playbook, node.id, self.state.id, journey.key, occurrence, index)
+        if not index:
+            self.known = found
+        return found
 
     def effect(
         self,
@@ -78,30 +88,19 @@ class Run:
         if self.journey.held is not None:
             held = self.journey.held
             status, reason, deliver = ("suppressed", "shadow", None) if held == "shadow" else ("held_out", held, None)
-        key = self.key(index)
-        if deliver is not None and status == "planned":
+        planned = status == "planned"
+        turn, key = self.turn, self.key(index)
+        if deliver is not None and planned:
             self.journey.queued = [*self.journey.queued, key]
-        self.turn.out.effects.append(
+        turn.out.effects.append(
             Effect(
-                key=key,
-                time=self.now,
-                playbook=self.playbook.id,
-                step=self.node.id,
-                kind=kind,
-                user=self.state.id,
-                group=None,
-                status=status,
-                reason=reason,
-                detail=detail,
-                deliver=deliver if status == "planned" else None,
-                purpose=purpose,
-                to=to,
-                spares=spares,
-                until=until,
+                key, self.now, self.playbook.id, self.node.id, kind, self.state.id, None, status, reason,
+                detail, deliver if planned else None, purpose, to, spares=spares, until=until,
             )
         )
-        self.turn.moved = self.turn.moved or (status == "planned" and kind in _MOVING)
-        return status == "planned"
+        if planned and kind in _MOVING:
+            turn.moved = True
+        return planned
 
     def result(self, value: dict[str, Any] | None) -> None:
         """Set ``steps.<id>`` of this step."""
@@ -126,6 +125,11 @@ class Run:
         self.journey.waiting = Waiting(kind="event", until=until, since=self.now)
         return WAIT
 
+    def wait_for_word(self, key: str, until: int | None) -> Pause:
+        """Wait for an event that names an effect of this step; None: as long as it takes."""
+        self.journey.waiting = Waiting(kind="event", until=until, key=key, since=self.now)
+        return WAIT
+
     def ask(self, kind: str, names: list[str], match: str = "first") -> Pause:
         """Ask for a scarce unit; the step is resumed with the answer."""
         key = self.key()
@@ -140,6 +144,24 @@ class Run:
             if goal.playbook == self.playbook.id and goal.occurrence == self.journey.occurrence:
                 goal.held = True
         self.turn.out.lives.append((self.playbook.id, "held", True))
+        self.turn.mark(self.journey, "held_out", why)
+
+    def round(self) -> tuple[int, int] | None:
+        """Of a ``repeat``: (number of its round, from 0; instant it began); None before the first."""
+        return (self.journey.rounds or {}).get(self.node.id)
+
+    def begin_round(self, number: int, inner: Iterable[str]) -> None:
+        """A round of this ``repeat`` begins: what its steps gave in the round before is gone."""
+        self.journey.rounds = {**(self.journey.rounds or {}), self.node.id: (number, self.now)}
+        if not self.journey.results.keys().isdisjoint(inner):
+            gone = frozenset(inner)
+            self.journey.results = {name: it for name, it in self.journey.results.items() if name not in gone}
+            self.m.steps = self.journey.results
+
+    def leave_rounds(self) -> None:
+        """This ``repeat`` is over; when it is reached again, it begins at its first round."""
+        rounds = {name: it for name, it in (self.journey.rounds or {}).items() if name != self.node.id}
+        self.journey.rounds = rounds or None
 
     def keep_from(self) -> None:
         """A message does not reach the subject, as one of the program's control group: nor does the goal count as
@@ -238,17 +260,17 @@ def event_view(event: Event | None) -> dict[str, Any] | None:
     }
 
 
-def template_context(run: Run, values: Mapping[str, Any]) -> dict[str, Any]:
-    """All names a template may use."""
-    zone = localtime.zone(run.zone) or localtime.UTC
-    now = _EPOCH + timedelta(microseconds=run.now)
-    return {
-        "user": user_view(run.state, run.plan),
-        "group": {"id": run.journey.entry.group} if run.journey.entry and run.journey.entry.group else None,
-        "event": event_view(run.journey.entry),
-        "steps": run.journey.results,
-        "with": values,
-        "vars": run.playbook.variables,
-        "now": now.astimezone(zone),
-        "today": now.astimezone(zone).date(),
-    }
+def template_context(run: Run, values: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    """What a template may look at, as far as it looks at it (``names``)."""
+    context: dict[str, Any] = {"steps": run.journey.results, "with": values, "vars": run.playbook.variables}
+    entry = run.journey.entry
+    if "user" in names:
+        context["user"] = user_view(run.state, run.plan)
+    if "event" in names:
+        context["event"] = event_view(entry)
+    if "group" in names:
+        context["group"] = {"id": entry.group} if entry is not None and entry.group else None
+    if "now" in names or "today" in names:
+        now = (_EPOCH + timedelta(microseconds=run.now)).astimezone(localtime.zone(run.zone) or localtime.UTC)
+        context["now"], context["today"] = now, now.date()
+    return context

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from engine.core.model import MAX_DEPTH, Decision, Effect, Event, Journey, Out, Reserve, State, Why
+from engine.core.model import MAX_DEPTH, Decision, Effect, Event, Journey, Mark, Out, Reserve, State, Why
 from engine.core.moment import Condition, Moment
 from engine.core.plan import Plan, Playbook
 
@@ -41,6 +41,7 @@ class Judging:
     )
 
     def __init__(self, plan: Plan, out: Out, tracing: int = SILENT) -> None:
+        plan.fuse()
         self.plan = plan
         self.dispatch = plan.dispatch
         self.act_within = plan.act_within
@@ -63,10 +64,10 @@ class Judging:
         return Moment(self.state, event, time, self.now, self.plan.env, entry=entry, variables=playbook.variables)
 
     def _inside(self, playbook: Playbook, journey: Journey) -> Moment:
+        entry, now = journey.entry, self.now
         return Moment(
-            self.state, journey.entry, self.now, self.now, self.plan.env,
-            entry=journey.entry, steps=journey.results, trigger=journey.trigger, variables=playbook.variables,
-        )  # fmt: skip
+            self.state, entry, now, now, self.plan.env, entry, journey.results, journey.trigger, playbook.variables
+        )
 
     def _alive(self, journey: Journey) -> bool:
         return any(it is journey for it in self.state.journeys)
@@ -119,6 +120,12 @@ class Judging:
             last.verdict, last.why = verdict, [*last.why, *why]
             return True
         return False
+
+    def mark(self, journey: Journey, verdict: str, reason: str) -> None:
+        """Tell whoever watches what became of a journey."""
+        if self.out.marks is not None:
+            mark = Mark(self.now, journey.playbook, self.state.id, verdict, reason, journey.trigger)
+            self.out.marks.append(mark)
 
     def remark(self, playbook: Playbook, why: Why) -> None:
         """Add a line to the verdict at hand on a playbook, where everything is traced."""

@@ -9,16 +9,19 @@ A kind is one class with
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engine.core.model import Answer, Event
-from engine.core.moment import Condition, Moment
+from engine.core.calendars import Calendar
+from engine.core.history import Reader
+from engine.core.lunar import Lunar
+from engine.core.model import Answer, Event, State
+from engine.core.moment import Condition, Moment, Value
 from engine.core.shapes import Shape
 
 if TYPE_CHECKING:  # the plan carries kinds, so the names are needed for typing only
     from engine.core.journeys import Run
-    from engine.core.plan import Block, Node
+    from engine.core.plan import Block, ChannelInfo, Node
 
 
 class Build:
@@ -30,8 +33,8 @@ class Build:
     account: str  #: the program's first points account
     best_hour: str = "10:00"  #: the program's hour for users of whom nothing is known
 
-    def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Any:
-        """Ask for the history of an event type; (state, instant) -> how many stand in the window."""
+    def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Reader:
+        """Ask for the history of an event type; a reader of how many stand in the window."""
         raise NotImplementedError  # the compiler's Build answers; a bare one has no history to give
 
     def streak(self, event: str) -> Any:
@@ -48,6 +51,26 @@ class Build:
 
     def channels_of(self, name: str) -> list[str]:
         """The program's channels a template is written for, in order of the program file."""
+        raise NotImplementedError  # as above
+
+    def field_type(self, name: str) -> str:
+        """The declared type of a field of the user: text number bool time date ...; "any" without one."""
+        raise NotImplementedError  # as above
+
+    def calendar(self, name: str) -> Calendar:
+        """A calendar of the catalog, by its checked name."""
+        raise NotImplementedError  # as above
+
+    def lunar(self) -> Lunar:
+        """The program's table of the lunar calendar."""
+        raise NotImplementedError  # as above
+
+    def is_called(self, playbook: str) -> bool:
+        """May another playbook start this one?"""
+        raise NotImplementedError  # as above
+
+    def webhooks(self) -> ChannelInfo | None:
+        """The channel that takes requests to other systems; None: the program has none."""
         raise NotImplementedError  # as above
 
     def watch(self, segment: str) -> None:
@@ -69,6 +92,10 @@ class Trigger(ABC):
     own: bool = False  #: fires at wake-ups
     reason: str = ""  #: what a wake-up of it is called in traces
     path: str = "trigger"  #: place in the playbook, for traces
+    traits: frozenset[str] | None = None  #: traits a timed one hangs on; None: activity pushes its deadline on
+    tells: frozenset[str] = frozenset()  #: event types at which a timed one says how it stands (``silence``)
+    place: str = ""  #: key of what it remembers in the subject's state
+    stamp: str = ""  #: of one whose subjects must be woken when it is new or changed: what it goes by, in short
 
     @classmethod
     @abstractmethod
@@ -83,9 +110,25 @@ class Trigger(ABC):
         """Does it fire at ``m.event``? Judged on the state including that event."""
         return True
 
+    def bare(self) -> tuple[str, Mapping[str, Any]] | None:
+        """``fires`` as Python source, an expression of ``m``, with the constants it names; see ``core/fuse.py``."""
+        return None
+
+    def lean(self) -> tuple[str | None, str, int] | None:
+        """``deadline`` in its simplest form, where it has it: (activity clock in ``State.memory`` or None for
+        ``last_active``, key of ``State.memory`` that holds the activity it fired for, microseconds after it)."""
+        return None
+
     def silence(self, m: Moment) -> tuple[str, dict[str, Any]]:
         """Why it did not fire at ``m.event``: (text, leaf -> value it had), for traces."""
         return f"{self.word}: did not fire", {}
+
+    def fires_on(self, field: str, value: Value) -> bool:
+        """Is it made for a ``set`` step that writes this trait? For the check of loops.
+
+        ``event: user.updated`` is not: what it asks of the event in its ``if`` is what ends most of these circles.
+        """
+        return False
 
     def clock(self) -> tuple[str, frozenset[str]] | None:
         """(name, types) of the activity clock it needs, for timed triggers."""
@@ -98,6 +141,21 @@ class Trigger(ABC):
     def due(self, m: Moment) -> bool:
         """Fire now, at a wake-up at ``m.time``? Must remember that it did."""
         return False
+
+    def awaits(self, state: State) -> bool:
+        """Must the subject be woken when the trigger is new or changed?"""
+        return False
+
+    def gist(self) -> str:
+        """What it waits for, in a few words, for pictures."""
+        return ", ".join(sorted(self.listens() or ()))
+
+    def sources(self) -> Iterable[tuple[str, str | None]]:
+        """(event type, the one thing it must be about or None): what can set it off, for the picture of a program.
+
+        What no event sets off is its own source.
+        """
+        return [(type_, None) for type_ in sorted(self.listens() or ())] or [(self.word, self.gist() or self.word)]
 
     def shortest(self) -> int | None:
         """A lower bound of the time between an activity and the deadline, microseconds; None: not known."""
@@ -123,6 +181,7 @@ class Action(ABC):
     word: ClassVar[str]
     shape: ClassVar[Shape]
     results: ClassVar[frozenset[str]] = frozenset()  #: fields of ``steps.<id>`` it gives
+    rounds: ClassVar[bool] = False  #: the last of its nested steps goes on at this very step (``repeat``)
 
     @classmethod
     @abstractmethod
@@ -156,3 +215,19 @@ class Action(ABC):
     def says(self) -> Iterable[tuple[str, bool]]:
         """(event type, certain) of the events it emits, for the check of loops."""
         return ()
+
+    def writes(self) -> Iterable[tuple[str, Value]]:
+        """(trait, value) of the traits it sets, for the check of loops."""
+        return ()
+
+    def gist(self) -> str:
+        """What it does, in a few words, for pictures."""
+        return ""
+
+    def ways(self) -> Iterable[tuple[str, Block | Pause | None]]:
+        """(words, where it goes on): a list of steps, None for the next step, STOP for the end. For pictures."""
+        return [("", None), *(("", block) for block in self.blocks())]
+
+    def tells(self) -> Iterable[tuple[str, str | None]]:
+        """(event type, what it is about) of the events it makes, for the picture of a program."""
+        return [(type_, None) for type_, _ in self.says()]

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    Instant = int
+else:  # the door decodes records straight into events and puts the instant in the place of its text
+    Instant = Any
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -30,12 +35,12 @@ class Event(msgspec.Struct, gc=False):
 
     id: str  #: unique among all feeds; for events made by the engine the key of the effect that made them
     type: str  #: for example ``order.paid``
-    time: int  #: when it happened, microseconds UTC
+    time: Instant  #: when it happened, microseconds UTC
     user: str | None = None  #: the user it happened to
     group: str | None = None  #: the group it happened in
     data: dict[str, Any] = {}  #: the payload as it came; fractions as Decimal
     depth: int = 0  #: how many engine-made events stand between this one and an external one
-    internal: bool = False  #: made by the engine itself, not by a feed
+    internal: bool = False  #: made by the engine (then it has a depth) or put in by a verb, not by a feed
     history: bool = False  #: updates state only, starts nothing (``ingest --history``)
     changes: dict[str, tuple[Any, Any]] | None = None  #: trait -> (before, after), for engine-made ``user.updated``
 
@@ -46,7 +51,9 @@ class Waiting(msgspec.Struct, array_like=True):
     kind: str  #: time event (wait_for) answer (a reservation) slot (entry limit) queue rest (again_after) parked,
     #: and of a message: at quiet_hours cap
     until: int | None = None  #: when it goes on at the latest, microseconds UTC
-    key: str | None = None  #: for "answer": the key of the reservation; for "slot": the place in the order of arrival
+    key: str | None = None
+    """For "answer": key of the reservation; for "event": effect key of the step that waits for a word; for "slot": the
+    place in the order of arrival."""
     since: int = 0  #: for "event": instant at which the step was reached; for "slot": of arrival
 
 
@@ -55,7 +62,7 @@ class Journey(msgspec.Struct, array_like=True):
 
     playbook: str  #: id of the playbook
     key: str  #: value of ``entry.key`` ("" without one)
-    occurrence: str  #: id of the entering event, or ``wake:<instant>``; part of every effect key
+    occurrence: str  #: id of the entering event, or ``wake:<instant>``, or ``slot:<instant>``; part of every effect key
     started: int  #: instant of entry
     at: str | None  #: id of the step it stands at; None before the first and after the last
     trigger: str  #: id of the trigger that fired
@@ -64,6 +71,7 @@ class Journey(msgspec.Struct, array_like=True):
     waiting: Waiting | None = None  #: None while running
     results: dict[str, Any] = {}  #: step id -> what the step gave
     reached: int | None = None  #: when a message step was reached, for ``valid_for``
+    rounds: dict[str, tuple[int, int]] | None = None  #: running ``repeat`` -> (round from 0, instant it began)
     queued: list[str] = []  #: keys of what it gave to the outbox: cancelled, as far as it is not sent, when it exits
 
 
@@ -89,10 +97,25 @@ class Hold(msgspec.Struct, array_like=True):
     key: str  #: effect key of the invite
 
 
+class Task(msgspec.Struct, array_like=True):
+    """Something a person has to do about the subject, until it is done, withdrawn or the subject is erased."""
+
+    key: str  #: effect key of the step; what ``task.done`` names
+    playbook: str
+    step: str
+    title: str
+    given: int  #: instant it was given
+    due: int | None  #: instant by which it should be done
+    outcomes: list[str]  #: how it may end; empty: any ``task.done`` closes it
+    escalate_at: int | None = None  #: instant at which somebody else is told; None: nobody, or told already
+    to: str | None = None  #: who that is
+
+
 class State(msgspec.Struct, omit_defaults=True):
     """All that is kept of one subject. ``step`` is handed it and hands it back.
 
-    What most subjects never have is an empty constant they share; it is replaced, never changed in place.
+    What most subjects never have is an empty constant they share (see ``new_state``): but for ``traits``, ``series``
+    and ``memory`` everything is replaced, never changed in place.
     """
 
     id: str  #: the subject: the user id
@@ -118,6 +141,18 @@ class State(msgspec.Struct, omit_defaults=True):
     entered: Sequence[str] = ()  #: "playbook|key" of every once-entry
     goals: Sequence[GoalWatch] = ()
     slots: Sequence[tuple[int, str, str]] = ()  #: cap slots taken: (instant, purpose, channel)
+    tasks: Sequence[Task] = ()  #: open tasks for people, in the order they were given
+
+
+_newborn = State(id="").__copy__  # type: ignore[attr-defined]  # every Struct has it
+
+
+def new_state(id: str) -> State:
+    """The state of a subject nobody has heard of; what is only ever replaced is shared by all of them."""
+    state: State = _newborn()
+    state.id = id
+    state.traits, state.series, state.memory = {}, {}, {}
+    return state
 
 
 class Spare(msgspec.Struct, array_like=True):
@@ -210,6 +245,17 @@ class Decision(msgspec.Struct):
     why: list[Why]
 
 
+class Mark(msgspec.Struct):
+    """Something that became of a journey, for whoever watches (scenario tests)."""
+
+    time: int
+    playbook: str
+    user: str
+    verdict: str  #: entered | held_out | finished | exited
+    reason: str  #: holdout, arm; end, stop, goal ...
+    trigger: str  #: id of the trigger that began the journey
+
+
 class Out(msgspec.Struct):
     """What calls of the core give; one may collect the output of many."""
 
@@ -220,4 +266,5 @@ class Out(msgspec.Struct):
     goals: list[tuple[str, str, str, bool, int]] = []  #: (playbook, occurrence, user, held out, instant) reached
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
+    marks: list[Mark] | None = None  #: what became of journeys; None: nobody watches
     cancels: list[tuple[str, str]] = []  #: (effect key, reason): not to be sent any more, where that is not too late

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.core.chance import bucket
 from engine.core.model import Event, State
 
 
@@ -26,6 +27,8 @@ class Condition:
     op: str = "leaf"  #: "and" | "or" | "not" | "leaf", for the tree ``why`` prints
     parts: tuple[Condition, ...] = ()  #: children of and/or/not
     listed: bool = False  #: an "and" written as a list, so a trace names its entries one by one
+    body: str | None = None  #: Python source of ``test``, an expression of ``m``, for ``core/fuse.py``
+    names: Mapping[str, Any] = field(default_factory=dict)  #: the constants that source names
     next_change: Callable[[Moment], int | None] | None = None
     """Earliest instant > m.time at which passing time alone might change the verdict (may be early, never late)."""
 
@@ -71,6 +74,21 @@ class Env:
     published: dict[str, int] = field(default_factory=dict)  #: playbook -> instant from which it starts journeys
     holidays: Callable[[Any], bool] | None = None  #: date -> is it a holiday; None: no calendar in the program
     workdays: Callable[[Any], bool] | None = None  #: date -> is it a working day
+    history: dict[str, int] = field(default_factory=dict)  #: "until": time of the newest event taken in as history
+    fixed: dict[str, Any] = field(default_factory=dict)
+    """What the world answers, where it is fixed beforehand: ``webhooks``: {"playbook/step": {"status", "body"}}."""
+    business: Any = None  #: business hours of the program (core/business.py), or None: tasks count all time
+    drawn: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(place, subject) -> bucket laid down by a test; a place is a playbook (its holdout) or ``playbook/step``."""
+
+    def since(self, playbook: str) -> int:
+        """The instant from which passing time may start journeys: publication, and the end of the history taken in."""
+        return max(self.published.get(playbook, 0), self.history.get("until", 0))
+
+    def draw(self, place: str, salt: str, subject: str) -> int:
+        """The bucket of a subject: a hash, unless a test lays it down."""
+        found = self.drawn.get((place, subject)) if self.drawn else None
+        return bucket(salt, subject) if found is None else found
 
 
 class Moment:
@@ -85,7 +103,6 @@ class Moment:
         time: int,
         now: int,
         env: Env,
-        *,
         entry: Event | None = None,
         steps: Mapping[str, Any] | None = None,
         trigger: str | None = None,

@@ -7,6 +7,7 @@ from engine.core.judging import Judging, failed
 from engine.core.kinds import STOP, WAIT, Pause
 from engine.core.model import Answer, Event, Journey, Waiting, Why
 from engine.core.plan import Node, Playbook
+from engine.core.tasks import withdraw
 from engine.core.watch import watch
 from engine.errors import MissingVariable
 
@@ -22,6 +23,8 @@ class Moving(Judging):
     def _resume(self, playbook: Playbook, journey: Journey, node: Node, cause: Event | Answer | None) -> None:
         journey.waiting = None
         run = Run(self, playbook, journey, node, self._inside(playbook, journey))
+        if cause.__class__ is Answer:
+            run.known = cause.key  # what was asked for under the step's own key
         try:
             following = node.action.resume(run, cause)
         except Exception as error:  # as above
@@ -46,7 +49,7 @@ class Moving(Judging):
                 self.end(journey, "finished", "end")
                 return
             journey.at = node.id
-            if node.guard is not None:
+            if node.guard is not None and not (journey.rounds and node.id in journey.rounds):
                 try:
                     open_ = node.guard.test(m)
                 except Exception as error:  # as above
@@ -98,11 +101,15 @@ class Moving(Judging):
         return WAIT
 
     def _drop(self, journey: Journey) -> None:
-        self.state.journeys = [it for it in self.state.journeys if it is not journey]
+        journeys = self.state.journeys
+        alone = len(journeys) == 1 and journeys[0] is journey
+        self.state.journeys = () if alone else [it for it in journeys if it is not journey]
 
     def end(self, journey: Journey, verdict: str, reason: str) -> None:
         """End a journey; the next one in its queue begins."""
         self._drop(journey)
+        if self.state.tasks:
+            withdraw(self.state, journey)
         playbook = self.plan.by_id.get(journey.playbook)
         if playbook is None:
             return
@@ -114,7 +121,9 @@ class Moving(Judging):
         if playbook.entry.again_after is not None:
             self.state.ends = {**self.state.ends, place_: self.now}
         self.out.lives.append((playbook.id, verdict, journey.held is not None))
-        self.note(playbook, verdict, [Why(at="end", value=True, text=reason)])
+        if self.tracing:
+            self.note(playbook, verdict, [Why(at="end", value=True, text=reason)])
+        self.mark(journey, verdict, reason)
         if "journey.finished" in self.plan.told:
             data = {"playbook": playbook.id, "reason": reason}
             self.tell("journey.finished", data, f"{journey.occurrence}:{place_}:finished", None)

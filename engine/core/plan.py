@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.core import localtime
 from engine.core.calendars import Calendar
 from engine.core.fold import Fold
+from engine.core.fuse import Following, Quick, QuickWake, following, nobody, quick, quick_wake, slow, slow_wake
 from engine.core.kinds import Action, Trigger
 from engine.core.model import State
 from engine.core.moment import Condition, Env, Moment, Value
 from engine.core.policies import Cap, Control, Freeze, Quiet
+
+if TYPE_CHECKING:
+    from engine.core.slots import Scheduled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,11 @@ class Entry:
     on_limit: str = "wait"  #: wait | drop
     inside: tuple[str, ...] = ()  #: must be in one of these segments
     outside: tuple[str, ...] = ()  #: must be in none of these
+
+    @property
+    def segments(self) -> bool:
+        """Does membership of a segment matter?"""
+        return bool(self.inside or self.outside)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +118,8 @@ class Node:
     next: Node | None = None  #: set by ``link``
     where: str = ""  #: file:line:col
     path: str = ""  #: place in the playbook, for traces
+    used: bool = False  #: something in the playbook reads ``steps.<id>``, or a template it sends
+    within: tuple[str, ...] = ()  #: the ``repeat`` steps around it, outermost first; set by ``link``
 
 
 @dataclass(kw_only=True, eq=False)
@@ -121,15 +132,18 @@ class Block:
     def first(self) -> Node | None:
         return self.nodes[0] if self.nodes else None
 
-    def link(self, after: Node | None) -> None:
-        """Set where each step goes on; the last one goes on at ``after``."""
+    def link(self, after: Node | None, within: tuple[str, ...] = ()) -> None:
+        """Set where each step goes on; the last one goes on at ``after``, that of a ``repeat`` at the repeat itself."""
         following = after
         for here in reversed(self.nodes):
-            here.next = following
+            here.next, here.within = following, within
             for block in here.action.blocks():
-                block.link(following)
+                if here.action.rounds:
+                    block.link(here, (*within, here.id))
+                else:
+                    block.link(following, within)
             if here.rescue is not None:
-                here.rescue.link(following)
+                here.rescue.link(following, within)
             following = here
 
     def walk(self) -> list[Node]:
@@ -213,62 +227,45 @@ class ChannelInfo:
     address: str | None  #: trait that holds the address; None: needs none
 
 
+Test = tuple[Callable[[Moment], bool], str | None, Mapping[str, Any]]
+"""(a bare test, its source where it has one, the constants that source names)."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sieve:
     """A playbook that may be entered at an event type, and all that must hold for it, as bare tests.
 
-    ``first`` is None when there is nothing to test, or when there are several triggers and each must be asked in turn.
+    There are no tests when there is nothing to test, or when there are several triggers and each must be asked in turn.
     """
 
     playbook: Playbook
     triggers: tuple[Trigger, ...]
-    first: Callable[[Moment], bool] | None
-    rest: tuple[Callable[[Moment], bool], ...]
+    tests: tuple[Test, ...]
     trigger: str
     variables: Mapping[str, Any]
     needs: bool  #: a test asks for ``trigger.id`` or ``vars``
     place: str  #: key of ``State.ends`` and ``State.entered`` for an entry without ``key``; "" when it has one
     rest_time: int | None  #: ``again_after`` in elapsed microseconds, for such an entry
+    single: bool  #: the tests are all there is to judge of trigger, ``if`` and ``when``
 
 
-def sieve(playbook: Playbook, triggers: tuple[Trigger, ...]) -> Sieve:
-    """The sieve of a playbook for the triggers that listen."""
+def sieve(playbook: Playbook, triggers: tuple[Trigger, ...], *, timed: bool = False) -> Sieve:
+    """The sieve of a playbook for the triggers that listen; ``timed``: for a wake-up, which no event fires."""
     trigger = triggers[0]
     conditions = [*([trigger.condition] if trigger.condition is not None else []), *playbook.when]
-    tests: list[Callable[[Moment], bool]] = [condition.test for condition in conditions]
-    if type(trigger).fires is not Trigger.fires:
-        tests.insert(0, trigger.fires)
+    tests: list[Test] = [(condition.test, condition.body, condition.names) for condition in conditions]
+    if type(trigger).fires is not Trigger.fires and not timed:
+        body, names = trigger.bare() or (None, {})
+        tests.insert(0, (trigger.fires, body, names))
     if len(triggers) > 1:
         tests = []
     needs = bool(playbook.variables) or any("trigger." in condition.text for condition in conditions)
-    first = tests[0] if tests else None
     entry = playbook.entry
     place = f"{playbook.id}|" if entry.key is None else ""
     pause = entry.again_after
     rest_time = pause.elapsed if pause is not None and pause.days is None and place else None
-    return Sieve(
-        playbook, triggers, first, tuple(tests[1:]), trigger.id, playbook.variables, needs, place, rest_time
-    )
-
-
-Probe = tuple[Callable[[Moment], bool], tuple[Callable[[Moment], bool], ...]]
-"""(first test, the others): the form in which a sieve costs least to ask."""
-
-
-def probe(sieve: Sieve) -> Probe:
-    """The tests of a sieve; what they need of ``trigger`` and ``vars`` is set by the first."""
-    first = sieve.first
-    if first is None:
-        return (lambda m: True), ()
-    if not sieve.needs:
-        return first, sieve.rest
-    asked = first
-
-    def prepared(m: Moment) -> bool:
-        m.trigger, m.vars = sieve.trigger, sieve.variables
-        return asked(m)
-
-    return prepared, sieve.rest
+    single = len(triggers) == 1
+    return Sieve(playbook, triggers, tuple(tests), trigger.id, playbook.variables, needs, place, rest_time, single)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -277,19 +274,16 @@ class Dispatch:
 
     series: tuple[Any, ...] = ()  #: history to update
     sieves: tuple[Sieve, ...] = ()  #: playbooks that may be entered at it, in order of rank
-    probes: tuple[Probe, ...] = ()  #: the tests of the sieves, ready to be run through
-    short: bool = False  #: ``Turn.quick`` may be used: nothing is folded, no ladder or segment is watched
+    short: bool = False  #: there is a short way: nothing is folded but traits, no ladder or segment is watched
+    way: Quick = slow  #: the short way, see ``core/fuse.py``
+    following: Following = nobody  #: the tests of the sieves, from one of them on
     local: bool = False  #: some history of it goes by local days
     fold: Fold | None = None  #: reserved type: traits, consents, memberships ...
     fold_internal: bool = True  #: engine-made events of this type are folded too
     activity: bool = True  #: an external event of this type moves ``user.last_active_at``
     clocks: tuple[str, ...] = ()  #: activity clocks this type pushes on
     idle: int | None = None  #: shortest inactivity this type re-arms, microseconds
-    fast: tuple[Any, ...] = ()  #: what ``Turn.quick`` needs of all this, in one piece
     retimes: bool = False  #: it pushes a clock whose deadline is a calendar day, so ``wake_at`` is found anew
-
-    def __post_init__(self) -> None:
-        self.fast = (self.fold, self.series, self.local, self.activity, self.clocks, self.idle, self.probes)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -318,7 +312,21 @@ class Plan:
     watching: bool = False  #: ladders or watched segments exist
     exact: bool = False  #: an exit is judged at every wake-up, so there must be none too many
     clocks: Mapping[str, frozenset[str]] = field(default_factory=dict)  #: activity clock -> types
+    wake: QuickWake = slow_wake  #: the short way of wake-ups, see ``core/fuse.py``
+    fused: bool = False  #: the short ways are written out
+    schedules: tuple[Scheduled, ...] = ()  #: playbooks entered at slots, in the order in which they go at one instant
     calendars: Mapping[str, Calendar] = field(default_factory=dict)  #: calendars of the catalog, by name
+    retimed: frozenset[str] = frozenset({"zone"})  #: traits that timers hang on
+
+    def fuse(self) -> None:
+        """Write the short ways out: done when the plan is first put to work, for most compiled ones never are."""
+        if self.fused:
+            return
+        for one in (self.default, *self.dispatch.values()):
+            one.way = quick(one, self.act_within, lambda state: zone_of(state, self.env), self.retimed)
+            one.following = following(one.sieves)
+        self.wake = slow_wake if self.watching else quick_wake(self.timers)
+        self.fused = True
     control: Control | None = None  #: users some purposes never reach
 
     @property

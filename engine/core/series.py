@@ -24,6 +24,10 @@ from engine.errors import ExpressionError
 _UTC: Final = zone_named("UTC")
 
 
+Use = Callable[[Any], str]
+"""Makes a value a constant of the function being written; its name."""
+
+
 @dataclass(frozen=True)
 class Where:
     """A condition on the event alone; an error of it counts as False."""
@@ -65,6 +69,18 @@ class Series:
         """Take the event in; ``zone`` is the IANA name of the subject's zone."""
         raise NotImplementedError
 
+    def lines(self, use: Use) -> list[str]:
+        """``update`` as Python source over the names ``state series event data time zone``, for ``core/fuse.py``.
+
+        What is written out is the case of every day; the rest is left to ``update``.
+        """
+        return [f"{use(self.update)}(state, event, zone)"]
+
+    def _if_counted(self, lines: list[str], use: Use) -> list[str]:
+        if self.where is None:
+            return lines
+        return [f"if {use(self.counts)}(event):", *(f" {line}" for line in lines)]
+
 
 class Times(Series):
     """Instants within a window: a sorted list."""
@@ -85,6 +101,17 @@ class Times(Series):
                 dropped(times, self.keep)
         else:
             times.insert(bisect_right(times, time), time)
+
+    def lines(self, use: Use) -> list[str]:
+        lines = [
+            f"times = series.get({self.key!r})",
+            f"if times is None: series[{self.key!r}] = [time]",
+            "elif time >= times[-1]:",
+            " times.append(time)",
+            f" if times[len(times) >> 3] <= time - {self.keep}: {use(dropped)}(times, {self.keep})",
+            f"else: times.insert({use(bisect_right)}(times, time), time)",
+        ]
+        return self._if_counted(lines, use)
 
     def within(self, window: int) -> Callable[[State, int], int]:
         """How many entries lie in ``(t - window, t]``."""
@@ -233,6 +260,9 @@ class Count(Series):
         if self.where is None or self.counts(event):
             state.series[self.key] = state.series.get(self.key, 0) + 1
 
+    def lines(self, use: Use) -> list[str]:
+        return self._if_counted([f"series[{self.key!r}] = series.get({self.key!r}, 0) + 1"], use)
+
 
 class Totals(Series):
     """Sum, least and greatest number there ever was: data is ``[scale, count, sum, min, max]``."""
@@ -266,13 +296,17 @@ class Totals(Series):
     def ever(self, what: str) -> Callable[[State, int], Any]:
         """``sum avg min max`` of all numbers."""
         key, place = self.key, {"sum": 2, "avg": 2, "min": 3, "max": 4}[what]
+        average = what == "avg"
+        kept: list[Any] = [None, 0, None]  # several conditions ask for the same sum at one event
 
         def read(state: State, time: int) -> Any:
             data = state.series.get(key)
             if data is None:
                 return 0 if what == "sum" else None
-            found = number(int(data[place]), data[0])
-            return ROUGH.divide(found, data[1]) if what == "avg" else found
+            whole, scale = data[place], data[0]
+            if whole is not kept[0] or scale != kept[1]:
+                kept[:] = whole, scale, number(int(whole), scale)
+            return ROUGH.divide(kept[2], data[1]) if average else kept[2]
 
         return read
 

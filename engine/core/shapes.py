@@ -80,6 +80,7 @@ class Cond(Shape):
 
     scope: str = "step"
     time_free: bool = False  #: may depend on time only through windows and ages
+    everybody: bool = False  #: ``true`` alone may stand for everybody
 
 
 @dataclass(frozen=True)

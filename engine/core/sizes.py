@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from engine.core.values import plain
 from engine.errors import ExpressionError
 
 MOST: Final = 64 * 1024  # characters of a whole value, as of a whole event at the door
@@ -16,15 +17,19 @@ WIDEST: Final = 1024  # bits of a whole number
 
 
 def kept_small(value: Any, what: str) -> Any:
-    """The value itself; raises ExpressionError for one that is too large to be kept.
+    """The value as a store gives it back: dates, instants and spans are text, as in any event; numbers stay exact.
+
+    Were they kept as they are, they would be one thing until the subject is read again, and another after it. Raises
+    ExpressionError for a value that is too large to be kept.
 
     Parameters
     ----------
     what: what is written, for the message.
     """
-    if not _fits(value):
+    kept = plain(value)
+    if not _fits(kept):
         raise ExpressionError(f"{what} is too large to be kept", hint=f"at most {MOST} characters, {DEEPEST} deep")
-    return value
+    return kept
 
 
 def _fits(value: Any) -> bool:

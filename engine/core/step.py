@@ -20,22 +20,25 @@ from functools import partial
 from typing import Any
 
 from engine.core.fold import Folding
+from engine.core.fuse import DONE, SLOW, unsure
 from engine.core.instants import format_instant
 from engine.core.journeys import Run
 from engine.core.judging import ALL, NOTABLE, SILENT, Task
 from engine.core.kinds import Trigger
 from engine.core.model import Answer, Event, GoalWatch, Journey, Release, Reserve, State, Why
 from engine.core.plan import Dispatch, Playbook, Sieve, zone_of
-from engine.core.timing import DONE, SLOW, Timing
+from engine.core.slots import Due
+from engine.core.slotting import Slotting
+from engine.core.tasks import escalate
 from engine.core.watch import forget, place, watch
 
 __all__ = ["ALL", "DONE", "NOTABLE", "SILENT", "SLOW", "Turn"]
 
-_WAKES = {"event": "wait_for", "time": "wait"}
+_WAKES = {"time": "wait"}
 """What a wake-up is called in traces, by what the journey waited for; the others are called by their own name."""
 
 
-class Turn(Timing):
+class Turn(Slotting):
     """Decides events and wake-ups, one at a time.
 
     Parameters
@@ -61,13 +64,23 @@ class Turn(Timing):
         return self._drive()
 
     def enter(self, state: State, event: Event, now: int, place_: int) -> Reserve | None:
-        """Go on after ``quick`` at the sieve it named."""
+        """Go on after the short way, at what it said."""
         changes = self.m.changes
         self._face(state, event, now)
         self.m.changes = changes
         if now > state.clock:
             state.clock = now
-        self._sieve(self.dispatch.get(event.type, self.plan.default).sieves, place_)
+        self._sieve(self.dispatch.get(event.type, self.plan.default), place_)
+        return self._drive()
+
+    def slot(self, state: State, due: Due, why: list[Why], now: int) -> Reserve | None:
+        """Let a subject in at a slot; ``why`` is what ``invited`` gave."""
+        self._face(state, None, now)
+        if now > state.clock:
+            state.clock = now
+        if self.plan.watching:
+            place(self.plan, self.m)
+        self._slot(due, why)
         return self._drive()
 
     def answer(self, answer: Answer) -> Reserve | None:
@@ -111,25 +124,31 @@ class Turn(Timing):
         elif state.journeys or state.goals:
             self._plan_event(event, dispatch, all_of_them=False)
         elif dispatch.sieves:
-            self._sieve(dispatch.sieves, 0)
+            self._sieve_from(dispatch, 0)
 
-    def _sieve(self, sieves: tuple[Sieve, ...], start: int) -> None:
-        """New entries, when nobody wants to know why not: only what passes every test is looked at closer."""
-        m = self.m
-        for place_ in range(start, len(sieves)):
-            sieve = sieves[place_]
+    def _sieve(self, dispatch: Dispatch, place_: int) -> None:
+        """New entries, when nobody wants to know why not: only what passes every test is looked at closer.
+
+        ``place_``: the first sieve that lets the event in, or that cannot be judged, as ``following`` tells it.
+        """
+        m, event, sieves = self.m, self.event, dispatch.sieves
+        while place_ != DONE:
+            certain = place_ >= 0
+            here = place_ if certain else unsure(place_)
+            sieve = sieves[here]
             m.trigger, m.vars = sieve.trigger, sieve.variables
-            try:
-                passed = sieve.first is None or (sieve.first(m) and all(test(m) for test in sieve.rest))
-            except Exception:  # judged again below, where the error is told
-                passed = True
-            if not passed:
-                continue
-            self._enter_any(sieve.playbook, sieve.triggers)
+            if certain and sieve.single and event is not None:
+                self._enter(sieve.playbook, sieve.triggers[0], event, event.id, [], judged=True)
+            else:
+                self._enter_any(sieve.playbook, sieve.triggers)
             if self.asks:
-                if place_ + 1 < len(sieves):
-                    self.tasks.append(partial(self._sieve, sieves, place_ + 1))
+                if here + 1 < len(sieves):
+                    self.tasks.append(partial(self._sieve_from, dispatch, here + 1))
                 return
+            place_ = dispatch.following(m, here + 1)
+
+    def _sieve_from(self, dispatch: Dispatch, start: int) -> None:
+        self._sieve(dispatch, dispatch.following(self.m, start))
 
     def _fold(self, event: Event, dispatch: Dispatch) -> dict[str, tuple[Any, Any]] | None:
         state, changes = self.state, event.changes
@@ -144,8 +163,8 @@ class Turn(Timing):
             dispatch.fold(state, event, folding)
             self.out.releases.extend(folding.releases)
             changes = folding.changes
-            # other traits than the zone move no timer
-            self.touched = changes is None or "zone" in changes
+            # other traits than these move no timer
+            self.touched = changes is None or not self.plan.retimed.isdisjoint(changes)
         if dispatch.series:
             zone = zone_of(state, self.plan.env) if dispatch.local else self.plan.env.zone
             for series in dispatch.series:
@@ -167,7 +186,8 @@ class Turn(Timing):
             return True
         self.touched = True
         for sieve in dispatch.sieves:
-            self.note(sieve.playbook, "late", [])
+            if not all(trigger.own for trigger in sieve.triggers):  # a timed one would not have started here
+                self.note(sieve.playbook, "late", [])
         return False
 
     def _plan_event(self, event: Event, dispatch: Dispatch, *, all_of_them: bool) -> None:
@@ -184,7 +204,7 @@ class Turn(Timing):
                 todo.append((playbook.rank, 1, self._journey_task(playbook, journey, event)))
         if not todo and not all_of_them:
             if dispatch.sieves:
-                self._sieve(dispatch.sieves, 0)
+                self._sieve_from(dispatch, 0)
             return
         for sieve in dispatch.sieves:
             todo.append((sieve.playbook.rank, 2, self._enter_task(sieve)))
@@ -258,8 +278,13 @@ class Turn(Timing):
         plan, state = self.plan, self.state
         self.touched = True
         self._free_seats()
+        if state.tasks:
+            escalate(self)
         if plan.watching:
+            # somebody known from history alone stands where it stood until now, or this very move would be lost
+            self.m.time = self.m.now = self.now - 1
             place(plan, self.m)
+            self.m.time = self.m.now = self.now
             watch(self, self._occurrence())
         todo: list[tuple[int, int, int, int, Task]] = []
         for journey in state.journeys:
@@ -308,7 +333,8 @@ class Turn(Timing):
             if node is None:
                 self.end(journey, "exited", "step is gone")
                 return
-            self.cause = {"wake": _WAKES.get(waiting.kind, waiting.kind)}
+            word = node.action.word if waiting.kind == "event" else _WAKES.get(waiting.kind, waiting.kind)
+            self.cause = {"wake": word}
             self._resume(playbook, journey, node, None)
 
         return move

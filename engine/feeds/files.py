@@ -14,15 +14,15 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import accumulate, islice, repeat
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, cast
 
 from engine.core.model import Event
-from engine.door import MAX_EVENT, read_fast, read_slow
+from engine.door import MAX_EVENT, read_fast, read_many, read_slow
 from engine.errors import CannotRun, EventRejected, UsageError
-from engine.feeds.ordered import in_order
 from engine.feeds.table import CsvMapping, Table, rows
 from engine.ports import Record
 
@@ -30,6 +30,7 @@ READ: Final = MAX_EVENT + 3  # an event of full size with \r\n is shorter than t
 KEPT: Final = 1024  #: bytes kept of an oversize line
 _BUFFER: Final = 1 << 17
 BLOCK: Final = 1 << 18  #: bytes read at once when going through a whole file
+_AT_ONCE: Final = 500  #: records decoded together
 _PIECE: Final = 256  # compressed bytes decoded at once: four of them can stand for 128 KiB
 
 
@@ -98,6 +99,17 @@ def split_batches(file: BinaryIO) -> Iterator[Batch]:
         yield Batch(start, number, rest.removesuffix(b"\n").split(b"\n"))
 
 
+def _whole_lines(file: BinaryIO, start: int) -> Iterator[tuple[int, list[bytes]]]:
+    rest = b""
+    while block := file.read(BLOCK):
+        rest += block
+        cut = rest.rfind(b"\n") + 1
+        if not cut:
+            return
+        yield start, rest[: cut - 1].split(b"\n")
+        start, rest = start + cut, rest[cut:]
+
+
 class Source:
     """One file as lines and records, whatever its format.
 
@@ -153,12 +165,23 @@ class Source:
         with self.open() as file, self._damage():
             yield from split_batches(file)
 
-    def usual(self) -> bool:
-        """Whether the file is proven to be in order of time and without repeated ids; see ``ordered``."""
-        if self._mapping is not None:
-            return False
+    @contextmanager
+    def blocks(self, start: int) -> Iterator[Iterator[tuple[int, list[bytes]]]]:
+        """Whole lines from an offset on, by blocks: (offset of the first, the lines without their newlines).
+
+        Ends before a line that has no newline yet or is longer than a block.
+        """
+        if not self.path.exists():
+            yield iter(())
+            return
         with self.open() as file, self._damage():
-            return in_order(file)
+            file.seek(start)
+            yield _whole_lines(file, start)
+
+    @property
+    def is_table(self) -> bool:
+        """Is it CSV, the rows of which have to be made into records?"""
+        return self._mapping is not None
 
     @contextmanager
     def _damage(self) -> Iterator[None]:
@@ -245,6 +268,36 @@ class JsonlFeed:
 
     def read(self, position: int, limit: int) -> Iterator[Record]:
         """At most ``limit`` records that stand after ``position``."""
+        if not self._plain or self._source.is_table:
+            return self._read(position, limit)
+        return islice(self._read_fast(position, limit), limit)
+
+    def _read_fast(self, position: int, limit: int) -> Iterator[Record]:
+        """Blocks of whole lines, many at once; what is out of the ordinary is left to the careful way."""
+        self._lines(position)  # refuses a file that became shorter
+        with self._source.blocks(position) as blocks:
+            for start, lines in blocks:
+                position = start
+                for begin in range(0, len(lines), _AT_ONCE):
+                    part = lines[begin : begin + _AT_ONCE]
+                    events = read_many(part)
+                    if events is None:
+                        records: Iterable[Record] = self._one_by_one(part, position)
+                    else:
+                        ends = accumulate((len(line) + 1 for line in part), initial=position)
+                        next(ends)
+                        records = map(Record, repeat(self.name), ends, part, events)
+                    position += sum(map(len, part)) + len(part)
+                    yield from records
+        yield from self._read(position, limit)
+
+    def _one_by_one(self, lines: list[bytes], position: int) -> Iterator[Record]:
+        for line in lines:
+            position += len(line) + 1
+            if not is_blank(line):
+                yield self._record(line, position)
+
+    def _read(self, position: int, limit: int) -> Iterator[Record]:
         taken = 0
         for line in self._lines(position) if limit > 0 else ():
             if not line.finished and not self._final:

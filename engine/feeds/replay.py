@@ -27,14 +27,18 @@ import msgspec
 
 from engine.core.instants import parse_instant
 from engine.core.model import Event
-from engine.door import NoSubject, read_fast
+from engine.door import NoSubject, read_many
 from engine.errors import CannotRun, EventRejected
 from engine.feeds.files import BLOCK, Batch, Source, is_blank, kept
 from engine.feeds.table import CsvMapping
-from engine.ports import Record
+from engine.ports import NotInOrder, Record
 
 KEEP_REJECTED: Final = 1000
 _SORTED_AT_ONCE: Final = 1 << 16  # bounds the memory of sorting
+
+
+_MOST_IDS: Final = 2_000_000
+"""Ids compared in memory while hoping; beyond that the careful way needs less of it."""
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -73,14 +77,7 @@ class Replay:
         names: Sequence[str] | None = None,
         mapping: CsvMapping | None = None,
     ) -> None:
-        self.read = 0  #: records that are not blank lines
-        self.accepted = 0
-        self.duplicate = 0
-        self.quarantined = 0
-        self.reasons: Counter[str] = Counter()  #: reason -> records in quarantine
-        self.rejected: list[Record] = []  #: the first of them; ``position`` is the line
-        self.end: int | None = None  #: time of the last well-formed record, with subject or without; no duplicates
-        self.assigned_ids = False  #: at least one event got its ``file:line`` as id
+        self._reset()
         self._until = until
         self._sources = [Source(p, n, mapping) for p, n in zip(paths, names or _names(paths), strict=True)]
         self._without_id = [False] * len(paths)
@@ -95,11 +92,81 @@ class Replay:
         self._dropped = bytearray()  # 1 for duplicates; empty when there are none
         self._in_order = True
 
+    def _reset(self) -> None:
+        self.read = 0  #: records that are not blank lines
+        self.accepted = 0
+        self.duplicate = 0
+        self.quarantined = 0
+        self.reasons: Counter[str] = Counter()  #: reason -> records in quarantine
+        self.rejected: list[Record] = []  #: the first of them; ``position`` is the line
+        self.end: int | None = None  #: time of the last well-formed record, with subject or without; no duplicates
+        self.assigned_ids = False  #: at least one event got its ``file:line`` as id
+
+    def hopeful(self, size: int = 2000) -> Iterator[list[Event]]:
+        """As ``chunks``, but read once and as it comes, in the hope that it is in order and repeats no id.
+
+        Raises NotInOrder when that turns out to be wrong, maybe late: what was handed out is void then, and ``chunks``
+        has to go the careful way.
+        """
+        try:
+            yield from self._hopeful(size)
+        except NotInOrder:
+            self._reset()
+            raise
+
+    def _hopeful(self, size: int) -> Iterator[list[Event]]:
+        source, until, latest = self._sources[0], self._until, -(1 << 62)
+        if len(self._sources) > 1 or source.is_table:
+            raise NotInOrder
+        ids: set[int] = set()
+        for batch in source.batches():
+            for begin in range(0, len(batch.lines), size):
+                chunk = self._in_hope(source, batch.number + begin, batch.lines[begin : begin + size], ids)
+                if not chunk:
+                    continue
+                times = [event.time for event in chunk]
+                if times[0] < latest or times != sorted(times):
+                    raise NotInOrder
+                latest = times[-1]
+                if until is not None and latest > until:
+                    chunk = chunk[: bisect_right(times, until)]
+                if not chunk:
+                    continue  # what lies after the end is not read, but has to be in order all the same
+                before = len(ids)
+                ids.update([hash(event.id) for event in chunk])
+                if len(ids) != before + len(chunk) or len(ids) > _MOST_IDS:
+                    raise NotInOrder
+                self.read += len(chunk)
+                self.accepted += len(chunk)
+                self.end = max(self.end or chunk[-1].time, chunk[-1].time)
+                yield chunk
+
+    def _in_hope(self, source: Source, first: int, lines: list[bytes], ids: set[int]) -> list[Event]:
+        """The events of a few lines; those that hold none are dealt with when that is simple."""
+        events = read_many(lines)
+        if events is not None:
+            return events
+        events = []
+        for number, raw in enumerate(lines, first):
+            if is_blank(raw):
+                continue
+            fallback = f"{source.name}:{number}"
+            try:
+                event = source.event(raw, fallback)
+            except EventRejected as error:
+                if self._until is not None or (isinstance(error, NoSubject) and hash(error.id) in ids):
+                    raise NotInOrder from None
+                if isinstance(error, NoSubject):
+                    self.end = max(self.end or error.time, error.time)
+                self.read += 1
+                self._quarantine(source.name, number, raw, error)
+                continue
+            self.assigned_ids = self.assigned_ids or event.id == fallback
+            events.append(event)
+        return events
+
     def chunks(self, size: int = 2000) -> Iterator[list[Event]]:
         """Lists of at most ``size`` events; to be called once."""
-        if len(self._sources) == 1 and self._sources[0].usual():
-            yield from self._straight(self._sources[0], size)
-            return
         self._index()
         self._drop_repeated()
         self._hashes = self._suspects = array("q")
@@ -116,39 +183,6 @@ class Replay:
         if chunk:
             yield chunk
         self.rejected.sort(key=self._place)
-
-    def _straight(self, source: Source, size: int) -> Iterator[list[Event]]:
-        """A file proven to be in order and without repeated ids is read line by line."""
-        chunk: list[Event] = []
-        for event in self._in_file_order(source):
-            chunk.append(event)
-            if len(chunk) >= size:
-                yield chunk
-                chunk = []
-        if chunk:
-            yield chunk
-
-    def _in_file_order(self, source: Source) -> Iterator[Event]:
-        until, read_event = self._until, source.event  # the usual record is read without a detour
-        for _, first, lines in source.batches():
-            for number, raw in enumerate(lines, first):
-                if not raw:
-                    continue
-                try:
-                    event = read_fast(raw) or read_event(raw)
-                except EventRejected as error:
-                    if not self._beyond(source, raw):
-                        self.read += 1
-                        if isinstance(error, NoSubject):
-                            self.end = error.time
-                        self._quarantine(source.name, number, raw, error)
-                    continue
-                if until is not None and event.time > until:
-                    return
-                self.read += 1
-                self.accepted += 1
-                self.end = event.time
-                yield event
 
     def _beyond(self, source: Source, raw: bytes) -> bool:
         """Whether a record that is no event lies after the end, as far as can be told."""

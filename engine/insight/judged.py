@@ -80,17 +80,22 @@ def watching(plan: Plan) -> Iterator[None]:
     """
     before = [(playbook, playbook.when) for playbook in plan.playbooks]
     triggers = [(one, one.condition) for playbook in plan.playbooks for one in playbook.triggers]
+    audiences = [(one.trigger, one.trigger.audience) for one in plan.schedules]
     try:
         for playbook, when in before:
             playbook.when = (*_guard(plan, playbook.id), *map(_watched, when))
         for trigger, condition in triggers:
             trigger.condition = None if condition is None else _watched(condition)
+        for slotted, audience in audiences:
+            slotted.audience = _watched(audience)
         yield
     finally:
         for playbook, when in before:
             playbook.when = when
         for trigger, condition in triggers:
             trigger.condition = condition
+        for slotted, audience in audiences:
+            slotted.audience = audience
 
 
 def _watched(condition: Condition) -> Watched:

@@ -5,8 +5,9 @@ each decision, and the answers to its reservations. Nothing of the verdicts them
 
 Rule 1: it is the same ``Session``; only scarce units are answered from the record, and other subjects are left out.
 Rule 2: wake-ups fire where the run fired them: those due before the clock of a decision come before it.
-Rule 3: what happened first at one and the same instant is not recorded when several subjects (or several runs) had a
-part in it. The usual order is tried first; where it does not give the effects on record, the others are.
+Rule 3: what happened first at one and the same instant is not recorded when several subjects (or several runs, or
+several slots) had a part in it. The usual order is tried first; where it does not give the effects on record, the
+others are.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engine.core.model import Answer, Decision, Effect, Event, Release, Reserve, State
+from engine.core.model import Answer, Decision, Effect, Event, Release, Reserve, State, Why
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
+from engine.core.slots import Due, SlotTable, replayed
 from engine.core.step import ALL
 from engine.insight.judged import placed, watching
 from engine.ports import Store
 from engine.runtime.session import Session
+from engine.runtime.walk import Walk
 
 _MOST_PASSES = 64
 """How many orders are tried at most; each takes some milliseconds."""
@@ -47,12 +50,16 @@ class Course:
     asked: list[Asked] = field(default_factory=list)
     state: State | None = None  #: the subject at the end
     clock: int = 0  #: the end
-    ties: dict[int, int] = field(default_factory=dict)  #: instant -> events decided there beside a wake-up
+    ties: dict[int, int] = field(default_factory=dict)  #: instant -> events decided there beside wake-ups and slots
+    slots: dict[int, int] = field(default_factory=dict)  #: instant with ties -> slots of it
     unmatched: int = 0  #: effects on record and not here, or here and not on record
 
 
-Early = Mapping[int, int]
-"""Instant -> before which of its events (0: the first) its wake-ups fired; without an entry after all of them."""
+Early = Mapping[int, tuple[int, int]]
+"""Instant -> (before which of its events, 0 the first, its wake-ups fired; how many of its slots did, too).
+
+Without an entry wake-ups and slots come after all events.
+"""
 
 
 def replay(
@@ -101,6 +108,7 @@ class _Record:
     times: dict[str, int]  #: effect key -> instant
     end: int  #: where the engine stands
     settled: int  #: wake-ups up to here have fired
+    slots: dict[str, bytes]  #: how far the slots of schedules are walked
 
     @classmethod
     def read(cls, store: Store, user: str) -> _Record:
@@ -111,7 +119,9 @@ class _Record:
         for effect, _ in store.effects(user):
             effects[effect.key], times[effect.key] = effect.status, effect.time
         # a run that was killed may have left wake-ups of its last instant unfired
-        return cls(user, list(store.events(user)), store.answers(user), effects, times, end, min(end, waiting - 1))
+        settled = min(end, waiting - 1)
+        events, answers = list(store.events(user)), store.answers(user)
+        return cls(user, events, answers, effects, times, end, settled, store.slots())
 
 
 class _RecordedDesk(Desk):
@@ -138,20 +148,49 @@ class _One(Session):
     def __init__(self, plan: Plan, store: Store, record: _Record, course: Course) -> None:
         self.course = course
         self.user = record.user
+        self.record = record
         self.answers = record.answers
         super().__init__(plan, store, secret=b"", tracing=ALL)
 
     def _new_desk(self, secret: bytes) -> Desk:
         return _RecordedDesk(self.plan, self.answers, self.course.asked)
 
-    def _once(self, state: State, event: Event | None, place: int, before: int | None) -> None:
+    def _new_walk(self) -> Walk | None:
+        """The slots of the record, up to the last one that was decided for this subject."""
+        plan, record = self.plan, self.record
+        if not plan.schedules:
+            return None
+        kept, ends = replayed(record.slots, self.user)
+        begun = record.events[0][1] - 1 if record.events else record.end
+        table = SlotTable(plan.schedules, plan.env, kept, 0)
+        table.begin_all(begun, record.end)
+        return Walk(self, table, ends)
+
+    def slots_at(self, instant: int) -> int:
+        """How many slots of an instant are not done."""
+        return self.walk.table.due_at(instant) if self.walk is not None else 0
+
+    def one_slot(self) -> None:
+        """Decide the next slot alone."""
+        if self.walk is not None:
+            self.walk.one()
+
+    def _once(
+        self,
+        state: State,
+        event: Event | None,
+        place: int,
+        before: int | None,
+        slot: tuple[Due, list[Why]] | None = None,
+    ) -> None:
         """One call of the core; what it decided is given its cause, and what it tells others is dropped."""
         out, course = self.out, self.course
         effects, verdicts = len(out.effects), len(out.trace)
         if event is not None:
             course.events[event.id] = event
-        super()._once(state, event, place, before)
-        cause = {"event": event.id} if event is not None else {"wake": "time"}
+        super()._once(state, event, place, before, slot)
+        reason = slot[0].scheduled.trigger.reason if slot is not None else "time"
+        cause = {"event": event.id} if event is not None else {"wake": reason}
         own = {verdict.playbook: verdict.cause for verdict in out.trace[verdicts:]}
         for effect in out.effects[effects:]:
             course.causes[effect.key] = own.get(effect.playbook or "", cause)
@@ -189,10 +228,18 @@ def _pass(plan: Plan, record: _Record, early: Early, fresh: Callable[[], Store],
             settle(clock - 1)
             session.clock, place = clock, 0
         state = store.load([record.user]).get(record.user)
-        if state is not None and state.wake_at is not None and state.wake_at <= clock:
+        slots = session.slots_at(clock)
+        if slots or (state is not None and state.wake_at is not None and state.wake_at <= clock):
             found.ties[clock] = place + 1
-            if early.get(clock, place + 1) <= place:
-                settle(clock)
+            found.slots[clock] = max(slots, found.slots.get(clock, 0))
+            first, count = early.get(clock, (place + 1, 0))
+            if first == place or (first < place and not count):
+                while not session.wake_up_to(clock):
+                    hand_over()
+                hand_over()
+                for _ in range(min(count, slots)):
+                    session.one_slot()
+                    hand_over()
         session.take([event])
         hand_over()
         place += 1
@@ -211,13 +258,18 @@ def _unmatched(effects: Sequence[Effect], record: _Record, end: int) -> int:
 
 def _best(plan: Plan, record: _Record, fresh: Callable[[], Store]) -> tuple[Early, Course]:
     """The order of what happened at one instant that gives the effects on record, or comes nearest."""
-    early: dict[int, int] = {}
+    early: dict[int, tuple[int, int]] = {}
     best = _pass(plan, record, early, fresh)
     left = _MOST_PASSES
     while best.unmatched and left > 0:
         nearer = None
         # the one change that helps most, so that a wrong one is not taken for being the first that helps at all
-        trials = [{**early, instant: place} for instant, count in best.ties.items() for place in range(count)]
+        trials = [
+            {**early, instant: (place, slots)}
+            for instant, count in best.ties.items()
+            for place in range(count)
+            for slots in range(best.slots.get(instant, 0) + 1)
+        ]
         for trial in [it for it in trials if it != early][:left]:
             found = _pass(plan, record, trial, fresh)
             left -= 1

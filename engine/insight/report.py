@@ -38,7 +38,7 @@ def report(plan: Plan, store: Store) -> dict[str, Any]:
         "playbooks": _playbooks(plan, store.summary(), counts),
         "effects": _effects(counts),
         "refused": seen.refused_rows(),
-        "coupons": [_pool(plan.pools[name], resources) for name in sorted(plan.pools)],
+        "coupons": [pool_row(plan.pools[name], resources) for name in sorted(plan.pools)],
         "groups": [_group(plan.rooms[name], resources) for name in sorted(plan.rooms)],
         "deliveries": seen.delivery_rows(),
         "quarantine": dict(sorted(Counter(it.reason for it in store.quarantine()).items())),
@@ -139,7 +139,8 @@ def _difference(entries: int, goals: int, held: int, goals_held: int) -> dict[st
 # ---------------------------------------------------------------------- scarce units
 
 
-def _pool(pool: CouponPool, resources: dict[str, bytes]) -> dict[str, Any]:
+def pool_row(pool: CouponPool, resources: dict[str, bytes]) -> dict[str, Any]:
+    """What a coupon pool gave and has left."""
     raw = resources.get(f"coupon:{pool.name}")
     state = PoolState() if raw is None else msgspec.msgpack.decode(raw, type=PoolState)
     total = pool.total

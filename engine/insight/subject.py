@@ -65,6 +65,7 @@ def portrait(plan: Plan, store: Store, user: str, last: int | None = 50) -> dict
         "consents": dict(sorted(state.consents.items())),
         "groups": sorted(state.groups),
         "seats": [{"group": it.group, "room": it.room, "held_until": instant(it.until)} for it in state.holds],
+        "tasks": [{"key": it.key, "title": it.title, "due": instant(it.due)} for it in state.tasks],
         "journeys": [journey_row(it) for it in state.journeys],
         "goals": [goal_row(it) for it in state.goals if it.until >= state.clock],
         "timeline": shown,

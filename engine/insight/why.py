@@ -200,7 +200,8 @@ def _reservation(asked: Asked) -> dict[str, Any]:
 def _listening(plan: Plan, trigger: Trigger, found: Course) -> dict[str, Any]:
     """What a trigger listens to, what of it came, and how far it is."""
     clock = trigger.clock()
-    heard = (clock[1] if clock is not None else None) if trigger.own else trigger.listens()
+    by_time = trigger.tells if trigger.traits is not None else None
+    heard = (clock[1] if clock is not None else by_time) if trigger.own else trigger.listens()
     came = [it for it in found.events.values() if (not it.internal if heard is None else it.type in heard)]
     shown: dict[str, Any] = {
         "trigger": trigger.id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 
 from engine.core.fold import EXTERNAL_ONLY, FOLDS, traits
@@ -10,8 +10,9 @@ from engine.core.history import HistoryBook, Streak
 from engine.core.hours import Hours
 from engine.core.kinds import Trigger
 from engine.core.moment import Env
-from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, probe, sieve
+from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, sieve
 from engine.core.policies import Control
+from engine.core.slots import Scheduled, Slotted
 from engine.core.watch import grace_change
 from engine.language.catalog import Catalog, membership
 
@@ -52,18 +53,21 @@ def assemble(
     watching = bool(catalog.ladders or watched)
     default = _dispatch("", ordered, timed, clocks, book, activity, watching, exact)
     windows = [cap.reach for policy in policies for cap in policy.caps]
+    timers = tuple(sieve(playbook, (trigger,), timed=True) for playbook, trigger in timed)
+    retimed = frozenset({"zone"}).union(*(trigger.traits or () for _, trigger in timed))
+    dispatch = {
+        type_: _dispatch(type_, ordered, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)
+    }
     return Plan(
         program=program,
         digest=digest,
         env=env,
         playbooks=tuple(ordered),
-        dispatch={
-            type_: _dispatch(type_, ordered, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)
-        },
+        dispatch=dispatch,
         default=default,
         ladders=tuple(catalog.ladders),
         watched=tuple(catalog.segments[name] for name in sorted(watched)),
-        timers=tuple(sieve(playbook, (trigger,)) for playbook, trigger in timed),
+        timers=timers,
         channels=channels,
         badges=frozenset(catalog.badges),
         groups=frozenset(catalog.groups),
@@ -71,6 +75,7 @@ def assemble(
         pools=catalog.pools,
         rooms=catalog.groups,
         calendars=catalog.calendars,
+        retimed=retimed,
         cap_window=max(windows, default=0),
         act_within=act_within,
         told=_TOLD & (heard | set(book.by_type)),
@@ -78,8 +83,17 @@ def assemble(
         watching=watching,
         exact=exact,
         clocks=clocks,
+        schedules=tuple(_schedules(ordered)),
         control=control,
     )
+
+
+def _schedules(playbooks: list[Playbook]) -> Iterator[Scheduled]:
+    """Who is entered at slots: by rank, then as written."""
+    for playbook in playbooks:
+        triggers = [trigger for trigger in playbook.triggers if isinstance(trigger, Slotted)]
+        for trigger in triggers if playbook.status in ("live", "shadow") else ():
+            yield Scheduled(playbook, trigger, f"{playbook.id}/{trigger.id}", alone=len(triggers) == 1)
 
 
 def _fill(env: Env, catalog: Catalog, watched: set[str]) -> None:
@@ -127,12 +141,12 @@ def _dispatch(
         if triggers:
             sieves.append(sieve(playbook, triggers))
     active = not activity or type_ in activity
-    pushed = [t for _, t in timed if (type_ in clock[1] if (clock := t.clock()) is not None else active)]
+    paced = [t for _, t in timed if t.traits is None]
+    pushed = [t for t in paced if (type_ in clock[1] if (clock := t.clock()) is not None else active)]
     shortest = [span for trigger in pushed if (span := trigger.shortest()) is not None]
     return Dispatch(
         series=book.of(type_),
         sieves=tuple(sieves),
-        probes=tuple(probe(it) for it in sieves),
         short=FOLDS.get(type_) in (None, traits) and not (watching or exact) and len(shortest) == len(pushed),
         local=any(isinstance(series, Streak | Hours) for series in book.of(type_)),
         fold=FOLDS.get(type_),
@@ -146,7 +160,7 @@ def _dispatch(
 
 def _listens(trigger: Trigger, type_: str) -> bool:
     if trigger.own:
-        return False
+        return type_ in trigger.tells
     heard = trigger.listens()
     return heard is None or type_ in heard
 

@@ -7,10 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.core.history import Where
-from engine.core.kinds import Build
+from engine.core.calendars import Calendar
+from engine.core.history import Reader, Where
+from engine.core.kinds import Build, Trigger
+from engine.core.lunar import Lunar
 from engine.core.model import Event, State
-from engine.core.moment import Condition, Env, Moment
+from engine.core.moment import Condition, Env, Moment, Value
+from engine.core.plan import ChannelInfo
 from engine.language.diagnostics import Mark
 from engine.language.forms import RESERVED
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
@@ -36,6 +39,9 @@ class Bench:
     playbook: id of the playbook at hand.
     emits: (playbook, event type, node of the step) of every event a step emits, of all playbooks.
     listens: (playbook, event types its triggers listen to), of all playbooks.
+    webhooks: the channel that takes requests to other systems.
+    sets: (playbook, trait, value, node of the step) of every trait a step sets, of all playbooks.
+    triggers: (playbook, trigger), of all playbooks.
     """
 
     shop: Workshop
@@ -47,6 +53,9 @@ class Bench:
     playbook: str = "?"
     emits: list[tuple[str, str, Node]] = field(default_factory=list)
     listens: list[tuple[str, frozenset[str]]] = field(default_factory=list)
+    webhooks: ChannelInfo | None = None
+    sets: list[tuple[str, str, Value, Node]] = field(default_factory=list)
+    triggers: list[tuple[str, Trigger]] = field(default_factory=list)
 
 
 class KindBuild(Build):
@@ -70,9 +79,8 @@ class KindBuild(Build):
         self.body = body
         self.where = where
 
-    def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Any:
-        reader = self.bench.shop.book.count(event, within, _where(where))
-        return reader.read
+    def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Reader:
+        return self.bench.shop.book.count(event, within, _where(where))
 
     def streak(self, event: str) -> Any:
         return self.bench.shop.book.streak_days(event)
@@ -87,6 +95,23 @@ class KindBuild(Build):
     def channels_of(self, name: str) -> list[str]:
         written = self.bench.shop.templates.channels(name)
         return [channel for channel in self.bench.channels if channel in written]
+
+    def field_type(self, name: str) -> str:
+        declared = self.bench.shop.schema.profile.get(name)
+        return "any" if declared is None else declared.base
+
+    def calendar(self, name: str) -> Calendar:
+        # one that could not be compiled was told of; until then it has no days
+        return self.bench.shop.calendars.get(name) or Calendar(name=name)
+
+    def lunar(self) -> Lunar:
+        return self.bench.shop.lunar()
+
+    def is_called(self, playbook: str) -> bool:
+        return playbook in self.bench.shop.names.get("called", ())
+
+    def webhooks(self) -> ChannelInfo | None:
+        return self.bench.webhooks
 
     def watch(self, segment: str) -> None:
         self.bench.shop.watched.add(segment)

@@ -31,7 +31,8 @@ CALENDAR_PAGES: Final[dict[str, Page]] = {
         "the catalog changes an official day",
         "'days_off' and 'workdays' have the last word over the table of holidays. Where they contradict days that were "
         "announced officially, that should be meant: say why on the line. Days of years nobody has announced yet are "
-        "filled in without a word.",
+        "filled in without a word. The same holds for 'lunar_months', which moves the first day of a lunar month: "
+        "tables differ about 2089-8 (new moon at midnight of 2089-09-04) and 2097-7 (2097-08-07).",
         "calendars:\n  cn:\n    holidays: CN\n    days_off:\n      - 2026-10-08",
         "calendars:\n  cn:\n    holidays: CN\n    days_off:\n      - 2026-10-08 # allow: calendar-override — own day",
         "warning",
@@ -41,6 +42,16 @@ CALENDAR_PAGES: Final[dict[str, Page]] = {
         "The table has it that way already. Often a slip of the year, or the package of tables was updated since.",
         "calendars:\n  cn:\n    holidays: CN\n    days_off: [2026-10-01]",
         "calendars:\n  cn:\n    holidays: CN",
+        "warning",
+    ),
+    "calendar-horizon": Page(
+        "the table of holidays runs out",
+        "Official days are announced year by year, in China each November with the make-up workdays of the next year. "
+        "Behind the last announced year the statutory days are worked out, and nobody works on weekends. Within 30 "
+        "days of that, 'validate' says so: update the package 'chinesecalendar' ('holidays' for other countries), or "
+        "write the next year's days under 'days_off' and 'workdays'.",
+        "(a calendar of holidays, and a table that ends this month)",
+        "(the same calendar with the next year's days under 'days_off' and 'workdays')",
         "warning",
     ),
     "calendar-disputed": Page(

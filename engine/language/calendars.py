@@ -14,10 +14,14 @@ from typing import Any, Final
 
 from engine.core.calendars import Calendar, Window, WorkDays, windows_of
 from engine.core.dayrules import parse_day_rule
+from engine.core.lunar import LunarDay
 from engine.language import daytables
 from engine.language.nodes import MapNode, Node, SeqNode
 from engine.language.workshop import Workshop
 from engine.registry import nearest
+
+_SOON: Final = 30
+"""Days before the official days of a table run out that ``validate`` begins to say so."""
 
 _LONGEST: Final = 3660
 """Days of the longest window: ten years. A longer one is a slip of the pen."""
@@ -34,6 +38,7 @@ class CalendarMaker:
     def __init__(self, shop: Workshop) -> None:
         self.shop = shop
         self.made: dict[str, Calendar] = {}
+        self._lunar: list[tuple[str, list[str]]] = []  #: calendars that wait for the table, and their days
         self.main: str | None = None  #: the program's calendar of holidays: the first one that is not cut to some
 
     def make(self, name: str, fields: dict[str, Any], node: Node) -> None:
@@ -44,6 +49,10 @@ class CalendarMaker:
         elif "dates" in fields:
             days = (day for days, _ in self._written(fields, node, "dates") for day in days)
             made = Calendar(name=name, windows=windows_of(days))
+        elif "lunar" in fields:
+            self._months(name, fields.get("lunar_months", {}), node)
+            self._lunar.append((name, fields["lunar"]))
+            return
         else:
             made = self._country(name, fields, node)
         if made is None:
@@ -54,9 +63,12 @@ class CalendarMaker:
 
     def _conflicts(self, fields: dict[str, Any], node: Node) -> None:
         country = "holidays" in fields or "makeup_workdays" in fields
-        for key, fits in (("days_off", country), ("workdays", country), ("names", "holidays" in fields)):
+        for key, fits, other in (
+            ("days_off", country, "holidays"), ("workdays", country, "holidays"),
+            ("names", "holidays" in fields, "holidays"), ("lunar_months", "lunar" in fields, "lunar"),
+        ):  # fmt: skip
             if key in fields and not fits:
-                message = f"'{key}' goes with 'holidays'"
+                message = f"'{key}' goes with '{other}'"
                 hint = "a calendar of dates has its days in 'dates'"
                 self.shop.problems.error(_key(node, key), "conflict", message, hint=hint)
 
@@ -67,6 +79,48 @@ class CalendarMaker:
             hint = '"0 0 8 * *": the 8th of each month'
             self.shop.problems.error(_value(node, "cron"), "bad-calendar", f"'cron': {error}", hint=hint)
             return None
+
+    # ------------------------------------------------------------------ lunar days
+
+    def _months(self, name: str, months: dict[str, date], node: Node) -> None:
+        """First days the catalog gives lunar months; they hold for the whole program."""
+        table = daytables.lunar({}) if months else None
+        for text, first in months.items():
+            year, _, month = text.partition("-")
+            which = (int(year), int(month.removeprefix("闰")), month.startswith("闰"))
+            where = _value(_value(node, "lunar_months"), text)
+            place = table.place(*which) if table is not None else None
+            if table is None or place is None:
+                hint = "known are the years 1900 to 2100, and 闰 only where there is a leap month"
+                self.shop.problems.error(where, "bad-date", f"there is no lunar month '{text}'", hint=hint)
+            elif abs(table.firsts[place] - first.toordinal()) > 1:
+                day = date.fromordinal(table.firsts[place])
+                message = f"lunar month '{text}' begins about {day}, not on {first}"
+                self.shop.problems.error(where, "bad-date", message, hint="tables differ by a day at most")
+            elif table.firsts[place] == first.toordinal():
+                message = f"calendar '{name}': the table begins lunar month '{text}' on {first} anyway"
+                self.shop.problems.warning(where, "idle-override", message, hint="leave it out")
+            else:
+                self.shop.lunar_months[which] = first.toordinal()
+                day = date.fromordinal(table.firsts[place])
+                message = f"calendar '{name}' begins lunar month '{text}' on {first}, against the table's {day}"
+                hint = "say why: # allow: calendar-override — reason"
+                self.shop.problems.warning(where, "calendar-override", message, hint=hint)
+
+    def finish(self) -> None:
+        """Make what needed all entries to be read."""
+        for name, days in self._lunar:
+            table = self.shop.lunar()
+            years = range(table.months[0][0], table.months[-1][0] + 1)
+            found: list[int | None] = []
+            for text in days:
+                month, _, day = text.partition("-")
+                for number in range(1, 13) if month == "*" else (int(month),):
+                    born = LunarDay(0, number, int(day), False)
+                    found.extend(table.day_in(year, born) for year in years)
+                if month == "*":
+                    found.extend(table.day_in(y, LunarDay(0, m, int(day), True)) for y, m, leap in table.months if leap)
+            self.made[name] = Calendar(name=name, windows=windows_of(day for day in found if day is not None))
 
     # ------------------------------------------------------------------ days
 
@@ -105,6 +159,7 @@ class CalendarMaker:
             message = f"calendar '{name}': the tables of holidays disagree about {_shown(disputed)}"
             hint = "write these days under 'days_off' or 'workdays'"
             self.shop.problems.warning(_value(node, key), "calendar-disputed", message, hint=hint)
+        self._horizon(name, table, said, _value(node, key))
         _bridge(off, makeup, table.weekend)
         work = WorkDays(
             weekend=table.weekend, off=frozenset(off), makeup=frozenset(makeup),
@@ -116,6 +171,16 @@ class CalendarMaker:
             return Calendar(name=name, windows=windows_of(off), work=work)
         self._check_names(fields["names"], country, {*off.values()} - {""}, node)
         return Calendar(name=name, windows=_named(off, fields["names"]), work=work)
+
+    def _horizon(self, name: str, table: daytables.Table, said: set[int], where: Node) -> None:
+        """Say that the official days run out, unless the catalog has some of the time behind them."""
+        today = self.shop.today
+        if today is None or table.known_to - today.toordinal() > _SOON or any(day > table.known_to for day in said):
+            return
+        last = date.fromordinal(table.known_to)
+        message = f"calendar '{name}': the official days are known up to {last}; later ones are worked out"
+        hint = "update the package of tables, or write days_off and workdays of the next year"
+        self.shop.problems.warning(where, "calendar-horizon", message, hint=hint)
 
     def _check_names(self, names: list[str], country: str, known: set[str], node: Node) -> None:
         for place, name in enumerate(names):

@@ -123,7 +123,8 @@ class CatalogMaker:
                 self._later(section, name, fields, node)
                 maker(name, fields, node)
         self._segment_cycles()
-        self.catalog.calendars = calendars.made
+        calendars.finish()
+        self.catalog.calendars = self.shop.calendars = calendars.made
         self.catalog.holidays = calendars.made.get(calendars.main or "")
         # what the packages say is part of what the plan was made from
         self.catalog.lists.extend((f"calendar {name}", repr(it).encode()) for name, it in calendars.made.items())

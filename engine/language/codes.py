@@ -13,7 +13,9 @@ from typing import Final
 from engine.errors import InternalError, UsageError
 from engine.language.calendar_pages import CALENDAR_PAGES
 from engine.language.diagnostics import Page
+from engine.language.lint import LINT_PAGES
 from engine.language.pages import EXPRESSION_AREA, PLAYBOOK_PAGES, PROGRAM_PAGES, SHAPE_PAGES, TEMPLATE_AREA
+from engine.language.scenario_pages import SCENARIO_PAGES
 from engine.registry import nearest
 
 YAML_PAGES: Final[dict[str, Page]] = {
@@ -257,6 +259,8 @@ AREAS: Final[tuple[Mapping[str, Page], ...]] = (
     CALENDAR_PAGES,
     EXPRESSION_AREA,
     TEMPLATE_AREA,
+    LINT_PAGES,
+    SCENARIO_PAGES,
 )
 
 

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 from engine.core.history import HistoryBook
 from engine.core.moment import Env
 from engine.core.plan import Plan, Playbook
+from engine.core.starts import CALLED
+from engine.errors import InternalError
 from engine.language.assemble import assemble, digest_of
-from engine.language.belts import BeltMaker
+from engine.language.audiences import Audiences
 from engine.language.building import Bench
 from engine.language.catalog import Catalog, CatalogMaker
 from engine.language.codes import PAGES
 from engine.language.compiled import Compiled
 from engine.language.diagnostics import Mark, Problems
 from engine.language.expressions.scope import RESERVED_TYPES, Schema
-from engine.language.files import PROGRAM_FILE, ProgramFiles, read_program, text_of
+from engine.language.files import PROGRAM_FILE, SCENARIOS, ProgramFiles, read_program, text_of
 from engine.language.forms import SECTION_OF, SECTIONS
-from engine.language.loops import cycles, edges
+from engine.language.lint import LINT_PAGES, Book, World, look
+from engine.language.loops import SETS, cycles, edges, set_edges
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
-from engine.language.playbooks import PlaybookMaker
-from engine.language.program import ProgramMaker, ProgramSpec
+from engine.language.playbooks import PlaybookMaker, playbook_names
+from engine.language.program import ProgramMaker, ProgramSpec, webhook_channel
+from engine.language.scenario_model import Scenario
+from engine.language.scenarios import ScenarioMaker
 from engine.language.source import Source
 from engine.language.workshop import Workshop
 from engine.registry import nearest
@@ -32,21 +39,23 @@ _PLAYBOOK = re.compile(r"^playbook\s*[:：]", re.MULTILINE)
 _RUNNING = ("live", "shadow")
 
 
-def compile_program(root: Path) -> Compiled:
+def compile_program(root: Path, *, today: date | None = None, scenarios: bool = False) -> Compiled:
     """Read, check and compile the program in a folder.
 
     Parameters
     ----------
     root: the folder that holds ``drumbeat.yaml``.
+    today: with it, what depends on the present is checked too: whether tables of holidays run out.
+    scenarios: read its scenario tests, too. What is wrong with a test is no reason not to run the program.
     """
-    return _Compiler(root).run()
+    return _Compiler(root, today, scenarios).run()
 
 
 class _Compiler:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, today: date | None, scenarios: bool = False) -> None:
         self.root = root
         self.problems = Problems(known_codes=PAGES)
-        self.files: ProgramFiles = read_program(root)
+        self.files: ProgramFiles = read_program(root, scenarios=scenarios)
         self.templates, faults = TemplateSet.load(root)
         for fault in faults:
             mark = Mark(fault.file, fault.line or 1, fault.col or 1)
@@ -54,13 +63,18 @@ class _Compiler:
             self.problems.add(mark, fault.code, fault.message, severity=severity, hint=fault.hint)  # type: ignore[arg-type]
         self.book = HistoryBook()
         self.shop = Workshop(self.problems, Schema(), self.book, self.templates)
+        self.shop.today = today
         self.shop.unread_templates = [fault.file for fault in faults if fault.severity != "warning"]
         self.playbooks: list[Playbook] = []
+        self.made: list[tuple[MapNode, Playbook | None]] = []  #: each playbook file, and what was made of it
+        self.scenarios: list[Scenario] = []
+        self.plan_of: Callable[[list[Playbook]], Plan] | None = None
 
     def run(self) -> Compiled:
         """The whole way."""
-        sources = [source for source in (self.files.program, *self.files.documents) if source is not None]
-        self._take(sources)
+        files = (self.files.program, *self.files.documents, *self.files.scenarios)
+        sources = [source for source in files if source is not None]
+        self._take([source for source in sources if source not in self.files.scenarios])
         self._doubt()
         program = self._root_of(self.files.program, PROGRAM_FILE)
         maker = ProgramMaker(self.shop, self.root)
@@ -69,10 +83,12 @@ class _Compiler:
             self.shop.schema = replace(self.shop.schema, profile_open=True, closed=False)
         spec = maker.make(program) if program is not None else maker.nothing()
         self.book.late = spec.act_within
-        catalog, plan = self._content(spec, maker.belts)
+        catalog, plan = self._content(spec, maker)
         settings = spec.settings
+        self._make_scenarios(spec)
         result = self.problems.result()
-        errors = any(problem.severity == "error" for problem in result)
+        wrong = {it.file for it in result if it.severity == "error"}
+        errors = any(not file.startswith(f"{SCENARIOS}/") for file in wrong)
         return Compiled(
             root=self.root,
             plan=None if errors else plan,
@@ -80,13 +96,17 @@ class _Compiler:
             sources=self._texts(sources, {problem.file for problem in result}),
             settings=settings,
             known_types=frozenset(self.shop.schema.events) | RESERVED_TYPES if self.shop.schema.closed else None,
+            audiences=None if errors or plan is None else self._audiences(plan, catalog),
             counts={
                 "playbooks": len(self.playbooks),
                 "templates": len(self.templates),
                 "segments": len(catalog.segments),
                 "coupons": len(catalog.pools),
                 "groups": len(catalog.groups),
+                **({"scenarios": len(self.files.scenarios)} if self.files.scenarios else {}),
             },
+            scenarios=tuple(it for it in self.scenarios if it.file not in wrong),
+            rehearse=None if errors or self.plan_of is None else self._rehearse,
         )
 
     def _take(self, sources: list[Source]) -> None:
@@ -95,7 +115,12 @@ class _Compiler:
             self.problems.extend(source.problems)
             self.problems.learn(source.allows, incomplete="" if source.complete else source.file)
             _doubt_last(source)
+        self._unreadable(tests=False)
+
+    def _unreadable(self, *, tests: bool) -> None:
         for file, wrong in self.files.broken:
+            if file.startswith(f"{SCENARIOS}/") is not tests:
+                continue
             self.problems.error(Mark(file, 1, 1), "unreadable", f"the file {wrong}")
 
     def _texts(self, sources: list[Source], files: set[str]) -> dict[str, str]:
@@ -114,8 +139,10 @@ class _Compiler:
         unread = any(file != PROGRAM_FILE for file, _ in self.files.broken)
         for source in self.files.documents:
             unread = unread or not (source.complete or _PLAYBOOK.search(source.text))
+            if not source.complete:
+                self.shop.unread.add("playbook")
         if unread:
-            self.shop.unread |= {*SECTION_OF, "level"}
+            self.shop.unread |= {*SECTION_OF, "level", "playbook"}
 
     def _root_of(self, source: Source | None, file: str) -> MapNode | None:
         if source is None:
@@ -129,7 +156,7 @@ class _Compiler:
         mapping = self.shop.reading.mapping(node, file)
         return mapping if isinstance(mapping, MapNode) else None
 
-    def _content(self, spec: ProgramSpec, belts: BeltMaker) -> tuple[Catalog, Plan | None]:
+    def _content(self, spec: ProgramSpec, program: ProgramMaker) -> tuple[Catalog, Plan | None]:
         """Catalog and playbooks."""
         catalogs: list[MapNode] = []
         playbooks: list[MapNode] = []
@@ -139,27 +166,58 @@ class _Compiler:
         for node in catalogs:
             maker.gather(node)
         maker.name_all()
-        belts.check_calendars()
+        program.belts.check_calendars()
         catalog = maker.make()
         policies = spec.policies or {}
+        business = program.open_on(catalog.calendars)
+        self.shop.names |= playbook_names(playbooks)
         self._make_playbooks(playbooks, spec, catalog)
+        self._look(spec, catalog, catalogs)
         if self.problems.has_errors:
             return catalog, None
         running = [playbook for playbook in self.playbooks if playbook.status in _RUNNING]
-        env = Env(
-            zone=spec.zone,
-            locale=spec.locale,
-            account=(catalog.accounts or ["main"])[0],
-            ladder=catalog.ladders[0].name if catalog.ladders else None,
-            ranks={it.name: {level: rank for rank, (level, _) in enumerate(it.levels)} for it in catalog.ladders},
-            holidays=catalog.holidays.is_holiday if catalog.holidays is not None else None,
-            workdays=catalog.holidays.is_workday if catalog.holidays is not None else None,
-        )
-        plan = assemble(
-            spec.name, self._digest(catalog), env, running, catalog, self.book, spec.channels, policies.values(),
-            self.shop.watched, spec.activity, spec.act_within, spec.control,
-        )  # fmt: skip
-        return catalog, plan
+        digest = self._digest(catalog)
+
+        def plan_of(playbooks: list[Playbook]) -> Plan:
+            env = Env(
+                zone=spec.zone,
+                locale=spec.locale,
+                account=(catalog.accounts or ["main"])[0],
+                ladder=catalog.ladders[0].name if catalog.ladders else None,
+                ranks={it.name: {level: rank for rank, (level, _) in enumerate(it.levels)} for it in catalog.ladders},
+                holidays=catalog.holidays.is_holiday if catalog.holidays is not None else None,
+                workdays=catalog.holidays.is_workday if catalog.holidays is not None else None,
+                business=business,
+            )
+            return assemble(
+                spec.name, digest, env, playbooks, catalog, self.book, spec.channels, policies.values(),
+                self.shop.watched, spec.activity, spec.act_within, spec.control,
+            )  # fmt: skip
+
+        self.plan_of = plan_of
+        return catalog, plan_of(running)
+
+    def _make_scenarios(self, spec: ProgramSpec) -> None:
+        """The tests, checked against everything the program defines."""
+        self._unreadable(tests=True)
+        maker = ScenarioMaker(self.shop, {playbook.id: playbook for playbook in self.playbooks}, spec.zone)
+        for source in self.files.scenarios:
+            self.problems.extend(source.problems)
+            self.problems.learn(source.allows, incomplete="" if source.complete else source.file)
+            _doubt_last(source)
+            if source.partial is not None:
+                scenario = maker.make(source.partial, source.file)
+                if scenario is not None and source.complete:
+                    self.scenarios.append(scenario)
+
+    def _rehearse(self, names: Collection[str]) -> Plan:
+        """A plan for a test: copies, because assembling writes into playbooks."""
+        chosen = [replace(it, status="live") for it in self.playbooks if it.id in names]
+        if not names:
+            chosen = [replace(it) for it in self.playbooks if it.status in _RUNNING]
+        if self.plan_of is None:
+            raise InternalError("a program with errors cannot be rehearsed")
+        return self.plan_of(chosen)
 
     def _sort_in(self, source: Source, catalogs: list[MapNode], playbooks: list[MapNode]) -> None:
         """The first key of a file names what it is."""
@@ -195,7 +253,9 @@ class _Compiler:
     def _make_playbooks(self, nodes: list[MapNode], spec: ProgramSpec, catalog: Catalog) -> None:
         account = (catalog.accounts or ["main"])[0]
         bench = Bench(self.shop, list(spec.channels), spec.activity, account, spec.locale, spec.best_hour)
+        bench.webhooks = webhook_channel(spec.channels)
         maker = PlaybookMaker(bench, spec.policies)
+        self.shop.names["playbook"] = {it.text for node in nodes if isinstance(it := node.get("playbook"), ScalarNode)}
         seen: dict[str, MapNode] = {}
         for node in nodes:
             playbook = maker.make(node)
@@ -205,16 +265,36 @@ class _Compiler:
                 hint = f"the first one is in {first.mark.file}"
                 message = f"two playbooks are called '{bench.playbook}'"
                 self.problems.error(where, "duplicate-playbook", message, hint=hint)
+            self.made.append((node, playbook))
             if playbook is not None:
                 self.playbooks.append(playbook)
         self._loops(bench, {name: node.mark.file for name, node in seen.items()})
 
+    def _look(self, spec: ProgramSpec, catalog: Catalog, catalogs: list[MapNode]) -> None:
+        """The checks beyond shape, of every playbook that has none but good shapes."""
+        problems = self.problems
+        unread = [node.mark.file for node, playbook in self.made if playbook is None]
+        # what a template may hold hangs on the steps that send it
+        problems.unasked((), [*unread, *(text.file for text in self.templates if unread)])
+        program = self.files.program.partial if self.files.program is not None else None
+        world = World(
+            problems=problems, pages=LINT_PAGES, root=self.root,
+            program=program if isinstance(program, MapNode) else None, catalogs=catalogs,
+            books=[Book(node, playbook) for node, playbook in self.made if playbook is not None],
+            catalog=catalog, schema=self.shop.schema, templates=self.templates, channels=tuple(spec.channels),
+            locale=spec.locale, used=self.shop.in_use,
+        )  # fmt: skip
+        look(world, whole=not problems.has_errors)
+
     def _loops(self, bench: Bench, files: dict[str, str]) -> None:
-        for cycle in cycles(edges(bench.emits, bench.listens)):
-            way = " -> ".join(f"{edge.source} ({files.get(edge.source, '?')}) emits {edge.type}" for edge in cycle)
+        for cycle in cycles([*edges(bench.emits, bench.listens), *set_edges(bench.sets, bench.triggers)]):
+            way = " -> ".join(f"{edge.source} ({files.get(edge.source, '?')}) {_says(edge.type)}" for edge in cycle)
             message = f"trigger loop: {way} -> {cycle[0].source}"
-            hint = "break the circle: another event type, or no emit"
+            hint = "break the circle: another event type, or no emit (or start, or set)"
             self.problems.error(cycle[0].where, "trigger-loop", message, hint=hint)  # type: ignore[arg-type]
+
+    def _audiences(self, plan: Plan, catalog: Catalog) -> Audiences:
+        return Audiences(self.shop.scope("user"), self.book, plan.env, catalog.segments)
 
     def _digest(self, catalog: Catalog) -> str:
         parts = [(source.file, source.text.encode()) for source in self.files.documents]
@@ -222,7 +302,16 @@ class _Compiler:
             parts.append((self.files.program.file, self.files.program.text.encode()))
         parts.append(("templates", self.templates.digest.encode()))
         parts.extend(catalog.lists)
+        if self.shop.lunar_table is not None:
+            parts.append(("lunar", repr(self.shop.lunar_table.firsts).encode()))
         return digest_of(parts)
+
+
+def _says(type_: str) -> str:
+    """What a step does that begins a playbook, for the message about a circle."""
+    if type_.startswith(SETS):
+        return "sets " + type_.removeprefix("set ")
+    return f"starts {type_.removeprefix(CALLED)}" if type_.startswith(CALLED) else f"emits {type_}"
 
 
 def _doubt_last(source: Source) -> None:

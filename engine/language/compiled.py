@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.core.plan import Plan
+from engine.language.audiences import Audiences
 from engine.language.diagnostics import Diagnostic
+from engine.language.scenario_model import Scenario
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class Compiled:
     settings: Settings
     known_types: frozenset[str] | None = None  #: event types let in; None: any (``"*": open``)
     counts: Mapping[str, int] = field(default_factory=dict)  #: playbooks, templates ... for the summary
+    audiences: Audiences | None = None  #: makes filters of conditions on users; None without a plan
+    scenarios: tuple[Scenario, ...] = ()  #: the tests that can be run, when they were asked for
+    rehearse: Callable[[Collection[str]], Plan] | None = None  #: a fresh plan of these playbooks alone, as if live
 
     @property
     def errors(self) -> int:

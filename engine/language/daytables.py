@@ -8,10 +8,13 @@ Rule 3: where the two disagree on whether people work, somebody has to look: ``d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from typing import Any, Final
+
+from engine.core.lunar import Lunar, Month
 
 YEARS_AHEAD: Final = 8
 """How many years behind the official ones are worked out."""
@@ -44,6 +47,36 @@ class Table:
     known_to: int  #: last day of which it is official
     worked_out_to: int  #: last day it has any answer for
     disputed: tuple[int, ...] = ()  #: official days on which the packages disagree
+
+LUNAR_DISPUTED: Final[dict[Month, str]] = {(2089, 8, False): "2089-09-04", (2097, 7, False): "2097-08-07"}
+"""Lunar months that other tables begin on another day than ours: their new moons fall within minutes of midnight."""
+
+
+def lunar(changed: Mapping[Month, int]) -> Lunar:
+    """The lunar months of 1900 to 2100.
+
+    Parameters
+    ----------
+    changed: month -> ordinal of its first day, where the catalog has another one.
+    """
+    from borax.calendars.lunardate import (  # type: ignore[import-untyped]
+        MAX_LUNAR_YEAR,
+        MIN_LUNAR_YEAR,
+        MIN_SOLAR_DATE,
+        LCalendars,
+    )
+
+    months: list[Month] = []
+    firsts: list[int] = []
+    day = MIN_SOLAR_DATE.toordinal()
+    for year in range(MIN_LUNAR_YEAR, MAX_LUNAR_YEAR + 1):
+        for month, length, leap in LCalendars.iter_year_month(year):
+            months.append((year, month, bool(leap)))
+            firsts.append(day)
+            day += length
+    for place, name in enumerate(months):
+        firsts[place] = changed.get(name, firsts[place])
+    return Lunar(tuple(months), (*firsts, day))
 
 
 def countries() -> frozenset[str]:

@@ -168,6 +168,7 @@ class Problems:
         self._found: dict[Diagnostic, None] = {}  # a dict, so the same problem found twice is told once
         self._allows: list[Allow] = []
         self._incomplete: set[str] = set()
+        self._unasked: set[str] = set()
 
     def add(
         self,
@@ -222,6 +223,11 @@ class Problems:
         if incomplete:
             self._incomplete.add(incomplete)
 
+    def unasked(self, codes: Iterable[str], files: Iterable[str] = ()) -> None:
+        """Some checks did not run: a comment about these codes, or in these files, is not called unused."""
+        self._unasked.update(codes)
+        self._incomplete.update(files)
+
     @property
     def has_errors(self) -> bool:
         """Whether an error is left that no comment silences."""
@@ -262,6 +268,8 @@ class Problems:
             hint = "write '# allow: code — why this is fine'"
             found.append(_about(allow, "unused-allow", "this '# allow:' comment names no code", hint))
         for code in allow.codes:
+            if code in self._unasked:
+                continue
             here = [p for p in self._found if p.code == code and p.file == allow.mark.file]
             if not any(allow.covers(problem) for problem in here):
                 refused = any(allow.mark.line <= problem.line <= allow.until for problem in here)
@@ -272,6 +280,9 @@ class Problems:
         if refused:
             return f"'{code}' is an error, and errors cannot be silenced", "mend the line and drop the comment"
         near = None if code in self._known_codes else nearest(code, self._known_codes)
+        if code not in self._known_codes and self._known_codes:
+            hint = f"did you mean '{near}'?" if near else "drop the comment"
+            return f"no problem is called '{code}'", hint
         return f"no '{code}' on this line to silence", f"did you mean '{near}'?" if near else "drop the comment"
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.language.nodes import Node
 from engine.language.source import Source, read_source
 
 PROGRAM_FILE = "drumbeat.yaml"
+SCENARIOS = "scenarios"
 MAX_LIST_BYTES = 64 * 1024 * 1024
 
 
@@ -22,6 +24,7 @@ class ProgramFiles:
     program: Source | None
     documents: list[Source] = field(default_factory=list)  #: everything under playbooks/, sorted by name
     broken: list[tuple[str, str]] = field(default_factory=list)  #: (file, why it could not be read)
+    scenarios: list[Source] = field(default_factory=list)  #: everything under scenarios/, when asked for
 
 
 def find_root(start: Path) -> Path | None:
@@ -33,18 +36,30 @@ def find_root(start: Path) -> Path | None:
     return None
 
 
-def read_program(root: Path) -> ProgramFiles:
-    """Read the program file and all YAML below ``playbooks/``."""
+def read_program(root: Path, *, scenarios: bool = False) -> ProgramFiles:
+    """Read the program file and all YAML below ``playbooks/``; on demand that below ``scenarios/``, too."""
     files = ProgramFiles(root, None)
     if (root / PROGRAM_FILE).exists():
         files.program = _read(root, root / PROGRAM_FILE, files)
-    folder = root / "playbooks"
+    _read_below(root, "playbooks", files, files.documents)
+    if scenarios:
+        _read_below(root, SCENARIOS, files, files.scenarios)
+    return files
+
+
+def _read_below(root: Path, name: str, files: ProgramFiles, into: list[Source]) -> None:
+    folder = root / name
     if folder.is_dir():
         for path in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
             source = _read(root, path, files)
             if source is not None:
-                files.documents.append(source)
-    return files
+                into.append(source)
+
+
+def read_program_file(root: Path, path: Path) -> Node | None:
+    """The tree of one file below the program's folder; None when it cannot be read whole."""
+    source = _read(root, path, ProgramFiles(root, None))
+    return None if source is None or not source.complete else source.root
 
 
 def _read(root: Path, path: Path, files: ProgramFiles) -> Source | None:

@@ -93,6 +93,14 @@ CHANNEL = Map(
     }
 )
 
+BUSINESS_HOURS = Map(
+    {
+        "from": required(WallTime(), "when they open, in the program's time zone"),
+        "to": required(WallTime(), "when they close, later on the same day"),
+        "calendar": optional(_WORD, "calendar of the catalog with its holidays; Monday to Friday without it"),
+    }
+)
+
 PROGRAM = Map(
     {
         "program": required(Text(pattern=NAME, what="name"), "name of the program"),
@@ -117,6 +125,7 @@ PROGRAM = Map(
             "share of users no marketing reaches",
         ),
         "best_hour": optional(WallTime(), "hour of 'at: best_hour' for users of whom too little is known (10:00)"),
+        "business_hours": optional(BUSINESS_HOURS, "when people are at work; due times of tasks count in them"),
         "late_events": optional(Map({"act_within": required(Duration())}), "how old an event may be and still act"),
     }
 )
@@ -193,6 +202,8 @@ GROUP = Map(
 )
 
 _DAYS = Text(pattern=r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.\.[0-9]{4}-[0-9]{2}-[0-9]{2})?", what="day or a range of days")
+_LUNAR = Text(pattern=r"(\*|[1-9]|1[0-2])-([1-9]|[12][0-9]|30)", what="lunar day such as 8-15 or *-1")
+LUNAR_MONTH = r"[0-9]{4}-闰?([1-9]|1[0-2])"
 _COUNTRY = Text(pattern=r"[A-Z]{2}", what="code of a country, such as CN")
 CALENDAR = Map(
     {
@@ -202,10 +213,14 @@ CALENDAR = Map(
         "names": optional(Many(_WORD), "with holidays: only these, such as 春节"),
         "makeup_workdays": optional(_COUNTRY, "the days of weekends on which a country works"),
         "cron": optional(_WORD, 'days by a rule: "0 0 8 * *" is the 8th of each month'),
+        "lunar": optional(Many(_LUNAR), "days of the Chinese lunar calendar: 7-7, 8-15, *-1"),
+        "lunar_months": optional(
+            Table(DateText(), pattern=LUNAR_MONTH, what="lunar month"), "with lunar: first days of months, by 2089-8"
+        ),
         "days_off": optional(Many(_DAYS, at_least=0), "days off the tables do not have"),
         "workdays": optional(Many(_DAYS, at_least=0), "working days the tables do not have"),
     },
-    one_of=(("dates", "holidays", "makeup_workdays", "cron"),),
+    one_of=(("dates", "holidays", "makeup_workdays", "cron", "lunar"),),
 )
 
 CALENDARS = Table(CALENDAR, pattern=FREE_NAME, what="calendar")
@@ -322,7 +337,7 @@ PLAYBOOK = Map(
         "policy": optional(Ref("policy"), "default by default"),
         "trigger": required(Plain(), "what begins a journey"),
         "when": optional(Cond("trigger"), "who enters, judged on the state including the event"),
-        "entry": required(ENTRY, "how often, for whom, how many"),
+        "entry": required(ENTRY, "how often, for whom, how many; for example entry: once"),
         "goal": optional(GOAL, "what counts as success"),
         "exit": optional(Many(EXIT), "what ends a journey early"),
         "holdout": optional(HOLDOUT, "control group of this playbook"),

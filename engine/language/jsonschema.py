@@ -22,9 +22,11 @@ from engine.language.expressions.scope import BASES, Schema
 from engine.language.files import read_program
 from engine.language.forms import MODIFIERS, PLAYBOOK, PROGRAM, SECTIONS, TRIGGER_MODIFIERS
 from engine.language.nodes import MapNode, resolve
+from engine.language.playbooks import playbook_names
 from engine.language.program import ProgramMaker
 from engine.language.reference import manual, name_of
-from engine.language.scalars import CALENDAR  # the one truth about {days, at}
+from engine.language.scalars import CALENDAR, WORKDAYS  # the one truth about {days, at}
+from engine.language.scenario_forms import CONSENT, ENTRIES, HISTORY, REFUSALS, SCENARIO, WORDS, keys_of
 from engine.language.workshop import Workshop
 from engine.registry import Registry
 from engine.render import TemplateSet
@@ -39,7 +41,7 @@ _FIELD_NAME: Final = "^[A-Za-z_][A-Za-z0-9_]*$"
 
 
 def schemas(names: Names | None = None) -> dict[str, Json]:
-    """The schemas of a playbook, a catalog file, the program file and an event.
+    """The schemas of a playbook, a catalog file, the program file, a scenario and an event.
 
     Parameters
     ----------
@@ -49,23 +51,33 @@ def schemas(names: Names | None = None) -> dict[str, Json]:
         "playbook": _Maker(names or {}).playbook(),
         "catalog": _Maker(names or {}).catalog(),
         "program": _Maker(names or {}).program(),
+        "scenario": _Maker(names or {}).scenario(),
         "event": _event(),
     }
 
 
 def program_names(root: Path) -> dict[str, set[str]]:
-    """The names a program defines, also while something else in it is wrong."""
+    """The names a program defines, also while something else in it is wrong.
+
+    "event" are the types it declares and the reserved ones; "closed" is not empty when there are no others.
+    """
     files = read_program(root)
     templates, _ = TemplateSet.load(root)
     shop = Workshop(Problems(), Schema(), HistoryBook(), templates)
+    schema = Schema()
     if files.program is not None and isinstance(files.program.partial, MapNode):
-        ProgramMaker(shop, root).make(files.program.partial)
+        maker = ProgramMaker(shop, root)
+        schema = maker.schema(files.program.partial)
+        maker.make(files.program.partial)
     catalog = CatalogMaker(shop, root, "UTC")
     for source in files.documents:
         if isinstance(source.partial, MapNode) and "playbook" not in source.partial:
             catalog.gather(source.partial)
     catalog.name_all()
-    return {**shop.names, "template": set(templates.names())}
+    roots = [source.partial for source in files.documents]
+    books = playbook_names(root for root in roots if isinstance(root, MapNode) and "playbook" in root)
+    events = {"event": set(schema.type_names()), "closed": {"yes"} if schema.closed else set()}
+    return {**shop.names, **events, "template": set(templates.names()), **books}
 
 
 class _Maker:
@@ -87,7 +99,7 @@ class _Maker:
             sh.Val: lambda it: {},
             sh.Plain: lambda it: {},
             sh.Ref: self._ref,
-            sh.EventName: lambda it: {"type": _SCALAR},
+            sh.EventName: self._event_name,
             sh.Many: self._many,
             sh.Table: self._table,
             sh.Steps: self._steps,
@@ -131,6 +143,51 @@ class _Maker:
         own = {"profile": _choose("object", fields, {"const": "open"}), "events": events}
         return self._file("The program file, drumbeat.yaml", self._fields(PROGRAM.fields, own))
 
+    def scenario(self) -> Json:
+        """A scenario test."""
+        past: Json = {
+            "type": "object",
+            "properties": {name: _described(self.of(it.shape), it.note) for name, it in HISTORY.fields.items()},
+            "required": [name for name, it in HISTORY.fields.items() if it.required],
+        }
+        user: Json = {
+            "type": "object",
+            "description": "traits, consent and history",
+            "properties": {"consent": self.of(CONSENT), "history": {"type": "array", "items": past}},
+        }
+        users: Json = {
+            "type": "object",
+            "propertyNames": {"pattern": f"^(?:{sh.FREE_NAME})$"},
+            "additionalProperties": user,
+        }
+        own = {"users": users, "timeline": {"type": "array", "minItems": 1, "items": self._entry()}}
+        return self._file("A scenario test", self._fields(SCENARIO.fields, own))
+
+    def _entry(self) -> Json:
+        """An entry of a timeline: its word comes first."""
+        expected = self._shared("expectation", self._expectation)
+        many = _choose("array", {"items": expected, "minItems": 1}, _choose("object", expected, {"const": "nothing"}))
+        bodies = {
+            word: self._fields(shape.fields, {"expect": many} if word == "expect" else {})
+            for word, shape in ENTRIES.items()
+        }
+        return self._word_first(ENTRIES, _noted(bodies), "an entry needs one of " + ", ".join(ENTRIES))
+
+    def _expectation(self) -> Json:
+        bodies = {}
+        for word in REFUSALS:
+            bodies[word] = self._fields({word: sh.Field(WORDS[word].value, True), **keys_of(word)}, {})
+        plain = {
+            word: self._fields({word: sh.Field(it.value, True, it.note), **keys_of(word)}, {})
+            for word, it in WORDS.items()
+            if word not in REFUSALS
+        }
+        inner = self._word_first(plain, _noted(plain), "an expectation needs one of " + ", ".join(WORDS))
+        out: Json = inner
+        for word, body in bodies.items():
+            out = {"if": {"required": [word]}, "then": body, "else": out}
+        return {"type": "object", **out}
+
     def _file(self, title: str, body: Json) -> Json:
         head = {"$schema": DRAFT, "title": title}
         return {**head, **body, "definitions": dict(sorted(self.definitions.items()))}
@@ -162,7 +219,7 @@ class _Maker:
             bodies[word]["description"] = manual(kind)[0]
         return self._word_first(ACTIONS, bodies, "a step needs one verb: " + ", ".join(ACTIONS))
 
-    def _word_first(self, registry: Registry[Any], bodies: Mapping[str, Json], need: str) -> Json:
+    def _word_first(self, registry: Collection[str] | Registry[Any], bodies: Mapping[str, Json], need: str) -> Json:
         """The word that stands there chooses the body; the refusals of a body's extra keys refuse a second word."""
         keys = sorted({key for body in bodies.values() for key in body["properties"]})
         wordless = [key for key in keys if key not in registry]
@@ -204,13 +261,29 @@ class _Maker:
 
         return self._shared(f"name_of_{shape.kind}", make)
 
+    def _event_name(self, shape: sh.EventName) -> Json:
+        """Under ``"*": closed`` one of the types there are; else any, and the declared ones are offered."""
+
+        def make() -> Json:
+            known, closed = sorted(self.names.get("event", ())), bool(self.names.get("closed"))
+            if not known:
+                return {"type": _SCALAR, "description": "event type"}
+            choice: Json = {"enum": known} if closed else {"type": _SCALAR, "examples": known}
+            return {"description": "event type", **choice}
+
+        return self._shared("name_of_event", make) if self.names.get("event") else {"type": _SCALAR}
+
     def _duration(self, shape: sh.Duration) -> Json:
         elapsed = self._shared("duration", lambda: _pattern("[1-9][0-9]{0,8}[smhdw]", "elapsed time such as 3d"))
         if not shape.calendar:
             return elapsed
-        calendar = self._shared("calendar_wait", lambda: self._fields(CALENDAR.fields, {}))
-        if shape.until:
-            until = {"type": "object", "properties": {"until": {"type": _SCALAR}}, "additionalProperties": False}
+        if not shape.until:
+            calendar = self._shared("calendar_wait", lambda: self._fields(CALENDAR.fields, {}))
+        else:
+            words = self.of(WORKDAYS.fields["calendar"].shape)
+            both = {"until": {"type": _SCALAR}, "calendar": words}
+            until = {"type": "object", "properties": both, "additionalProperties": False}
+            calendar = self._shared("workday_wait", lambda: self._fields(WORKDAYS.fields, {}))
             calendar = {"if": {"required": ["until"]}, "then": until, "else": calendar}
         return _choose("object", calendar, elapsed)
 
@@ -271,6 +344,11 @@ class _Maker:
         out: Json = {"type": "object", "properties": properties, "additionalProperties": False}
         needed = [name for name, field in fields.items() if field.required]
         return {**out, "required": needed} if needed else out
+
+
+def _noted(bodies: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Bodies with a description, as ``_word_first`` wants them."""
+    return {word: {"description": word, **body} for word, body in bodies.items()}
 
 
 def _choose(kind: str, then: Json, otherwise: Json) -> Json:

@@ -1,4 +1,4 @@
-"""Loops of ``emit`` to triggers, within one playbook and between several.
+"""Loops of ``emit``, ``start`` and ``set`` to triggers, within one playbook and between several.
 
 Every cycle is refused, whatever the entry modes: one that ends after a lap is as surprising as one that does not.
 """
@@ -7,6 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from engine.core.kinds import Trigger
+from engine.core.moment import Value
+
+SETS = "set user."
+"""What the type of an edge begins with that a ``set`` step makes; the rest is the trait."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,24 @@ def edges(
         for type_ in types:
             by_type.setdefault(type_, []).append(playbook)
     return [Edge(source, target, type_, where) for source, type_, where in emits for target in by_type.get(type_, ())]
+
+
+def set_edges(
+    sets: Iterable[tuple[str, str, Value, object]], triggers: Sequence[tuple[str, Trigger]]
+) -> list[Edge]:
+    """The edges of ``set`` steps to triggers that fire when a trait changes.
+
+    Parameters
+    ----------
+    sets: (playbook, trait, value, node of the step).
+    triggers: (playbook, trigger) of all playbooks.
+    """
+    return [
+        Edge(source, target, SETS + name, where)
+        for source, name, value, where in sets
+        for target, trigger in triggers
+        if trigger.fires_on(name, value)
+    ]
 
 
 def cycles(found: Sequence[Edge]) -> list[list[Edge]]:

@@ -106,12 +106,26 @@ SHAPE_PAGES: Final[dict[str, Page]] = {
         "groups:\n  club:\n    rooms: [{id: a, link: x, capacity: 9}, {id: a, link: y, capacity: 9}]",
         "groups:\n  club:\n    rooms: [{id: a, link: x, capacity: 9}, {id: b, link: y, capacity: 9}]",
     ),
+    "bad-cron": Page(
+        "no cron expression",
+        "A cron expression has five fields: minute, hour, day of the month, month, day of the week. Each is '*', or "
+        "numbers, names (jan, fri), ranges a-b, steps */n and lists; L is the last day of a month. When both day "
+        "fields are restricted, a day that fits either counts.",
+        'trigger: {schedule: {cron: "0 10 * * fir", audience: user.city == \'Oslo\'}}',
+        'trigger: {schedule: {cron: "0 10 * * fri", audience: user.city == \'Oslo\'}}',
+    ),
+    "cron-never": Page(
+        "a cron expression that never fires",
+        "No year has such a day, so nobody would ever be written to. 29 February is fine: it comes in leap years.",
+        'trigger: {schedule: {cron: "0 9 31 2 *", audience: user.city == \'Oslo\'}}',
+        'trigger: {schedule: {cron: "0 9 L 2 *", audience: user.city == \'Oslo\'}}',
+    ),
     "not-yet": Page(
         "a word of a later version",
         "The language has this word and this version of Drumbeat does not act on it yet. It is an error where leaving "
         "it out would change who gets what, and a warning where it would not.",
-        "steps:\n  - task: {assign: ops-li, title: call back}",
-        "steps:\n  - tag: {add: [call-back]}",
+        "steps:\n  - survey: {name: nps, via: sms}",
+        "steps:\n  - tag: {add: [survey]}",
     ),
 }
 
@@ -169,11 +183,29 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
     "trigger-loop": Page(
         "playbooks that start each other in a circle",
         "A step emits an event that starts a playbook which, in the end, emits what starts the first. It would go "
-        "round for ever, or until it is cut. Break the circle: another event type, or no emit.",
+        "round for ever, or until it is cut. A 'start' step and a 'set' of a trait that a 'changed' trigger looks at "
+        "count like an emit. Break the circle: another event type, another trait, or no such step.",
         "# file: playbooks/a.yaml\nplaybook: a\ntrigger: {event: gift.given}\nsteps:\n  - emit: {type: gift.taken}\n"
         "# file: playbooks/b.yaml\nplaybook: b\ntrigger: {event: gift.taken}\nsteps:\n  - emit: {type: gift.given}",
         "# file: playbooks/a.yaml\nplaybook: a\ntrigger: {event: gift.given}\nsteps:\n  - emit: {type: gift.taken}\n"
         "# file: playbooks/b.yaml\nplaybook: b\ntrigger: {event: gift.taken}\nsteps:\n  - points: 10",
+    ),
+    "not-called": Page(
+        "a start of a playbook that does not want to be called",
+        "'start' begins playbooks whose triggers hold {called: true}; then everybody who reads the other playbook sees "
+        "that it can be begun from elsewhere.",
+        "# file: playbooks/a.yaml\nplaybook: a\nsteps:\n  - start: b\n"
+        "# file: playbooks/b.yaml\nplaybook: b\ntrigger: {event: checkin}",
+        "# file: playbooks/a.yaml\nplaybook: a\nsteps:\n  - start: b\n"
+        "# file: playbooks/b.yaml\nplaybook: b\ntrigger: [{event: checkin}, {called: true}]",
+    ),
+    "unknown-playbook": Page(
+        "a playbook that does not exist",
+        "'start' names a playbook of this program by its id, the word behind 'playbook:'.",
+        "# file: playbooks/a.yaml\nplaybook: a\nsteps:\n  - start: thanx\n"
+        "# file: playbooks/b.yaml\nplaybook: thanks\ntrigger: {called: true}",
+        "# file: playbooks/a.yaml\nplaybook: a\nsteps:\n  - start: thanks\n"
+        "# file: playbooks/b.yaml\nplaybook: thanks\ntrigger: {called: true}",
     ),
     "unreachable": Page(
         "a branch nobody comes to",
@@ -207,6 +239,15 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
         "# file: playbooks/tea.yaml\nsteps:\n  - message: {template: tea/new, via: sms, purpose: service}",
         "# file: templates/tea/new.sms.fr.j2\nDu nouveau thé.\n# file: templates/tea/new.sms.en.j2\nNew tea.\n"
         "# file: playbooks/tea.yaml\nsteps:\n  - message: {template: tea/new, via: sms, purpose: service}",
+    ),
+    "unknown-calendar": Page(
+        "a calendar that does not exist",
+        "Calendars are defined under 'calendars' in playbooks/catalog. Triggers, freezes and business hours name "
+        "them.",
+        'trigger: {calendar: {name: double-12, at: "10:00", audience: user.city == \'Lima\'}}',
+        "# file: playbooks/catalog/calendars.yaml\ncalendars: {double-11: {dates: [2026-11-08..2026-11-12]}}\n"
+        "# file: playbooks/eve.yaml\n"
+        'trigger: {calendar: {name: double-11, at: "10:00", audience: user.city == \'Lima\'}}',
     ),
     "unknown-coupon": Page(
         "a coupon that does not exist",
@@ -247,6 +288,18 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
         "timezone: China/Shanghai",
         "timezone: Asia/Shanghai",
     ),
+    "no-webhook-channel": Page(
+        "a webhook and nobody who takes it",
+        "A 'webhook' step goes out through a channel of kind 'webhook'. These come with a later version; until then a "
+        "channel named 'webhook' of kind file or console takes the requests. 'simulate' decides all the same, 'run' "
+        "refuses to deliver.",
+        "# file: drumbeat.yaml\nchannels:\n  sms: {via: console}\n  wecom: {via: console}\n"
+        "# file: playbooks/a.yaml\nsteps:\n  - webhook: {url: 'https://crm.example/new'}",
+        "# file: drumbeat.yaml\nchannels:\n  sms: {via: console}\n  wecom: {via: console}\n"
+        "  webhook: {via: file, path: out/webhooks.jsonl}\n"
+        "# file: playbooks/a.yaml\nsteps:\n  - webhook: {url: 'https://crm.example/new'}",
+        "warning",
+    ),
     "unknown-store": Page(
         "a store that does not exist",
         "The state is kept in 'sqlite:///drumbeat.db', a file beside the program file.",
@@ -284,14 +337,6 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
         "Policies are defined under 'policies' in drumbeat.yaml; 'default' is always there.",
         "policy: defualt",
         "policy: default",
-    ),
-    "unknown-calendar": Page(
-        "a calendar that does not exist",
-        "The catalog section 'calendars' names days: dates, holidays, member days. A freeze speaks of them by name.",
-        "# file: drumbeat.yaml\npolicies:\n  default: {freeze: [double-12]}\n"
-        "# file: playbooks/catalog/calendars.yaml\ncalendars:\n  double-11: {dates: [2026-11-08..2026-11-12]}",
-        "# file: drumbeat.yaml\npolicies:\n  default: {freeze: [double-11]}\n"
-        "# file: playbooks/catalog/calendars.yaml\ncalendars:\n  double-11: {dates: [2026-11-08..2026-11-12]}",
     ),
     "bad-list": Page(
         "a list file that cannot be used",

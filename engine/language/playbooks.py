@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.core.kinds import Trigger
@@ -47,6 +47,7 @@ class PlaybookMaker:
         shop.trigger_types = event_types(triggers) if triggers else ()
         heard = frozenset().union(*(trigger.listens() or frozenset() for trigger in triggers))
         self.bench.listens.append((self.bench.playbook, heard))
+        self.bench.triggers.extend((self.bench.playbook, trigger) for trigger in triggers)
         fields = shop.reading.fields(node, PLAYBOOK, "playbook")
         good = self._entry_limit(node) and self._exits_told_apart(node) and self._holdout_exact(node)
         if fields is FAULT:
@@ -113,6 +114,8 @@ class PlaybookMaker:
     def _playbook(self, fields: dict[str, Any], triggers: list[Trigger]) -> Playbook:
         body: Block = fields["steps"]
         body.link(None)
+        for node in body.walk():
+            node.used = bool(self.shop.used_steps & {node.id, "*"})
         exits = tuple(self._exit(row) for row in fields.get("exit", ()))
         holdout = fields.get("holdout")
         return Playbook(
@@ -140,6 +143,19 @@ class PlaybookMaker:
                 self.shop.watched.add(row[word])
                 return Exit(segment=row[word], moves=word, test=row.get("if"))
         return Exit(events=frozenset(row.get("event", ())), test=row.get("if"))
+
+
+def playbook_names(nodes: Iterable[MapNode]) -> dict[str, set[str]]:
+    """Names of all playbooks, and of those with a trigger ``called``, also of playbooks with faults."""
+    names: dict[str, set[str]] = {"playbook": set(), "called": set()}
+    for node in nodes:
+        name, trigger = node.get("playbook"), node.get("trigger")
+        if isinstance(name, ScalarNode):
+            names["playbook"].add(name.text)
+            rows = trigger.items if isinstance(trigger, SeqNode) else [trigger]
+            if any(isinstance(row, MapNode) and "called" in row for row in rows):
+                names["called"].add(name.text)
+    return names
 
 
 def _nearly(entry: Yaml, name: str) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from engine.channels import CHANNELS
+from engine.core.business import BusinessHours
+from engine.core.calendars import Calendar
 from engine.core.model import HOUR
 from engine.core.plan import ChannelInfo, Policy
 from engine.core.policies import Control
@@ -18,6 +20,7 @@ from engine.language.belts import BeltMaker, default_policy
 from engine.language.compiled import Settings
 from engine.language.expressions.scope import FieldType, Schema
 from engine.language.forms import PROGRAM
+from engine.language.meant import zone_hint
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.reading import FAULT, zone_exists
 from engine.language.services import kind_word
@@ -45,6 +48,8 @@ class ProgramSpec:
     control: Control | None = None
     best_hour: str = "10:00"
     settings: Settings = field(default_factory=Settings)
+    business: BusinessHours | None = None
+    business_calendar: tuple[str, Node] | None = None  #: its name and where it stands
 
 
 class ProgramMaker:
@@ -125,6 +130,7 @@ class ProgramMaker:
         spec.activity = frozenset(fields.get("activity", ()))
         if "late_events" in fields:
             spec.act_within = fields["late_events"]["act_within"].elapsed
+        self._business(node, fields.get("business_hours"))
         self._feeds(node.get("feeds"))
         self._channels(node, fields.get("channels", {"console": {"via": "console"}}))
         spec.policies = self.belts.policies(node, fields.get("policies", {}))
@@ -150,8 +156,39 @@ class ProgramMaker:
             return name
         message = f"there is no time zone '{name}'"
         where = node.get("timezone") or node
-        self.shop.problems.error(where, "unknown-zone", message, hint="an IANA name such as Asia/Shanghai")
+        self.shop.problems.error(where, "unknown-zone", message, hint=zone_hint(name))
         return "UTC"
+
+    def _business(self, node: MapNode, fields: dict[str, Any] | None) -> None:
+        """Opening comes before closing; the calendar is looked up when the catalog is there."""
+        if fields is None:
+            return
+        inner = node.get("business_hours")
+        place = inner if isinstance(inner, MapNode) else node
+        if fields["from"] >= fields["to"]:
+            message = f"'business_hours' open at {fields['from']} and close at {fields['to']}: not later the same day"
+            hint = '{from: "09:00", to: "18:00"}'
+            self.shop.problems.error(place.get("to") or place, "out-of-range", message, hint=hint)
+            return
+        self.spec.business = BusinessHours(opens=fields["from"], closes=fields["to"], zone=self.spec.zone)
+        if "calendar" in fields:
+            self.spec.business_calendar = fields["calendar"], place.get("calendar") or place
+
+    def open_on(self, calendars: Mapping[str, Calendar]) -> BusinessHours | None:
+        """The business hours, once the calendars of the catalog are known."""
+        hours, named = self.spec.business, self.spec.business_calendar
+        if hours is None or named is None:
+            return hours
+        name, place = named
+        if name in calendars:
+            return replace(hours, works=calendars[name].is_workday)
+        if not self.shop.doubtful("calendar", name):
+            near = nearest(name, calendars)
+            defined = "defined: " + ", ".join(sorted(calendars)) if calendars else "the program defines no calendar"
+            hint = f"did you mean '{near}'?" if near else defined
+            message = f"unknown calendar '{name}' in 'business_hours.calendar'"
+            self.shop.problems.error(place, "unknown-calendar", message, hint=hint)
+        return hours
 
     def _feeds(self, node: Node | None) -> None:
         """Each feed is one word with its setting."""
@@ -208,3 +245,9 @@ class ProgramMaker:
             feeds=tuple(fields.get("feeds", ())),
             channels=fields.get("channels", {"console": {"via": "console"}}),
         )
+
+
+def webhook_channel(channels: Mapping[str, ChannelInfo]) -> ChannelInfo | None:
+    """The channel of webhook steps: the first of kind ``webhook``, else the one of that name."""
+    kinds = [channel for channel in channels.values() if channel.via == "webhook"]
+    return kinds[0] if kinds else channels.get("webhook")

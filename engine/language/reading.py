@@ -91,7 +91,12 @@ class Reading(ScalarReading):
         word, inner = node.keys()[0], node.entries[0][1]
         if not isinstance(inner, SeqNode):
             return self.wrong_type(inner, f"{what}.{word}", "a list of conditions")
-        return self._combine(inner, ops[word], shape, what)
+        if word != "none":
+            return self._combine(inner, ops[word], shape, what)
+        self.services.turned()
+        found = self._combine(inner, "not", shape, what)
+        self.services.turned()
+        return found
 
     def _combine(self, node: SeqNode, op: str, shape: sh.Cond, what: str) -> Any:
         if not node.items:
@@ -262,8 +267,9 @@ class Reading(ScalarReading):
 
 
 def _reading_order(node: MapNode, shape: sh.Map) -> list[str]:
-    """As written, but ``event`` first: the conditions beside it speak of that event."""
+    """As written, but ``event`` first: the conditions beside it speak of that event. ``until`` last: of the steps."""
     names = [key.text for key, _ in node if key.text in shape.fields]
+    names.sort(key=lambda name: name == "until")
     return ["event", *(name for name in names if name != "event")] if "event" in names else names
 
 

@@ -146,7 +146,7 @@ _SIMPLE: Final[Mapping[type[sh.Shape], str]] = {
 
 def name_of(kind: str) -> str:
     """``name of a coupon``."""
-    return f"name of {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    return f"name of {'an' if kind[0] in 'aeio' else 'a'} {kind}"
 
 
 def _numeric(shape: sh.Int | sh.Number) -> str:
@@ -164,6 +164,7 @@ def _duration(shape: sh.Duration) -> str:
         forms.append('`{days: 3, at: "10:00"}`')
     if shape.until:
         forms.append("`{until: wall time or expression}`")
+        forms.append("both with `calendar: workdays`")
     return ", ".join(forms)
 
 
@@ -180,3 +181,6 @@ def _structure(shape: sh.Shape) -> str:
 
 def _alternatives(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
+
+
+table_of, cell = _table, _cell  # what other pages are made with

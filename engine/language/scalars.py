@@ -11,7 +11,7 @@ from engine.core import localtime
 from engine.core import shapes as sh
 from engine.core.instants import parse_duration
 from engine.core.plan import Span
-from engine.core.waits import Until
+from engine.core.waits import Until, WorkSpan
 from engine.language.diagnostics import Located
 from engine.language.nodes import MapNode, Node, ScalarNode
 from engine.language.services import FAULT, LETTERS, Services, _Fault, kind_word, with_article
@@ -25,6 +25,12 @@ CALENDAR = sh.Map(
         "at": sh.optional(sh.WallTime(), "wall time of that day"),
     }
 )
+
+
+WORKDAYS = sh.Map(
+    {**CALENDAR.fields, "calendar": sh.optional(sh.Text(("workdays",)), "count workdays only")},
+)
+"""The same where something waits."""
 
 
 class ScalarReading:
@@ -176,28 +182,30 @@ class ScalarReading:
             return self._until(node, what)
         if not shape.calendar:
             return self.wrong_type(node, what, "elapsed time such as 3d")
-        fields = self.read(node, CALENDAR, what)
+        fields = self.read(node, WORKDAYS if shape.until else CALENDAR, what)
         if fields is FAULT:
             return FAULT
+        if "calendar" in fields:
+            return WorkSpan(fields["days"], fields.get("at"))
         at = fields.get("at")
         text = f"{{days: {fields['days']}}}" if at is None else f"{{days: {fields['days']}, at: {at}}}"
         return Span(text=text, days=fields["days"], at=at)
 
     def _until(self, node: MapNode, what: str) -> Any:
-        inner = node.get("until")
-        if node.get("calendar") is not None:
-            key = node.key("calendar")
-            return self.error(key or node, "not-yet", f"'{what}.calendar' comes with a later version")
-        extra = [key for key, _ in node if key.text != "until"]
+        inner, calendar = node.get("until"), node.get("calendar")
+        extra = [key for key, _ in node if key.text not in ("until", "calendar")]
         if extra or inner is None:
-            return self.error(extra[0] if extra else node, "unknown-key", f"'until' stands alone in '{what}'")
+            message = f"beside 'until' only 'calendar' may stand in '{what}'"
+            return self.error(extra[0] if extra else node, "unknown-key", message)
+        if calendar is not None and self.read(calendar, WORKDAYS.fields["calendar"].shape, f"{what}.calendar") is FAULT:
+            return FAULT
         found = self.scalar(inner, f"{what}.until", "a wall time or an expression")
         if isinstance(found, _Fault):
             return found
         if _WALL.fullmatch(found.text):
-            return Until(found.text, None)
+            return Until(found.text, None, calendar is not None)
         value = self.services.expression(found, sh.Expr("step"))
-        return value if isinstance(value, _Fault) else Until(None, value)
+        return value if isinstance(value, _Fault) else Until(None, value, calendar is not None)
 
 
 def zone_exists(name: str) -> bool:

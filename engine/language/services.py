@@ -49,6 +49,9 @@ class Services:
         """Compile a condition."""
         raise NotImplementedError
 
+    def turned(self) -> None:
+        """The conditions that follow stand under one ``none:`` more, or one less."""
+
     def expression(self, node: ScalarNode, shape: sh.Expr) -> Value | _Fault:
         """Compile a bare expression."""
         raise NotImplementedError
@@ -83,7 +86,7 @@ def with_article(what: str) -> str:
     """``tag`` -> ``a tag``; what is no plain noun stays as it is."""
     if what == "text" or re.fullmatch(r"[a-z][a-z ]*", what) is None:
         return what
-    return f"an {what}" if what[0] in "aeiou" else f"a {what}"
+    return f"an {what}" if what[0] in "aeio" else f"a {what}"
 
 
 def keys_hint(shape: sh.Map) -> str:

@@ -18,6 +18,8 @@ _NO_SPACE = re.compile(r"\s*(?:- +)*(?P<key>[A-Za-z_][A-Za-z0-9_.-]*)(?P<at>:)(?
 _WIDE_COLON = re.compile(r"\s*(?:- +)*[^\s：:#\"'{}\[\],]+\s*(?P<at>：)")
 _WIDE_COMMA = re.compile(r"[A-Za-z0-9_.-]+\s*(?P<at>，)\s*[A-Za-z0-9_.-]+(?:\s*，\s*[A-Za-z0-9_.-]+)*")
 _WIDE_QUOTES = re.compile(r"“[^“”]*”|‘[^‘’]*’|「[^「」]*」")
+_MARKS = re.compile(r"[(\[{，]")
+_WIDE_OPENERS = ("“", "‘", "「")
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 _LONGEST_ADVICE = 60
 # No expression is longer or has more commas; without a bound a hostile file could make the search cubic.
@@ -90,7 +92,7 @@ def wide_comma(text: str) -> Slip | None:
 
 def has_wide_quotes(text: str) -> bool:
     """Whether a whole unquoted value stands in ``“ ”``, ``‘ ’`` or ``「 」``."""
-    return _WIDE_QUOTES.fullmatch(text) is not None
+    return text[:1] in _WIDE_OPENERS and _WIDE_QUOTES.fullmatch(text) is not None
 
 
 def advice(verb: str, text: str) -> str:
@@ -139,6 +141,8 @@ def mend_flow_map(node: MapNode) -> tuple[MapNode, list[Diagnostic]]:
 
     Returns the mapping without the pieces that were never meant as entries, and what to say about them.
     """
+    if not any(_is_empty(value) or _suspect(value) for _, value in node.entries):
+        return node, []
     entries: list[tuple[ScalarNode, Node]] = []
     found: list[Diagnostic] = []
     place = 0
@@ -151,7 +155,7 @@ def mend_flow_map(node: MapNode) -> tuple[MapNode, list[Diagnostic]]:
             node.broken = True
             continue
         tails = [
-            tail if _is_empty(empty) and not tail.style else None
+            tail if _is_empty(empty) else None
             for tail, empty in node.entries[place : place + _MOST_TAILS]
         ]
         whole, problem, taken = _rejoin(value, tails, f"{key.text}: ")
@@ -166,6 +170,8 @@ def mend_flow_map(node: MapNode) -> tuple[MapNode, list[Diagnostic]]:
 
 def mend_flow_list(node: SeqNode) -> tuple[SeqNode, list[Diagnostic]]:
     """Find the slips inside ``[...]``: an expression cut at its commas, full-width commas."""
+    if not any(_suspect(item) for item in node.items):
+        return node, []
     items: list[Node] = []
     found: list[Diagnostic] = []
     place = 0
@@ -173,7 +179,7 @@ def mend_flow_list(node: SeqNode) -> tuple[SeqNode, list[Diagnostic]]:
         item = node.items[place]
         place += 1
         tails = [
-            tail if isinstance(tail, ScalarNode) and not tail.style else None
+            tail if isinstance(tail, ScalarNode) else None
             for tail in node.items[place : place + _MOST_TAILS]
         ]
         whole, problem, taken = _rejoin(item, tails, "")
@@ -188,6 +194,11 @@ def _key_slip(key: ScalarNode) -> Slip | None:
     """What a key without any value was meant to be."""
     place = key.text.find("：")
     return wide_mark("：", place) if place > 0 else line_slip(key.text)
+
+
+def _suspect(node: Node) -> bool:
+    """May a value be cut, or hold a full-width comma? Most are not, and need no closer look."""
+    return isinstance(node, ScalarNode) and not node.style and _MARKS.search(node.text) is not None
 
 
 def _is_empty(node: Node) -> bool:

@@ -10,6 +10,7 @@ from engine.core.plan import Block, Node
 from engine.language.building import Bench, KindBuild, no_word
 from engine.language.diagnostics import Mark
 from engine.language.forms import MODIFIERS
+from engine.language.meant import outdented
 from engine.language.nodes import MapNode, ScalarNode, SeqNode
 from engine.language.nodes import Node as Yaml
 from engine.language.reading import FAULT, _Fault
@@ -17,7 +18,7 @@ from engine.render import TemplateSet
 
 MAX_NESTING = 8
 LATER_STEPS = (
-    "task", "post", "webhook", "start", "nominate", "draw", "select", "survey", "repeat",
+    "post", "nominate", "draw", "select", "survey",
 )  # fmt: skip
 
 _ON_ERROR = MODIFIERS.fields["on_error"].shape
@@ -39,7 +40,7 @@ class StepReader:
     def begin(self, steps: Yaml | None) -> None:
         """A new playbook; ``steps`` is its list, looked through for ids that are written further down."""
         self._path, self._lists, self._ids = ["steps"], {}, {}
-        self.shop.known_steps = {}
+        self.shop.known_steps, self.shop.used_steps = {}, set()
         self.shop.written_steps = ids_below(steps)
 
     def steps(self, node: SeqNode) -> Block | _Fault:
@@ -82,6 +83,8 @@ class StepReader:
     def _verb(self, mapping: MapNode, verb: ScalarNode, path: str) -> Node | None:
         reading = self.shop.reading
         kind = ACTIONS.get(verb.text)
+        if outdented(self.shop.problems, mapping, verb, kind.shape, {verb.text, *MODIFIERS.fields}):
+            return None
         frame = reading.fields(mapping, _FRAME, path, (verb.text, "on_error"))
         written = self._written_id(mapping)
         step_id = written or f"{verb.text}{path.removeprefix('steps')}"
@@ -95,7 +98,9 @@ class StepReader:
             return None
         action = kind.build(fields, KindBuild(self.bench, step_id, body, verb))
         self._check_message(verb.text, action, body, verb)
+        self._check_webhook(verb.text, verb)
         self.bench.emits.extend((self.bench.playbook, type_, verb) for type_, _ in action.says())
+        self.bench.sets.extend((self.bench.playbook, name, value, verb) for name, value in action.writes())
         mark = mapping.mark
         return Node(
             id=step_id, action=action, guard=frame.get("if"), path=path,
@@ -115,11 +120,19 @@ class StepReader:
             self.shop.problems.error(node, "duplicate-id", f"two steps have the id '{node.text}'", hint=hint)
         return node.text
 
+    def _check_webhook(self, verb: str, where: Yaml) -> None:
+        """Somebody must take the requests, or they stay where they are."""
+        if verb == "webhook" and self.bench.webhooks is None and "channel" not in self.shop.unread:
+            message = "no channel takes webhooks: simulate decides all the same, run refuses to deliver"
+            hint = "channels: {webhook: {via: file, path: out/webhooks.jsonl}}"
+            self.shop.problems.warning(where, "no-webhook-channel", message, hint=hint)
+
     def _check_message(self, verb: str, action: Any, body: Yaml, where: Yaml) -> None:
         """A message needs a template for every channel, in the last locale of the chain at least."""
         if verb != "message" or not isinstance(body, MapNode):
             return
         templates, name = self.shop.templates, action.template
+        self.shop.used_steps |= {step for one in templates if one.name == name for step in one.steps}
         place = body.get("template") or where
         if not action.via and not self.shop.doubtful("template", name):
             message = f"template '{name}' is written for none of the program's channels"

@@ -22,6 +22,7 @@ _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\uff
 _NOT_BREAK = re.compile(r"[^\r\n]")
 _TABS = re.compile(r"\t+")
 _LEADING_TABS = re.compile(r"(?m)^ *\t+")
+_WORTH = re.compile("allow", re.IGNORECASE)
 _COMMENT = re.compile(r"#[^\r\n]*")
 _BREAK = re.compile(r"\r\n|\r|\n")
 
@@ -119,8 +120,8 @@ def tab_at_fault(source: SourceText, spans: Iterable[Span], at: int) -> int | No
 
 def comments(source: SourceText, spans: Iterable[Span], stop: int) -> Iterator[Comment]:
     """The comments of a file up to the offset ``stop``."""
-    if "#" not in source.text:
-        return
+    if _WORTH.search(source.text) is None:
+        return  # only comments that allow something are ever asked for, and most files have none
     spans = list(spans)
     # A comment behind | or > is the only place to speak about the lines of a block text.
     headers = {source.position(start)[0]: source.position(end - 1)[0] for start, end, style in spans if style in _BLOCK}

@@ -11,7 +11,7 @@ from engine.language.nodes import Node as Yaml
 from engine.language.reading import FAULT, _Fault
 from engine.triggers import TRIGGERS
 
-LATER_TRIGGERS = ("date", "schedule", "calendar", "webhook", "manual", "called")
+LATER_TRIGGERS: tuple[str, ...] = ()
 _MODIFIERS = tuple(TRIGGER_MODIFIERS.fields)
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from engine.core import shapes as sh
+from engine.core.calendars import Calendar
 from engine.core.history import HistoryBook
+from engine.core.lunar import Lunar, Month
 from engine.core.moment import Condition, Value
+from engine.language import daytables
 from engine.language.diagnostics import Mark, Problems, Severity
 from engine.language.expressions import (
     compile_condition,
@@ -20,12 +24,14 @@ from engine.language.expressions.issues import Issue
 from engine.language.expressions.scope import Schema, Scope
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.reading import FAULT, Reading, Services, _Fault
+from engine.language.remembered import Remembered
 from engine.registry import nearest
 from engine.render import TemplateSet
 
 OWN_FIELDS = ("id", "tier", "tags", "points", "badges", "groups", "created_at", "last_active_at")
 """What the engine keeps of a user; ``zone`` and ``locale`` are fields like any other."""
 
+_STEPS_READ = re.compile(r"""\bsteps\s*(?:\.\s*(\w+)|\[\s*["'](\w+))""")
 _SEGMENT_CALLS = re.compile(r"in_segment\('([^']*)'\)")
 
 
@@ -49,14 +55,22 @@ class Workshop(Services):
         self.seen_types: set[str] = set()
         self.trigger_types: tuple[str, ...] | None = None  #: types ``event`` may be in this playbook; None: no event
         self.known_steps: dict[str, frozenset[str]] = {}  #: steps with an id, read so far
+        self.used_steps: set[str] = set()  #: ids the playbook reads as ``steps.<id>``; "*": maybe any
         self.written_steps: dict[str, Mark] = {}  #: ids of the whole playbook, also of steps nobody can read
         self.variables: frozenset[str] = frozenset()
         self.watched: set[str] = set()
         self.holidays = False  #: the catalog has a calendar of holidays
+        self.today: date | None = None  #: the present, for checks that ask for it
+        self.lunar_months: dict[Month, int] = {}  #: first days the catalog gives lunar months, over the table
+        self.calendars: dict[str, Calendar] = {}  #: those of the catalog, when they are made
+        self.lunar_table: Lunar | None = None  #: made when somebody asks
         self.unread: set[str] = set()  #: kinds of names that may stand in a file nobody could read to its end
         self.unread_templates: list[str] = []  #: template files with an error
+        self.in_use: set[tuple[str, str]] = set()  #: (kind, name) of every name some file refers to
         self._arriving: list[tuple[str, ...] | None] = []
         self._base = Scope(schema=schema)
+        self._remembered = Remembered()
+        self._negated = False  #: an odd number of ``none:`` stands around what is read
         self.step_reader: Any = None  #: reads a list of steps; set by the playbook compiler
 
     # ------------------------------------------------------------------ names
@@ -72,6 +86,9 @@ class Workshop(Services):
         if kind == "template":
             return any(file.startswith(f"templates/{name}.") for file in self.unread_templates)
         return kind in self.unread
+
+    def used(self, kind: str, name: str) -> None:
+        self.in_use.add((kind, name))
 
     def event_type(self, node: ScalarNode) -> None:
         self.seen_types.add(node.text)
@@ -101,6 +118,7 @@ class Workshop(Services):
 
     def settle_names(self, ladders: dict[str, tuple[str, ...]], ladder: str | None) -> None:
         """All names of the catalog are known: expressions may use them."""
+        self._remembered.forget()
         self._base = Scope(
             schema=self.schema, segments=self._family("segment"), ladder=ladder,
             ladders=None if "ladder" in self.unread else ladders,
@@ -113,6 +131,8 @@ class Workshop(Services):
 
     def tell(self, node: ScalarNode, issues: Iterable[Issue]) -> bool:
         """Report the issues of an expression at their words; True when an error was among them."""
+        if "steps" in node.text:
+            self.used_steps.update(one or other for one, other in _STEPS_READ.findall(node.text))
         found = list(issues)
         for issue in found:
             severity: Severity = "error" if issue.severity == "error" else "warning"
@@ -128,10 +148,23 @@ class Workshop(Services):
         return any(issue.severity == "error" for issue in found)
 
     def condition(self, node: ScalarNode, shape: sh.Cond) -> Condition | _Fault:
-        found, issues = compile_condition(node.text, self.scope(shape.scope), self.book, time_free=shape.time_free)
+        scope = self.scope(shape.scope)
+        sort = ("not" if self._negated else "condition") + ("*" if shape.everybody else "")
+        key = self._remembered.key(sort, node.text, scope, shape.time_free)
+        known: Condition | None = self._remembered.get(key)
+        if known is not None:
+            return known
+        found, issues = compile_condition(
+            node.text, scope, self.book, time_free=shape.time_free, negated=self._negated
+        )
+        if shape.everybody and node.text == "true":
+            issues = [issue for issue in issues if issue.code != "constant-condition"]
         if self.tell(node, issues) or found is None:
             return FAULT
-        return found
+        return self._remembered.put(key, found, sound=not issues)
+
+    def turned(self) -> None:
+        self._negated = not self._negated
 
     def is_number(self, node: ScalarNode, scope: str) -> bool:
         """May the value of a valid expression be a number, as far as its parts are declared?"""
@@ -139,10 +172,15 @@ class Workshop(Services):
         return all(issue.code not in ("type-mismatch", "tier-order") for issue in issues)
 
     def expression(self, node: ScalarNode, shape: sh.Expr) -> Value | _Fault:
-        found, issues = compile_expression(node.text, self.scope(shape.scope), self.book, time_free=shape.time_free)
+        scope = self.scope(shape.scope)
+        key = self._remembered.key("expression", node.text, scope, shape.time_free)
+        known: Value | None = self._remembered.get(key)
+        if known is not None:
+            return known
+        found, issues = compile_expression(node.text, scope, self.book, time_free=shape.time_free)
         if self.tell(node, issues) or found is None:
             return FAULT
-        return found
+        return self._remembered.put(key, found, sound=not issues)
 
     def value(self, node: Node) -> Value | _Fault:
         """A literal, text with expressions, or a list or mapping of such."""
@@ -150,8 +188,15 @@ class Workshop(Services):
             if "{{" not in node.text or (node.value is not None and not isinstance(node.value, str)):
                 literal = node.value
                 return Value(text=node.text, get=lambda m: literal, constant=True)
-            found, issues = compile_value(node.text, self.scope("step"), self.book)
-            return FAULT if self.tell(node, issues) or found is None else found
+            scope = self.scope("step")
+            key = self._remembered.key("value", node.text, scope)
+            known: Value | None = self._remembered.get(key)
+            if known is not None:
+                return known
+            found, issues = compile_value(node.text, scope, self.book)
+            if self.tell(node, issues) or found is None:
+                return FAULT
+            return self._remembered.put(key, found, sound=not issues)
         if isinstance(node, SeqNode):
             items = [self.value(item) for item in node.items]
             if any(isinstance(item, _Fault) for item in items):
@@ -188,6 +233,12 @@ class Workshop(Services):
 
     def steps(self, node: SeqNode) -> Any:
         return self.step_reader(node)
+
+    def lunar(self) -> Lunar:
+        """The lunar calendar, with the catalog's first days of months over those of the table."""
+        if self.lunar_table is None:
+            self.lunar_table = daytables.lunar(self.lunar_months)
+        return self.lunar_table
 
     # ------------------------------------------------------------------ segments
 

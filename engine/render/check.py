@@ -17,6 +17,7 @@ from engine.registry import nearest
 from engine.render.filters import FILTERS, date_format_fault
 from engine.render.operations import TESTS
 from engine.render.problem import Site, TemplateProblem
+from engine.render.trees import children
 
 ROOTS = frozenset({"with", "user", "group", "event", "steps", "vars", "now", "today"})
 """The names a template is given."""
@@ -87,9 +88,10 @@ def _too_big(value: object) -> bool:
     return isinstance(value, (int, float)) and abs(value) > MAX_LITERAL  # infinite ones too
 
 
-def check(tree: nodes.Template, site: Site) -> list[TemplateProblem]:
-    """Every fault of a parsed template; none means it may be compiled."""
-    return _Checker(site).run(tree)
+def check(tree: nodes.Template, site: Site) -> tuple[list[TemplateProblem], int]:
+    """(every fault of a parsed template, how deep it nests); no fault means it may be compiled."""
+    checker = _Checker(site)
+    return checker.run(tree), checker.deepest
 
 
 class _Checker:
@@ -98,6 +100,7 @@ class _Checker:
         self.problems: list[TemplateProblem] = []
         self.made: set[str] = set()
         self.used: list[tuple[nodes.Name, int]] = []
+        self.deepest = 0
         self.rules: dict[type[nodes.Node], Callable[[_Spot], None]] = {
             nodes.Name: self._name,
             nodes.Getattr: self._getattr,
@@ -129,8 +132,9 @@ class _Checker:
                 self.refuse("template-depth", spot.node, f"nested deeper than {MAX_DEPTH} ({MAX_LOOPS} for loops)")
                 return self.problems
             self._judge(spot)
-            loops = spot.loops + isinstance(spot.node, nodes.For)
-            stack.extend(_Spot(child, spot.depth + 1, loops) for child in spot.node.iter_child_nodes())
+            depth, loops = spot.depth + 1, spot.loops + isinstance(spot.node, nodes.For)
+            self.deepest = max(self.deepest, depth)
+            stack.extend([_Spot(child, depth, loops) for child in children(spot.node)])
         self._names()
         self.problems.sort(key=lambda problem: problem.line)
         return self.problems

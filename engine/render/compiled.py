@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import tzinfo
 from functools import cache
+from threading import Lock
 from types import TracebackType
 from typing import Any, cast
 
@@ -24,6 +25,9 @@ from engine.render.sandbox import Metered, Sandbox
 
 MAX_OUTPUT = 256 * 1024
 """Bytes of one rendered piece."""
+_SAFE_DEPTH = 12
+_SAFE_LENGTH = 4096
+_COMPILING = Lock()
 
 
 @cache
@@ -39,14 +43,16 @@ def sandbox(html: bool) -> Sandbox:
 class Piece:
     """A compiled piece of template text."""
 
-    __slots__ = ("_env", "_fixed", "_jinja", "_root", "_site")
+    __slots__ = ("_addresses", "_env", "_fixed", "_jinja", "_root", "_site", "_tree")
 
-    def __init__(self, env: Sandbox, jinja: JinjaTemplate, site: Site, fixed: str | None) -> None:
+    def __init__(self, env: Sandbox, tree: nodes.Template, addresses: frozenset[int], site: Site) -> None:
         self._env = env
-        self._jinja = jinja
-        self._root: Callable[[Any], Iterator[str]] = jinja.root_render_func
+        self._tree: nodes.Template | None = tree  #: checked; compiled (and dropped) when it is rendered first
+        self._addresses = addresses
+        self._jinja: JinjaTemplate | None = None
+        self._root: Callable[[Any], Iterator[str]] | None = None
         self._site = site
-        self._fixed = fixed  #: the text itself, when nothing in it changes
+        self._fixed = _fixed(tree)  #: the text itself, when nothing in it changes
 
     def render(self, values: Mapping[str, Any], zone: tzinfo | None = None) -> str:
         """The text; raises MissingVariable, TemplateLimit or RenderError with the file and line, and nothing else."""
@@ -67,7 +73,8 @@ class Piece:
     def _collect(self, context: Metered) -> str:
         parts: list[str] = []
         size = 0
-        for part in self._root(context):
+        root = self._root
+        for part in root(context) if root is not None else self.compile()(context):
             size += len(part)
             if size > MAX_OUTPUT:
                 raise TemplateLimit(f"the text is longer than {MAX_OUTPUT} bytes")
@@ -80,50 +87,64 @@ class Piece:
             raise RenderError("the text would hold a NUL character")
         return text
 
+    def compile(self) -> Callable[[Any], Iterator[str]]:
+        """The compiled function, made once; raises whatever Jinja2 or Python raise when it cannot be compiled."""
+        with _COMPILING:  # the tree is rewritten on the way, so two threads must not meet in it
+            if self._root is None:
+                assert self._tree is not None  # noqa: S101  # dropped only below, with a function in its place
+                # Jinja2 looks names up in the file name of the code to report lines; one of our own keeps pieces apart
+                tree = harden(self._tree, self._env, self._addresses)
+                code = self._env.compile(tree, None, f"<{self._site.file}+{self._site.above}>")
+                self._jinja = JinjaTemplate.from_code(self._env, code, {}, None)
+                self._root, self._tree = self._jinja.root_render_func, None
+            return self._root
+
     def _place(self, trace: TracebackType | None) -> str:
         """``file:line`` of the template line being rendered when the error rose."""
         line = 1
-        code = self._root.__code__
-        while trace is not None:
+        code = None if self._root is None else self._root.__code__
+        while trace is not None and code is not None and self._jinja is not None:
             if trace.tb_frame.f_code.co_filename == code.co_filename:
                 line = self._jinja.get_corresponding_lineno(trace.tb_lineno)
             trace = trace.tb_next
         return f"{self._site.file}:{self._site.above + line}"
 
 
-def parse(site: Site, *, html: bool = False) -> tuple[nodes.Template | None, list[TemplateProblem]]:
-    """The parsed text, or its problems. Nothing of it has run or been compiled yet."""
+def parse(site: Site, *, html: bool = False) -> tuple[nodes.Template | None, list[TemplateProblem], int]:
+    """The parsed text, or its problems, and how deep it nests. Nothing of it has run or been compiled yet."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "\d" in a text stays "\d"; Python would warn about it
             tree = sandbox(html).parse(site.source)
-        return tree, check(tree, site)
+        return tree, *check(tree, site)
     except TemplateSyntaxError as error:
-        return None, [site.problem("template-syntax", error.lineno or 1, error.message or "cannot be parsed")]
+        return None, [site.problem("template-syntax", error.lineno or 1, error.message or "cannot be parsed")], 0
     except RecursionError:
-        return None, [site.problem("template-depth", 1, "the template nests too deep")]
+        return None, [site.problem("template-depth", 1, "the template nests too deep")], 0
     except Exception as error:
-        return None, [site.problem("template-syntax", 1, f"cannot be parsed: {type(error).__name__}")]
+        return None, [site.problem("template-syntax", 1, f"cannot be parsed: {type(error).__name__}")], 0
 
 
 def compile_piece(
-    tree: nodes.Template, site: Site, *, html: bool = False
+    tree: nodes.Template, site: Site, depth: int, *, html: bool = False
 ) -> tuple[Piece | None, list[TemplateProblem]]:
-    """Compile a checked tree (which is changed by it), or say why not."""
+    """A piece from a checked tree (which is changed by it), or why not.
+
+    Most templates are checked far more often than rendered, so they are compiled at their first rendering. One that is
+    large or nests deep, so that Python might refuse it, is compiled at once: what is wrong is said at load.
+    """
     addresses: frozenset[int] = frozenset()
     if html:
         addresses, problems = scan(tree, site)
         if problems:
             return None, problems
-    env = sandbox(html)
-    fixed = _fixed(tree)
-    try:
-        # Jinja2 looks names up in the file name of the code to report lines; a name of our own keeps pieces apart
-        code = env.compile(harden(tree, env, addresses), None, f"<{site.file}+{site.above}>")
-        jinja = JinjaTemplate.from_code(env, code, {}, None)
-    except Exception as error:
-        return None, [site.problem("template-syntax", 1, f"cannot be compiled: {type(error).__name__}")]
-    return Piece(env, jinja, site, fixed), []
+    piece = Piece(sandbox(html), tree, addresses, site)
+    if depth > _SAFE_DEPTH or len(site.source) > _SAFE_LENGTH:
+        try:
+            piece.compile()
+        except Exception as error:
+            return None, [site.problem("template-syntax", 1, f"cannot be compiled: {type(error).__name__}")]
+    return piece, []
 
 
 def _fixed(tree: nodes.Template) -> str | None:

@@ -14,6 +14,7 @@ from jinja2.visitor import NodeTransformer
 from engine.render.check import is_get
 from engine.render.needs import describe
 from engine.render.sandbox import Sandbox
+from engine.render.trees import walk
 
 _REMOVED = (nodes.Call, nodes.BinExpr, nodes.UnaryExpr, nodes.Compare, nodes.Concat)
 _KEPT = (nodes.And, nodes.Or, nodes.Not)
@@ -22,10 +23,9 @@ _KEPT = (nodes.And, nodes.Or, nodes.Not)
 def harden(tree: nodes.Template, env: Sandbox, addresses: frozenset[int]) -> nodes.Template:
     """Rewrite a checked template in place; ``addresses`` are ids of printed nodes that are whole web addresses."""
     _Hardener(env, addresses).visit(tree)
-    for sort in _REMOVED:
-        left = next((node for node in tree.find_all(sort) if not isinstance(node, _KEPT)), None)
-        if left is not None:  # a promise of this file; refused at load like any other fault
-            raise ValueError(f"{type(left).__name__} was not routed")
+    for node in walk(tree):
+        if isinstance(node, _REMOVED) and not isinstance(node, _KEPT):  # a promise of this file, kept before any run
+            raise ValueError(f"{type(node).__name__} was not routed")
     return tree
 
 
@@ -53,7 +53,7 @@ class _Hardener(NodeTransformer):
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
         # the weight of one round, reckoned before the body grows by the routing
-        weight = 1 + sum(1 for part in (*node.body, node.test) if part for _ in _all(part))
+        weight = 1 + sum(1 for part in (*node.body, node.test) if part for _ in walk(part))
         told = describe(node.iter)
         self.generic_visit(node)
         node.iter = self._route("!each", node, cast("nodes.Expr", node.iter), weight, told)
@@ -91,10 +91,3 @@ class _Hardener(NodeTransformer):
         return self._route("!reckon", node, node.left, node.operator, node.right)
 
     visit_Add = visit_Sub = visit_Mul = visit_Div = visit_FloorDiv = _reckon  # names Jinja2 looks for
-
-
-def _all(node: nodes.Node) -> list[nodes.Node]:
-    found = [node]
-    for part in found:
-        found.extend(part.iter_child_nodes())
-    return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -32,6 +33,16 @@ class TemplateSet:
         self._by_key: dict[_Key, Template] = {
             (one.name, one.channel, one.locale): one for _, one in sorted(templates.items())
         }
+        self._channels: dict[str, list[str]] = {}
+        self._locales: dict[tuple[str, str], list[str | None]] = {}
+        for name, channel, locale in self._by_key:
+            self._channels.setdefault(name, []).append(channel)
+            self._locales.setdefault((name, channel), []).append(locale)
+        for found in self._locales.values():
+            found.sort(key=lambda locale: (locale is None, locale or ""))
+        for name, channels in self._channels.items():
+            self._channels[name] = sorted(set(channels))
+        self._names = sorted(self._channels)
         listing = "".join(f"{file}\0{one.digest}\n" for file, one in sorted(templates.items()))
         self.digest = sha256(listing.encode()).hexdigest()  #: hex; changes with any path or byte
 
@@ -55,7 +66,7 @@ class TemplateSet:
         self, name: str, channel: str, locale: str | None = None, default_locale: str | None = None
     ) -> Template | None:
         """The template for a locale: exact, its language, the program's locale, its language, then without locale."""
-        for wanted in locale_chain(locale, default_locale):
+        for wanted in _chain(locale, default_locale):
             found = self._by_key.get((name, channel, wanted))
             if found is not None:
                 return found
@@ -63,16 +74,20 @@ class TemplateSet:
 
     def names(self) -> list[str]:
         """The names (``welcome/hello``), sorted."""
-        return sorted({name for name, _, _ in self._by_key})
+        return self._names
 
     def channels(self, name: str) -> list[str]:
         """The channels a template is written for, sorted."""
-        return sorted({channel for known, channel, _ in self._by_key if known == name})
+        return self._channels.get(name, [])
 
     def locales(self, name: str, channel: str) -> list[str | None]:
         """The locales it is written in, sorted; None, for the file without locale, comes last."""
-        found = {locale for known, of, locale in self._by_key if (known, of) == (name, channel)}
-        return sorted(found, key=lambda locale: (locale is None, locale or ""))
+        return self._locales.get((name, channel), [])
+
+
+@lru_cache(maxsize=512)
+def _chain(locale: str | None, default: str | None) -> tuple[str | None, ...]:
+    return tuple(locale_chain(locale, default))
 
 
 class _Loader:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from jinja2 import nodes
 
 from engine.render.check import ROOTS, is_get, targets
+from engine.render.trees import children
 
 _NOTHING: frozenset[str] = frozenset()
 
@@ -36,7 +37,7 @@ def _leaves(node: nodes.Node) -> Iterator[str]:
     if path is not None:
         yield path
         return
-    for child in node.iter_child_nodes():
+    for child in children(node):
         yield from _leaves(child)
 
 
@@ -51,6 +52,22 @@ def needs(trees: Iterable[nodes.Template]) -> frozenset[str]:
     for tree in trees:
         walker.body(tree.body, _NOTHING, {})
     return frozenset(walker.found)
+
+
+def steps_read(trees: Iterable[nodes.Template]) -> frozenset[str]:
+    """Ids of the steps whose results a template reads; "*" when it cannot be told which."""
+    found: set[str] = set()
+    for tree in trees:
+        named = 0
+        links: list[nodes.Getattr | nodes.Getitem] = [*tree.find_all(nodes.Getattr), *tree.find_all(nodes.Getitem)]
+        for link in links:
+            if isinstance(link.node, nodes.Name) and link.node.name == "steps":
+                path = path_of(link)
+                found.add("*" if path is None else path.removeprefix("steps."))
+                named += 1
+        if named < sum(name.name == "steps" for name in tree.find_all(nodes.Name)):
+            found.add("*")
+    return frozenset(found)
 
 
 class _Walker:
@@ -109,7 +126,7 @@ class _Walker:
             if node.expr2 is not None:
                 self.need(node.expr2, guarded | _present(node.test, False, alias), alias)
         elif not isinstance(node, (nodes.Compare, nodes.Test, nodes.Not)):
-            for child in node.iter_child_nodes():
+            for child in children(node):
                 self.need(child, guarded, alias)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from hashlib import sha256
@@ -15,7 +15,7 @@ from engine.errors import RenderError
 from engine.render.compiled import Piece, compile_piece, parse
 from engine.render.front import FrontValue, split
 from engine.render.names import FileName
-from engine.render.needs import needs
+from engine.render.needs import needs, steps_read
 from engine.render.problem import Site, TemplateProblem
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -34,7 +34,9 @@ class Message:
 class Template:
     """A compiled template; a plain value, safe to share between threads."""
 
-    __slots__ = ("_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name")
+    __slots__ = (
+        "_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name", "roots", "source", "steps",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -46,6 +48,9 @@ class Template:
         body: Piece,
         fields: dict[str, tuple[Piece, str]],
         needed: frozenset[str],
+        roots: frozenset[str],
+        steps: frozenset[str] = frozenset(),
+        source: str = "",
     ) -> None:
         self.file = file  #: as seen from the program's folder
         self.name = parts.name  #: with its folders: ``welcome/hello``
@@ -56,6 +61,9 @@ class Template:
         self._body = body
         self._fields = fields
         self._needs = needed
+        self.roots = roots  #: the names it looks at (``user``, ``event`` ...); a context needs no others
+        self.steps = steps  #: ids of the steps whose results it reads; "*": maybe any
+        self.source = source  #: the whole file as text, line breaks as \n
 
     def __repr__(self) -> str:
         return f"<Template {self.file}>"
@@ -101,24 +109,40 @@ def read_template(file: str, parts: FileName, data: bytes) -> tuple[Template | N
     if front is None:
         return None, problems
     body = Site(file, front.body_above, front.body)
-    return _build(file, parts, sha256(data).hexdigest(), front.html, body, front.values)
+    return _build(file, parts, sha256(data).hexdigest(), front.html, body, front.values, text)
+
+
+def _roots(trees: Iterable[nodes.Node]) -> frozenset[str]:
+    """Every name that is looked at; without recursion, for a text may nest as deep as the parser lets it."""
+    found: set[str] = set()
+    waiting = list(trees)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, nodes.Name):
+            found.add(node.name)
+        waiting.extend(node.iter_child_nodes())
+    return frozenset(found)
 
 
 def _build(
-    file: str, parts: FileName, digest: str, html: bool, body: Site, values: Mapping[str, FrontValue]
+    file: str, parts: FileName, digest: str, html: bool, body: Site, values: Mapping[str, FrontValue], source: str
 ) -> tuple[Template | None, list[TemplateProblem]]:
     sites = {"": body, **{key: Site(file, value.line - 1, value.text, False) for key, value in values.items()}}
     problems: list[TemplateProblem] = []
     trees: dict[str, nodes.Template] = {}
+    depths: dict[str, int] = {}
     for key, site in sites.items():
-        tree, found = parse(site, html=html and not key)
+        tree, found, depths[key] = parse(site, html=html and not key)
         problems += found
         if tree is not None:
             trees[key] = tree
-    needed = frozenset[str]() if problems else needs(trees.values())
+    if problems:
+        return None, problems
+    # compiling changes the trees
+    needed, roots, steps = needs(trees.values()), _roots(trees.values()), steps_read(trees.values())
     pieces: dict[str, Piece] = {}
-    for key, tree in trees.items() if not problems else ():
-        piece, found = compile_piece(tree, sites[key], html=html and not key)
+    for key, tree in trees.items():
+        piece, found = compile_piece(tree, sites[key], depths[key], html=html and not key)
         problems += found
         if piece is not None:
             pieces[key] = piece
@@ -126,4 +150,8 @@ def _build(
         return None, problems
     main = pieces.pop("")
     fields = {key: (piece, f"{file}:{values[key].line}") for key, piece in pieces.items()}
-    return Template(file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed), []
+    template = Template(
+        file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed, roots=roots,
+        steps=steps, source=source,
+    )  # fmt: skip
+    return template, []

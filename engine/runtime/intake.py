@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from engine.core.fold import bad_fields
 from engine.core.model import MINUTE, Event
 from engine.errors import EventRejected
 from engine.ports import Clock, Record, Rejected, Store
@@ -28,6 +29,15 @@ def refusal(event: Event, now: int, known_types: frozenset[str] | None) -> tuple
     if known_types is not None and not event.internal and event.type not in known_types:
         return "unknown_type", f"event type {event.type!r} is not declared, and '*' is closed"
     return None
+
+
+def left_out(event: Event) -> tuple[str, str] | None:
+    """Which fields of an event that is let in are no good, as reason and sentence; None when all are."""
+    bad = bad_fields(event)
+    if not bad:
+        return None
+    words = ", ".join(f"{name!r} is no {what}" for name, what in bad)
+    return "bad_field", f"{words}; the rest of the event was taken"
 
 
 @dataclass

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import heappop, heappush
 
 from engine.core.chance import BUCKETS, bucket
 from engine.core.model import HOUR, SECOND
@@ -37,6 +38,7 @@ class Outbox:
         self._store = store
         self._channels = dict(channels)
         self._clock = clock
+        self._later: list[int] = []  #: instants at which this process has something to try again
         self._claims = claims
 
     def recover(self) -> dict[str, int]:
@@ -67,6 +69,13 @@ class Outbox:
                 total.update(self._send(self._channels[name], items))
             left = None if left is None else left - len(claimed)
         return dict(total)
+
+    def next_due(self) -> int | None:
+        """The earliest instant after now at which a message is tried again, as far as this process knows."""
+        now = self._clock.now()
+        while self._later and self._later[0] <= now:
+            heappop(self._later)
+        return self._later[0] if self._later else None
 
     def _send(self, channel: Channel, items: Sequence[Outgoing]) -> dict[str, int]:
         try:
@@ -99,6 +108,10 @@ class Outbox:
     def _settle(self, settlements: list[Settlement]) -> dict[str, int]:
         if settlements:
             self._store.settle(settlements)
+            self.next_due()  # forget what is over
+            for it in settlements:
+                if it.next_at is not None:
+                    heappush(self._later, it.next_at)
         return dict(Counter(it.status for it in settlements))
 
 

@@ -15,17 +15,20 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from engine.core.fold import TRAIT_TYPES
 from engine.core.instants import format_instant
 from engine.core.model import DAY, Alert, Event
 from engine.core.plan import Plan
+from engine.core.slots import NEVER
 from engine.core.step import NOTABLE
 from engine.errors import CannotRun, InternalError
-from engine.ports import Clock, Feed, Record, Rejected, Store
-from engine.runtime.intake import HISTORY, Taken, refusal
+from engine.ports import Batch, Clock, Feed, Record, Rejected, Store
+from engine.runtime.arming import arm
+from engine.runtime.intake import HISTORY, Taken, left_out, refusal
 from engine.runtime.merge import Merge
 from engine.runtime.outbox import Outbox
 from engine.runtime.rows import event_row
-from engine.runtime.session import Session
+from engine.runtime.session import HISTORY_UNTIL, Session
 
 INBOX = "inbox"
 
@@ -92,6 +95,7 @@ class Pump:
     batch: records a transaction holds; never changes an outcome.
     progress: told how many records were handled.
     fault: called with each name of ``FAULT_POINTS`` as it is passed; crash tests kill the process there.
+    watch: handed each batch after it is committed; scenario tests look on.
     alert: told, after the commit, of what the operator should know.
     """
 
@@ -108,6 +112,7 @@ class Pump:
         batch: int = 5_000,
         progress: Callable[[int], None] | None = None,
         fault: Callable[[str], object] = lambda point: None,
+        watch: Callable[[Batch], object] | None = None,
         alert: Callable[[Alert], object] = lambda alert: None,
     ) -> None:
         self.plan = plan
@@ -118,12 +123,14 @@ class Pump:
         self.batch = batch
         self.progress = progress
         self.fault = fault
+        self.watch = watch
         self.alert = alert
         self.done = Done()
         self._put_offs: dict[str, int] = {}  #: subject -> how often its wake-up was put off by this run
         self._feeds: list[Feed] = [InboxFeed(store), *feeds]
         self._publish()
-        self.session = Session(plan, store, secret=secret, tracing=NOTABLE)
+        self.session = Session(plan, store, secret=secret, tracing=NOTABLE, marking=watch is not None)
+        self._history = self.session.history_until  #: as the store has it
 
     def _publish(self) -> None:
         """A playbook starts journeys from its first run on this store."""
@@ -136,12 +143,36 @@ class Pump:
             self.plan.env.published[playbook.id] = int(since)
         if self.store.get_meta("plan") != self.plan.digest:
             self.store.set_meta("plan", self.plan.digest)
+        arm(self.plan, self.store)
 
     def until_idle(self) -> Done:
         """Do everything that is there: events of all feeds, wake-ups up to the newest event, deliveries."""
         cancelled = self._taken_back()
         if self.outbox is not None:
             self._count(self.outbox.recover())  # what the feeds know already is decided before anything is sent
+        self._read_all()
+        self._handle_wakes(self.session.clock)
+        self._deliver()
+        self._count({"cancelled": n} if (n := self._taken_back() - cancelled) else {})
+        return self.done
+
+    def settle(self, until: int) -> Done:
+        """As ``until_idle`` at an instant, for a clock that is moved by hand: what was due before it comes first."""
+        self._handle_wakes(max(until - 1, self.session.clock))
+        self.session.clock = max(until, self.session.clock)  # an event may carry an earlier time: it is late then
+        self._read_all()
+        self._handle_wakes(self.session.clock)
+        self._deliver()
+        return self.done
+
+    def next_due(self) -> int | None:
+        """The next instant at which something may happen without any further event."""
+        retry = self.outbox.next_due() if self.outbox is not None else None
+        walk = self.session.walk
+        slot = walk.next_at if walk is not None and walk.next_at < NEVER else None
+        return min((it for it in (self.store.next_wake(), retry, slot) if it is not None), default=None)
+
+    def _read_all(self) -> None:
         merge = Merge(self._feeds, self.store.position)
         while True:
             self.fault("load.before")
@@ -151,10 +182,6 @@ class Pump:
                 break
             self._handle(records)
             self._deliver()
-        self._handle_wakes()
-        self._deliver()
-        self._count({"cancelled": n} if (n := self._taken_back() - cancelled) else {})
-        return self.done
 
     def _taken_back(self) -> int:
         """Deliveries that exits and goals ever cancelled on this store."""
@@ -175,13 +202,13 @@ class Pump:
         if self.progress is not None:
             self.progress(len(records))
 
-    def _handle_wakes(self) -> None:
-        """Fire what is due at the engine's clock, in several transactions when it is much."""
+    def _handle_wakes(self, until: int) -> None:
+        """Fire what is due up to an instant, in several transactions when it is much."""
         work = _Work(())
         finished = False
         while not finished:
             try:
-                finished = self.session.settle(self.session.clock)
+                finished = self.session.settle(until)
                 self._commit(work, 0)
             except CannotRun:
                 raise
@@ -211,10 +238,17 @@ class Pump:
         duplicates = sum(place < upto for place in work.repeated)
         counts = {"duplicate": duplicates} if duplicates else {}
         batch = self.session.batch(positions=positions, rejected=rejected, inbox_done=inbox, counts=counts)
-        if batch.events or batch.states or batch.rejected or positions or inbox:
+        if self.session.history_until > self._history:
+            self._history = self.session.history_until
+            self.store.set_meta(HISTORY_UNTIL, str(self._history))
+        if batch.events or batch.states or batch.rejected or batch.slots or positions or inbox:
             batch.wall = self.clock.now()
             self.done.conflicts += self.store.commit(batch)
-            self.done.accepted += sum(not event.internal for event, _ in batch.events)
+            if self.session.walk is not None:
+                self.session.walk.handed = []
+            if self.watch is not None:
+                self.watch(batch)
+            self.done.accepted += sum(not event.depth for event, _ in batch.events)  # the engine's own have a depth
             self.done.quarantined += len(rejected)
             self.done.reasons.update(it.reason for it in rejected)
             self.done.duplicate += duplicates
@@ -233,8 +267,16 @@ class Pump:
         """Give up the transaction; its events before the fault go first, then what is at fault is set aside."""
         session = self.session
         subject = session.firing
-        begun = sum(not event.internal for event, _ in session.decided)
+        slot = session.walk.at if session.walk is not None else None
+        handed = session.walk.handed if session.walk is not None else []
+        begun = sum(not event.depth for event, _ in session.decided)
         session.abandon()
+        if slot is None and handed and session.walk is not None:
+            slot = session.walk.suspect(handed)
+        if slot is not None:
+            self._pass_over(work, slot, error)
+        if slot is not None or handed:
+            return
         if subject is not None:
             before = begun
         else:
@@ -253,6 +295,16 @@ class Pump:
             work.limit = None
         else:
             raise InternalError(f"a transaction without events failed: {type(error).__name__}: {error}") from error
+
+    def _pass_over(self, work: _Work, slot: tuple[str, int, str], error: Exception) -> None:
+        """A subject that breaks a slot is left out of it; quarantine says so, in the transaction of its chunk."""
+        walk, (schedule, instant, subject) = self.session.walk, slot
+        if walk is None or slot in walk.passed:
+            raise InternalError(f"slot {format_instant(instant)} of {schedule!r} failed: {error}") from error
+        walk.passed.add(slot)
+        words = f"deciding a slot failed: {type(error).__name__}: {error}"
+        raw = msgspec.json.encode({"subject": subject, "schedule": schedule, "slot": format_instant(instant)})
+        work.rejected.append((work.start - 1, Rejected("slot", 0, "broken_slot", words, raw, self.clock.now())))
 
     def _put_off(self, work: _Work, subject: str, error: Exception) -> None:
         """A subject whose wake-up breaks is looked at a day later, then two, four ...; quarantine says so."""
@@ -294,6 +346,10 @@ class Pump:
             else:
                 seen.add(event.id)
                 work.events.append((place, event))
+                fields = left_out(event) if event.type in TRAIT_TYPES else None
+                if fields is not None:
+                    work.rejected.append((place, self._reject(records[place], event, *fields)))
+        work.rejected.sort(key=_place)
         return work
 
     def _met(self, records: Sequence[Record], events: list[tuple[int, Event]]) -> set[str]:
@@ -321,3 +377,7 @@ class Pump:
     def _count(self, ended: dict[str, int]) -> None:
         for status, number in ended.items():
             self.done.sent[status] = self.done.sent.get(status, 0) + number
+
+
+def _place(rejected: tuple[int, Rejected]) -> int:
+    return rejected[0]

@@ -3,8 +3,8 @@
 ``simulate``, ``run`` and the tests all use it. It loads states, calls the core, answers reservations, routes emitted
 events, and hands one ``Batch`` to the store.
 
-Rule 1: order is (time, position); at one instant events come first, then wake-ups by subject. How many events a batch
-holds can never change an outcome.
+Rule 1: order is (time, position); at one instant events come first, then wake-ups by subject, then slots (``walk``).
+How many events a batch holds can never change an outcome.
 Rule 2: an event made by the engine is handled right after the one that caused it.
 Rule 3: the engine's clock never goes back. History (``ingest --history``) does not move it.
 """
@@ -13,19 +13,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from heapq import heapify, heappop, heappush
 
-from engine.core.model import Event, Out, State
+from engine.core.model import Event, Out, State, Why, new_state
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
+from engine.core.slots import Due
 from engine.core.step import ALL, DONE, SILENT, SLOW, Turn
 from engine.ports import Batch, Rejected, Store
+from engine.runtime.alarms import Alarms, Entry
+from engine.runtime.walk import Walk
 
 KEPT = 60_000
 """Subjects held from one transaction to the next, so that those who come again are not read again."""
 
+HISTORY_UNTIL = "history_until"
+"""Name under which a store keeps the time of the newest event of its history."""
+
 WAKES_AT_ONCE = 5_000
 """How many due subjects one transaction takes."""
+
+
+_FOREVER = 1 << 63
 
 
 def _up_to(events: Sequence[Event], instant: int) -> Sequence[Event]:
@@ -48,6 +56,7 @@ class Session:
     resident: keep every subject and its wake-up in this session for good, and write no states: for a store that would
         only hand the same objects back (``simulate``).
     log: hand the decided events over too; False for a store that keeps none.
+    marking: hand over what became of journeys too.
     """
 
     def __init__(
@@ -59,24 +68,35 @@ class Session:
         tracing: int = SILENT,
         log: bool = True,
         resident: bool = False,
+        marking: bool = False,
     ) -> None:
         self.plan = plan
+        self.marking = marking
         self.log = log
         self.resident = resident
         self.states: dict[str, State] = {}
-        self.heap: list[tuple[int, str]] = []
+        self.alarms = Alarms()
+        self.horizon = _FOREVER  #: wake-ups from here on are left to the store
         self.strangers = 0  #: subjects that only events of others made known
+        plan.fuse()
+        self.ways = {type_: dispatch.way for type_, dispatch in plan.dispatch.items()}
         #: entries wait for a window, so wake-ups of one instant have an order
         self.queues = any(it.per != "run" for it in plan.limits.values())
         self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
         self.store = store
         self.tracing = tracing
         self.clock = store.clock()
-        self.history_until = 0  #: newest event taken in as history: idle spells that ended before it start nothing
+        # newest event taken in as history: what time alone would have started before it starts nothing
+        self.history_until = int(store.get_meta(HISTORY_UNTIL) or 0)
+        plan.env.history["until"] = self.history_until
         self.desk = self._new_desk(secret)
         self._secret = secret
         self._used: dict[str, int] = {}  #: entry slots of this run, as they stood at the last hand-over
         self._begin()
+        self.walk = self._new_walk()
+
+    def _new_walk(self) -> Walk | None:
+        return Walk(self) if self.plan.schedules else None
 
     def _new_desk(self, secret: bytes) -> Desk:
         plan = self.plan
@@ -90,12 +110,12 @@ class Session:
         )
 
     def _begin(self) -> None:
-        self.out = Out()
+        self.out = Out(marks=[] if self.marking else None)
         self.turn = Turn(self.plan, self.out, self.tracing)
         if not self.resident and len(self.states) > KEPT:
             self.states = {}
         if not self.resident:
-            self.heap = []
+            self.alarms.clear()
         self.touched: dict[str, State] = {}
         self.decided: list[tuple[Event, int]] = []
         self.askers: dict[str, str] = {}
@@ -107,8 +127,12 @@ class Session:
         self.desk = self._new_desk(self._secret)
         self.desk.run_slots = dict(self._used)
         self.clock = self.store.clock()
-        self.states, self.heap = {}, []
+        self.states = {}
+        self.alarms.clear()
         self._begin()
+        before, self.walk = self.walk, self._new_walk()
+        if self.walk is not None and before is not None:
+            self.walk.follow(before)
 
     # ------------------------------------------------------------------ deciding
 
@@ -121,6 +145,12 @@ class Session:
         if not events:
             return 0
         horizon = max(self.clock, max((event.time for event in events if not event.history), default=0))
+        if self.walk is not None:
+            events = self.walk.before(events, horizon)
+            if not events:
+                return 0
+        if not self.resident:
+            self.horizon = horizon
         full, last = self._load_due(horizon)
         if not full and last is not None:
             events = _up_to(events, last[0])
@@ -128,37 +158,53 @@ class Session:
                 self._wake_through(last)
                 return 0
         self._load(event.user for event in events)
-        turn, states, touched, heap = self.turn, self.states, self.touched, self.heap
+        turn, states, touched, alarms = self.turn, self.states, self.touched, self.alarms
         quick, resident = self.quick, self.resident
+        m, ways, default = turn.m, self.ways.get, self.plan.default.way
+        clock, decided = self.clock, self.decided if self.log else None
         for event in events:
             time = event.time
-            if event.history:
-                self.history_until = max(self.history_until, time)
-            elif time > self.clock:
-                if heap and heap[0][0] < time:
+            if time > clock and not event.history:
+                if alarms.next < time:
                     self._wake_before(time)
-                self.clock = time
-            if self.log:
-                self.decided.append((event, self.clock))
+                clock = self.clock = time
+            elif event.history:
+                self.history_until = self.plan.env.history["until"] = max(self.history_until, time)
+            if decided is not None:
+                decided.append((event, clock))
             user = event.user
             if user is None:
                 continue
             state = states.get(user)
             if state is None:
-                state = states[user] = State(id=user)
+                state = states[user] = new_state(user)
             before = state.wake_at
-            place = turn.quick(state, event, self.clock) if quick else SLOW
-            if place == DONE:
-                if not resident:
-                    touched[user] = state
-                if state.wake_at is not before and state.wake_at is not None:
-                    heappush(heap, (state.wake_at, user))
+            place = (ways(event.type) or default)(m, state, event, clock) if quick else SLOW
+            if place != DONE:
+                self._turn(state, event, place, before)
                 continue
-            self._turn(state, event, place, before)
+            if not resident:
+                touched[user] = state
+            if state.wake_at is not before and state.wake_at is not None and state.wake_at < self.horizon:
+                alarms.put(state.wake_at, user)
         return len(events)
 
     def settle(self, until: int) -> bool:
-        """Fire the wake-ups due at or before ``until``; False when more remain (commit and call again)."""
+        """Fire the wake-ups and slots due at or before ``until``; False when more remain (commit and call again)."""
+        if self.walk is not None and self.walk.next_at <= until:
+            self.walk.step(until)
+            return False
+        return self.wake_up_to(until)
+
+    def missed(self, until: int) -> None:
+        """The engine was down from its clock to ``until``: slots between are caught up as their triggers say."""
+        if self.walk is not None:
+            self.walk.table.missed(self.clock, until)
+
+    def wake_up_to(self, until: int) -> bool:
+        """As ``settle``, wake-ups alone."""
+        if not self.resident:
+            self.horizon = until + 1
         full, last = self._load_due(until + 1)
         if not full and last is not None:
             self._wake_through(last)
@@ -166,6 +212,10 @@ class Session:
         self._wake_before(until + 1)
         self.clock = max(self.clock, until)
         return True
+
+    def bring(self, users: Iterable[str]) -> None:
+        """Read subjects that are to be looked at."""
+        self._load(users)
 
     def _load(self, users: Iterable[str | None]) -> None:
         if self.resident:
@@ -184,8 +234,7 @@ class Session:
             # what was decided since the last commit is newer than what the store has
             state = self.states.get(subject)
             if state is not None and state.wake_at is not None:
-                self.heap.append((state.wake_at, subject))
-        heapify(self.heap)
+                self.alarms.put(state.wake_at, subject)
         return full, due[-1]
 
     def _due(self, before: int) -> tuple[bool, list[tuple[int, str]]]:
@@ -201,28 +250,25 @@ class Session:
             return True, due
         return False, [it for it in due if it[0] < due[-1][0]]
 
-    def _wake_through(self, last: tuple[int, str]) -> None:
-        heap = self.heap
-        while heap and heap[0] <= last:
-            if self.queues:
-                self._fire_all(heap[0][0])
-            else:
-                self._fire(*heappop(heap))
+    def _wake_through(self, last: Entry) -> None:
+        self._wake((last[0], last[1] + "\0"))
 
     def _wake_before(self, instant: int) -> None:
-        heap = self.heap
-        while heap and heap[0][0] < instant:
-            if self.queues:
-                self._fire_all(heap[0][0])
-            else:
-                self._fire(*heappop(heap))
+        self._wake((instant, ""))
 
-    def _fire_all(self, instant: int) -> None:
+    def _wake(self, before: Entry) -> None:
+        pop = self.alarms.pop
+        while (entry := pop(before)) is not None:
+            if self.queues:
+                self._fire_all(*entry)
+            else:
+                self._fire(*entry)
+
+    def _fire_all(self, instant: int, first: str) -> None:
         """The wake-ups of one instant: those who waited for their entry come last, in the order of arrival."""
-        heap = self.heap
-        due = {heappop(heap)[1]}
-        while heap and heap[0][0] == instant:
-            due.add(heappop(heap)[1])
+        due = {first}
+        while (entry := self.alarms.pop((instant + 1, ""))) is not None:
+            due.add(entry[1])
         for subject in sorted(due, key=lambda it: self._place(it, instant)) if len(due) > 1 else due:
             self._fire(instant, subject)
 
@@ -239,10 +285,10 @@ class Session:
         self.clock = max(self.clock, instant)
         state.wake_at = None
         self.firing = subject
-        if self.quick and self.turn.quick_wake(state, self.clock):
+        if self.quick and self.plan.wake(self.turn.m, state, self.clock):
             self.touched[subject] = state
-            if state.wake_at is not None:
-                heappush(self.heap, (state.wake_at, subject))
+            if state.wake_at is not None and state.wake_at < self.horizon:
+                self.alarms.put(state.wake_at, subject)
         else:
             self._turn(state, None, SLOW, None)
         self.firing = None
@@ -274,7 +320,7 @@ class Session:
     def _state(self, subject: str) -> State:
         state = self.states.get(subject)
         if state is None:
-            state = self.states[subject] = State(id=subject)
+            state = self.states[subject] = new_state(subject)
             self.strangers += 1
         return state
 
@@ -286,10 +332,25 @@ class Session:
         if self.out.emits:
             self._drain(state.id)
 
-    def _once(self, state: State, event: Event | None, place: int, before: int | None) -> None:
+    def enter_at(self, state: State, due: Due, why: list[Why]) -> None:
+        """A subject in the audience of a slot, and everything it leads to, for others too."""
+        self._once(state, None, SLOW, state.wake_at, (due, why))
+        if self.out.emits:
+            self._drain(state.id)
+
+    def _once(
+        self,
+        state: State,
+        event: Event | None,
+        place: int,
+        before: int | None,
+        slot: tuple[Due, list[Why]] | None = None,
+    ) -> None:
         """One call of the core; ``place``: where ``Turn.quick`` left off; ``before``: ``wake_at`` before all that."""
         turn = self.turn
-        if place == SLOW or event is None:
+        if slot is not None:
+            ask = turn.slot(state, *slot, self.clock)
+        elif place == SLOW or event is None:
             ask = turn.go(state, event, self.clock)
         else:
             ask = turn.enter(state, event, self.clock, place)
@@ -301,8 +362,10 @@ class Session:
                 self.desk.give_back(release)
             self.out.releases.clear()
         self.touched[state.id] = state
-        if state.wake_at is not None and state.wake_at != before:
-            heappush(self.heap, (state.wake_at, state.id))
+        if self.walk is not None:
+            self.walk.moved(state.id)
+        if state.wake_at is not None and state.wake_at != before and state.wake_at < self.horizon:
+            self.alarms.put(state.wake_at, state.id)
 
     # ------------------------------------------------------------------ handing over
 
@@ -337,6 +400,8 @@ class Session:
             lives=out.lives,
             errors=out.errors,
             askers=self.askers,
+            slots=self.walk.handed_over() if self.walk is not None else {},
+            marks=out.marks or [],
             cancels=out.cancels,
             alerts=self.desk.alerts,
         )

@@ -1,17 +1,23 @@
-"""Replays a feed in memory on the virtual clock: the same loop as ``run``, with a store that keeps nothing."""
+"""Replays a feed in memory on the virtual clock: the same loop as ``run``, with a store that keeps nothing.
+
+Most files are in order and repeat no id. So a file is first read as it comes, once; should it turn out otherwise, all
+that was decided is thrown away and the careful way begins, which looks at the whole file before the first event.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Protocol
+from functools import wraps
+from typing import Any, BinaryIO, Concatenate, ParamSpec, Protocol
 
 from engine.core.instants import format_instant
 from engine.core.model import Event
 from engine.core.plan import Plan
+from engine.core.starts import asked_for, take_for_verbs
 from engine.core.step import ALL, SILENT
 from engine.errors import DrumbeatError, InternalError
-from engine.ports import Batch, Store
+from engine.ports import Batch, NotInOrder, Store
 from engine.runtime.rows import EffectFile, decision_row
 from engine.runtime.session import Session
 
@@ -29,7 +35,15 @@ class Replayed(Protocol):
     @property
     def reasons(self) -> Any: ...
 
+    def hopeful(self, size: int = ...) -> Iterable[list[Event]]: ...
+
     def chunks(self, size: int = ...) -> Iterable[list[Event]]: ...
+
+
+class Volatile(Store, Protocol):
+    """A store that can begin anew."""
+
+    def forget(self) -> None: ...
 
 
 @dataclass
@@ -82,10 +96,30 @@ def _zeros() -> dict[str, int]:
     return {"entered": 0, "held_out": 0, "effects": 0, "goals": 0, "goals_held_out": 0, "errors": 0, "limited": 0}
 
 
+_P = ParamSpec("_P")
+
+
+def _nobody_answers(call: Callable[Concatenate[Plan, _P], Outcome]) -> Callable[Concatenate[Plan, _P], Outcome]:
+    """While it lasts no webhook is answered, unless ``plan.env.fixed`` says by what."""
+
+    @wraps(call)
+    def fixed(plan: Plan, /, *args: _P.args, **kwargs: _P.kwargs) -> Outcome:
+        before = dict(plan.env.fixed)
+        plan.env.fixed.setdefault("webhooks", {})
+        try:
+            return call(plan, *args, **kwargs)
+        finally:
+            plan.env.fixed.clear()
+            plan.env.fixed.update(before)
+
+    return fixed
+
+
+@_nobody_answers
 def simulate(
     plan: Plan,
     replay: Replayed,
-    store: Store,
+    store: Volatile,
     *,
     until: int | None = None,
     effects: BinaryIO | None = None,
@@ -105,41 +139,73 @@ def simulate(
     known_types: event types let in; None: any.
     progress: told how many events were decided.
     """
-    secret = f"simulate:{plan.program}".encode()
-    tracing = ALL if decisions is not None else SILENT
-    session = Session(plan, store, secret=secret, tracing=tracing, log=False, resident=True)
-    rows = EffectFile(effects)
-    tally = Tally(plan)
-    first: int | None = None
-    unknown = 0
+    files = [file for file in (effects, decisions) if file is not None]
+    replaying = _Replaying(plan, replay, store, until, effects, decisions, known_types, progress)
+    if all(file.seekable() for file in files):  # what cannot be taken back must not be written in hope
+        begins = [file.tell() for file in files]
+        try:
+            return replaying.run(replay.hopeful(batch_size))
+        except NotInOrder:
+            store.forget()
+            for file, begin in zip(files, begins, strict=True):
+                file.seek(begin)
+                file.truncate()
+    return replaying.run(replay.chunks(batch_size))
 
-    def hand_over() -> None:
-        batch = session.batch()
-        tally.take(batch)
-        rows.take(batch.effects, batch.clock)
-        if decisions is not None:
-            decisions.write(b"".join(map(decision_row, batch.decisions)))
-        store.commit(batch)
 
-    for chunk in replay.chunks(batch_size):
-        if known_types is not None:
-            kept = [event for event in chunk if event.type in known_types]
-            unknown += len(chunk) - len(kept)
-            chunk = kept
-        if not chunk:
-            continue
-        if first is None:
-            first = chunk[0].time
-        _decide(session, chunk, hand_over)
-        if progress is not None:
-            progress(len(chunk))
-    end = until if until is not None else replay.end
-    if end is not None:
-        while not session.settle(end):
+@dataclass(frozen=True)
+class _Replaying:
+    """What ``simulate`` was asked for."""
+
+    plan: Plan
+    replay: Replayed
+    store: Store
+    until: int | None
+    effects: BinaryIO | None
+    decisions: BinaryIO | None
+    known_types: frozenset[str] | None
+    progress: Callable[[int], None] | None
+
+    def run(self, chunks: Iterable[list[Event]]) -> Outcome:
+        """From the first event to the end of the virtual clock."""
+        secret = f"simulate:{self.plan.program}".encode()
+        tracing = ALL if self.decisions is not None else SILENT
+        session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=False, resident=True)
+        rows = EffectFile(self.effects)
+        tally = Tally(self.plan)
+        first: int | None = None
+        unknown = 0
+
+        def hand_over() -> None:
+            batch = session.batch()
+            tally.take(batch)
+            rows.take(batch.effects, batch.clock)
+            if self.decisions is not None:
+                self.decisions.write(b"".join(map(decision_row, batch.decisions)))
+            self.store.commit(batch)
+
+        asked = frozenset(asked_for(self.plan).values())
+        for chunk in chunks:
+            if asked:
+                take_for_verbs(chunk, asked)
+            if self.known_types is not None:
+                kept = [event for event in chunk if event.internal or event.type in self.known_types]
+                unknown += len(chunk) - len(kept)
+                chunk = kept
+            if not chunk:
+                continue
+            if first is None:
+                first = chunk[0].time
+            _decide(session, chunk, hand_over)
+            if self.progress is not None:
+                self.progress(len(chunk))
+        end = self.until if self.until is not None else self.replay.end
+        if end is not None:
+            while not session.settle(end):
+                hand_over()
             hand_over()
-        hand_over()
-    rows.close()
-    return _outcome(tally, replay, len(session.states) - session.strangers, first, end, unknown)
+        rows.close()
+        return _outcome(tally, self.replay, len(session.states) - session.strangers, first, end, unknown)
 
 
 def _decide(session: Session, chunk: list[Event], hand_over: Callable[[], None]) -> None:

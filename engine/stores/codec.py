@@ -58,7 +58,8 @@ _decision_body = msgspec.json.Decoder(
 def _encode(value: Any) -> bytes:
     raw = _write(value)
     # A Decimal may be no number, and JSON has no word for that: what could not be read again must not be written.
-    if b"NaN" in raw or b"Infinity" in raw:
+    # (Looking for one letter first is several times as fast.)
+    if (78 in raw and b"NaN" in raw) or (73 in raw and b"Infinity" in raw):
         try:
             _any.decode(raw)
         except msgspec.DecodeError as error:
@@ -73,6 +74,12 @@ def names(words: list[str]) -> bytes:
 
 def encode_state(state: State) -> bytes:
     """The bytes of a state; a mapping with other than text keys is refused, it would come back changed."""
+    if dict in map(type, state.series.values()) or dict in map(type, state.memory.values()):
+        _check_keys(state)
+    return _encode(state)
+
+
+def _check_keys(state: State) -> None:
     for part in (state.series, state.memory):
         for place, value in part.items():
             if type(value) is dict:
@@ -80,7 +87,6 @@ def encode_state(state: State) -> bytes:
                     "".join(value)
                 except TypeError as error:
                     raise InternalError(f"state of {state.id!r}: {place!r} has a key that is not text") from error
-    return _encode(state)
 
 
 def decode_state(raw: bytes) -> State:

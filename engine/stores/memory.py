@@ -6,7 +6,7 @@ Rule 2: a commit is checked whole before anything is changed.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import structs
 
 from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.core.predicate import Filter, Selection
 from engine.errors import InternalError
 from engine.ports import WALL, Batch, Outgoing, Rejected, Settlement
 from engine.stores import tally
@@ -54,6 +55,8 @@ class MemoryStore:
         self.keep_log = keep_log
         self.fault: Callable[[str], object] = _nothing
         self._states: dict[str, State] = {}
+        self._order: list[str] = []  #: ids of the states, sorted when last asked for
+        self._slots: dict[str, bytes] = {}
         self._wakes = Wakes()
         self._clock = 0
         self._ids: set[str] = set()  #: of events decided
@@ -77,6 +80,12 @@ class MemoryStore:
     def close(self) -> None:
         """Nothing is open."""
 
+    def forget(self) -> None:
+        """Begin anew, as if nothing had been handed over."""
+        fault = self.fault
+        self.__init__(keep_log=self.keep_log)  # type: ignore[misc]  # all there is is set there
+        self.fault = fault
+
     # -- deciding
 
     def load(self, subjects: Iterable[str]) -> dict[str, State]:
@@ -91,6 +100,15 @@ class MemoryStore:
 
     def next_wake(self) -> int | None:
         return self._wakes.first()
+
+    def population(self, after: str, limit: int, audience: Any = None, now: int = 0) -> list[str]:
+        if len(self._order) != len(self._states):
+            self._order = sorted(self._states)
+        place = bisect_right(self._order, after)
+        return self._order[place : place + limit]
+
+    def slots(self) -> dict[str, bytes]:
+        return dict(sorted(self._slots.items()))
 
     def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:
         decided = self._ids.intersection(ids)
@@ -111,6 +129,11 @@ class MemoryStore:
         for answer in batch.answers:
             self._answers.setdefault(asked.get(answer.key, ""), {})[answer.key] = answer
         self._resources.update(batch.resources)
+        for name, row in batch.slots.items():
+            if row is None:
+                self._slots.pop(name, None)
+            else:
+                self._slots[name] = row
         self._quarantine(batch.rejected)
         self._positions.update(batch.positions)
         if batch.inbox_done:
@@ -302,6 +325,27 @@ class MemoryStore:
     def subjects(self) -> Iterator[State]:
         for subject in sorted(self._states):
             yield self._states[subject]
+
+    def head_count(self) -> int:
+        return len(self._states)
+
+    def audience(self, filter: Filter, now: int, after: str = "", limit: int = 1000) -> Selection:
+        ids: list[str] = []
+        errors: list[tuple[str, str]] = []
+        wanted = sorted(subject for subject in self._states if subject > after) if limit > 0 else []
+        for asked, subject in enumerate(wanted, 1):
+            try:
+                if filter.judge(self._states[subject], now):
+                    ids.append(subject)
+            except Exception as error:  # an error is neither a yes nor a no, whatever kind it is
+                errors.append((subject, str(error)))
+            if len(ids) == limit:
+                return Selection(ids, errors, asked, subject)
+        return Selection(ids, errors, len(wanted), None if limit > 0 else after)
+
+    def candidates(self, filter: Filter, now: int, after: str, limit: int) -> list[str]:
+        page = self.audience(filter, now, after, limit)
+        return sorted([*page.ids, *(subject for subject, _ in page.errors)])[: max(0, limit)]
 
     def counts(self) -> dict[str, int]:
         return dict.fromkeys(tally.COUNTERS, 0) | dict(sorted(self._counts.items()))

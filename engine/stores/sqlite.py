@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.core.predicate import Filter, Selection
 from engine.ports import WALL, Batch, Outgoing, Rejected, Settlement
 from engine.stores import codec, tally
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
@@ -27,7 +28,7 @@ _GROUPS = {
     "migrate": ("statement", "record"),
     "commit": (
         *("states", "events", "effects", "answers", "grants", "resources", "decisions", "goals"),
-        *("quarantine", "inbox", "positions", "counters", "figures", "clock"),
+        *("quarantine", "inbox", "positions", "slots", "counters", "figures", "clock"),
     ),
     "fold": ("states", "trail"),
     "ingest": ("inbox", "quarantine", "counters"),
@@ -62,9 +63,15 @@ class SqliteStore:
         read_only: bool = False,
         fault: Callable[[str], object] = nothing,
         busy_seconds: float = 10.0,
+        durable: bool = True,
     ) -> SqliteStore:
-        """Open a store; for writing, the file is made or migrated, and no other process may be writing it."""
-        file = SqliteFile.open(Path(path), read_only=read_only, fault=fault, busy_seconds=busy_seconds)
+        """Open a store; for writing, the file is made or migrated, and no other process may be writing it.
+
+        Not ``durable`` is a store that is thrown away afterwards: it need not survive the loss of power (rule 3).
+        """
+        file = SqliteFile.open(
+            Path(path), read_only=read_only, fault=fault, busy_seconds=busy_seconds, durable=durable
+        )
         try:
             return cls(file)
         except BaseException:
@@ -96,6 +103,12 @@ class SqliteStore:
 
     def next_wake(self) -> int | None:
         return self._states.next_wake()
+
+    def population(self, after: str, limit: int, audience: Any = None, now: int = 0) -> list[str]:
+        return self._states.population(after, limit)
+
+    def slots(self) -> dict[str, bytes]:
+        return dict(self._file.rows("all_slots"))
 
     def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:
         if not ids:
@@ -160,6 +173,9 @@ class SqliteStore:
             write("clear_inbox", [(batch.inbox_done,)])
         self._step("positions")
         write("save_position", batch.positions.items())
+        self._step("slots")
+        write("save_slot", ((name, row) for name, row in batch.slots.items() if row is not None))
+        write("drop_slot", ((name,) for name, row in batch.slots.items() if row is None))
         self._step("counters")
         write("add_counter", tally.counters(batch, cancelled).items())
         self._step("figures")
@@ -294,6 +310,15 @@ class SqliteStore:
 
     def subjects(self) -> Iterator[State]:
         return self._states.all()
+
+    def head_count(self) -> int:
+        return self._states.count()
+
+    def audience(self, filter: Filter, now: int, after: str = "", limit: int = 1000) -> Selection:
+        return self._states.audience(filter, now, after, limit)
+
+    def candidates(self, filter: Filter, now: int, after: str, limit: int) -> list[str]:
+        return self._states.candidates(filter, now, after, limit)
 
     def counts(self) -> dict[str, int]:
         return dict.fromkeys(tally.COUNTERS, 0) | dict(self._file.rows("counters"))

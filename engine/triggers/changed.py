@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.core.kinds import Build, Trigger
-from engine.core.moment import Moment
+from engine.core.moment import Moment, Value
 from engine.core.shapes import Map, Plain, Text, optional, required
 
 _ANY = object()
@@ -37,8 +37,19 @@ class Changed(Trigger):
         """``user.city`` names the trait ``city``."""
         return cls(fields["changed"].removeprefix("user."), fields.get("from", _ANY), fields.get("to", _ANY))
 
+    def gist(self) -> str:
+        before = "" if self.before is _ANY else f" from {self.before}"
+        return f"user.{self.field}{before}" + ("" if self.after is _ANY else f" to {self.after}")
+
+    def sources(self) -> list[tuple[str, str | None]]:
+        return [("user.updated", self.field)]
+
     def listens(self) -> frozenset[str]:
         return frozenset({"user.signup", "user.updated"})
+
+    def fires_on(self, field: str, value: Value) -> bool:
+        """Another trait, or a fixed value that is not waited for, leaves it alone."""
+        return field == self.field and (not value.constant or _fits(self.after, value.fixed()))
 
     def fires(self, m: Moment) -> bool:
         if m.changes is None or self.field not in m.changes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from engine.core.history import Reader
 from engine.core.kinds import Build, Trigger
 from engine.core.moment import Condition, Moment
 from engine.core.shapes import Cond, Duration, EventName, Int, Map, optional, required
@@ -34,11 +36,13 @@ class Count(Trigger):
         }
     )
 
-    def __init__(self, event: str, where: Condition | None, at_least: int, read: Any) -> None:
+    def __init__(self, event: str, where: Condition | None, at_least: int, reader: Reader) -> None:
         self.event = event
         self.where = where
         self.at_least = at_least
-        self.read = read  #: (state, instant) -> number of matching events in the window
+        self.reader = reader
+        self.read = reader.count  #: (state, instant) -> number of matching events in the window
+        self.window = ""  #: as it is written, for pictures
 
     @classmethod
     def build(cls, fields: dict[str, Any], build: Build) -> Count:
@@ -46,8 +50,14 @@ class Count(Trigger):
         spec = fields["count"]
         where, within = spec.get("where"), spec.get("within")
         text = where.text if where is not None else ""
-        read = build.times(spec["event"], where, text, within.elapsed if within is not None else None)
-        return cls(spec["event"], where, spec["at_least"], read)
+        reader = build.times(spec["event"], where, text, within.elapsed if within is not None else None)
+        found = cls(spec["event"], where, spec["at_least"], reader)
+        found.window = f" within {within.text}" if within is not None else ""
+        return found
+
+    def gist(self) -> str:
+        asked = f" where {self.where.text}" if self.where is not None else ""
+        return f"{self.event}{asked}, at least {self.at_least}{self.window}"
 
     def listens(self) -> frozenset[str]:
         return frozenset({self.event})
@@ -56,6 +66,14 @@ class Count(Trigger):
         if self.where is not None and not self.where.test(m):
             return False
         return bool(self.read(m.state, m.time) >= self.at_least)
+
+    def bare(self) -> tuple[str, Mapping[str, Any]] | None:
+        body, names = self.reader.at_least(self.at_least)
+        if self.where is None:
+            return body, names
+        if self.where.body is None:
+            return None
+        return f"({self.where.body}) and {body}", {**names, **self.where.names}
 
     def silence(self, m: Moment) -> tuple[str, dict[str, Any]]:
         asked = f"count('{self.event}')"

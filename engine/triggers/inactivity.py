@@ -51,6 +51,10 @@ class Inactivity(Trigger):
         place = f"{build.playbook}/{build.step}"
         return cls(fields["inactivity"], types, place, build.playbook, fields.get("existing") == "enter")
 
+    def gist(self) -> str:
+        types = f" without {', '.join(sorted(self.types))}" if self.types else ""
+        return f"{self.span.text}{types}"
+
     def listens(self) -> frozenset[str]:
         return frozenset()
 
@@ -59,6 +63,11 @@ class Inactivity(Trigger):
 
     def shortest(self) -> int | None:
         return self.elapsed
+
+    def lean(self) -> tuple[str | None, str, int] | None:
+        if self.elapsed is None:
+            return None
+        return self.clock_name if self.types else None, self.place, self.elapsed
 
     def _last(self, m: Moment) -> int | None:
         return m.state.memory.get(self.clock_name) if self.types else m.state.last_active
@@ -77,4 +86,4 @@ class Inactivity(Trigger):
         if deadline is None or deadline > m.time:
             return False
         m.state.memory[self.place] = self._last(m)
-        return self.enter or deadline >= m.env.published.get(self.playbook, 0)
+        return self.enter or deadline >= m.env.since(self.playbook)

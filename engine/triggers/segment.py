@@ -46,6 +46,12 @@ class SegmentMove(Trigger):
         build.watch(name)
         return cls(name, "segment.entered" if "enters" in spec else "segment.left")
 
+    def gist(self) -> str:
+        return f"{'enters' if self.type == 'segment.entered' else 'leaves'} {self.segment}"
+
+    def sources(self) -> list[tuple[str, str | None]]:
+        return [(self.type, self.segment)]
+
     def listens(self) -> frozenset[str]:
         return frozenset({self.type})
 

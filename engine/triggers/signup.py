@@ -23,5 +23,8 @@ class Signup(Trigger):
         """Nothing to choose."""
         return cls()
 
+    def gist(self) -> str:
+        return ""
+
     def listens(self) -> frozenset[str]:
         return frozenset({"user.signup"})

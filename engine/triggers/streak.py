@@ -41,6 +41,9 @@ class Streak(Trigger):
         spec = fields["streak"]
         return cls(spec["event"], spec["days"], build.streak(spec["event"]))
 
+    def gist(self) -> str:
+        return f"{self.event}, {self.days} days in a row"
+
     def listens(self) -> frozenset[str]:
         return frozenset({self.event})
 

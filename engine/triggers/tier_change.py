@@ -46,6 +46,15 @@ class TierChange(Trigger):
         to, origin = frozenset(spec.get("to", ())), frozenset(spec.get("from", ()))
         return cls(spec.get("ladder"), to, origin, spec.get("direction", "any"))
 
+    def gist(self) -> str:
+        parts = [self.ladder or "any ladder", self.direction if self.direction != "any" else ""]
+        parts += [f"from {', '.join(sorted(self.origin))}" if self.origin else ""]
+        parts += [f"to {', '.join(sorted(self.to))}" if self.to else ""]
+        return " ".join(part for part in parts if part)
+
+    def sources(self) -> list[tuple[str, str | None]]:
+        return [("tier.changed", self.ladder)]
+
     def listens(self) -> frozenset[str]:
         return frozenset({"tier.changed"})
 

@@ -208,3 +208,22 @@ def test_one_code_in_two_pools(root: Path, call: Call) -> None:
     assert code == 1
     assert "code 'A2' stands in the pool 'a' too" in err
     assert not (root / "drumbeat.db").exists()
+
+
+def test_webhooks_without_a_channel(root: Path, call: Call) -> None:
+    """A webhook step and no channel that takes it: ``run`` refuses and says how to go on; with one it delivers."""
+    book = FILES["playbooks/hello.yaml"].replace("steps: [", "steps: [{webhook: {url: 'https://x.example'}}, ")
+    (root / "playbooks" / "hello.yaml").write_text(book, encoding="utf-8")
+    code, _, err = call("run", "--until-idle")
+    assert code == 3
+    assert "playbook 'hello' has a webhook step, and no channel of the program takes webhooks" in err
+    assert "channels: {webhook: {via: file, path: out/webhooks.jsonl}}" in err
+    program = FILES["drumbeat.yaml"].replace("box.jsonl}}", "box.jsonl}, webhook: {via: file, path: out/w.jsonl}}")
+    (root / "drumbeat.yaml").write_text(program, encoding="utf-8")
+    assert call("run", "--until-idle")[0] == 0
+    assert [json.loads(line)["kind"] for line in (root / "out" / "w.jsonl").read_text().splitlines()] == ["webhook"] * 2
+    program = program.replace("{via: file, path: out/w.jsonl}", "{via: webhook}")
+    (root / "drumbeat.yaml").write_text(program, encoding="utf-8")
+    code, _, err = call("run", "--until-idle")
+    assert code == 3
+    assert "channel 'webhook' of kind 'webhook' comes with a later version" in err

@@ -1,9 +1,8 @@
-"""Local time: every answer against plain zoneinfo, on every day a clock is changed from 2024 to 2030."""
+"""Local time: answers at any instant against plain zoneinfo. Days of change: test_localtime_every_zone.py."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core import localtime as lt
-from engine.core.model import DAY, HOUR, MINUTE, SECOND
+from engine.core.model import DAY, HOUR
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICRO = timedelta(microseconds=1)
@@ -50,23 +49,6 @@ def plain_offset(t_us: int, name: str) -> int:
     return gone // MICRO
 
 
-@cache
-def switches(name: str, first: int = 2024, last: int = 2030) -> list[int]:
-    """Every instant of those years at which the zone's offset changes, found by scanning hours and then seconds."""
-    found = []
-    t = lt.from_datetime(datetime(first, 1, 1, tzinfo=UTC))
-    end = lt.from_datetime(datetime(last + 1, 1, 1, tzinfo=UTC))
-    while t < end:
-        if plain_offset(t, name) != plain_offset(t + DAY, name):
-            low, high = t, t + DAY
-            while high - low > SECOND:
-                middle = (low + high) // 2 // SECOND * SECOND
-                low, high = (middle, high) if plain_offset(middle, name) == plain_offset(t, name) else (low, middle)
-            found.append(high)
-        t += DAY
-    return found
-
-
 def test_chunks_hold_one_switch() -> None:
     """No zone of the database changes its offset twice within the width of one cached chunk."""
     width = 1 << 38
@@ -80,43 +62,6 @@ def test_chunks_hold_one_switch() -> None:
             if now != before:
                 assert last is None or t - last > width + step, (name, t)
                 last, before = t, now
-
-
-@pytest.mark.parametrize("name", ZONES)
-def test_around_every_switch(name: str) -> None:
-    """Around every change of the clock, each second that matters has the offset, day and hour zoneinfo gives it."""
-    zone = tz(name)
-    for switch in switches(name):
-        for near in (0, 1, SECOND, MINUTE, 29 * MINUTE, HOUR, 90 * MINUTE, 2 * HOUR, 5 * HOUR, DAY, 4 * DAY):
-            for t in (switch - near, switch - near - 1, switch + near):
-                local = shown(t, name)
-                assert lt.offset(t, zone) == plain_offset(t, name)
-                assert lt.day_number(t, zone) == local.date().toordinal()
-                assert lt.local_date(t, zone) == local.date()
-                assert lt.local_hour(t, zone) == local.hour
-                assert lt.local_datetime(t, zone) == local
-
-
-def oracle_wall(day: date, minute: int, name: str) -> int:
-    """First instant showing that wall time; in a gap the wall time shifted by its length. By search, not by fold."""
-    wall = (datetime.combine(day, datetime.min.time(), UTC) + timedelta(minutes=minute) - EPOCH) // MICRO
-    ahead = sorted({plain_offset(wall + k * HOUR, name) for k in (-38, 0, 38)})
-    fits = sorted(wall - a for a in ahead if plain_offset(wall - a, name) == a)
-    if fits:
-        return fits[0]
-    return wall - plain_offset(wall - max(ahead) - DAY, name)  # the offset before the gap shifts by its length
-
-
-@pytest.mark.parametrize("name", ZONES)
-def test_at_wall_on_days_of_change(name: str) -> None:
-    """On the days around every change, each quarter of an hour is the first instant showing it or shifted."""
-    zone = tz(name)
-    for switch in switches(name):
-        middle = shown(switch, name).date()
-        for day in (middle - timedelta(days=1), middle, middle + timedelta(days=1)):
-            for minute in range(0, 1440, 15):
-                text = f"{minute // 60:02d}:{minute % 60:02d}"
-                assert lt.at_wall(day, text, zone) == oracle_wall(day, minute, name), (day, text)
 
 
 @pytest.mark.parametrize(
@@ -173,34 +118,6 @@ def test_add_days(t_us: int, n: int, name: str, minute: int | None) -> None:
         assert plain_offset(got, name) - plain_offset(got - DAY, name) == (shows - wanted) // MICRO
     else:
         assert shown(got, name).fold == 0
-
-
-@pytest.mark.parametrize("name", ZONES)
-def test_next_around_switches(name: str) -> None:
-    """The next local day and hour begin where a walk over every instant of change says they do."""
-    zone = tz(name)
-    for switch in switches(name):
-        for start in (
-            switch - DAY,
-            switch - 61 * MINUTE,
-            switch - 15 * MINUTE,
-            switch - 1,
-            switch,
-            switch + 7 * MINUTE,
-        ):
-            assert lt.next_hour(start, zone) == walk(start, name, lambda d: (d.date(), d.hour)), start
-            assert lt.next_midnight(start, zone) == walk(start, name, lambda d: d.date()), start
-
-
-def walk(start: int, name: str, key) -> int:  # type: ignore[no-untyped-def]
-    """The oracle of next_*: minute by minute (all switches of these years happen at whole minutes)."""
-    first = key(shown(start, name))
-    t = start // (15 * MINUTE) * (15 * MINUTE)
-    while t <= start or key(shown(t, name)) == first:
-        t += 15 * MINUTE
-    while t - MINUTE > start and key(shown(t - MINUTE, name)) != first:
-        t -= MINUTE
-    return t
 
 
 @given(MODERN, st.sampled_from(ZONES))

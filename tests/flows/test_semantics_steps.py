@@ -34,10 +34,10 @@ def test_wait_for_a_time_that_is_not_ahead(tmp_path: Path, until: str) -> None:
 def test_a_loop_of_steps_at_one_instant_ends(tmp_path: Path) -> None:
     """ "an emitted event carries a depth; 16 is the limit": a wait for what is past does not begin the count anew."""
     text = (
-        "trigger: {changed: user.n}\nentry: {mode: parallel, limit: unlimited}\n"
-        "steps: [{wait_for: {event: b, up_to: {until: now}}}, {set: {user.n: '{{ user.get(\"n\") + 1 }}'}}]\n"
+        "trigger: {event: points.changed}\nentry: {mode: parallel, limit: unlimited}\n"
+        "steps: [{wait_for: {event: b, up_to: {until: now}}}, {points: 1}]\n"
     )
-    seen = play(tmp_path, {"p": text}, [event("1", "user.updated", "10:00", n=1), END])
+    seen = play(tmp_path, {"p": text}, [event("1", "points.changed", "10:00", account="main", delta=1), END])
     assert len(seen.effects) == 17
 
 

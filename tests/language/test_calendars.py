@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import textwrap
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -205,6 +208,8 @@ def test_disputed_days_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("x: {dates: [2026-01-01], workdays: [2026-01-02]}", "conflict", "workdays"),
         ("x: {makeup_workdays: CN, names: [春节]}", "conflict", "names"),
         ("x: {dates: [2026-01-01], holidays: CN}", "conflict", "holidays"),
+        ("x: {lunar: [13-1]}", "wrong-value", "13-1"),
+        ("x: {dates: [2026-01-01], lunar_months: {2089-8: 2089-09-04}}", "conflict", "lunar_months"),
         ("x: {title: none at all}", "missing-key", "{title: none at all}"),
     ],
 )
@@ -216,6 +221,77 @@ def test_refused(tmp_path: Path, text: str, code: str, caret: str) -> None:
     assert problem.code == code
     line = made.sources[problem.file].splitlines()[problem.line - 1]
     assert line[problem.col - 1 :].startswith(caret), render_text(made.problems, made.sources)
+
+
+def test_the_end_of_the_table_is_told(tmp_path: Path) -> None:
+    """Within 30 days of the last official day, validate says so, until the catalog has days of the time behind it."""
+    program(tmp_path, "cn: {holidays: CN}")
+    last = date.fromordinal(daytables.table("CN").known_to)
+    for today, codes in ((last - timedelta(days=31), []), (last - timedelta(days=30), ["calendar-horizon"])):
+        assert [it[0] for it in told(compile_program(tmp_path, today=today))] == codes
+    assert told(compile_program(tmp_path, today=last + timedelta(days=90)))[0][1] == (
+        f"calendar 'cn': the official days are known up to {last}; later ones are worked out"
+    )
+    program(tmp_path, f"cn: {{holidays: CN, workdays: [{last.year + 1}-01-02, {last.year + 1}-01-03]}}")
+    assert "calendar-horizon" not in [it[0] for it in told(compile_program(tmp_path, today=last))]
+
+
+def test_both_packages_agree_on_lunar_months() -> None:
+    """Two packages begin the lunar months of 1900 to 2100 on the same days, but for those that are named."""
+    from lunar_python import LunarYear, Solar
+
+    table = daytables.lunar({})
+    ours = {month: date.fromordinal(table.firsts[place]) for place, month in enumerate(table.months)}
+    theirs = {}
+    for year in (*range(2020, 2041), 1900, 1954, 1978, 1984, 2057, 2089, 2097, 2100):
+        for month in LunarYear.fromYear(year).getMonths():
+            if month.getYear() == year:
+                first = Solar.fromJulianDay(month.getFirstJulianDay())
+                day = date(first.getYear(), first.getMonth(), first.getDay())
+                theirs[(year, abs(month.getMonth()), month.getMonth() < 0)] = day
+    different = {month: day.isoformat() for month, day in theirs.items() if ours[month] != day}
+    assert different == daytables.LUNAR_DISPUTED
+    lengths = {later - one for one, later in pairwise(table.firsts)}
+    assert lengths == {29, 30}
+
+
+def test_lunar_days(tmp_path: Path) -> None:
+    """Days of the lunar calendar, by dates anybody can look up; ``*`` is every month, leap months too."""
+    text = 'qixi: {lunar: 7-7}\nfeasts: {lunar: [1-1, 8-15]}\nnew: {lunar: "*-1"}\neve: {lunar: 12-30}'
+    made = calendars(tmp_path, text)
+    year = (date(2025, 1, 1), date(2025, 12, 31))
+    assert made["qixi"].starts(*year) == [date(2025, 8, 29)]
+    assert made["feasts"].starts(*year) == [date(2025, 1, 29), date(2025, 10, 6)]
+    assert made["eve"].starts(*year) == [date(2025, 1, 28)], "a month of 29 days ends on its 29th"
+    firsts = made["new"].starts(*year)
+    assert len(firsts) == 12
+    assert date(2025, 7, 25) in firsts, "the leap sixth month"
+
+
+def test_lunar_months_are_overridden(tmp_path: Path) -> None:
+    """The catalog decides where tables differ about a lunar month; it is told, and holds for every calendar."""
+    made = program(tmp_path, 'early: {lunar: "8-1"}\nmoon: {lunar: "8-15", lunar_months: {2089-8: 2089-09-04}}')
+    message = "calendar 'moon' begins lunar month '2089-8' on 2089-09-04, against the table's 2089-09-05"
+    assert told(made) == [("calendar-override", message)]
+    assert made.plan is not None
+    year = (date(2089, 1, 1), date(2089, 12, 31))
+    assert made.plan.calendars["moon"].starts(*year) == [date(2089, 9, 18)]
+    assert made.plan.calendars["early"].starts(*year) == [date(2089, 9, 4)]
+
+
+@pytest.mark.parametrize(
+    ("months", "code"),
+    [
+        ("2089-闰8: 2089-09-04", "bad-date"),
+        ("2189-8: 2089-09-04", "bad-date"),
+        ("2089-8: 2089-09-14", "bad-date"),
+        ("2089-8: 2089-09-05", "idle-override"),
+        ("2089-08: 2089-09-04", "bad-name"),
+    ],
+)
+def test_lunar_months_refused(tmp_path: Path, months: str, code: str) -> None:
+    """A month there is not, or one moved by more than a day, is a slip."""
+    assert [it[0] for it in told(program(tmp_path, f'moon: {{lunar: "8-15", lunar_months: {{{months}}}}}'))] == [code]
 
 
 def test_other_countries(tmp_path: Path) -> None:
@@ -237,3 +313,61 @@ def test_packages_are_read_only_when_asked_for(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# ---------------------------------------------------------------- the trigger ``date``
+
+HEAD = "profile: {birthday: date | none, since: time | none, city: text | none}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "caret"),
+    [
+        ('field: user.city, at: "09:00", repeat: yearly', "type-mismatch", "user.city"),
+        ('field: user.birhtday, at: "09:00", repeat: yearly', "unknown-field", "birhtday"),
+        ('field: birthday, at: "09:00", repeat: yearly', "wrong-value", "birthday"),
+        ('field: user.birthday, at: "9:00", repeat: yearly', "bad-time", '"9:00"'),
+        ("field: user.birthday, repeat: yearly", "missing-key", "{field"),
+        ('field: user.birthday, at: "09:00"', "missing-key", "{field"),
+        ('field: user.birthday, at: "09:00", repeat: monthly', "wrong-value", "monthly"),
+        ('field: user.birthday, at: "09:00", repeat: yearly, offset: 3', "wrong-value", "3"),
+        ('field: user.birthday, at: "09:00", repeat: yearly, offset: -400d', "out-of-range", "-400d"),
+        ('field: user.birthday, at: "09:00", repeat: once, leap_day: mar1', "conflict", "mar1"),
+        ('field: user.birthday, at: "09:00", repeat: yearly, calendar: lunar, leap_day: mar1', "conflict", "mar1"),
+        ('field: user.birthday, at: "09:00", repeat: once, calendar: lunar', "conflict", "lunar"),
+    ],
+)
+def test_date_refused(tmp_path: Path, text: str, code: str, caret: str) -> None:
+    """Each slip is told at its very word."""
+    playbook = (
+        f"playbook: p\ntitle: t\ntrigger: {{date: {{{text}}}}}\nentry: {{mode: single}}\nsteps: [{{points: 1}}]\n"
+    )
+    made = program(tmp_path, "d: {dates: [2026-01-01]}", playbook, HEAD)
+    problem = next(it for it in made.problems if it.file.endswith("p.yaml"))
+    assert problem.code == code, render_text(made.problems, made.sources)
+    line = made.sources[problem.file].splitlines()[problem.line - 1]
+    assert line[problem.col - 1 :].startswith(caret), render_text(made.problems, made.sources)
+
+
+def test_no_event_at_a_date(tmp_path: Path) -> None:
+    """Time begins such a journey, so there is no ``event`` in its conditions."""
+    playbook = (
+        'playbook: p\ntitle: t\ntrigger: {date: {field: user.birthday, at: "09:00", repeat: yearly}}\n'
+        "when: event.amount > 1\nentry: {mode: single}\nsteps: [{points: 1}]\n"
+    )
+    made = program(tmp_path, "d: {dates: [2026-01-01]}", playbook, HEAD)
+    assert [it.severity for it in made.problems] == ["error"]
+    assert "event" in made.problems[0].message
+
+
+def test_the_manual_compiles(tmp_path: Path) -> None:
+    """Each piece of YAML in docs/calendars.md is a valid part of a program, without a warning."""
+    manual = (Path(__file__).parents[2] / "docs/calendars.md").read_text(encoding="utf-8")
+    pieces = re.findall(r"```yaml\n(.*?)```", manual, re.DOTALL)
+    assert len(pieces) >= 5
+    for number, piece in enumerate(pieces):
+        root = tmp_path / str(number)
+        section = textwrap.dedent(piece.partition("\n")[2]) if piece.startswith("calendars") else "d: {lunar: 1-1}"
+        made = program(root, section, "" if piece.startswith("calendars") else piece, HEAD)
+        assert made.plan is not None
+        assert told(made) == [], piece

@@ -47,6 +47,9 @@ TRIGGERS = (
     "{streak: {event: order.paid, days: 2}}",
     "{count: {event: order.paid, at_least: 2, within: 3d}}", "{event: coupon.issued}", "{event: journey.finished}",
     "{count: {event: order.paid, at_least: 2, where: event.amount > 3}}", "{event: points.changed}",
+    '{date: {field: user.born, at: "09:00", repeat: yearly, offset: -3d, leap_day: mar1}}',
+    '{date: {field: user.born, at: "00:00", repeat: yearly, calendar: lunar}}',
+    '{date: {field: user.created, at: "23:59", repeat: once, offset: 2h}}',
 )  # fmt: skip
 METRICS = (
     'sum("order.paid", "amount")', 'count("order.paid", within="2d")', "user.points", 'user.get("x")',
@@ -89,12 +92,17 @@ class Author:
             f"message: {{template: hello, purpose: community, to: {value()}, valid_for: 3d, on_cap: wait}}",
             "message: {template: hello, purpose: community, at: '10:00', on_cap: exit}",
             f"wait: {rng.choice(UNTIL)}",
+            f"task: {{assign: li, title: {value()}, due: {self.span()}, outcomes: [x, y]}}",
+            f"task: {{assign: {value()}, title: t, escalate: {{after: {self.span()}, to: {value()}}}}}",
+            f"webhook: {{url: 'https://x.example/{{{{ user.name }}}}', body: {value()}, headers: {{X: {value()}}}}}",
         ]  # fmt: skip
         if depth < 3:
             until, arms = rng.choice(UNTIL), (self.steps(depth), self.steps(depth))
+            inner = self.step(depth + 1)
             bodies += [
                 f"wait_for: {{event: order.paid, if: {condition()}, up_to: {until}, then: {arms[0]}, else: {arms[1]}}}",
                 f"choose: [{{when: {condition()}, do: {arms[0]}}}, {{otherwise: {arms[1]}}}]",
+                f"repeat: {{times: 3, every: 1{rng.choice('sdw')}, until: {condition()}, do: [{inner}]}}",
                 f"split: {{arms: [{{name: A, weight: 50, do: {arms[0]}}}, {{name: B, weight: 50, holdout: true}}]}}",
             ]
         guard = f", if: {condition()}" if rng.random() < 0.25 else ""

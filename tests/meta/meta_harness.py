@@ -25,7 +25,7 @@ PROGRAM_PARTS = {
     "events": "events:\n  order.paid: {order_id: text | none, amount: money}\n  app.opened: {}\n  checkin: {}\n"
     "  user.signup: {source: [app, invite, import, none]}\n  '*': open",
     "channels": "channels:\n  sms: {via: file, path: out/sms.jsonl}\n  wecom: {via: console}\n"
-    "  box: {via: file, path: out/box.jsonl}",
+    "  box: {via: file, path: out/box.jsonl}\n  webhook: {via: file, path: out/webhooks.jsonl}",
 }
 CATALOG_PARTS = {
     "segments": "segments:\n  dormant: {if: user.last_active_at is older_than('30d')}\n"
@@ -41,10 +41,13 @@ CATALOG_PARTS = {
 PLAYBOOK_PARTS = {
     "playbook": "playbook: example",
     "title": "title: Example",
+    "owner": "owner: ops@shop.example",
     "trigger": "trigger: {event: order.paid}",
     "entry": "entry: once",
     "steps": "steps:\n  - points: 1",
 }
+THANKS = {"playbook": "playbook: thanks", "trigger": "trigger: {called: true}"}
+"""A playbook to be started by an example."""
 TEMPLATES = {
     "templates/welcome/hello.sms.j2": "Hello.\n",
     "templates/welcome/hello.wecom.j2": "Hello.\n",
@@ -70,12 +73,17 @@ def write_program(root: Path, files: dict[str, str]) -> Path:
     everything = dict(TEMPLATES)
     taken = {key for name, text in files.items() if "/catalog/" in name for key in _keys(text)}
     everything["playbooks/catalog/around.yaml"] = _joined(CATALOG_PARTS, taken)
+    if any("- start: thanks" in text for text in files.values()) and "playbooks/b.yaml" not in files:
+        everything["playbooks/thanks.yaml"] = _joined({**PLAYBOOK_PARTS, **THANKS}, set())
     everything["drumbeat.yaml"] = ""
     everything |= files
     everything["drumbeat.yaml"] = _filled(everything["drumbeat.yaml"], PROGRAM_PARTS, PROGRAM)
     for name in files:
         if name.startswith("playbooks/") and "/catalog/" not in name:
-            everything[name] = _filled(files[name], PLAYBOOK_PARTS, PLAYBOOK)
+            # an example that writes its own id leaves the owner out on purpose
+            own = "playbook" in _keys(files[name])
+            parts = {key: text for key, text in PLAYBOOK_PARTS.items() if key != "owner" or not own}
+            everything[name] = _filled(files[name], parts, PLAYBOOK)
     for name, text in everything.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,8 +97,9 @@ def compiled(root: Path, example: str) -> Compiled:
 
 
 def codes(found: Compiled) -> set[str]:
-    """The codes of everything wrong with a program."""
-    return {problem.code for problem in found.problems}
+    """The codes of everything wrong with a program; what the program around a piece leaves unused is not."""
+    around = {"playbooks/catalog/around.yaml", *TEMPLATES}
+    return {problem.code for problem in found.problems if problem.code != "unused" or problem.file not in around}
 
 
 def step(body: str) -> str:

@@ -14,6 +14,7 @@ from engine.core import shapes as sh
 from engine.core.kinds import Action, Trigger
 from engine.language import forms
 from engine.language.codes import PAGES
+from engine.language.lint import CHECKS, LINT_PAGES
 from engine.language.pages import PLAYBOOK_PAGES, PROGRAM_PAGES, SHAPE_PAGES
 from engine.triggers import TRIGGERS
 
@@ -91,7 +92,7 @@ def test_every_code_has_a_page() -> None:
     assert {"unknown-key", "weights", "trigger-loop", "yaml-tab", "template-path", "unknown-coupon"} <= found.keys()
 
 
-SHOWN = {**SHAPE_PAGES, **PLAYBOOK_PAGES, **PROGRAM_PAGES}
+SHOWN = {**SHAPE_PAGES, **PLAYBOOK_PAGES, **PROGRAM_PAGES, **LINT_PAGES}
 
 
 @pytest.mark.parametrize("code", [code for code, page in SHOWN.items() if not page.bad.startswith("(")])
@@ -120,3 +121,8 @@ def test_page_is_whole(code: str) -> None:
     assert page.bad
     assert page.good
     assert page.bad != page.good
+
+
+def test_every_check_has_its_pages_and_every_page_its_check() -> None:
+    """A check names the codes it may report, and each has a page; no page of a theme is left without a check."""
+    assert {code for check in CHECKS for code in check.codes} == set(LINT_PAGES)

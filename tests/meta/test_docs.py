@@ -97,7 +97,12 @@ def _fault(line: str) -> str:
         return ""
     if word not in THERE:
         return "no such verb"
-    known = {opt for param in command(word).params for opt in (*param.opts, *param.secondary_opts)} | {"--help"}
+    called = command(word)
+    if isinstance(called, click.Group) and rest:
+        if rest[0] not in called.commands:
+            return f"no such verb {rest[0]}"
+        called = called.commands[rest[0]]
+    known = {opt for param in called.params for opt in (*param.opts, *param.secondary_opts)} | {"--help"}
     return "".join(f"no option {part}" for part in rest if part.startswith("--") and part.split("=")[0] not in known)
 
 

@@ -35,7 +35,6 @@ FOLDERS: dict[str, Registry[Any]] = {
     "triggers": TRIGGERS, "actions": ACTIONS, "channels": CHANNELS, "feeds": FEEDS, "stores": STORES,
 }  # fmt: skip
 HELPERS = {
-    "feeds/ordered": "the proof that a file is in order already, used by files",
     "feeds/replay": "files read whole and put in order, for simulate",
     "feeds/table": "rows of CSV files, used by files",
     "stores/codec": "states to bytes and back, used by the stores",

@@ -28,7 +28,8 @@ from engine.language.jsonschema import program_names, schemas
 from engine.language.pages import PLAYBOOK_PAGES, PROGRAM_PAGES, SHAPE_PAGES
 from engine.language.source import read_source
 
-PROGRAMS = [ROOT, ROOT / "examples/cdnow", ROOT / "bench/w1"]
+PROGRAMS = [ROOT, ROOT / "examples/cdnow", ROOT / "bench/w1", ROOT / "tests/language/tea-shop"]
+PROGRAMS += [ROOT / "engine/scaffold/retail", ROOT / "engine/scaffold/community"]
 COMMAND = "drumbeat schema --write schemas"
 
 
@@ -49,13 +50,16 @@ def kind_of(name: str, value: Any) -> str:
     """The kind of a file of a program."""
     if name == "drumbeat.yaml":
         return "program"
+    if "scenario" in value:
+        return "scenario"
     return "playbook" if "playbook" in value else "catalog"
 
 
 def faults(root: Path) -> list[str]:
     """What the schemas say against the files of a program."""
     found = []
-    for path in [root / "drumbeat.yaml", *sorted((root / "playbooks").rglob("*.yaml"))]:
+    files = [path for folder in ("playbooks", "scenarios") for path in sorted((root / folder).rglob("*.yaml"))]
+    for path in [root / "drumbeat.yaml", *files]:
         name = path.relative_to(root).as_posix()
         value = plain(path.read_text(encoding="utf-8"))
         for error in validator(kind_of(name, value)).iter_errors(value):
@@ -63,7 +67,7 @@ def faults(root: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["playbook", "catalog", "program", "event"])
+@pytest.mark.parametrize("kind", ["playbook", "catalog", "program", "scenario", "event"])
 def test_valid_draft_7(kind: str) -> None:
     """Each schema is a valid draft 7 schema whose references all lead somewhere."""
     schema = schemas()[kind]
@@ -72,7 +76,7 @@ def test_valid_draft_7(kind: str) -> None:
     assert wanted == set(schema.get("definitions", {}))
 
 
-@pytest.mark.parametrize("kind", ["playbook", "catalog", "program", "event"])
+@pytest.mark.parametrize("kind", ["playbook", "catalog", "program", "scenario", "event"])
 def test_fresh(kind: str) -> None:
     """``schemas/`` holds what the code makes."""
     path = ROOT / "schemas" / f"{kind}.schema.json"
@@ -170,6 +174,21 @@ BROKEN = [
     "steps:\n  - wait: 3 days",
     "steps:\n  - wait: {}",
     'steps:\n  - wait: {until: "10:00", days: 1}',
+    "steps:\n  - repeat: {times: 51, every: 1d, do: [{points: 1}]}",
+    "steps:\n  - repeat: {times: 3, do: [{points: 1}]}",
+    "steps:\n  - repeat: {times: 3, every: 1d, do: []}",
+    "steps:\n  - start: [thanks]",
+    "steps:\n  - task: call back",
+    "steps:\n  - task: {assign: li}",
+    "steps:\n  - task: {assign: li, title: t, outcomes: ok}",
+    "steps:\n  - task: {assign: li, title: t, escalate: {to: boss}}",
+    "steps:\n  - webhook: {body: x}",
+    "steps:\n  - webhook: {url: 'https://x.example', method: FETCH}",
+    "steps:\n  - webhook: {url: 'https://x.example', headers: [a]}",
+    "trigger: {manual: false}",
+    "trigger: {called: yes}",
+    'business_hours: {from: "09:00"}',
+    'business_hours: {from: nine, to: "18:00"}',
     "steps:\n  - wait_for: {event: checkin}",
     "steps:\n  - wait_for: {event: checkin, up_to: 1d, else: continue}",
     "steps:\n  - wait_for: {event: checkin, up_to: 1d, then: [{points: 1, tag: {add: a}}]}",
@@ -244,6 +263,11 @@ TAKEN = [
     step("invite: [sh-runners, newcomers]"),
     step("coupon: {pool: new-user-10, on_exhausted: [{points: 5}]}"),
     step("set: {user.stage: none, user.first_amount: 1.5}"),
+    step('repeat: {times: 50, every: {days: 1, at: "10:00"}, until: [user.stage == "x"], do: [{points: 1}]}'),
+    step("task: {assign: li, title: 7, body: {a: [1]}, due: {days: 1}, escalate: {after: 1h, to: x}, outcomes: [a]}"),
+    step("webhook: {url: '{{ user.stage }}', method: GET, body: [1, x], headers: {X-A: 1}, timeout: 5s}"),
+    "trigger: [{manual: true, if: event.x > 1}, {webhook: true, id: crm}, {called: true}]",
+    'business_hours: {from: "09:00", to: "18:00"}',
     "badges: {gold: true}",
     "coupons: {a: {codes: {generate: A1}, limits: {per_user: unlimited, total: unlimited, budget: 1.5}}}",
     "profile: open",
@@ -276,7 +300,7 @@ def test_names_become_choices(tmp_path: Path) -> None:
     names = program_names(tmp_path)
     assert names["coupon"] == {"new-user-20", "new-user-10"}
     assert names["template"] == {"welcome/hello"}
-    assert names["channel"] == {"sms", "wecom", "box"}
+    assert names["channel"] == {"sms", "wecom", "box", "webhook"}
     own = jsonschema.Draft7Validator(schemas(names)["playbook"])
     good = plain("\n".join(PLAYBOOK_PARTS.values()))
     assert own.is_valid(good)

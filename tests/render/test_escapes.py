@@ -181,7 +181,7 @@ def test_the_compiled_code_holds_no_operators(read):
 
     text = "{{ 1 + 2 - 3 * 4 / 5 // 6 }}{{ -user.a ~ 1 }}{{ 1 < 2 }}{{ user.get('a') }}"
     text += "{% if not (1 == 2 and 3 in [4]) %}{% endif %}"
-    tree, problems = parse(Site("t", 0, text))
+    tree, problems, _ = parse(Site("t", 0, text))
     assert problems == []
     code = sandbox(False).compile(harden(tree, sandbox(False), frozenset()), raw=True)
     body = code[code.index("def root") :].replace("yield '", "")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import Any, Final
 
 from engine.core import values
@@ -90,6 +91,10 @@ def kind_of(value: Any) -> str:
     return kinds.get(value.__class__, "any")
 
 
+_numbers: Final = count()
+"""Constants of all modules have names of their own, so that the sources of several can stand in one function."""
+
+
 @dataclass
 class Module:
     """The Python module of one expression: its constants and functions, compiled in one go."""
@@ -110,7 +115,7 @@ class Module:
         known = self._shared.get(key) if key is not None else None
         if known is not None:
             return known
-        name = f"K{len(self.names)}"
+        name = f"K{next(_numbers)}"
         self.names[name] = value
         if key is not None:
             self._shared[key] = name
@@ -136,12 +141,12 @@ class Module:
         """Compile all functions."""
         source = "".join(self.lines)
         file = f"<expression {text[:60]!r}>"
-        space: dict[str, Any] = {**_HELPERS, **self.names}
+        space: dict[str, Any] = {**HELPERS, **self.names}
         exec(compile(source, file, "exec"), space)  # noqa: S102 - the source is ours, made from a checked tree
         return {name: space[name] for name in self._known.values()}
 
 
-_HELPERS: Final[dict[str, Any]] = {
+HELPERS: Final[dict[str, Any]] = {
     "E": ExpressionError,
     "I": int,
     "D": Decimal,

@@ -9,6 +9,7 @@ from jinja2 import nodes
 
 from engine.core.history import HistoryBook, Where
 from engine.core.moment import Condition, Moment, Value
+from engine.language.expressions.code import HELPERS
 from engine.language.expressions.compiler import Compiler, chain
 from engine.language.expressions.functions import judged, where_scope
 from engine.language.expressions.issues import Issue
@@ -115,24 +116,28 @@ def _changes(parts: list[_Part]) -> list[str]:
 
 
 def _built(c: Compiler, root: _Part) -> Condition:
-    names: dict[int, tuple[str, list[tuple[str, str]], list[str]]] = {}
+    names: dict[int, tuple[str, str, list[tuple[str, str]], list[str]]] = {}
     waiting = [root]
     while waiting:
         part = waiting.pop()
         waiting.extend(part.parts)
-        test = c.module.function(part.src if part.certain else f"bool({part.src})")
+        body = part.src if part.certain else f"bool({part.src})"
+        test = c.module.function(body)
         leaves = [(text, c.module.function(f"plain({src})")) for text, src in part.leaves]
-        names[id(part)] = (test, leaves, [c.module.function(src) for src in part.changes])
+        names[id(part)] = (body, test, leaves, [c.module.function(src) for src in part.changes])
     space = c.module.build(c.parsed.text)
+    constants = {**HELPERS, **c.module.names}
 
     def make(part: _Part) -> Condition:
-        test, leaves, changes = names[id(part)]
+        body, test, leaves, changes = names[id(part)]
         return Condition(
             text=unparse(part.node),
             test=space[test],
             leaves=tuple((text, space[name]) for text, name in leaves),
             op=part.op,
             parts=tuple(make(one) for one in part.parts),
+            body=body,
+            names=constants,
             next_change=earliest(space[name] for name in changes) if changes else None,
         )
 
@@ -149,8 +154,11 @@ def combine(op: str, parts: Sequence[Condition]) -> Condition:
     if op == "not":
         text = f"not ({text})"
     changes = [one.next_change for one in parts if one.next_change is not None]
+    body = f" {word} ".join(f"({one.body})" for one in parts) if all(one.body for one in parts) else None
     return Condition(
         text=text,
+        body=f"(not ({body}))" if body and op == "not" else body,
+        names={name: value for one in parts for name, value in one.names.items()},
         test=_joined(op, [one.test for one in parts]),
         leaves=tuple(dict(leaf for one in parts for leaf in one.leaves).items()),
         op=op,

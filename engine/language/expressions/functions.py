@@ -144,10 +144,10 @@ def judged(compiler: Compiler) -> Where | None:
 def _number(c: Compiler, reader: Reader, what: str, within: int | None, *, nullable: bool = False) -> Code:
     """The answer of a reader that gives numbers; asked twice, it is one."""
     key = (reader.key, what, within)
-    name = c.module.name(reader.read, key)
     if reader.next_change is not None:
         c.change(f"{c.module.name(reader.next_change, (*key, 'change'))}(m.state, m.time)")
-    return Code(f"{name}(m.state, m.time)", "number", nullable, nullable, sure=True)
+    src = reader.src or f"{c.module.name(reader.read, key)}(m.state, m.time)"
+    return Code(src, "number", nullable, nullable, sure=True)
 
 
 def _count(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:

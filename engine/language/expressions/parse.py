@@ -16,6 +16,8 @@ from jinja2.parser import Parser
 
 from engine.language.expressions.issues import Issues
 from engine.language.expressions.lexer import CUT, MAX_DEPTH, Lexer, Token
+from engine.render.trees import children
+from engine.render.trees import walk as _walk
 
 _ENVIRONMENT: Final = Environment(autoescape=False)  # noqa: S701 - only its parser is used, nothing is rendered
 _WORDS: Final = frozenset({"and", "or", "not", "in", "is", "if", "else"})
@@ -85,15 +87,6 @@ class Parsed:
 
 # Jinja notes for these where it stood after reading them, or repeats the place of a part.
 _PLACELESS: Final = (nodes.Compare, nodes.Operand, nodes.BinExpr, nodes.Concat, nodes.CondExpr, nodes.Keyword)
-
-
-def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
-    """The node and all below it, without recursion."""
-    waiting = [node]
-    while waiting:
-        one = waiting.pop()
-        yield one
-        waiting.extend(one.iter_child_nodes())
 
 
 def walk(node: nodes.Node) -> Iterator[nodes.Node]:
@@ -189,7 +182,7 @@ def _depth(node: nodes.Node) -> int:
     while waiting:
         one, depth = waiting.pop()
         deepest = max(deepest, depth)
-        for child in one.iter_child_nodes():
+        for child in children(one):
             same = isinstance(one, (nodes.And, nodes.Or)) and child.__class__ is one.__class__
             waiting.append((child, depth if same or isinstance(child, (nodes.Operand, nodes.Keyword)) else depth + 1))
     return deepest

@@ -82,7 +82,13 @@ class SqliteFile:
 
     @classmethod
     def open(
-        cls, path: Path, *, read_only: bool, fault: Callable[[str], object] = nothing, busy_seconds: float = 10.0
+        cls,
+        path: Path,
+        *,
+        read_only: bool,
+        fault: Callable[[str], object] = nothing,
+        busy_seconds: float = 10.0,
+        durable: bool = True,
     ) -> SqliteFile:
         """Open a file, making or migrating it when it is opened for writing."""
         if read_only and not path.exists():
@@ -91,6 +97,8 @@ class SqliteFile:
         db = None
         try:
             db = _connect(path, read_only, busy_seconds)
+            if not durable:
+                db.execute(_RELAXED)
             migrate(db, path, read_only=read_only, fault=fault)
         except BaseException as error:
             if db is not None:
@@ -122,6 +130,21 @@ class SqliteFile:
             return self.db.execute(Q[query], values).fetchall()
         except sqlite3.Error as error:
             raise self._unreadable(query, error) from error
+
+    def filled(self, query: str, verdict: str, *values: Any) -> list[Any]:
+        """All rows of a named query with a question of ours in the place it keeps for one."""
+        try:
+            return self.db.execute(Q[query].replace("{verdict}", verdict), values).fetchall()
+        except sqlite3.Error as error:
+            raise self._unreadable(query, error) from error
+
+    def takes(self, query: str, verdict: str, *values: Any) -> bool:
+        """Whether the question is within what this build of SQLite can read."""
+        try:
+            self.db.execute("explain " + Q[query].replace("{verdict}", verdict), values).fetchone()
+        except sqlite3.OperationalError:
+            return False
+        return True
 
     def pages(self, query: str, *values: Any) -> Iterator[Any]:
         """The rows of a named query, read as they are used."""
@@ -182,6 +205,10 @@ class SqliteFile:
             yield
         finally:
             self.db.execute("commit")
+
+
+_RELAXED = "pragma synchronous = off"
+"""For a file that is thrown away: what was committed need not survive the loss of power."""
 
 
 def _cannot_open(path: Path, error: sqlite3.Error) -> StoreError:

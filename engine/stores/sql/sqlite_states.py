@@ -11,12 +11,14 @@ Rule 2: only the writer folds; a reader follows the log by its numbers, which ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from heapq import merge
+from heapq import merge, nsmallest
 
 import msgspec
 
 from engine.core.model import State
+from engine.core.predicate import Filter, Selection
 from engine.stores import codec
+from engine.stores.sql import sqlite_audience
 from engine.stores.sql.sqlite_file import SqliteFile
 from engine.stores.wakes import Wakes
 
@@ -70,6 +72,14 @@ class SqliteStates:
         both = merge(self._wakes.due(before, limit), self._table_due(before, limit))
         return [entry for _, entry in zip(range(limit), both, strict=False)]
 
+    def population(self, after: str, limit: int) -> list[str]:
+        """At most ``limit`` subjects behind one, in order."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            fresh = nsmallest(limit, (subject for subject in self._fresh if subject > after))
+            table = [row[0] for row in self._file.rows("subjects_after", after, limit)]
+            return sorted({*fresh, *table})[:limit]
+
     def next_wake(self) -> int | None:
         """The earliest wake-up of all."""
         with self._file.snapshot():
@@ -84,6 +94,25 @@ class SqliteStates:
             fresh = dict(self._fresh)
             for _, raw in merge(sorted(fresh.items()), self._table_all(fresh)):
                 yield codec.decode_state(raw)
+
+    def count(self) -> int:
+        """How many there are."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            both = self._file.rows("known_subjects", codec.names(list(self._fresh)))[0][0]
+            return int(self._file.rows("subject_count")[0][0]) + len(self._fresh) - int(both)
+
+    def audience(self, filter: Filter, now: int, after: str, limit: int) -> Selection:
+        """A page of those who fit a condition."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            return sqlite_audience.select(self._file, self._fresh, filter, now, after, limit)
+
+    def candidates(self, filter: Filter, now: int, after: str, limit: int) -> list[str]:
+        """A page of those who may fit it."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            return sqlite_audience.candidates(self._file, self._fresh, filter, now, after, limit)
 
     def _load(self, subjects: Iterable[str]) -> dict[str, State]:
         fresh, decode = self._fresh, codec.decode_state

@@ -11,6 +11,10 @@ where wake_at is not null and (wake_at, id) > (?, ?) and wake_at < ? order by wa
 -- A page of states of the table after a subject.
 select id, state from subject where id > ? order by id limit ?;
 
+-- name: subjects_after
+-- A page of subjects of the table after one; ids are compared by their bytes, which is the order of code points.
+select id from subject where id > ? order by id limit ?;
+
 -- name: save_state
 -- A state goes to its place in the table.
 insert into subject (id, state, wake_at) values (?, ?, ?)
@@ -134,6 +138,18 @@ insert into resource (name, body) values (?, ?) on conflict (name) do update set
 -- name: all_resources
 -- The state of every scarce resource.
 select name, body from resource order by name;
+
+-- name: save_slot
+-- How far the slots of a trigger are walked.
+insert into slot (name, body) values (?, ?) on conflict (name) do update set body = excluded.body;
+
+-- name: drop_slot
+-- A trigger left the program.
+delete from slot where name = ?;
+
+-- name: all_slots
+-- How far the slots of every trigger are walked.
+select name, body from slot order by name;
 
 -- name: add_decision
 -- A verdict worth keeping.
@@ -261,3 +277,25 @@ select count(*) from sqlite_schema where type = 'table';
 -- name: has_migrations
 -- Whether the file records migrations at all.
 select count(*) from sqlite_schema where type = 'table' and name = 'migration';
+
+-- name: audience_table
+-- A page of subjects of the table whom a question does not refuse. {verdict} is 1 (yes), -1 (no) or 0 (ask). Whoever has
+-- to be asked comes with the state, whoever is certain without. The question stands twice, but most rows only meet it
+-- once, and a page ends as soon as it is full.
+select id, case ({verdict}) when 0 then state end
+from (select id, state, cast(state as text) as doc from subject where id > ?1)
+where ({verdict}) >= 0 order by id limit ?2;
+
+-- name: audience_log
+-- The same for states given as a JSON list of [subject, state], with the place in the list instead of the subject.
+select place, case ({verdict}) when 0 then 1 end from (
+    select key as place, value ->> '$[0]' as id, value -> '$[1]' as doc from json_each(?1)
+) where ({verdict}) >= 0 order by place limit ?2;
+
+-- name: subject_count
+-- Number of subjects in the table.
+select count(*) from subject;
+
+-- name: known_subjects
+-- Which subjects of a JSON array stand in the table.
+select count(*) from json_each(?) as wanted cross join subject as s on s.id = wanted.value;

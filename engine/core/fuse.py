@@ -1,0 +1,286 @@
+"""Short ways written out for one plan: what is known beforehand is not found out per event.
+
+For each event type one Python function does to a subject without journeys what ``Turn.go`` would do: update the
+history that somebody needs, push the clocks, run through the bare tests of those who may enter. Another does it for
+wake-ups that find nothing but clocks.
+
+Rule 1: a short way decides nothing: it either proves that nobody is let in, or leaves the matter to the long way.
+Rule 2: what a program says enters the source only as literals (``repr``) and as constants (``F0``, ``F1`` ...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from engine.core.fold import Folding
+
+if TYPE_CHECKING:
+    from engine.core.model import Event, State
+    from engine.core.moment import Moment
+    from engine.core.plan import Dispatch, Sieve
+
+DONE, SLOW = -1, -2
+"""What a short way says when no sieve let the event through, and when the event needs the long way."""
+
+
+def unsure(place: int) -> int:
+    """A place of a sieve that could not be judged, as a short way says it (below ``SLOW``), and back."""
+    return -3 - place
+
+
+Quick = Callable[["Moment", "State", "Event", int], int]
+"""(the moment to use, subject, event, now) -> ``DONE``, ``SLOW``, the place of the first sieve that lets the event in,
+or ``unsure`` of a place."""
+
+QuickWake = Callable[["Moment", "State", int], bool]
+"""(the moment to use, subject, now) -> done; False when the wake-up needs the long way (and nothing happened yet)."""
+
+Following = Callable[["Moment", int], int]
+"""(the moment, place) -> the first sieve from that place on that lets the event in, ``DONE``, or ``unsure`` of one."""
+
+_NOBODY: frozenset[str] = frozenset()
+_NOTHING: dict[str, Any] = {}
+
+
+class _Writer:
+    """Source of one function and the constants it names."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {}
+        self.lines: list[str] = []
+        self._known: dict[int, str] = {}
+
+    def use(self, value: Any) -> str:
+        """The name of a constant."""
+        name = self._known.get(id(value))
+        if name is None:
+            name = self._known[id(value)] = f"F{len(self.names)}"
+            self.names[name] = value
+        return name
+
+    def add(self, lines: Iterable[str], depth: int = 1) -> None:
+        """Write lines, indented."""
+        self.lines.extend(" " * depth + line for line in lines)
+
+    def build(self, head: str, name: str) -> Any:
+        """The function."""
+        space = dict(self.names)
+        source = "\n".join([head, *self.lines])
+        exec(compile(source, f"<{name}>", "exec"), space)  # noqa: S102 - ours, see rule 2
+        return space["way"]
+
+
+def slow(m: Moment, state: State, event: Event, now: int) -> int:
+    """The way of an event type that has no short one."""
+    return SLOW
+
+
+def slow_wake(m: Moment, state: State, now: int) -> bool:
+    """The way of wake-ups in a plan that has no short one."""
+    return False
+
+
+def quick(dispatch: Dispatch, act_within: int, zone_of: Callable[[State], str], retimed: frozenset[str]) -> Quick:
+    """The short way of one event type.
+
+    Parameters
+    ----------
+    dispatch: what can happen at the type; ``short`` says whether it has a short way at all.
+    act_within: age in microseconds from which on an event only changes state.
+    zone_of: the zone of a subject.
+    retimed: traits that timers hang on.
+    """
+    if not dispatch.short:
+        return slow
+    writer = _Writer()
+    writer.add(
+        [
+            "time = event.time",
+            f"if state.journeys or state.goals or event.history or now - time > {act_within}: return {SLOW}",
+        ]
+    )
+    if dispatch.fold is not None:
+        _fold(writer, dispatch, retimed)
+    if dispatch.series:
+        zone = f"{writer.use(zone_of)}(state)" if dispatch.local else "''"
+        writer.add([f"zone = {zone}", "series, data = state.series, event.data"])
+        for series in dispatch.series:
+            writer.add(series.lines(writer.use))
+    _clocks(writer, dispatch)
+    if dispatch.sieves:
+        _tests(writer, dispatch)
+    writer.add([f"return {DONE}"])
+    found: Quick = writer.build("def way(m, state, event, now):", "quick")
+    return found
+
+
+def _fold(writer: _Writer, dispatch: Dispatch, retimed: frozenset[str]) -> None:
+    folding, nobody = writer.use(Folding), writer.use(_NOBODY)
+    writer.add(
+        [
+            f"folding = {folding}({nobody}, {nobody}, {nobody})",
+            f"{writer.use(dispatch.fold)}(state, event, folding)",
+            "changes = folding.changes",
+            # looked at again at once, so that every timer is found anew
+            f"if changes is not None and not {writer.use(retimed)}.isdisjoint(changes): state.wake_at = now",
+        ]
+    )
+
+
+def _clocks(writer: _Writer, dispatch: Dispatch) -> None:
+    if dispatch.activity:
+        writer.add(
+            [
+                "if not event.internal:",
+                " last = state.last_active",
+                " if last is None or time > last: state.last_active = time",
+            ]
+        )
+    for clock in dispatch.clocks:
+        writer.add([f"if time > state.memory.get({clock!r}, -1): state.memory[{clock!r}] = time"])
+    if dispatch.idle is not None:
+        writer.add(
+            [
+                "wake_at = state.wake_at",
+                f"if wake_at is None or wake_at - time > {dispatch.idle}: state.wake_at = time + {dispatch.idle}",
+            ]
+        )
+
+
+def _tests(writer: _Writer, dispatch: Dispatch) -> None:
+    changes = "changes" if dispatch.fold is not None else "None"
+    writer.add(
+        [
+            f"m.changes = {changes}",
+            "m.state, m.event, m.data, m.time, m.now = state, event, event.data, time, now",
+            "place = 0",
+            "try:",
+        ]
+    )
+    for place, sieve in enumerate(dispatch.sieves):
+        writer.add([f"place = {place}"] if place else [], 2)
+        if sieve.needs:
+            writer.add([f"m.trigger, m.vars = {sieve.trigger!r}, {writer.use(sieve.variables)}"], 2)
+        tests = [*_bodies(writer, sieve), *_rests(sieve)]
+        writer.add([f"if {' and '.join(tests) or 'True'}: return {place}"], 2)
+    # the long way judges it again and tells the error
+    writer.add([f"except Exception: return {unsure(0)} - place"])
+
+
+def following(sieves: Iterable[Sieve]) -> Following:
+    """The bare tests of sieves alone, for a subject of which anything may be true.
+
+    Parameters
+    ----------
+    sieves: those of one event type, in order of rank.
+    """
+    writer = _Writer()
+    writer.add(["place = 0", "try:"])
+    writer.add(["pass"], 2)
+    for place, sieve in enumerate(sieves):
+        writer.add([f"if start <= {place}:", f" place = {place}"], 2)
+        # asked by those who enter too, so it is set for each of them
+        writer.add([f" m.trigger, m.vars = {sieve.trigger!r}, {writer.use(sieve.variables)}"], 2)
+        writer.add([f" if {' and '.join(_bodies(writer, sieve)) or 'True'}: return {place}"], 2)
+    # judged again, where the error is told
+    writer.add([f"except Exception: return {unsure(0)} - place", f"return {DONE}"])
+    found: Following = writer.build("def way(m, start):", "following")
+    return found
+
+
+def nobody(m: Moment, start: int) -> int:
+    """What follows where there is no sieve."""
+    return DONE
+
+
+def _bodies(writer: _Writer, sieve: Sieve) -> list[str]:
+    out = []
+    for test, body, names in sieve.tests:
+        if body is None:
+            out.append(f"{writer.use(test)}(m)")
+        else:
+            writer.names.update(names)
+            out.append(f"({body})")
+    return out
+
+
+def _rests(sieve: Sieve) -> list[str]:
+    """Unless it is certain that ``entry`` refuses: entered once before, or too soon after the last journey.
+
+    Only asked where no journey runs, so ``again_after`` is all that modes but ``once`` go by.
+    """
+    out = []
+    if sieve.rest_time is not None:
+        out.append(f"now >= state.ends.get({sieve.place!r}, {-sieve.rest_time - (1 << 62)}) + {sieve.rest_time}")
+    if sieve.place and sieve.playbook.entry.mode == "once":
+        out.append(f"{sieve.place!r} not in state.entered")
+    return out
+
+
+def _face(m: Moment, state: State, now: int) -> None:
+    """Turn a moment to a subject at a wake-up."""
+    m.state, m.event, m.time, m.now, m.data = state, None, now, now, {}
+    m.entry = m.changes = m.trigger = None
+    m.steps, m.vars = _NOTHING, _NOTHING
+
+
+def quick_wake(timers: Iterable[Sieve]) -> QuickWake:
+    """The short way of wake-ups that find nothing but clocks, none of which lets anybody in.
+
+    Parameters
+    ----------
+    timers: the playbooks with a trigger that fires at wake-ups, one entry a trigger.
+    """
+    writer = _Writer()
+    writer.add(["if state.journeys or state.holds or state.tasks: return False"])
+    writer.add(["memory = state.memory", "earliest = None", "spent = ()", "faced = False"])
+    for sieve in timers:
+        _timer(writer, sieve)
+    writer.add(
+        [
+            "for trigger in spent:",
+            " trigger.due(m)",
+            " at = trigger.deadline(m)",
+            " if at is not None and (earliest is None or at < earliest): earliest = at",
+            "state.wake_at = earliest",
+            "if now > state.clock: state.clock = now",
+            "return True",
+        ]
+    )
+    found: QuickWake = writer.build("def way(m, state, now):", "quick wake")
+    return found
+
+
+def _timer(writer: _Writer, sieve: Sieve) -> None:
+    trigger, face = sieve.triggers[0], writer.use(_face)
+    clock = trigger.lean()
+    if clock is None:
+        writer.add(
+            [
+                f"if not faced: {face}(m, state, now); faced = True",
+                f"at = {writer.use(trigger.deadline)}(m)",
+                "if at is not None:",
+            ]
+        )
+    else:
+        last, place, elapsed = clock
+        last = "state.last_active" if last is None else f"memory.get({last!r})"
+        writer.add(
+            [f"last = {last}", f"if last is not None and memory.get({place!r}) != last:", f" at = last + {elapsed}"]
+        )
+    tests = _bodies(writer, sieve)
+    writer.add(
+        [
+            " if at > now:",
+            "  if earliest is None or at < earliest: earliest = at",
+            " else:",
+            f"  if not faced: {face}(m, state, now); faced = True",
+            f"  m.trigger, m.vars = {sieve.trigger!r}, {writer.use(sieve.variables)}",
+            "  try:",
+            f"   if {' and '.join(tests) or 'True'}: return False",
+            # the long way judges it again and tells the error
+            "  except Exception: return False",
+            f"  spent = (*spent, {writer.use(trigger)})",
+        ]
+    )

@@ -1,0 +1,56 @@
+"""Wakes the subjects for whom a new or changed timed trigger has to find its next instant.
+
+Most timed triggers are armed by events. One that hangs on a field of the user (``date``) must also find those who
+were there before it was written, or whose field it reads in another way since the last run.
+
+Rule 1: it only brings wake-ups forward; deciding stays with the core.
+Rule 2: it may be done twice (after a crash): waking a subject too early is harmless.
+"""
+
+from __future__ import annotations
+
+import json
+
+from engine.core.kinds import Trigger
+from engine.core.plan import Plan
+from engine.ports import Batch, Store
+
+_AT_ONCE = 5_000
+_ARMED = "armed"
+
+
+def arm(plan: Plan, store: Store) -> int:
+    """Wake all who wait for triggers that stand otherwise than at the last run; how many subjects that were."""
+    # kept whole, so that a playbook that was paused meanwhile is a new one when it comes back
+    stamps = {trigger.place: f"{trigger.stamp}|{plan.env.zone}" for trigger in _timed(plan)}
+    before = json.loads(store.get_meta(_ARMED) or "{}")
+    if stamps == before:
+        return 0
+    changed = [trigger for trigger in _timed(plan) if before.get(trigger.place) != stamps[trigger.place]]
+    count = _wake(store, changed) if changed else 0
+    store.set_meta(_ARMED, json.dumps(stamps, sort_keys=True))
+    return count
+
+
+def _wake(store: Store, triggers: list[Trigger]) -> int:
+    clock = store.clock()
+    waiting = [
+        state.id
+        for state in store.subjects()
+        if (state.wake_at is None or state.wake_at > clock) and any(trigger.awaits(state) for trigger in triggers)
+    ]
+    for first in range(0, len(waiting), _AT_ONCE):
+        states = list(store.load(waiting[first : first + _AT_ONCE]).values())
+        for state in states:
+            state.wake_at = clock
+        store.commit(
+            Batch(
+                clock=clock, states=states, events=[], effects=[], answers=[], resources={}, decisions=[], goals=[],
+                rejected=[], positions={},
+            )
+        )  # fmt: skip
+    return len(waiting)
+
+
+def _timed(plan: Plan) -> list[Trigger]:
+    return [it for playbook in plan.playbooks for it in playbook.triggers if it.own and it.stamp]

@@ -1,0 +1,77 @@
+"""What the writer of questions asks of a database: JSON and text in its words, see :mod:`engine.stores.sql.asking`."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Dialect(Protocol):
+    """JSON and text in the words of one database. ``doc`` is an expression for the text of the state."""
+
+    subject: str  #: the subject's id
+    least: str  #: the function that gives the least of its arguments
+    greatest: str
+
+    def kind(self, place: str) -> str:
+        """``integer real text true false null array object``, or null where there is nothing."""
+        ...
+
+    def value(self, place: str) -> str:
+        """The value as the database's own integer, binary number or text."""
+        ...
+
+    def raw(self, place: str) -> str:
+        """The value as JSON text, as it was written."""
+        ...
+
+    def entries(self, place: str) -> str:
+        """A table ``e`` of the entries of a list, with ``e.type`` and ``e.value``."""
+        ...
+
+    def size(self, place: str, kind: str) -> str:
+        """How many entries an array or object has."""
+        ...
+
+    def is_whole(self, value: str) -> str:
+        """Is a number one the database keeps exactly?"""
+        ...
+
+    def plain(self, raw: str) -> str:
+        """Does JSON text hold no NUL, at which a database may cut a text?"""
+        ...
+
+    def folds(self, raw: str) -> str:
+        """Is text made of letters only that this database folds as Python does?"""
+        ...
+
+    def holds(self, text: str, part: str) -> str:
+        """Is one text part of another?"""
+        ...
+
+    def matches(self, text: str, pattern: str) -> str:
+        """Text against a pattern of ``*`` and ``?``."""
+        ...
+
+    def placeholder(self, number: int) -> str:
+        """The mark of a parameter."""
+        ...
+
+    def instant(self, text: str) -> str:
+        """Microseconds of RFC 3339 text, null for what is none beyond doubt."""
+        ...
+
+    def midnight(self, text: str) -> str:
+        """Microseconds of midnight UTC of ``YYYY-MM-DD``, null for what is none beyond doubt."""
+        ...
+
+    def path(self, path: tuple[str | int, ...]) -> str | None:
+        """A path as the database takes it; None when it cannot be written."""
+        ...
+
+    def json(self, value: Any) -> str | None:
+        """A constant as the JSON text a state would hold; None when it has none."""
+        ...
+
+    def among(self, names: str) -> str:
+        """Is the subject in a JSON list?"""
+        ...

@@ -1,0 +1,10 @@
+"""The contract suite imports its helpers by plain name; pytest's importlib mode needs this folder on the path."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = str(Path(__file__).resolve().parent)
+if HERE not in sys.path:
+    sys.path.insert(0, HERE)

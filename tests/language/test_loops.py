@@ -1,0 +1,57 @@
+"""Circles of playbooks that ``validate`` sees: by ``emit``, by ``start``, by ``set``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.language.compile import compile_program
+
+ENTRY = "title: t\nentry: {mode: parallel, limit: unlimited}\n"
+
+
+def loops(root: Path, books: dict[str, tuple[str, str]]) -> list[str]:
+    """The messages about circles in a program of playbooks, each (trigger, steps)."""
+    (root / "playbooks").mkdir()
+    (root / "drumbeat.yaml").write_text("program: x\n")
+    for name, (trigger, steps) in books.items():
+        text = f"playbook: {name}\n{ENTRY}trigger: {trigger}\nsteps: {steps}\n"
+        (root / "playbooks" / f"{name}.yaml").write_text(text)
+    problems = compile_program(root).problems
+    assert all(it.severity == "error" for it in problems if it.code == "trigger-loop")
+    return [it.message for it in problems if it.code == "trigger-loop"]
+
+
+WAIT = "[{wait: 1d}, {set: {user.n: '{{ event.n }}'}}]"
+
+
+@pytest.mark.parametrize(
+    ("trigger", "steps", "circle"),
+    [
+        ("{changed: user.n}", WAIT, True),
+        ("{changed: user.m}", WAIT, False),
+        ("{event: user.updated}", WAIT, False),  # its 'if' may end it; the limit of depth does at one instant
+        ("{signup: true}", WAIT, False),
+        ("{changed: user.n, to: 5}", "[{set: {user.n: 5}}]", True),
+        ("{changed: user.n, to: [4, 5]}", "[{set: {user.m: 1, user.n: 5}}]", True),
+        ("{changed: user.n, to: 5}", "[{set: {user.n: 6}}]", False),
+        ("{changed: user.n, from: 5}", "[{set: {user.n: 6}}]", True),
+        ("{changed: user.n}", "[{choose: [{when: user.n == 1, do: [{set: {user.n: 6}}]}]}]", True),
+    ],
+)
+def test_a_set_that_begins_its_own_playbook(tmp_path: Path, trigger: str, steps: str, circle: bool) -> None:
+    """Semantics: loops — also with a `wait` between, where the depth of one instant would never cut it."""
+    message = "trigger loop: p (playbooks/p.yaml) sets user.n -> p"
+    assert loops(tmp_path, {"p": (trigger, steps)}) == ([message] if circle else [])
+
+
+def test_a_circle_of_three_kinds(tmp_path: Path) -> None:
+    """Edges of all kinds join into one circle, printed file by file."""
+    books = {
+        "a": ("[{event: go}, {called: true}]", "[{emit: {type: b.go}}]"),
+        "b": ("{event: b.go}", "[{set: {user.stage: c}}]"),
+        "c": ("{changed: user.stage, to: c}", "[{start: a}]"),
+    }
+    way = ["a (playbooks/a.yaml) emits b.go", "b (playbooks/b.yaml) sets user.stage", "c (playbooks/c.yaml) starts a"]
+    assert loops(tmp_path, books) == ["trigger loop: " + " -> ".join([*way, "a"])]
