@@ -98,5 +98,5 @@ def _unified(expected: list[str], got: list[str]) -> list[str]:
 def _why(why: dict[str, Any]) -> list[str]:
     if "error" in why:
         return [f"  why not: {why['error']}"]
-    return ["  why not:", *(f"    {line}" for line in why_lines(why))]
+    return ["  why not:", *(f"    {line}".rstrip() for line in why_lines(why))]
 

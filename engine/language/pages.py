@@ -201,7 +201,7 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
     ),
     "unknown-playbook": Page(
         "a playbook that does not exist",
-        "'start' names a playbook of this program by its id, the word behind 'playbook:'.",
+        "A playbook is named by its id, the word behind 'playbook:', and not by its file: in 'start' and in scenarios.",
         "# file: playbooks/a.yaml\nplaybook: a\nsteps:\n  - start: thanx\n"
         "# file: playbooks/b.yaml\nplaybook: thanks\ntrigger: {called: true}",
         "# file: playbooks/a.yaml\nplaybook: a\nsteps:\n  - start: thanks\n"

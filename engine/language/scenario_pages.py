@@ -50,11 +50,5 @@ SCENARIO_PAGES: Final[dict[str, Page]] = {
         _HEAD + "timeline:\n  - {at: +1d, event: order.paid, user: u2, data: {amount: 5}}\n" + _POINTS,
         _HEAD + _EVENT + _POINTS,
     ),
-    "unknown-playbook": Page(
-        "a playbook that does not exist",
-        "Playbooks are named by the value of their first key, 'playbook', and not by their file.",
-        _HEAD + "playbooks: [exampel]\n" + _EVENT + _POINTS,
-        _HEAD + "playbooks: [example]\n" + _EVENT + _POINTS,
-    ),
 }
 """Each example is a scenario of the program that the tests of these pages build around it."""

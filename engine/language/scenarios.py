@@ -334,7 +334,9 @@ class ScenarioMaker:
             return []
         word = found[0].text
         fields = reading.fields(node, forms.ENTRIES[word], what)
-        if fields is FAULT:
+        reader = ExpectReader(self.shop, self.times)
+        expected = reader.read(node.get("expect") or node, what) if word == "expect" else []
+        if fields is FAULT or expected is None:
             self.wrong = True
             return []
         at = now if "at" not in fields else self._when(node.get("at") or node, fields["at"])
@@ -344,11 +346,6 @@ class ScenarioMaker:
             return []
         if word == "event":
             return self._event(node, fields, at, what)
-        reader = ExpectReader(self.shop, self.times)
-        expected = reader.read(node.get("expect") or node, what)
-        if expected is None:
-            self.wrong = True
-            return []
         return [Check(at, tuple(expected), (node.key("expect") or node).mark)]
 
     def _event(self, node: MapNode, fields: Mapping[str, Any], at: int, what: str) -> list[Given]:

@@ -138,6 +138,7 @@ def test_a_program_shows_who_sets_off_whom() -> None:
     assert Arrow("playbook:welcome-gift", "playbook:group-invite", "onboarding.finished") in picture.arrows
     sources = {(box.head, box.body) for box in picture.boxes if box.kind == "source"}
     assert {("event", ("user.signup",)), ("tier", ("member",)), ("leaves segment", ("dormant",))} <= sources
+    assert "inactivity" in {head for head, _ in sources}, "what no event sets off is a source of its own"
     targets = {arrow.target for arrow in picture.arrows}
     assert targets == {f"playbook:{it.id}" for it in PLANS[0].playbooks}
     read_svg(svg(picture))

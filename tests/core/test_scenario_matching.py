@@ -54,14 +54,14 @@ def slowly(expected: list[Expectation], happened: list[Fact]) -> bool:
     return False
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(expectations, facts)
 def test_matching_equals_brute_force(expected: list[Expectation], happened: list[Fact]) -> None:
     """A check passes exactly when some assignment meets every expectation in order and leaves no effect over."""
     assert compare(expected, happened, None).ok is slowly(expected, happened)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(expectations, facts)
 def test_a_verdict_is_whole(expected: list[Expectation], happened: list[Fact]) -> None:
     """Each expectation is met or missing, each effect met, near a missing one, or unexpected; never two of these."""

@@ -141,6 +141,12 @@ def test_the_caret_stands_under_the_word(tmp_path: Path) -> None:
     )
 
 
+def test_all_slips_of_an_entry_at_once(tmp_path: Path) -> None:
+    """A wrong time does not hide what is wrong with what is expected there."""
+    found = read(tmp_path, HEAD + "timeline: [{at: +20, expect: [{mesage: hi}]}]\n")
+    assert [it.code for it in found.problems] == ["wrong-value", "scenario-word"]
+
+
 def test_a_broken_test_does_not_stop_the_program(tmp_path: Path) -> None:
     """What is wrong with a test is an error of the test: the program itself still has its plan."""
     for text in ("scenario: [\n", HEAD + "timeline: [{at: +1d, expect: [{coupon: tee}]}]\n", "", "clock: x\n"):
