@@ -43,10 +43,11 @@ class Event(msgspec.Struct, gc=False):
 class Waiting(msgspec.Struct, array_like=True):
     """What a journey waits for."""
 
-    kind: str  #: time event (wait_for) answer (a reservation) slot (entry limit) queue rest (again_after) parked
+    kind: str  #: time event (wait_for) answer (a reservation) slot (entry limit) queue rest (again_after) parked begin
     until: int | None = None  #: when it goes on at the latest, microseconds UTC
     key: str | None = None  #: for "answer": the key of the reservation
     since: int = 0  #: for "event": instant at which the step was reached
+    event: Event | None = None  #: for "event": what was waited for came while the playbook was paused
 
 
 class Journey(msgspec.Struct, array_like=True):
@@ -63,6 +64,8 @@ class Journey(msgspec.Struct, array_like=True):
     waiting: Waiting | None = None  #: None while running
     results: dict[str, Any] = {}  #: step id -> what the step gave
     reached: int | None = None  #: when a message step was reached, for ``valid_for``
+    version: str = ""  #: of the playbook it runs on, set when it begins; "": begun before versions were kept
+    passed: tuple[str, ...] = ()  #: steps it took on the version it came from: they are not taken again
 
 
 class GoalWatch(msgspec.Struct, array_like=True):
@@ -75,6 +78,7 @@ class GoalWatch(msgspec.Struct, array_like=True):
     until: int  #: last instant at which the goal counts, inclusive
     held: bool  #: entry was held out, for treated against holdout
     entry: Event | None = None
+    version: str = ""  #: as of its journey
 
 
 class Hold(msgspec.Struct, array_like=True):
@@ -197,3 +201,4 @@ class Out(msgspec.Struct):
     goals: list[tuple[str, str, str, bool, int]] = []  #: (playbook, occurrence, user, held out, instant) reached
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
+    cancels: list[str] = []  #: effect keys whose delivery, if it is still pending, must not happen

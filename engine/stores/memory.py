@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.errors import InternalError
-from engine.ports import Batch, Outgoing, Rejected, Settlement
+from engine.ports import Batch, Outgoing, Rejected, Settlement, Version
 from engine.stores import tally
 from engine.stores.wakes import Wakes
 
-_VERBS = ("commit", "ingest", "release", "claim", "settle", "meta")
+_VERBS = ("commit", "ingest", "release", "claim", "settle", "meta", "version")
 FAULT_POINTS = tuple(f"{verb}.{edge}" for verb in _VERBS for edge in ("before", "after"))
 """Names given to ``fault``."""
 
@@ -65,6 +67,7 @@ class MemoryStore:
         self._rejected_last = 0
         self._positions: dict[str, int] = {}
         self._meta: dict[str, str] = {}
+        self._versions: dict[tuple[str, str], Version] = {}
         self._inbox: dict[int, Event] = {}
         self._waiting: set[str] = set()  #: ids of events in the inbox
         self._inbox_last = 0
@@ -142,6 +145,10 @@ class MemoryStore:
                 self._pending.append((row.place, effect.key))
         for decision in batch.decisions:
             self._decisions.setdefault(decision.user or decision.group or "", []).append(decision)
+        for row in [self._rows[key] for key in batch.cancels if key in self._rows]:
+            if row.delivery == "pending":
+                row.delivery = row.outcome = "cancelled"
+                self._pending.remove((row.place, row.effect.key))
         return conflicts
 
     def _quarantine(self, rejected: Iterable[Rejected]) -> None:
@@ -166,6 +173,22 @@ class MemoryStore:
         self.fault("meta.before")
         self._meta[name] = value
         self.fault("meta.after")
+
+    # -- versions of playbooks
+
+    def versions(self, *, used: bool = True) -> list[Version]:
+        found = [it for it in self._versions.values() if it.used or not used]
+        return sorted(found, key=lambda it: (it.playbook, it.since, it.hash))
+
+    def keep_versions(self, versions: Sequence[Version]) -> None:
+        self.fault("version.before")
+        for it in versions:
+            kept = self._versions.get((it.playbook, it.hash), it)
+            self._versions[it.playbook, it.hash] = replace(kept, used=it.used)
+        self.fault("version.after")
+
+    def in_flight(self) -> Iterator[State]:
+        return (state for state in self.subjects() if state.journeys or state.goals)
 
     # -- ingest
 

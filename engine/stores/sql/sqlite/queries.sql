@@ -205,6 +205,19 @@ insert into clock (one, at) values (1, ?) on conflict (one) do update set at = e
 -- The engine's clock.
 select at from clock;
 
+-- name: save_version
+-- A version of a playbook; what is known of one that is there stays, but for whether it is used.
+insert into version (playbook, hash, since, sources, used) values (?, ?, ?, ?, ?)
+on conflict (playbook, hash) do update set used = excluded.used;
+
+-- name: versions
+-- Versions kept; those in use, or (0) all.
+select playbook, hash, since, sources, used from version where used >= ? order by playbook, since, hash;
+
+-- name: cancel
+-- A delivery that is still pending must not happen.
+update effect set delivery = 'cancelled', outcome = 'cancelled' where key = ? and delivery = 'pending';
+
 -- name: save_meta
 -- A named word of the runtime.
 insert into meta (name, value) values (?, ?) on conflict (name) do update set value = excluded.value;
