@@ -46,6 +46,9 @@ class Moving(Judging):
                 self.end(journey, "finished", "end")
                 return
             journey.at = node.id
+            if journey.passed and node.id in journey.passed:  # taken on the version it came from
+                node = node.next
+                continue
             if node.guard is not None:
                 try:
                     open_ = node.guard.test(m)
@@ -103,22 +106,25 @@ class Moving(Judging):
     def end(self, journey: Journey, verdict: str, reason: str) -> None:
         """End a journey; the next one in its queue begins."""
         self._drop(journey)
-        playbook = self.plan.by_id.get(journey.playbook)
+        newest = self.plan.by_id.get(journey.playbook)
+        playbook = self.plan.of(journey) or newest or self.plan.archived.get(journey.playbook)
         if playbook is None:
             return
         if journey.at is None and journey.waiting is not None:  # it never began
             self.note(playbook, "skipped", [Why(at="entry", value=False, text=reason)])
             return
         place_ = f"{journey.playbook}|{journey.key}"
-        if playbook.entry.again_after is not None:
+        # entry goes by the playbook and not by its version: the newest may ask for an end that this one does not need
+        entry = playbook.entry if newest is None else newest.entry
+        if entry.again_after is not None or playbook.entry.again_after is not None:
             self.state.ends = {**self.state.ends, place_: self.now}
         self.out.lives.append((playbook.id, verdict, journey.held is not None))
         self.note(playbook, verdict, [Why(at="end", value=True, text=reason)])
         if "journey.finished" in self.plan.told:
             data = {"playbook": playbook.id, "reason": reason}
             self.tell("journey.finished", data, f"{journey.occurrence}:{place_}:finished", None)
-        if playbook.entry.mode == "queue":
-            self._next_in_queue(playbook, journey.key)
+        if newest is not None and not newest.paused and "queue" in (entry.mode, playbook.entry.mode):
+            self._next_in_queue(newest, journey.key)
 
     def _next_in_queue(self, playbook: Playbook, key: str) -> None:
         """The next waiting entry of a playbook and key begins; see ``entering``."""

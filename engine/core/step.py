@@ -19,6 +19,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from engine.core.changing import Changing
 from engine.core.fold import Folding
 from engine.core.instants import format_instant
 from engine.core.journeys import Run
@@ -26,13 +27,13 @@ from engine.core.judging import ALL, NOTABLE, SILENT, Task
 from engine.core.kinds import Trigger
 from engine.core.model import Answer, Event, GoalWatch, Journey, Release, Reserve, State, Why
 from engine.core.plan import Dispatch, Playbook, Sieve, zone_of
-from engine.core.timing import DONE, SLOW, Timing
+from engine.core.timing import DONE, SLOW
 from engine.core.watch import forget, place, watch
 
 __all__ = ["ALL", "DONE", "NOTABLE", "SILENT", "SLOW", "Turn"]
 
 
-class Turn(Timing):
+class Turn(Changing):
     """Decides events and wake-ups, one at a time.
 
     Parameters
@@ -168,13 +169,13 @@ class Turn(Timing):
     def _plan_event(self, event: Event, dispatch: Dispatch, *, all_of_them: bool) -> None:
         """Line up what this event may do, by rank of the playbooks."""
         todo: list[tuple[int, int, Task]] = []
-        state, by_id, type_ = self.state, self.plan.by_id, event.type
+        state, of, type_ = self.state, self.plan.of, event.type
         for goal in state.goals:
-            playbook = by_id.get(goal.playbook)
+            playbook = of(goal)
             if playbook is not None and playbook.goal is not None and type_ in playbook.goal.events:
                 todo.append((playbook.rank, 0, self._goal_task(playbook, goal, event)))
         for journey in state.journeys:
-            playbook = by_id.get(journey.playbook)
+            playbook = of(journey)
             if playbook is not None and self._concerns(playbook, journey, type_):
                 todo.append((playbook.rank, 1, self._journey_task(playbook, journey, event)))
         if not todo and not all_of_them:
@@ -236,7 +237,9 @@ class Turn(Timing):
             except Exception as error:  # one playbook's fault must not stop the others
                 self._park(playbook, journey, node, error)
                 return
-            if wanted:
+            if wanted and playbook.paused:
+                waiting.until, waiting.event = min(self.now, waiting.until or self.now), waiting.event or event
+            elif wanted:
                 self._resume(playbook, journey, node, event)
 
         return move
@@ -255,7 +258,7 @@ class Turn(Timing):
             watch(self, self._occurrence())
         todo: list[tuple[int, int, Task]] = []
         for journey in state.journeys:
-            playbook = plan.by_id.get(journey.playbook)
+            playbook = plan.of(journey)
             queued = journey.waiting is not None and journey.waiting.kind == "queue"
             if playbook is not None and not queued:
                 todo.append((playbook.rank, 1, self._due_task(playbook, journey)))
@@ -283,7 +286,7 @@ class Turn(Timing):
             if playbook.always and journey.at is not None and self._exits(playbook, journey, None):
                 return
             waiting = journey.waiting
-            if waiting is None or waiting.until is None or waiting.until > self.now:
+            if waiting is None or waiting.until is None or waiting.until > self.now or playbook.paused:
                 return
             if waiting.kind == "slot":
                 self.cause = {"wake": "slot"}
@@ -297,8 +300,11 @@ class Turn(Timing):
             if node is None:
                 self.end(journey, "exited", "step is gone")
                 return
+            if waiting.kind == "begin":
+                self._begin(playbook, journey, node)
+                return
             self.cause = {"wake": "wait_for" if waiting.kind == "event" else "wait"}
-            self._resume(playbook, journey, node, None)
+            self._resume(playbook, journey, node, waiting.event)
 
         return move
 

@@ -35,6 +35,7 @@ class Bench:
     playbook: id of the playbook at hand.
     emits: (playbook, event type, node of the step) of every event a step emits, of all playbooks.
     listens: (playbook, event types its triggers listen to), of all playbooks.
+    templates: names of the templates that the playbook at hand uses.
     """
 
     shop: Workshop
@@ -45,6 +46,7 @@ class Bench:
     playbook: str = "?"
     emits: list[tuple[str, str, Node]] = field(default_factory=list)
     listens: list[tuple[str, frozenset[str]]] = field(default_factory=list)
+    templates: set[str] = field(default_factory=set)
 
 
 class KindBuild(Build):
@@ -76,6 +78,7 @@ class KindBuild(Build):
 
     def template(self, name: str) -> Any:
         templates, default = self.bench.shop.templates, self.bench.locale
+        self.bench.templates.add(name)
         return lambda channel, locale: templates.find(name, channel, locale, default)
 
     def channels_of(self, name: str) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from engine.core.history import HistoryBook
@@ -20,30 +22,35 @@ from engine.language.files import PROGRAM_FILE, ProgramFiles, read_program, text
 from engine.language.forms import SECTION_OF, SECTIONS
 from engine.language.loops import cycles, edges
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
+from engine.language.older import OlderMaker
 from engine.language.playbooks import PlaybookMaker
 from engine.language.program import ProgramMaker, ProgramSpec
 from engine.language.source import Source
+from engine.language.versions import Sealer
 from engine.language.workshop import Workshop
+from engine.ports import Version
 from engine.registry import nearest
 from engine.render import TemplateSet
 
 _PLAYBOOK = re.compile(r"^playbook\s*[:：]", re.MULTILINE)
-_RUNNING = ("live", "shadow")
+_RUNNING = ("live", "shadow", "paused")
 
 
-def compile_program(root: Path) -> Compiled:
+def compile_program(root: Path, older: Sequence[Version] = ()) -> Compiled:
     """Read, check and compile the program in a folder.
 
     Parameters
     ----------
     root: the folder that holds ``drumbeat.yaml``.
+    older: versions of playbooks that a store keeps, to be compiled too.
     """
-    return _Compiler(root).run()
+    return _Compiler(root, older).run()
 
 
 class _Compiler:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, older: Sequence[Version] = ()) -> None:
         self.root = root
+        self.older = older
         self.problems = Problems(known_codes=PAGES)
         self.files: ProgramFiles = read_program(root)
         self.templates, faults = TemplateSet.load(root)
@@ -55,13 +62,14 @@ class _Compiler:
         self.shop = Workshop(self.problems, Schema(), self.book, self.templates)
         self.shop.unread_templates = [fault.file for fault in faults if fault.severity != "warning"]
         self.playbooks: list[Playbook] = []
+        self._program: MapNode | None = None
 
     def run(self) -> Compiled:
         """The whole way."""
         sources = [source for source in (self.files.program, *self.files.documents) if source is not None]
         self._take(sources)
         self._doubt()
-        program = self._root_of(self.files.program, PROGRAM_FILE)
+        program = self._program = self._root_of(self.files.program, PROGRAM_FILE)
         maker = ProgramMaker(self.shop, self.root)
         self.shop.schema = maker.schema(program) if program is not None else Schema(profile_declared=False)
         if "field" in self.shop.unread:
@@ -86,6 +94,7 @@ class _Compiler:
                 "coupons": len(catalog.pools),
                 "groups": len(catalog.groups),
             },
+            playbooks=tuple(self.playbooks),
         )
 
     def _take(self, sources: list[Source]) -> None:
@@ -140,9 +149,11 @@ class _Compiler:
         maker.name_all()
         catalog = maker.make()
         policies = spec.policies or {}
-        self._make_playbooks(playbooks, spec, catalog)
+        self._make_playbooks(playbooks, spec, catalog, Sealer(self._program, catalogs, self.templates))
         if self.problems.has_errors:
             return catalog, None
+        present = {playbook.id: playbook for playbook in self.playbooks}
+        older = OlderMaker(self.root, self.shop, spec, catalog, present).make(self.older)
         running = [playbook for playbook in self.playbooks if playbook.status in _RUNNING]
         env = Env(
             zone=spec.zone,
@@ -154,6 +165,9 @@ class _Compiler:
         plan = assemble(
             spec.name, self._digest(catalog), env, running, catalog, self.book, spec.channels, policies.values(),
             self.shop.watched, spec.activity, spec.act_within,
+            kept=older.kept, lost=older.lost,
+            archived=[playbook for playbook in self.playbooks if playbook.status == "archived"],
+            statuses={playbook.id: playbook.status for playbook in self.playbooks},
         )  # fmt: skip
         return catalog, plan
 
@@ -188,7 +202,9 @@ class _Compiler:
         elif not keys and not mapping.broken:
             self.problems.error(mapping, "empty", "the file is empty")
 
-    def _make_playbooks(self, nodes: list[MapNode], spec: ProgramSpec, catalog: Catalog) -> None:
+    def _make_playbooks(
+        self, nodes: list[MapNode], spec: ProgramSpec, catalog: Catalog, sealer: Sealer
+    ) -> None:
         account = (catalog.accounts or ["main"])[0]
         bench = Bench(self.shop, list(spec.channels), spec.activity, account, spec.locale)
         maker = PlaybookMaker(bench, spec.policies)
@@ -202,6 +218,7 @@ class _Compiler:
                 message = f"two playbooks are called '{bench.playbook}'"
                 self.problems.error(where, "duplicate-playbook", message, hint=hint)
             if playbook is not None:
+                playbook.identify = partial(sealer.identity, node, tuple(bench.templates))
                 self.playbooks.append(playbook)
         self._loops(bench, {name: node.mark.file for name, node in seen.items()})
 

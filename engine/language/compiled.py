@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.core.plan import Plan
+from engine.core.plan import Plan, Playbook
 from engine.language.diagnostics import Diagnostic
 
 
@@ -32,6 +32,7 @@ class Compiled:
     settings: Settings
     known_types: frozenset[str] | None = None  #: event types let in; None: any (``"*": open``)
     counts: Mapping[str, int] = field(default_factory=dict)  #: playbooks, templates ... for the summary
+    playbooks: tuple[Playbook, ...] = ()  #: all that could be compiled, whatever their status
 
     @property
     def errors(self) -> int:

@@ -34,7 +34,7 @@ class Message:
 class Template:
     """A compiled template; a plain value, safe to share between threads."""
 
-    __slots__ = ("_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name")
+    __slots__ = ("_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name", "text")
 
     def __init__(
         self,
@@ -46,13 +46,15 @@ class Template:
         body: Piece,
         fields: dict[str, tuple[Piece, str]],
         needed: frozenset[str],
+        text: str,
     ) -> None:
         self.file = file  #: as seen from the program's folder
         self.name = parts.name  #: with its folders: ``welcome/hello``
         self.channel = parts.channel
         self.locale = parts.locale  #: None for the last of the chain
-        self.digest = digest  #: sha256 over the bytes of the file, hex
+        self.digest = digest  #: sha256 over ``text``, hex
         self.html = html
+        self.text = text  #: of the file; line ends and byte order mark are not kept, they mean nothing
         self._body = body
         self._fields = fields
         self._needs = needed
@@ -101,11 +103,11 @@ def read_template(file: str, parts: FileName, data: bytes) -> tuple[Template | N
     if front is None:
         return None, problems
     body = Site(file, front.body_above, front.body)
-    return _build(file, parts, sha256(data).hexdigest(), front.html, body, front.values)
+    return _build(file, parts, text, front.html, body, front.values)
 
 
 def _build(
-    file: str, parts: FileName, digest: str, html: bool, body: Site, values: Mapping[str, FrontValue]
+    file: str, parts: FileName, text: str, html: bool, body: Site, values: Mapping[str, FrontValue]
 ) -> tuple[Template | None, list[TemplateProblem]]:
     sites = {"": body, **{key: Site(file, value.line - 1, value.text, False) for key, value in values.items()}}
     problems: list[TemplateProblem] = []
@@ -126,4 +128,5 @@ def _build(
         return None, problems
     main = pieces.pop("")
     fields = {key: (piece, f"{file}:{values[key].line}") for key, piece in pieces.items()}
-    return Template(file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed), []
+    digest = sha256(text.encode()).hexdigest()
+    return Template(file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed, text=text), []
