@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, colors, common_options, emit_json, program_root, verdict
+from engine.cli.common import EXIT_OK, EXIT_WRONG, colors, common_options, emit_json, program_root, say, verdict
 from engine.errors import ProgramError
 
 _PARTS = ("drumbeat.yaml", "playbooks", "templates", "scenarios", "lists")
@@ -17,21 +17,42 @@ _PARTS = ("drumbeat.yaml", "playbooks", "templates", "scenarios", "lists")
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
+@click.option(
+    "--against", default=None, metavar="REV|STORE",
+    help="Also what the edits since a git revision do to people on their way, or to the people of a store.",
+)
 @common_options
 def validate(
-    paths: tuple[Path, ...], strict: bool, program: Path | None, format_: str, quiet: bool, no_color: bool
+    paths: tuple[Path, ...],
+    strict: bool,
+    against: str | None,
+    program: Path | None,
+    format_: str,
+    quiet: bool,
+    no_color: bool,
 ) -> int:
     """Check a program: playbooks, catalog, templates; every problem of every file in one pass.
 
     PATHS restrict what is shown to these files and folders; the whole program is read all the same, since names are
     defined elsewhere.
+
+    With --against, steps are compared by their ids: one that is gone while people stand in it (or, against a git
+    revision, may stand in it) is an error unless 'migrate' says where they go.
     """
     from engine.language.compile import compile_program
 
     root = program_root(_program_of(paths, program))
     wanted = _wanted(paths, root)
     found = compile_program(root)
-    problems = _chosen(found.problems, wanted, root)
+    everything = found.problems
+    if against is not None and found.plan is not None:
+        from engine.cli.against import compare
+
+        found, edits = compare(found, against)
+        everything = tuple(sorted((*everything, *edits)))
+    elif against is not None:
+        say(f"note: not compared with {against}: mend the errors first", quiet)
+    problems = _chosen(everything, wanted, root)
     failed = any(strict or problem.severity == "error" for problem in problems)
     if format_ == "json":
         emit_json(verdict(found, problems, failed=failed))

@@ -182,7 +182,7 @@ class Playbook:
     always: bool = False  #: an exit must be judged at every event and wake-up
     on_change: str = "finish"  #: finish | move | cancel: what a new version means for those on an older one
     migrate: Mapping[str, str] = field(default_factory=dict)  #: step of an older version -> keep | cancel | own step
-    where: str = ""  #: file:line:col
+    places: Mapping[str, str] = field(default_factory=dict)  #: key of the file -> file:line:col
     identify: Callable[[], Identity] | None = None  #: finds ``identity`` out; asked once, and not by ``validate``
 
     @cached_property

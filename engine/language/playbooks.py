@@ -56,7 +56,7 @@ class PlaybookMaker:
         if not good or not triggers:
             return None
         playbook = self._playbook(fields, triggers)
-        playbook.where = f"{node.mark.file}:{node.mark.line}:{node.mark.col}"
+        playbook.places = {key.text: f"{key.mark.file}:{key.mark.line}:{key.mark.col}" for key, _ in node}
         return playbook if self._migrate(node, set(playbook.nodes)) else None
 
     def _later(self, node: MapNode, fields: dict[str, Any]) -> None:

@@ -323,7 +323,7 @@ steps:
 
 
 def test_paused(tmp_path: Path) -> None:
-    """Paused: nobody enters and no step is taken; goals, exits and what people wait for are noticed, and acted on after.
+    """Paused: nobody enters and no step is taken; goals, exits and what people wait for are noticed, acted on after.
 
     Whoever did what was waited for takes its way, although that was during the pause.
     """
