@@ -12,6 +12,7 @@ from typing import Any
 
 from engine.core import localtime
 from engine.core.chance import BUCKETS, bucket
+from engine.core.changing import PUBLISH
 from engine.core.kinds import Trigger
 from engine.core.model import Decision, Why
 from engine.core.moment import Moment
@@ -47,10 +48,15 @@ def answer(
     until: as things stood then; None: as they stand.
     fresh: makes an empty store in memory.
     """
-    known_user(store, user)
+    kept = known_user(store, user)
     if playbook is not None:
         known_playbook(plan, playbook)
     found = course(plan, store, user, until, fresh=fresh)
+    if until is None:  # what stands in the store is what is, also where it was begun by an older version
+        found.state = kept
+    # what publications did to journeys cannot be found out from events; it is on record
+    done = [it for it in store.decisions(user) if it.cause == PUBLISH and it.time <= found.clock]
+    found.decisions = sorted([*found.decisions, *done], key=lambda it: it.time)
     effects = _effects(store, user, found)
     chosen = [it for it in plan.playbooks if playbook is None or it.id == playbook]
     return {
@@ -114,7 +120,7 @@ def _playbook(plan: Plan, playbook: Playbook, found: Course, effects: list[dict[
         "entry": _decision(entries[-1], playbook, found) if entries else None,
         "last": _decision(last, playbook, found) if last is not None else None,
         "listens": [_listening(plan, trigger, found) for trigger in playbook.triggers],
-        "journeys": [journey_row(it) for it in state.journeys if it.playbook == playbook.id] if state else [],
+        "journeys": [journey_row(plan, it) for it in state.journeys if it.playbook == playbook.id] if state else [],
         "goals": [goal_row(it) for it in state.goals if _open(it.until, it.playbook, playbook, found)] if state else [],
         "effects": own,
         "reservations": [_reservation(it) for it in found.asked if _asked_by(it, playbook, own)],

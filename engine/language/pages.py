@@ -250,10 +250,10 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
     "step-removed": Page(
         "a step with people in it is gone",
         "'validate --against' compares steps by their ids. People who stand in a step that is gone finish on the "
-        "version they began with, if nothing else is said; say it, so that nobody has to guess: 'migrate' names the step "
-        "and either keep (finish on the old version), cancel, or the step they go on at. Against a git revision it is not "
-        "known who stands where, so every step in which people can wait counts. A step without an id of its own is "
-        "named after its place, so a step put in before it gives it another id: write 'id:' first.",
+        "version they began with, if nothing else is said; say it, so that nobody has to guess: 'migrate' names the "
+        "step and either keep (finish on the old version), cancel, or the step they go on at. Against a git revision "
+        "it is not known who stands where, so every step in which people can wait counts. A step without an id of its "
+        "own is named after its place, so a step put in before it gives it another id: write 'id:' first.",
         "(playbook 'welcome' had a step 'pause' at main)\nsteps:\n  - points: 1",
         "(playbook 'welcome' had a step 'pause' at main)\nmigrate: {pause: keep}\nsteps:\n  - points: 1",
     ),
