@@ -40,6 +40,7 @@ class World:
     def __init__(self, root: Path, files: Mapping[str, str]) -> None:
         self.root = root
         self.events: list[dict[str, Any]] = []
+        self.told_of: dict[str, int] = {}  #: user -> its events so far
         self.write({"drumbeat.yaml": HEAD, "templates/hi.box.j2": "hi {{ user.id }}", **files})
 
     def write(self, files: Mapping[str, str | None]) -> None:
@@ -56,7 +57,7 @@ class World:
         """The same world once more, elsewhere."""
         shutil.copytree(self.root, root)
         made = World.__new__(World)
-        made.root, made.events = root, list(self.events)
+        made.root, made.events, made.told_of = root, list(self.events), dict(self.told_of)
         return made
 
     def compiled(self) -> Compiled:
@@ -65,13 +66,16 @@ class World:
         assert found.plan is not None, [str(problem) for problem in found.problems]
         return found
 
-    def happen(self, type_: str, day: float, users: Iterable[str], **data: Any) -> None:
-        """Put events into the feed, one a user."""
+    def happen(self, type_: str, day: float, users: Iterable[str], *, write: bool = True, **data: Any) -> None:
+        """Put events into the feed, one a user; not ``write``: with the next that is written."""
         time = BASE + int(day * DAY)
         for user in users:
-            id_ = f"e{len(self.events):06d}"
+            self.told_of[user] = number = self.told_of.get(user, 0) + 1
+            id_ = f"{user}/{number}"  # the same whoever else is in the world
             row = {"id": id_, "type": type_, "time": format_instant(time), "user": user, "data": data}
             self.events.append(row)
+        if not write:
+            return
         feed = self.root / "feed" / "a.jsonl"
         feed.parent.mkdir(exist_ok=True)
         feed.write_text("".join(json.dumps(row) + "\n" for row in self.events), encoding="utf-8")
