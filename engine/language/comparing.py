@@ -16,6 +16,7 @@ from engine.actions.split import Split
 from engine.core.plan import Goal, Node, Playbook
 from engine.language.compiled import Compiled
 from engine.language.diagnostics import Diagnostic, Mark, Problems, Spot
+from engine.language.source import read_source
 from engine.registry import nearest
 
 _PASSED_AT_ONCE: Final = frozenset(
@@ -61,7 +62,7 @@ class Comparison:
                 self._removed(playbook.id, f"it was in {playbook.places.get('playbook', '?')} at {label}")
             elif new.version != playbook.version and new.status != "archived":
                 self._playbook(_Side(playbook, new, label, None))
-        return self.problems.result(unused=False)
+        return self._result()
 
     def with_people(self, people: People) -> tuple[Diagnostic, ...]:
         """Against the people of a store; the program was compiled with the versions the store keeps."""
@@ -80,6 +81,14 @@ class Comparison:
                 self._removed(id_, f"{_people(number)} in it finish on their version")
             elif new.status not in ("draft", "archived") and (old is not None or lost is not None):
                 self._playbook(_Side(old, new, f"version {version}" if version else "their version", steps))
+        return self._result()
+
+    def _result(self) -> tuple[Diagnostic, ...]:
+        """What was found, but for what ``# allow:`` comments beside it silence."""
+        for file in {problem.file for problem in self.problems.result(unused=False)}:
+            text = self.found.sources.get(file)
+            if text is not None:
+                self.problems.learn(read_source(text.encode(), file).allows)
         return self.problems.result(unused=False)
 
     # ------------------------------------------------------------------ one playbook
@@ -124,6 +133,15 @@ class Comparison:
             message = f"{what}{was} is gone from playbook '{new.id}', and {who}"
             where = self._top(new, "migrate" if "migrate" in new.places else "steps")
             self.problems.error(where, "step-removed", message, hint=self._way_out(step, new))
+        if old is not None and new.on_change == "move" and list(old.nodes) != list(new.nodes):
+            self._unnamed([step for step in standing if "[" in step and step in new.nodes], new)
+
+    def _unnamed(self, steps: list[str], new: Playbook) -> None:
+        """Steps that are named after their places, in a playbook whose places changed."""
+        for step in sorted(set(steps) - new.migrate.keys()):
+            message = f"'{step}' of playbook '{new.id}' is named after its place, and may be another step than before"
+            hint = "people move to the step of the same id: write 'id:' before you move them"
+            self.problems.warning(self._node(new.nodes[step]), "step-unnamed", message, hint=hint)
 
     def _way_out(self, step: str, new: Playbook) -> str:
         fresh = [id_ for id_, node in new.nodes.items() if node.action.word not in _PASSED_AT_ONCE]

@@ -257,6 +257,17 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
         "(playbook 'welcome' had a step 'pause' at main)\nsteps:\n  - points: 1",
         "(playbook 'welcome' had a step 'pause' at main)\nmigrate: {pause: keep}\nsteps:\n  - points: 1",
     ),
+    "step-unnamed": Page(
+        "people move to a step named after its place",
+        "With 'on_change: move' people go on at the step of the same id. A step without an 'id' is named after its "
+        "verb and its place, so when steps were put in or taken out before it, the step of that name may be another. "
+        "Give the steps people wait in ids of their own, publish that with 'finish', and move people with the next "
+        "edit; or say in 'migrate' where those of this step go.",
+        "(a step was put in before the wait)\non_change: move\nsteps:\n  - points: 1\n  - wait: 1d\n  - wait: 2d",
+        "(a step was put in before the wait)\non_change: move\nmigrate: {\"wait[1]\": \"wait[2]\"}\nsteps:\n"
+        "  - points: 1\n  - wait: 1d\n  - wait: 2d",
+        "warning",
+    ),
     "version-lost": Page(
         "an older version cannot be compiled any more",
         "People are still on a version that names what the program no longer has: a channel, say. They stand still "

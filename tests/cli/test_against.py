@@ -128,6 +128,29 @@ def test_what_else_changed(drumbeat: Drumbeat, root: Path, old: str, new: str, c
     assert drumbeat("validate", "--program", root, "--against", "HEAD", "--strict").code == 1
 
 
+def test_an_edit_that_is_meant_is_silenced(drumbeat: Drumbeat, root: Path) -> None:
+    """``# allow:`` silences a warning about an edit; where nothing is compared, the comment is not called unused."""
+    meant = "goal: {event: app.opened, within: 9d}  # allow: goal-changed — 新规则\n"
+    edit(root, ("goal: {event: app.opened, within: 7d}\n", meant))
+    assert drumbeat("validate", "--program", root, "--against", "HEAD", "--strict").code == 0
+    assert drumbeat("validate", "--program", root, "--strict").code == 0
+
+
+def test_steps_named_after_their_places(drumbeat: Drumbeat, root: Path) -> None:
+    """Moving people in a playbook whose steps have no ids, and other places than before, is a warning."""
+    bare = [("    id: pause\n", ""), ("    id: rest\n", "")]
+    edit(root, *bare)
+    commit(root)
+    new = ("  - points: 5\n", "  - wait: 9d\n  - points: 5\n")
+    put_before = ("steps:\n", "steps:\n  - wait: 1h\n")
+    edit(root, *bare, put_before, more="on_change: move\nmigrate: {'wait[2]': keep}\n")
+    said = drumbeat("validate", "--program", root, "--against", "HEAD", "--format", "json")
+    assert codes(said) == [("warning", "step-unnamed")]
+    assert said.json["problems"][0]["message"].startswith("'wait[0]' of playbook 'slow'")
+    edit(root, *bare, new)
+    assert drumbeat("validate", "--program", root, "--against", "HEAD", "--strict").code == 0
+
+
 def test_holdout_salt(drumbeat: Drumbeat, root: Path) -> None:
     """Another salt of a holdout draws everybody anew."""
     edit(root, more="holdout: {percent: 10}\n")
