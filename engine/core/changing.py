@@ -94,6 +94,14 @@ class Changing(Timing):
             self._cancel(journey, reason)
         elif target != KEEP:
             self._move_to(journey, self.plan.by_id[journey.playbook], target, taken)
+        elif journey.waiting is not None and journey.waiting.kind == "slot":
+            self._book_again(journey, journey.waiting)
+
+    def _book_again(self, journey: Journey, waiting: Waiting) -> None:
+        """Slots that passed unused while a playbook stood still are booked anew, or all would enter in one instant."""
+        playbook = self.plan.of(journey)
+        if playbook is not None and not playbook.paused and (waiting.until or self.now) < self.now:
+            self._rested(playbook, journey)
 
     def _cancel(self, journey: Journey, reason: str) -> None:
         """End a journey, and take back what of it waits in the outbox."""

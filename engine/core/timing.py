@@ -146,7 +146,7 @@ class Timing(Entering):
             # a journey whose playbook is not in the plan stands still: nobody would move it on
             if journey.waiting is not None:
                 playbook = plan.of(journey)
-                if playbook is not None and not playbook.paused:
+                if playbook is not None and playbook.status != "paused":
                     earliest = _sooner(earliest, journey.waiting.until)
         state.wake_at = earliest
 

@@ -387,6 +387,25 @@ def test_paused_queue(tmp_path: Path) -> None:
     assert steps(world, "u1") == [(7, "silent")]
 
 
+def test_paused_with_people_over_the_limit(tmp_path: Path) -> None:
+    """Who waits for its turn while a playbook is paused does not enter in one crowd afterwards: the limit holds."""
+    body = "trigger: {signup: true}\nwhen: user.get('city') != 'x'\nentry: {mode: once, limit: 2/day}\n"
+    body += "steps: [{points: 1}]\n"
+    world = World(tmp_path, playbook("p", body))
+    people = [f"u{n}" for n in range(7)]
+    world.happen("user.signup", 0.1, people)
+    world.until(0.5)
+    world.write(playbook("p", "status: paused\n" + body))
+    world.happen("user.updated", 2, ["u6"], city="x")
+    world.until(5.5)
+    assert [len(steps(world, user)) for user in people] == [1, 1, 0, 0, 0, 0, 0]
+    world.write(playbook("p", body))
+    world.until(9)
+    days = sorted(int(steps(world, user)[0][0]) for user in people[:6])
+    assert days == [0, 0, 5, 5, 6, 6]
+    assert steps(world, "u6") == []
+
+
 def test_reopening_starts_nothing_that_happened_meanwhile(tmp_path: Path) -> None:
     """Semantics: publish — only what happens after a playbook is open again starts journeys."""
     body = "trigger: {inactivity: 3d, activity: [app.opened]}\nentry: {mode: single}\nsteps: [{points: 1}]\n"
