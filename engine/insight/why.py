@@ -14,7 +14,7 @@ from engine.core import localtime
 from engine.core.chance import BUCKETS, bucket
 from engine.core.changing import PUBLISH
 from engine.core.kinds import Trigger
-from engine.core.model import Decision, Why
+from engine.core.model import Decision, Journey, Why
 from engine.core.moment import Moment
 from engine.core.plan import Plan, Playbook, zone_of
 from engine.insight.judged import Branch, by_time, changes, tree_of
@@ -74,12 +74,20 @@ def _remarks(plan: Plan, store: Store, found: Course) -> list[str]:
     decided_by = store.get_meta("plan")
     if decided_by is not None and decided_by != plan.digest:
         out.append(OTHER_VERSION)
+    older = sorted({it.playbook for it in found.state.journeys if _older(plan, it)}) if found.state else []
+    if older:
+        names = ", ".join(older)
+        out.append(f"a journey of {names} runs on an older version; conditions are shown as the present one has them")
     if found.unmatched:
         out.append(
             f"{found.unmatched} effect(s) differ from the record: they were decided by an earlier version, or in an"
             " order of several subjects at one instant that is not recorded"
         )
     return out
+
+
+def _older(plan: Plan, journey: Journey) -> bool:
+    return bool(journey_row(plan, journey)["older"])
 
 
 def _effects(store: Store, user: str, found: Course) -> list[dict[str, Any]]:

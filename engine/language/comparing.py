@@ -132,7 +132,7 @@ class Comparison:
             was = f", {node.where} at {side.label}," if node is not None and not number else ""
             message = f"{what}{was} is gone from playbook '{new.id}', and {who}"
             where = self._top(new, "migrate" if "migrate" in new.places else "steps")
-            self.problems.error(where, "step-removed", message, hint=self._way_out(step, new))
+            self.problems.error(where, "step-removed", message, hint=_way_out(step, old, new))
         if old is not None and new.on_change == "move" and list(old.nodes) != list(new.nodes):
             self._unnamed([step for step in standing if "[" in step and step in new.nodes], new)
 
@@ -142,11 +142,6 @@ class Comparison:
             message = f"'{step}' of playbook '{new.id}' is named after its place, and may be another step than before"
             hint = "people move to the step of the same id: write 'id:' before you move them"
             self.problems.warning(self._node(new.nodes[step]), "step-unnamed", message, hint=hint)
-
-    def _way_out(self, step: str, new: Playbook) -> str:
-        fresh = [id_ for id_, node in new.nodes.items() if node.action.word not in _PASSED_AT_ONCE]
-        target = nearest(step, fresh) or (fresh[0] if fresh else next(iter(new.nodes)))
-        return f"write migrate: {{{_key(step)}: keep}}, cancel, or the step they go on at, such as {_key(target)}"
 
     def _splits(self, old: Playbook, new: Playbook) -> None:
         for id_, node in old.nodes.items():
@@ -196,6 +191,15 @@ class Comparison:
         lines = self._lines.get(file, [])
         found = _WORD.match(lines[mark.line - 1], mark.col - 1) if mark.line <= len(lines) else None
         return Spot(mark, len(found[0]) if found is not None else 1)
+
+
+def _way_out(step: str, old: Playbook | None, new: Playbook) -> str:
+    """The next move; as an example the step that followed the one that is gone, where it is still there."""
+    order = list(old.nodes) if old is not None else []
+    after = order[order.index(step) + 1 :] if step in order else []
+    target = next((id_ for id_ in after if id_ in new.nodes), None) or nearest(step, new.nodes)
+    example = f", such as {_key(target)}" if target is not None else ""
+    return f"write migrate: {{{_key(step)}: keep}}, cancel, or the step they go on at{example}"
 
 
 def _moved_split(action: Split, old: Playbook, new: Playbook) -> Node | None:

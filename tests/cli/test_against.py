@@ -88,7 +88,7 @@ def test_a_removed_step_fails(drumbeat: Drumbeat, root: Path) -> None:
         "playbooks/slow.yaml:7:1: error[step-removed]: step 'pause' (wait), playbooks/slow.yaml:8:5 at HEAD, is gone"
         " from playbook 'slow', and people may stand in it\n"
         "  7 | steps:\n"
-        "    | ^^^^^ write migrate: {pause: keep}, cancel, or the step they go on at, such as rest\n"
+        "    | ^^^^^ write migrate: {pause: keep}, cancel, or the step they go on at, such as test\n"
     )
 
 

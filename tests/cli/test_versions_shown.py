@@ -47,6 +47,7 @@ def test_the_version_is_shown(root: Path, drumbeat: Drumbeat) -> None:
     assert said.out.startswith("published   journeys: 1 finish on theirs\n")
     for words in (("user", "u1"), ("why", "--user", "u1")):
         assert f", version {row['version']} (an older one)" in drumbeat(*words, "--program", root).out
+    assert "note: a journey of slow runs on an older version" in drumbeat("why", "--user", "u1", "--program", root).out
     said = drumbeat("why", "--user", "u1", "--playbook", "slow", "--program", root, "--format", "json")
     (shown,) = said.json["playbooks"]["slow"]["journeys"]
     assert (shown["version"], shown["older"], shown["stands_at"]) == (row["version"], True, "pause")
