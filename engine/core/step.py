@@ -237,10 +237,10 @@ class Turn(Changing):
             except Exception as error:  # one playbook's fault must not stop the others
                 self._park(playbook, journey, node, error)
                 return
-            if wanted and playbook.paused:
-                waiting.until, waiting.event = min(self.now, waiting.until or self.now), waiting.event or event
-            elif wanted:
+            if wanted and not playbook.paused:
                 self._resume(playbook, journey, node, event)
+            elif wanted and waiting.event is None and (waiting.until is None or event.time <= waiting.until):
+                waiting.until, waiting.event = self.now, event  # it goes on with it when it is live again
 
         return move
 

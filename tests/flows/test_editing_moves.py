@@ -335,7 +335,7 @@ def test_paused(tmp_path: Path) -> None:
     Whoever did what was waited for takes its way, although that was during the pause.
     """
     world = World(tmp_path, playbook("p", WAITING))
-    people = ["came", "silent", "bought", "left"]
+    people = ["came", "silent", "bought", "left", "slow"]
     world.happen("user.signup", 0, people)
     world.until(0.5)
     world.write(playbook("p", "status: paused\n" + WAITING))
@@ -344,14 +344,15 @@ def test_paused(tmp_path: Path) -> None:
     world.happen("app.opened", 2.5, ["came"])
     world.happen("order.paid", 2, ["bought"], amount=1)
     world.happen("left", 2, ["left"])
+    world.happen("app.opened", 6, ["slow"])  # after the day it was waited for
     world.until(7)
     assert world.effects() == []
-    assert [len(world.journeys(user)) for user in [*people, "late"]] == [1, 1, 0, 0, 0]
+    assert [len(world.journeys(user)) for user in [*people, "late"]] == [1, 1, 0, 0, 1, 0]
     assert (world.summary("p")["goals"], world.summary("p")["exited"]) == (1, 1)
     world.write(playbook("p", WAITING))
     world.until(8)
     assert {user: steps(world, user) for user in [*people, "late"]} == {
-        "came": [(7, "came")], "silent": [(7, "silent")], "bought": [], "left": [], "late": [],
+        "came": [(7, "came")], "silent": [(7, "silent")], "bought": [], "left": [], "slow": [(7, "silent")], "late": [],
     }  # fmt: skip
 
 
