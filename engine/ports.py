@@ -66,6 +66,16 @@ class Batch(msgspec.Struct):
     wall: int | None = None  #: the machine's clock, kept under the name ``WALL``; None: not known
 
 
+class Version(msgspec.Struct):
+    """One version of a playbook, as the store keeps it."""
+
+    playbook: str  #: id of the playbook
+    hash: str  #: content hash of its meaning, see language/versions.py
+    since: int  #: engine clock when it was first published
+    sources: bytes  #: packed: all that is needed to compile it again
+    used: bool = True  #: journeys or open goals may still run on it
+
+
 class Outgoing(msgspec.Struct):
     """An effect in the outbox, claimed for sending."""
 
@@ -179,6 +189,19 @@ class Store(Protocol):
     def get_meta(self, name: str) -> str | None: ...
 
     def set_meta(self, name: str, value: str) -> None: ...
+
+    # -- versions of playbooks
+    def versions(self, *, used: bool = True) -> list[Version]:
+        """Versions kept, by (playbook, since); those that may still have journeys, or all."""
+        ...
+
+    def keep_versions(self, versions: Sequence[Version]) -> None:
+        """Keep versions; one that is there is only marked as ``used`` says."""
+        ...
+
+    def in_flight(self) -> Iterator[State]:
+        """The states with running journeys or goals, in order of subject."""
+        ...
 
     # -- ingest
     def ingest(self, events: Sequence[tuple[Event, bytes]], rejected: Sequence[Rejected]) -> tuple[int, int]:

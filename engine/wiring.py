@@ -12,7 +12,8 @@ from engine.channels.console import ConsoleChannel
 from engine.channels.file import FileChannel
 from engine.errors import CannotRun, EventRejected, UsageError
 from engine.feeds.files import JsonlFeed, Line, Source, is_blank, kept, split_lines
-from engine.language.compiled import Settings
+from engine.language.compile import compile_program
+from engine.language.compiled import Compiled, Settings
 from engine.ports import Channel, Feed, Record, Store
 from engine.stores.sqlite import SqliteStore
 
@@ -39,6 +40,18 @@ def open_store(settings: Settings, root: Path, *, read_only: bool = False, overr
 def scratch_store(folder: Path) -> SqliteStore:
     """A new store of the kind the daemon uses, for a test to work on."""
     return SqliteStore.open(folder / "scratch.db", durable=False)
+
+
+def with_older(found: Compiled, store: Store) -> Compiled:
+    """The program compiled together with the older versions of its playbooks that somebody may still be on.
+
+    Whoever runs a program on a store needs it so; a program whose playbooks did not change is given back as it is.
+    """
+    present = {(it.id, it.version) for it in found.playbooks}
+    older = store.versions()
+    if found.plan is None or all((it.playbook, it.hash) in present for it in older):
+        return found
+    return compile_program(found.root, older)
 
 
 def open_feeds(settings: Settings, root: Path) -> list[Feed]:

@@ -42,7 +42,8 @@ class StartPlaybook(Action):
 
     def run(self, run: Run) -> Node | Pause | None:
         data = {"caller": run.playbook.id}
-        if self.playbook in run.plan.by_id:
+        called = run.plan.by_id.get(self.playbook)
+        if called is not None and not called.paused:
             run.emit(self.type, data, None, None)
         else:
             run.effect("emit", {"type": self.type, "data": data}, status="denied", reason="not_running")

@@ -99,6 +99,7 @@ def _run(found: Any, total: int | None, label: str, quiet: bool) -> tuple[Any, f
     with ExitStack() as closing:
         store = wiring.open_store(found.settings, found.root)
         closing.callback(store.close)
+        found = wiring.with_older(found, store)
         feeds = wiring.open_feeds(found.settings, found.root)
         channels = wiring.open_channels(found.settings, found.root)
         for channel in channels.values():

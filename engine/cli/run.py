@@ -77,6 +77,7 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
     with ExitStack() as closing:
         opened = wiring.open_store(found.settings, found.root, override=store)
         closing.callback(opened.close)
+        found = wiring.with_older(found, opened)
         feeds = wiring.open_feeds(found.settings, found.root)
         channels = wiring.open_channels(found.settings, found.root)
         for channel in channels.values():
@@ -90,6 +91,8 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
             )  # fmt: skip
             done = pump.until_idle()
         seconds = clock.elapsed() - begun
+    for version, why_not in done.published.stuck.items():
+        say(f"warning: journeys of {version} stand still, it cannot be compiled any more: {why_not}", quiet)
     if done.conflicts:
         say(f"warning: {done.conflicts} effects existed already and were not decided again", quiet)
     return done, seconds
@@ -125,17 +128,32 @@ def _result(done: Any, seconds: float) -> dict[str, Any]:
         },
         "deliveries": dict(sorted(done.sent.items())),
         "limits": dict(sorted(done.limits.items())),
+        "published": {
+            "moved": done.published.moved,
+            "cancelled": done.published.cancelled,
+            "on_older_versions": done.published.older,
+            "stuck": done.published.stuck,
+        },
         "conflicts": done.conflicts,
         "seconds": round(seconds, 3),
         "events_per_second": round(done.accepted / seconds) if seconds > 0 else 0,
     }
 
 
+def _changed(published: dict[str, Any]) -> list[str]:
+    """What a changed program did to those on their way."""
+    words = {"moved": "moved to the newest version", "cancelled": "ended", "on_older_versions": "finish on theirs"}
+    parts = [f"{published[name]:,} {what}" for name, what in words.items() if published[name]]
+    return [f"published   journeys: {', '.join(parts)}"] if parts else []
+
+
 def _text(result: dict[str, Any]) -> str:
     events = result["events"]
-    if not events["read"] and not result["deliveries"]:
+    changed = _changed(result["published"])
+    if not events["read"] and not result["deliveries"] and not changed:
         return "nothing new: every record of the feeds was decided before, nothing was sent"
     lines = [
+        *changed,
         f"events      {events['accepted']:,} accepted of {events['read']:,} read"
         f" ({events['duplicate']:,} duplicate, {events['quarantined']:,} quarantined)"
     ]

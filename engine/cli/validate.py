@@ -17,6 +17,7 @@ from engine.cli.common import (
     emit_json,
     program_root,
     quick_garbage,
+    say,
     verdict,
 )
 from engine.errors import ProgramError
@@ -27,14 +28,27 @@ _PARTS = ("drumbeat.yaml", "playbooks", "templates", "scenarios", "lists")
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
+@click.option(
+    "--against", default=None, metavar="REV|STORE",
+    help="Also what the edits since a git revision do to people on their way, or to the people of a store.",
+)
 @partial(common_options, formats=("text", "json", "github", "sarif"))
 def validate(
-    paths: tuple[Path, ...], strict: bool, program: Path | None, format_: str, quiet: bool, no_color: bool
+    paths: tuple[Path, ...],
+    strict: bool,
+    against: str | None,
+    program: Path | None,
+    format_: str,
+    quiet: bool,
+    no_color: bool,
 ) -> int:
     """Check a program: playbooks, catalog, templates, scenarios; every problem of every file in one pass.
 
     PATHS restrict what is shown to these files and folders; the whole program is read all the same, since names are
     defined elsewhere.
+
+    With --against, steps are compared by their ids: one that is gone while people stand in it (or, against a git
+    revision, may stand in it) is an error unless 'migrate' says where they go.
     """
     from engine.core.localtime import UTC, local_date
     from engine.language.compile import compile_program
@@ -44,7 +58,15 @@ def validate(
     wanted = _wanted(paths, root)
     with quick_garbage():
         found = compile_program(root, today=local_date(SystemClock().now(), UTC), scenarios=True)
-    problems = _chosen(found.problems, wanted, root)
+    everything = found.problems
+    if against is not None and found.plan is not None:
+        from engine.cli.against import compare
+
+        found, edits = compare(found, against)
+        everything = tuple(sorted((*everything, *edits)))
+    elif against is not None:
+        say(f"note: not compared with {against}: mend the errors first", quiet)
+    problems = _chosen(everything, wanted, root)
     failed = any(strict or problem.severity == "error" for problem in problems)
     if format_ == "json":
         emit_json(verdict(found, problems, failed=failed))

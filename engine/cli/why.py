@@ -44,8 +44,9 @@ def why(
     found = compiled(program)
     opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
     try:
+        plan = wiring.with_older(found, opened).plan or found.plan
         said = answer(
-            found.plan, opened, user, playbook=playbook, until=at, fresh=lambda: MemoryStore(keep_log=False)
+            plan, opened, user, playbook=playbook, until=at, fresh=lambda: MemoryStore(keep_log=False)
         )  # fmt: skip
     finally:
         opened.close()
@@ -100,6 +101,8 @@ def cause(it: dict[str, Any] | None) -> str:
     """What an effect or a verdict came from."""
     if it is None:
         return "cause not on record"
+    if it.get("wake") == "publish":
+        return "when the program was published"
     if "wake" in it:
         return "by time" if it["wake"] == "time" else f"by time ({it['wake']})"
     if "type" not in it:
@@ -116,13 +119,17 @@ def standing(journey: dict[str, Any]) -> str:
     until = f" until {journey['until']}" if journey["until"] else ""
     held = f", held out ({journey['held_out']})" if journey["held_out"] else ""
     key = f" [{journey['key']}]" if journey["key"] else ""
-    return f"{place}{key}{waits}{until}{held}"
+    older = " (an older one)" if journey["older"] else ""
+    version = f", version {journey['version']}{older}" if journey["version"] else ""
+    return f"{place}{key}{waits}{until}{held}{version}"
 
 
 # ---------------------------------------------------------------------- conditions
 
 
 def _why(line: dict[str, Any]) -> list[str]:
+    if line["at"] == "version":
+        return [line["text"]]
     if line["at"] == "end":
         return [f"ended by {_ENDS.get(line['text'], line['text'])}"]
     out = [f"{_verdict(line['value'])} {line['at']}: {line['text']}"]

@@ -203,7 +203,9 @@ class Entering(Moving):
             self._start(playbook, journey, judged)
 
     def _answered(self, journey: Journey, answer: Answer) -> None:
-        playbook = self.plan.by_id[journey.playbook]
+        playbook = self.plan.of(journey)
+        if playbook is None:
+            return
         if journey.at is None:
             self._slot_answered(playbook, journey, answer)
             return
@@ -224,6 +226,7 @@ class Entering(Moving):
     def _start(self, playbook: Playbook, journey: Journey, why: list[Why]) -> None:
         state, now = self.state, self.now
         journey.started, journey.waiting = now, None
+        journey.version = playbook.version
         place_ = f"{playbook.id}|{journey.key}"
         if playbook.entry.mode == "once":
             state.entered = [*state.entered, place_]
@@ -236,7 +239,7 @@ class Entering(Moving):
             until = playbook.goal.within.after(now, zone_of(state, self.plan.env))
             watch_ = GoalWatch(
                 playbook=playbook.id, key=journey.key, occurrence=journey.occurrence, started=now, until=until,
-                held=journey.held is not None, entry=journey.entry,
+                held=journey.held is not None, entry=journey.entry, version=journey.version,
             )  # fmt: skip
             state.goals = [*(goal for goal in state.goals if goal.until >= now), watch_]
         self.out.lives.append((playbook.id, "entered", journey.held is not None))

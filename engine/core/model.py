@@ -48,13 +48,14 @@ class Event(msgspec.Struct, gc=False):
 class Waiting(msgspec.Struct, array_like=True):
     """What a journey waits for."""
 
-    kind: str  #: time event (wait_for) answer (a reservation) slot (entry limit) queue rest (again_after) parked,
+    kind: str  #: time event (wait_for) answer (a reservation) slot (entry limit) queue rest (again_after) parked begin,
     #: and of a message: at quiet_hours cap
     until: int | None = None  #: when it goes on at the latest, microseconds UTC
     key: str | None = None
     """For "answer": key of the reservation; for "event": effect key of the step that waits for a word; for "slot": the
     place in the order of arrival."""
     since: int = 0  #: for "event": instant at which the step was reached; for "slot": of arrival
+    event: Event | None = None  #: for "event": what was waited for came while the playbook was paused
 
 
 class Journey(msgspec.Struct, array_like=True):
@@ -73,6 +74,8 @@ class Journey(msgspec.Struct, array_like=True):
     reached: int | None = None  #: when a message step was reached, for ``valid_for``
     rounds: dict[str, tuple[int, int]] | None = None  #: running ``repeat`` -> (round from 0, instant it began)
     queued: list[str] = []  #: keys of what it gave to the outbox: cancelled, as far as it is not sent, when it exits
+    version: str = ""  #: of the playbook it runs on, set when it begins; "": begun before versions were kept
+    passed: tuple[str, ...] = ()  #: steps it took on the version it came from: they are not taken again
 
 
 class GoalWatch(msgspec.Struct, array_like=True):
@@ -86,6 +89,7 @@ class GoalWatch(msgspec.Struct, array_like=True):
     held: bool  #: entry was held out, for treated against holdout
     entry: Event | None = None
     queued: list[str] = []  #: ``Journey.queued`` of a journey whose steps are over
+    version: str = ""  #: as of its journey
 
 
 class Hold(msgspec.Struct, array_like=True):

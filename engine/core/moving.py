@@ -49,6 +49,9 @@ class Moving(Judging):
                 self.end(journey, "finished", "end")
                 return
             journey.at = node.id
+            if journey.passed and node.id in journey.passed:  # taken on the version it came from
+                node = node.next
+                continue
             if node.guard is not None and not (journey.rounds and node.id in journey.rounds):
                 try:
                     open_ = node.guard.test(m)
@@ -110,7 +113,8 @@ class Moving(Judging):
         self._drop(journey)
         if self.state.tasks:
             withdraw(self.state, journey)
-        playbook = self.plan.by_id.get(journey.playbook)
+        newest = self.plan.by_id.get(journey.playbook)
+        playbook = self.plan.of(journey) or newest or self.plan.archived.get(journey.playbook)
         if playbook is None:
             return
         if journey.at is None and journey.waiting is not None:  # it never began
@@ -118,7 +122,9 @@ class Moving(Judging):
             return
         self._queue_of(playbook, journey, verdict, reason)
         place_ = f"{journey.playbook}|{journey.key}"
-        if playbook.entry.again_after is not None:
+        # entry goes by the playbook and not by its version: the newest may ask for an end that this one does not need
+        entry = playbook.entry if newest is None else newest.entry
+        if entry.again_after is not None or playbook.entry.again_after is not None:
             self.state.ends = {**self.state.ends, place_: self.now}
         self.out.lives.append((playbook.id, verdict, journey.held is not None))
         if self.tracing:
@@ -127,8 +133,8 @@ class Moving(Judging):
         if "journey.finished" in self.plan.told:
             data = {"playbook": playbook.id, "reason": reason}
             self.tell("journey.finished", data, f"{journey.occurrence}:{place_}:finished", None)
-        if playbook.entry.mode == "queue":
-            self._next_in_queue(playbook, journey.key)
+        if newest is not None and not newest.paused and "queue" in (entry.mode, playbook.entry.mode):
+            self._next_in_queue(newest, journey.key)
 
     def _queue_of(self, playbook: Playbook, journey: Journey, verdict: str, reason: str) -> None:
         """What it gave to the outbox is taken back when it ends early, and left to its goal when it ends by itself."""

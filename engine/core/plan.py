@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from engine.core import localtime
@@ -16,7 +17,7 @@ from engine.core.calendars import Calendar
 from engine.core.fold import Fold
 from engine.core.fuse import Following, Quick, QuickWake, following, nobody, quick, quick_wake, slow, slow_wake
 from engine.core.kinds import Action, Trigger
-from engine.core.model import State
+from engine.core.model import GoalWatch, Journey, State
 from engine.core.moment import Condition, Env, Moment, Value
 from engine.core.policies import Cap, Control, Freeze, Quiet
 
@@ -158,13 +159,21 @@ class Block:
         return out
 
 
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What a playbook means, and what it was made from."""
+
+    version: str  #: short content hash of its meaning: playbook and templates
+    sources: bytes  #: packed, for the store: all that is needed to compile it again
+
+
 @dataclass(kw_only=True, eq=False)
 class Playbook:
     """One compiled playbook."""
 
     id: str
     title: str
-    status: str  #: live | shadow (others are not in a running plan)
+    status: str  #: live | shadow | paused (the others are not in a running plan)
     priority: int
     triggers: tuple[Trigger, ...]
     when: tuple[Condition, ...]
@@ -179,6 +188,25 @@ class Playbook:
     nodes: dict[str, Node] = field(default_factory=dict)  #: step id -> step
     exit_events: frozenset[str] = frozenset()  #: types any exit listens to
     always: bool = False  #: an exit must be judged at every event and wake-up
+    on_change: str = "finish"  #: finish | move | cancel: what a new version means for those on an older one
+    migrate: Mapping[str, str] = field(default_factory=dict)  #: step of an older version -> keep | cancel | own step
+    places: Mapping[str, str] = field(default_factory=dict)  #: key of the file -> file:line:col
+    identify: Callable[[], Identity] | None = None  #: finds ``identity`` out; asked once, and not by ``validate``
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Its version and sources."""
+        return Identity(version="", sources=b"") if self.identify is None else self.identify()
+
+    @cached_property
+    def version(self) -> str:
+        """Short content hash of its meaning; one text all its journeys share."""
+        return self.identity.version
+
+    @property
+    def paused(self) -> bool:
+        """Its journeys take no step for now."""
+        return self.status == "paused"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,6 +345,12 @@ class Plan:
     schedules: tuple[Scheduled, ...] = ()  #: playbooks entered at slots, in the order in which they go at one instant
     calendars: Mapping[str, Calendar] = field(default_factory=dict)  #: calendars of the catalog, by name
     retimed: frozenset[str] = frozenset({"zone"})  #: traits that timers hang on
+    control: Control | None = None  #: users some purposes never reach
+    kept: Mapping[tuple[str, str], Playbook] = field(default_factory=dict)
+    """(playbook, version) -> an older version somebody may still be on; version "": begun before versions were kept."""
+    statuses: Mapping[str, str] = field(default_factory=dict)  #: playbook -> status, also of those not in the plan
+    archived: Mapping[str, Playbook] = field(default_factory=dict)  #: those whose journeys end
+    lost: Mapping[tuple[str, str], str] = field(default_factory=dict)  #: versions that cannot be compiled -> why
 
     def fuse(self) -> None:
         """Write the short ways out: done when the plan is first put to work, for most compiled ones never are."""
@@ -327,7 +361,19 @@ class Plan:
             one.following = following(one.sieves)
         self.wake = slow_wake if self.watching else quick_wake(self.timers)
         self.fused = True
-    control: Control | None = None  #: users some purposes never reach
+
+    def of(self, one: Journey | GoalWatch) -> Playbook | None:
+        """The version a journey or goal runs on; what has yet to begin will begin on the newest.
+
+        None when there is no such version in the plan: then it stands still.
+        """
+        newest, version = self.by_id.get(one.playbook), one.version
+        if newest is not None and version == newest.version:
+            return newest
+        if one.__class__ is Journey and one.at is None and one.waiting is not None:
+            return newest
+        older = self.kept.get((one.playbook, version))
+        return newest if older is None and not version else older
 
     @property
     def limits(self) -> Mapping[str, Limit]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from engine.core.changing import Changing
 from engine.core.fold import Folding
 from engine.core.fuse import DONE, SLOW, unsure
 from engine.core.instants import format_instant
@@ -38,7 +39,7 @@ _WAKES = {"time": "wait"}
 """What a wake-up is called in traces, by what the journey waited for; the others are called by their own name."""
 
 
-class Turn(Slotting):
+class Turn(Slotting, Changing):
     """Decides events and wake-ups, one at a time.
 
     Parameters
@@ -193,13 +194,13 @@ class Turn(Slotting):
     def _plan_event(self, event: Event, dispatch: Dispatch, *, all_of_them: bool) -> None:
         """Line up what this event may do, by rank of the playbooks."""
         todo: list[tuple[int, int, Task]] = []
-        state, by_id, type_ = self.state, self.plan.by_id, event.type
+        state, of, type_ = self.state, self.plan.of, event.type
         for goal in state.goals:
-            playbook = by_id.get(goal.playbook)
+            playbook = of(goal)
             if playbook is not None and playbook.goal is not None and type_ in playbook.goal.events:
                 todo.append((playbook.rank, 0, self._goal_task(playbook, goal, event)))
         for journey in state.journeys:
-            playbook = by_id.get(journey.playbook)
+            playbook = of(journey)
             if playbook is not None and self._concerns(playbook, journey, type_):
                 todo.append((playbook.rank, 1, self._journey_task(playbook, journey, event)))
         if not todo and not all_of_them:
@@ -264,8 +265,10 @@ class Turn(Slotting):
             except Exception as error:  # one playbook's fault must not stop the others
                 self._park(playbook, journey, node, error)
                 return
-            if wanted:
+            if wanted and not playbook.paused:
                 self._resume(playbook, journey, node, event)
+            elif wanted and waiting.event is None and (waiting.until is None or event.time <= waiting.until):
+                waiting.until, waiting.event = self.now, event  # it goes on with it when it is live again
 
         return move
 
@@ -288,7 +291,7 @@ class Turn(Slotting):
             watch(self, self._occurrence())
         todo: list[tuple[int, int, int, int, Task]] = []
         for journey in state.journeys:
-            playbook = plan.by_id.get(journey.playbook)
+            playbook = plan.of(journey)
             waiting = journey.waiting
             if playbook is None or (waiting is not None and waiting.kind == "queue"):
                 continue
@@ -319,7 +322,7 @@ class Turn(Slotting):
             if playbook.always and journey.at is not None and self._exits(playbook, journey, None):
                 return
             waiting = journey.waiting
-            if waiting is None or waiting.until is None or waiting.until > self.now:
+            if waiting is None or waiting.until is None or waiting.until > self.now or playbook.paused:
                 return
             if waiting.kind == "slot":
                 self.cause = {"wake": "slot"}
@@ -333,9 +336,12 @@ class Turn(Slotting):
             if node is None:
                 self.end(journey, "exited", "step is gone")
                 return
+            if waiting.kind == "begin":
+                self._begin(playbook, journey, node)
+                return
             word = node.action.word if waiting.kind == "event" else _WAKES.get(waiting.kind, waiting.kind)
             self.cause = {"wake": word}
-            self._resume(playbook, journey, node, None)
+            self._resume(playbook, journey, node, waiting.event)
 
         return move
 

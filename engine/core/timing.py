@@ -55,8 +55,10 @@ class Timing(Entering):
             earliest = _sooner(earliest, task.escalate_at)
         for journey in state.journeys:
             # a journey whose playbook is not in the plan stands still: nobody would move it on
-            if journey.waiting is not None and journey.playbook in plan.by_id:
-                earliest = _sooner(earliest, journey.waiting.until)
+            if journey.waiting is not None:
+                playbook = plan.of(journey)
+                if playbook is not None and playbook.status != "paused":
+                    earliest = _sooner(earliest, journey.waiting.until)
         state.wake_at = earliest
 
     def _soonest_timer(self, earliest: int | None) -> int | None:

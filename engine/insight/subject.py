@@ -66,18 +66,24 @@ def portrait(plan: Plan, store: Store, user: str, last: int | None = 50) -> dict
         "groups": sorted(state.groups),
         "seats": [{"group": it.group, "room": it.room, "held_until": instant(it.until)} for it in state.holds],
         "tasks": [{"key": it.key, "title": it.title, "due": instant(it.due)} for it in state.tasks],
-        "journeys": [journey_row(it) for it in state.journeys],
+        "journeys": [journey_row(plan, it) for it in state.journeys],
         "goals": [goal_row(it) for it in state.goals if it.until >= state.clock],
         "timeline": shown,
         "timeline_total": len(lines),
     }
 
 
-def journey_row(journey: Journey) -> dict[str, Any]:
-    """A running journey: where it stands, and until when."""
+def journey_row(plan: Plan, journey: Journey) -> dict[str, Any]:
+    """A running journey: where it stands, until when, and by which version of its playbook.
+
+    ``version`` is None before it begins; ``older`` tells that the program has a newer one since.
+    """
     waiting = journey.waiting
+    newest = plan.by_id.get(journey.playbook)
     return {
         "playbook": journey.playbook,
+        "version": journey.version or None,
+        "older": bool(journey.version) and (newest is None or newest.version != journey.version),
         "key": journey.key,
         "started": instant(journey.started),
         "stands_at": journey.at,

@@ -12,8 +12,9 @@ from typing import Any
 
 from engine.core import localtime
 from engine.core.chance import BUCKETS, bucket
+from engine.core.changing import PUBLISH
 from engine.core.kinds import Trigger
-from engine.core.model import Decision, Why
+from engine.core.model import Decision, Journey, Why
 from engine.core.moment import Moment
 from engine.core.plan import Plan, Playbook, zone_of
 from engine.insight.judged import Branch, by_time, changes, tree_of
@@ -47,10 +48,15 @@ def answer(
     until: as things stood then; None: as they stand.
     fresh: makes an empty store in memory.
     """
-    known_user(store, user)
+    kept = known_user(store, user)
     if playbook is not None:
         known_playbook(plan, playbook)
     found = course(plan, store, user, until, fresh=fresh)
+    if until is None:  # what stands in the store is what is, also where it was begun by an older version
+        found.state = kept
+    # what publications did to journeys cannot be found out from events; it is on record
+    done = [it for it in store.decisions(user) if it.cause == PUBLISH and it.time <= found.clock]
+    found.decisions = sorted([*found.decisions, *done], key=lambda it: it.time)
     effects = _effects(store, user, found)
     chosen = [it for it in plan.playbooks if playbook is None or it.id == playbook]
     return {
@@ -68,12 +74,20 @@ def _remarks(plan: Plan, store: Store, found: Course) -> list[str]:
     decided_by = store.get_meta("plan")
     if decided_by is not None and decided_by != plan.digest:
         out.append(OTHER_VERSION)
+    older = sorted({it.playbook for it in found.state.journeys if _older(plan, it)}) if found.state else []
+    if older:
+        names = ", ".join(older)
+        out.append(f"a journey of {names} runs on an older version; conditions are shown as the present one has them")
     if found.unmatched:
         out.append(
             f"{found.unmatched} effect(s) differ from the record: they were decided by an earlier version, or in an"
             " order of several subjects at one instant that is not recorded"
         )
     return out
+
+
+def _older(plan: Plan, journey: Journey) -> bool:
+    return bool(journey_row(plan, journey)["older"])
 
 
 def _effects(store: Store, user: str, found: Course) -> list[dict[str, Any]]:
@@ -116,7 +130,7 @@ def _playbook(plan: Plan, playbook: Playbook, found: Course, effects: list[dict[
         "entry": _decision(entries[-1], playbook, found) if entries else None,
         "last": _decision(last, playbook, found) if last is not None else None,
         "listens": [_listening(plan, trigger, found) for trigger in playbook.triggers],
-        "journeys": [journey_row(it) for it in state.journeys if it.playbook == playbook.id] if state else [],
+        "journeys": [journey_row(plan, it) for it in state.journeys if it.playbook == playbook.id] if state else [],
         "goals": [goal_row(it) for it in state.goals if _open(it.until, it.playbook, playbook, found)] if state else [],
         "effects": own,
         "reservations": [_reservation(it) for it in found.asked if _asked_by(it, playbook, own)],

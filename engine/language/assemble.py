@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
+from types import MappingProxyType
+from typing import Any
 
 from engine.core.fold import EXTERNAL_ONLY, FOLDS, traits
 from engine.core.history import HistoryBook, Streak
@@ -23,6 +25,7 @@ _TOLD = frozenset(
         "journey.started", "journey.finished", "user.updated",
     }
 )  # fmt: skip
+NO_OLDER: Mapping[Any, Any] = MappingProxyType({})
 
 
 def assemble(
@@ -38,25 +41,33 @@ def assemble(
     activity: frozenset[str],
     act_within: int,
     control: Control | None = None,
+    *,
+    kept: Mapping[tuple[str, str], Playbook] = NO_OLDER,
+    lost: Mapping[tuple[str, str], str] = NO_OLDER,
+    archived: Iterable[Playbook] = (),
+    statuses: Mapping[str, str] = NO_OLDER,
 ) -> Plan:
-    """The plan of a valid program."""
-    ordered = sorted(playbooks, key=lambda playbook: (-playbook.priority, playbook.id))
-    for rank, playbook in enumerate(ordered):
-        playbook.rank = rank
+    """The plan of a valid program; ``kept`` and the others as in Plan."""
+    ordered = sorted(playbooks, key=_by_priority)
+    walked = [*ordered, *kept.values()]  # those who may be on the way; new ones begin on ``ordered`` alone
+    ranks = {place: rank for rank, place in enumerate(sorted({_by_priority(playbook) for playbook in walked}))}
+    for playbook in walked:
+        playbook.rank = ranks[_by_priority(playbook)]
         playbook.exit_events |= {_MOVED[spec.moves] for spec in playbook.exits if spec.moves is not None}
     _fill(env, catalog, watched)
-    timed = tuple((playbook, trigger) for playbook in ordered for trigger in playbook.triggers if trigger.own)
+    entered = [playbook for playbook in ordered if not playbook.paused]
+    timed = tuple((playbook, trigger) for playbook in entered for trigger in playbook.triggers if trigger.own)
     clocks = {clock[0]: clock[1] for _, trigger in timed if (clock := trigger.clock()) is not None}
-    heard = _heard(ordered)
+    heard = _heard(walked)
     types = set(book.by_type) | set(FOLDS) | heard | activity | {type_ for it in clocks.values() for type_ in it}
-    exact = any(playbook.always for playbook in ordered)
+    exact = any(playbook.always for playbook in walked)
     watching = bool(catalog.ladders or watched)
-    default = _dispatch("", ordered, timed, clocks, book, activity, watching, exact)
+    default = _dispatch("", entered, timed, clocks, book, activity, watching, exact)
     windows = [cap.reach for policy in policies for cap in policy.caps]
     timers = tuple(sieve(playbook, (trigger,), timed=True) for playbook, trigger in timed)
     retimed = frozenset({"zone"}).union(*(trigger.traits or () for _, trigger in timed))
     dispatch = {
-        type_: _dispatch(type_, ordered, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)
+        type_: _dispatch(type_, entered, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)
     }
     return Plan(
         program=program,
@@ -83,8 +94,12 @@ def assemble(
         watching=watching,
         exact=exact,
         clocks=clocks,
-        schedules=tuple(_schedules(ordered)),
+        schedules=tuple(_schedules(entered)),
         control=control,
+        kept=kept,
+        lost=lost,
+        archived={playbook.id: playbook for playbook in archived},
+        statuses=statuses,
     )
 
 
@@ -94,6 +109,10 @@ def _schedules(playbooks: list[Playbook]) -> Iterator[Scheduled]:
         triggers = [trigger for trigger in playbook.triggers if isinstance(trigger, Slotted)]
         for trigger in triggers if playbook.status in ("live", "shadow") else ():
             yield Scheduled(playbook, trigger, f"{playbook.id}/{trigger.id}", alone=len(triggers) == 1)
+
+
+def _by_priority(playbook: Playbook) -> tuple[int, str]:
+    return -playbook.priority, playbook.id
 
 
 def _fill(env: Env, catalog: Catalog, watched: set[str]) -> None:

@@ -42,6 +42,7 @@ class Bench:
     webhooks: the channel that takes requests to other systems.
     sets: (playbook, trait, value, node of the step) of every trait a step sets, of all playbooks.
     triggers: (playbook, trigger), of all playbooks.
+    templates: names of the templates that the playbook at hand uses.
     """
 
     shop: Workshop
@@ -56,6 +57,7 @@ class Bench:
     webhooks: ChannelInfo | None = None
     sets: list[tuple[str, str, Value, Node]] = field(default_factory=list)
     triggers: list[tuple[str, Trigger]] = field(default_factory=list)
+    templates: set[str] = field(default_factory=set)
 
 
 class KindBuild(Build):
@@ -90,6 +92,7 @@ class KindBuild(Build):
 
     def template(self, name: str) -> Any:
         templates, default = self.bench.shop.templates, self.bench.locale
+        self.bench.templates.add(name)
         return lambda channel, locale: templates.find(name, channel, locale, default)
 
     def channels_of(self, name: str) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from engine.core.history import HistoryBook
@@ -26,34 +27,43 @@ from engine.language.forms import SECTION_OF, SECTIONS
 from engine.language.lint import LINT_PAGES, Book, World, look
 from engine.language.loops import SETS, cycles, edges, set_edges
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
+from engine.language.older import OlderMaker
 from engine.language.playbooks import PlaybookMaker, playbook_names
 from engine.language.program import ProgramMaker, ProgramSpec, webhook_channel
 from engine.language.scenario_model import Scenario
 from engine.language.scenarios import ScenarioMaker
 from engine.language.source import Source
+from engine.language.versions import Sealer
 from engine.language.workshop import Workshop
+from engine.ports import Version
 from engine.registry import nearest
 from engine.render import TemplateSet
 
 _PLAYBOOK = re.compile(r"^playbook\s*[:：]", re.MULTILINE)
-_RUNNING = ("live", "shadow")
+_RUNNING = ("live", "shadow", "paused")
 
 
-def compile_program(root: Path, *, today: date | None = None, scenarios: bool = False) -> Compiled:
+def compile_program(
+    root: Path, older: Sequence[Version] = (), *, today: date | None = None, scenarios: bool = False
+) -> Compiled:
     """Read, check and compile the program in a folder.
 
     Parameters
     ----------
     root: the folder that holds ``drumbeat.yaml``.
+    older: versions of playbooks that a store keeps, to be compiled too.
     today: with it, what depends on the present is checked too: whether tables of holidays run out.
     scenarios: read its scenario tests, too. What is wrong with a test is no reason not to run the program.
     """
-    return _Compiler(root, today, scenarios).run()
+    return _Compiler(root, older, today, scenarios).run()
 
 
 class _Compiler:
-    def __init__(self, root: Path, today: date | None, scenarios: bool = False) -> None:
+    def __init__(
+        self, root: Path, older: Sequence[Version] = (), today: date | None = None, scenarios: bool = False
+    ) -> None:
         self.root = root
+        self.older = older
         self.problems = Problems(known_codes=PAGES)
         self.files: ProgramFiles = read_program(root, scenarios=scenarios)
         self.templates, faults = TemplateSet.load(root)
@@ -69,6 +79,7 @@ class _Compiler:
         self.made: list[tuple[MapNode, Playbook | None]] = []  #: each playbook file, and what was made of it
         self.scenarios: list[Scenario] = []
         self.plan_of: Callable[[list[Playbook]], Plan] | None = None
+        self._program: MapNode | None = None
 
     def run(self) -> Compiled:
         """The whole way."""
@@ -76,7 +87,7 @@ class _Compiler:
         sources = [source for source in files if source is not None]
         self._take([source for source in sources if source not in self.files.scenarios])
         self._doubt()
-        program = self._root_of(self.files.program, PROGRAM_FILE)
+        program = self._program = self._root_of(self.files.program, PROGRAM_FILE)
         maker = ProgramMaker(self.shop, self.root)
         self.shop.schema = maker.schema(program) if program is not None else Schema(profile_declared=False)
         if "field" in self.shop.unread:
@@ -107,6 +118,7 @@ class _Compiler:
             },
             scenarios=tuple(it for it in self.scenarios if it.file not in wrong),
             rehearse=None if errors or self.plan_of is None else self._rehearse,
+            playbooks=tuple(self.playbooks),
         )
 
     def _take(self, sources: list[Source]) -> None:
@@ -171,14 +183,18 @@ class _Compiler:
         policies = spec.policies or {}
         business = program.open_on(catalog.calendars)
         self.shop.names |= playbook_names(playbooks)
-        self._make_playbooks(playbooks, spec, catalog)
+        self._make_playbooks(playbooks, spec, catalog, Sealer(self._program, catalogs, self.templates))
         self._look(spec, catalog, catalogs)
         if self.problems.has_errors:
             return catalog, None
+        present = {playbook.id: playbook for playbook in self.playbooks}
+        older = OlderMaker(self.root, self.shop, spec, catalog, present).make(self.older)
         running = [playbook for playbook in self.playbooks if playbook.status in _RUNNING]
         digest = self._digest(catalog)
+        archived = [playbook for playbook in self.playbooks if playbook.status == "archived"]
+        statuses = {playbook.id: playbook.status for playbook in self.playbooks}
 
-        def plan_of(playbooks: list[Playbook]) -> Plan:
+        def plan_of(playbooks: list[Playbook], *, alone: bool = True) -> Plan:
             env = Env(
                 zone=spec.zone,
                 locale=spec.locale,
@@ -192,10 +208,12 @@ class _Compiler:
             return assemble(
                 spec.name, digest, env, playbooks, catalog, self.book, spec.channels, policies.values(),
                 self.shop.watched, spec.activity, spec.act_within, spec.control,
+                kept={} if alone else older.kept, lost={} if alone else older.lost,
+                archived=() if alone else archived, statuses={} if alone else statuses,
             )  # fmt: skip
 
         self.plan_of = plan_of
-        return catalog, plan_of(running)
+        return catalog, plan_of(running, alone=False)
 
     def _make_scenarios(self, spec: ProgramSpec) -> None:
         """The tests, checked against everything the program defines."""
@@ -250,7 +268,9 @@ class _Compiler:
         elif not keys and not mapping.broken:
             self.problems.error(mapping, "empty", "the file is empty")
 
-    def _make_playbooks(self, nodes: list[MapNode], spec: ProgramSpec, catalog: Catalog) -> None:
+    def _make_playbooks(
+        self, nodes: list[MapNode], spec: ProgramSpec, catalog: Catalog, sealer: Sealer
+    ) -> None:
         account = (catalog.accounts or ["main"])[0]
         bench = Bench(self.shop, list(spec.channels), spec.activity, account, spec.locale, spec.best_hour)
         bench.webhooks = webhook_channel(spec.channels)
@@ -267,6 +287,7 @@ class _Compiler:
                 self.problems.error(where, "duplicate-playbook", message, hint=hint)
             self.made.append((node, playbook))
             if playbook is not None:
+                playbook.identify = partial(sealer.identity, node, tuple(bench.templates))
                 self.playbooks.append(playbook)
         self._loops(bench, {name: node.mark.file for name, node in seen.items()})
 

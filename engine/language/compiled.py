@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.core.plan import Plan
+from engine.core.plan import Plan, Playbook
 from engine.language.audiences import Audiences
 from engine.language.diagnostics import Diagnostic
 from engine.language.scenario_model import Scenario
@@ -36,6 +36,7 @@ class Compiled:
     audiences: Audiences | None = None  #: makes filters of conditions on users; None without a plan
     scenarios: tuple[Scenario, ...] = ()  #: the tests that can be run, when they were asked for
     rehearse: Callable[[Collection[str]], Plan] | None = None  #: a fresh plan of these playbooks alone, as if live
+    playbooks: tuple[Playbook, ...] = ()  #: all that could be compiled, whatever their status
 
     @property
     def errors(self) -> int:

@@ -20,6 +20,11 @@ Severity = Literal["error", "warning"]
 SILENCEABLE_ERRORS: frozenset[str] = frozenset()
 """Errors that ``# allow:`` may silence. Empty on purpose: what cannot run or could do harm is fixed, not silenced."""
 
+EDIT_CODES: frozenset[str] = frozenset(
+    {"arms-changed", "goal-changed", "key-changed", "playbook-removed", "salt-changed", "step-unnamed"}
+)
+"""Warnings of ``validate --against`` alone: a comment that silences one is not unused where nothing is compared."""
+
 BREAKS = re.compile(r"\r\n|\r|\n")
 
 
@@ -268,7 +273,7 @@ class Problems:
             hint = "write '# allow: code — why this is fine'"
             found.append(_about(allow, "unused-allow", "this '# allow:' comment names no code", hint))
         for code in allow.codes:
-            if code in self._unasked:
+            if code in self._unasked or code in EDIT_CODES:
                 continue
             here = [p for p in self._found if p.code == code and p.file == allow.mark.file]
             if not any(allow.covers(problem) for problem in here):

@@ -342,7 +342,7 @@ PLAYBOOK = Map(
         "exit": optional(Many(EXIT), "what ends a journey early"),
         "holdout": optional(HOLDOUT, "control group of this playbook"),
         "on_change": optional(Text(("finish", "move", "cancel")), "what an edit means for running journeys"),
-        "migrate": optional(Plain(), "where running journeys go after an edit"),
+        "migrate": optional(Table(_WORD, what="step"), "step of an older version -> keep, cancel or another step"),
         "steps": required(Steps(empty=False), "what happens, in order"),
     }
 )

@@ -40,6 +40,7 @@ class PlaybookMaker:
         name = node.get("playbook")
         self.bench.playbook = name.text if isinstance(name, ScalarNode) else "?"
         self._steps.begin(node.get("steps"))
+        self.bench.templates.clear()
         variables = node.get("vars")
         shop.variables = frozenset(variables.keys()) if isinstance(variables, MapNode) else frozenset()
         shop.trigger_types = ()
@@ -53,16 +54,29 @@ class PlaybookMaker:
         if fields is FAULT:
             return None
         self._later(node, fields)
-        return self._playbook(fields, triggers) if good and triggers else None
+        if not good or not triggers:
+            return None
+        playbook = self._playbook(fields, triggers)
+        playbook.places = {key.text: f"{key.mark.file}:{key.mark.line}:{key.mark.col}" for key, _ in node}
+        return playbook if self._migrate(node, set(playbook.nodes)) else None
 
     def _later(self, node: MapNode, fields: dict[str, Any]) -> None:
         problems = self.shop.problems
         if fields.get("subject") == "group":
             problems.error(node.get("subject") or node, "not-yet", "groups as subjects come with a later version")
-        for key in ("on_change", "migrate"):
-            if key in fields and fields[key] != "finish":
-                message = f"'{key}' is read, but this version lets running journeys finish where they stand"
-                problems.warning(node.key(key) or node, "not-yet", message)
+
+    def _migrate(self, node: MapNode, ids: set[str]) -> bool:
+        """Where running journeys are sent must be a step of this version."""
+        table, good = node.get("migrate"), True
+        for key, value in table if isinstance(table, MapNode) else ():
+            if not isinstance(value, ScalarNode) or value.text in ("keep", "cancel", *ids):
+                continue
+            good = False
+            near = nearest(value.text, ["keep", "cancel", *sorted(ids)])
+            hint = f"did you mean '{near}'?" if near else "keep, cancel, or the id of a step of this playbook"
+            message = f"'migrate.{key.text}' names no step of this playbook: '{value.text}'"
+            self.shop.problems.error(value, "unknown-step", message, hint=hint)
+        return good
 
     # ------------------------------------------------------------------ checks beyond shape
 
@@ -135,6 +149,8 @@ class PlaybookMaker:
             nodes={it.id: it for it in body.walk()},
             exit_events=frozenset().union(*(it.events for it in exits)) if exits else frozenset(),
             always=any(not it.events and it.segment is None for it in exits),
+            on_change=fields.get("on_change", "finish"),
+            migrate=fields.get("migrate", {}),
         )
 
     def _exit(self, row: dict[str, Any]) -> Exit:

@@ -56,6 +56,23 @@ class TemplateSet:
         loader.walk()
         return TemplateSet(loader.templates), loader.problems
 
+    @staticmethod
+    def of(files: Mapping[str, bytes]) -> tuple[TemplateSet, list[TemplateProblem]]:
+        """The templates of these files (path from the program's folder -> bytes), and the problems met."""
+        templates: dict[str, Template] = {}
+        problems: list[TemplateProblem] = []
+        for file, data in sorted(files.items()):
+            *above, name = file.removeprefix(f"{FOLDER}/").split("/")
+            parts = parse_file_name(name)
+            if isinstance(parts, str):
+                problems.append(TemplateProblem(file, 1, None, "template-path", parts, ""))
+                continue
+            template, found = read_template(file, FileName("/".join((*above, parts.name)), *parts[1:]), data)
+            problems += found
+            if template is not None:
+                templates[file] = template
+        return TemplateSet(templates), problems
+
     def __len__(self) -> int:
         return len(self._by_key)
 

@@ -56,14 +56,14 @@ class Template:
         self.name = parts.name  #: with its folders: ``welcome/hello``
         self.channel = parts.channel
         self.locale = parts.locale  #: None for the last of the chain
-        self.digest = digest  #: sha256 over the bytes of the file, hex
+        self.digest = digest  #: sha256 over ``source``, hex
         self.html = html
         self._body = body
         self._fields = fields
         self._needs = needed
         self.roots = roots  #: the names it looks at (``user``, ``event`` ...); a context needs no others
         self.steps = steps  #: ids of the steps whose results it reads; "*": maybe any
-        self.source = source  #: the whole file as text, line breaks as \n
+        self.source = source  #: the file as text; line ends and byte order mark are not kept, they mean nothing
 
     def __repr__(self) -> str:
         return f"<Template {self.file}>"
@@ -109,7 +109,7 @@ def read_template(file: str, parts: FileName, data: bytes) -> tuple[Template | N
     if front is None:
         return None, problems
     body = Site(file, front.body_above, front.body)
-    return _build(file, parts, sha256(data).hexdigest(), front.html, body, front.values, text)
+    return _build(file, parts, front.html, body, front.values, text)
 
 
 def _roots(trees: Iterable[nodes.Node]) -> frozenset[str]:
@@ -125,7 +125,7 @@ def _roots(trees: Iterable[nodes.Node]) -> frozenset[str]:
 
 
 def _build(
-    file: str, parts: FileName, digest: str, html: bool, body: Site, values: Mapping[str, FrontValue], source: str
+    file: str, parts: FileName, html: bool, body: Site, values: Mapping[str, FrontValue], source: str
 ) -> tuple[Template | None, list[TemplateProblem]]:
     sites = {"": body, **{key: Site(file, value.line - 1, value.text, False) for key, value in values.items()}}
     problems: list[TemplateProblem] = []
@@ -150,6 +150,7 @@ def _build(
         return None, problems
     main = pieces.pop("")
     fields = {key: (piece, f"{file}:{values[key].line}") for key, piece in pieces.items()}
+    digest = sha256(source.encode()).hexdigest()
     template = Template(
         file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed, roots=roots,
         steps=steps, source=source,

@@ -27,6 +27,7 @@ from engine.runtime.arming import arm
 from engine.runtime.intake import HISTORY, Taken, left_out, refusal
 from engine.runtime.merge import Merge
 from engine.runtime.outbox import Outbox
+from engine.runtime.publish import Published, announce, publish
 from engine.runtime.rows import event_row
 from engine.runtime.session import HISTORY_UNTIL, Session
 
@@ -65,6 +66,7 @@ class Done(Taken):
     conflicts: int = 0  #: effect keys that existed already; must be 0
     sent: dict[str, int] = field(default_factory=dict)  #: deliveries by how they ended
     limits: dict[str, int] = field(default_factory=dict)  #: playbook -> windows in which its entry limit was reached
+    published: Published = field(default_factory=Published)  #: what publishing the program did to journeys
 
 
 @dataclass
@@ -128,22 +130,11 @@ class Pump:
         self.done = Done()
         self._put_offs: dict[str, int] = {}  #: subject -> how often its wake-up was put off by this run
         self._feeds: list[Feed] = [InboxFeed(store), *feeds]
-        self._publish()
+        announce(plan, store)
+        arm(plan, store)
         self.session = Session(plan, store, secret=secret, tracing=NOTABLE, marking=watch is not None)
         self._history = self.session.history_until  #: as the store has it
-
-    def _publish(self) -> None:
-        """A playbook starts journeys from its first run on this store."""
-        for playbook in self.plan.playbooks:
-            name = f"published:{playbook.id}"
-            since = self.store.get_meta(name)
-            if since is None:
-                since = str(self.store.clock())
-                self.store.set_meta(name, since)
-            self.plan.env.published[playbook.id] = int(since)
-        if self.store.get_meta("plan") != self.plan.digest:
-            self.store.set_meta("plan", self.plan.digest)
-        arm(self.plan, self.store)
+        self.done.published = publish(plan, store, self.session)
 
     def until_idle(self) -> Done:
         """Do everything that is there: events of all feeds, wake-ups up to the newest event, deliveries."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from engine.core.model import Event, Out, State, Why, new_state
+from engine.core.model import Event, Out, Reserve, State, Why, new_state
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
 from engine.core.slots import Due
@@ -300,6 +300,14 @@ class Session:
         state.wake_at = until
         self.touched[subject] = state
 
+    def change(self, subject: str, taken: frozenset[str]) -> None:
+        """Bring a subject in line with a plan that was published, see ``engine.core.changing``."""
+        self._load((subject,))
+        state = self._state(subject)
+        self._answer(state, self.turn.change(state, self.clock, taken), None)
+        if self.out.emits:
+            self._drain(state.id)
+
     def _drain(self, source: str) -> None:
         """Handle the events the engine made for ``source``, first come first served."""
         queue = deque((source, event) for event in self.out.emits)
@@ -354,9 +362,13 @@ class Session:
             ask = turn.go(state, event, self.clock)
         else:
             ask = turn.enter(state, event, self.clock, place)
+        self._answer(state, ask, before)
+
+    def _answer(self, state: State, ask: Reserve | None, before: int | None) -> None:
+        """Answer what a call of the core asks for until it is done, and see when the subject is due."""
         while ask is not None:
             self.askers[ask.key] = ask.subject
-            ask = turn.answer(self.desk.take(ask, self.clock))
+            ask = self.turn.answer(self.desk.take(ask, self.clock))
         if self.out.releases:
             for release in self.out.releases:
                 self.desk.give_back(release)

@@ -17,11 +17,11 @@ from msgspec import structs
 from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.errors import InternalError
-from engine.ports import WALL, Batch, Outgoing, Rejected, Settlement
+from engine.ports import WALL, Batch, Outgoing, Rejected, Settlement, Version
 from engine.stores import tally
 from engine.stores.wakes import Wakes
 
-_VERBS = ("commit", "ingest", "release", "claim", "settle", "meta")
+_VERBS = ("commit", "ingest", "release", "claim", "settle", "meta", "version")
 FAULT_POINTS = tuple(f"{verb}.{edge}" for verb in _VERBS for edge in ("before", "after"))
 """Names given to ``fault``."""
 
@@ -71,6 +71,7 @@ class MemoryStore:
         self._rejected_last = 0
         self._positions: dict[str, int] = {}
         self._meta: dict[str, str] = {}
+        self._versions: dict[tuple[str, str], Version] = {}
         self._inbox: dict[int, Event] = {}
         self._waiting: set[str] = set()  #: ids of events in the inbox
         self._inbox_last = 0
@@ -207,6 +208,22 @@ class MemoryStore:
         self.fault("meta.before")
         self._meta[name] = value
         self.fault("meta.after")
+
+    # -- versions of playbooks
+
+    def versions(self, *, used: bool = True) -> list[Version]:
+        found = [it for it in self._versions.values() if it.used or not used]
+        return sorted(found, key=lambda it: (it.playbook, it.since, it.hash))
+
+    def keep_versions(self, versions: Sequence[Version]) -> None:
+        self.fault("version.before")
+        for it in versions:
+            kept = self._versions.get((it.playbook, it.hash), it)
+            self._versions[it.playbook, it.hash] = structs.replace(kept, used=it.used)
+        self.fault("version.after")
+
+    def in_flight(self) -> Iterator[State]:
+        return (state for state in self.subjects() if state.journeys or state.goals)
 
     # -- ingest
 

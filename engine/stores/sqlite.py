@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.core.predicate import Filter, Selection
-from engine.ports import WALL, Batch, Outgoing, Rejected, Settlement
+from engine.ports import WALL, Batch, Outgoing, Rejected, Settlement, Version
 from engine.stores import codec, tally
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
 from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, SqliteStates
@@ -27,7 +27,7 @@ _EDGES = ("before_begin", "after_begin", "before_commit", "after_commit")
 _GROUPS = {
     "migrate": ("statement", "record"),
     "commit": (
-        *("states", "events", "effects", "answers", "grants", "resources", "decisions", "goals"),
+        *("states", "events", "effects", "cancels", "answers", "grants", "resources", "decisions", "goals"),
         *("quarantine", "inbox", "positions", "slots", "counters", "figures", "clock"),
     ),
     "fold": ("states", "trail"),
@@ -36,6 +36,7 @@ _GROUPS = {
     "claim": ("mark",),
     "settle": ("mark",),
     "meta": ("save",),
+    "version": ("save",),
 }
 
 FAULT_POINTS: tuple[str, ...] = tuple(
@@ -130,6 +131,7 @@ class SqliteStore:
             self._step("states")
             self._states.append(entries)
             conflicts = self._save_log(batch)
+            self._step("cancels")
             cancelled = self._file.write("cancel", ((reason, key) for key, reason in batch.cancels))
             self._save_scarce(batch)
             self._save_verdicts(batch)
@@ -145,7 +147,8 @@ class SqliteStore:
         self._step("events")
         insert("add_event", [(it.id, it.user or it.group, it.time, at, body(it)) for it, at in batch.events])
         self._step("effects")
-        return len(batch.effects) - insert("add_effect", [_effect_row(it) for it in batch.effects])
+        conflicts = len(batch.effects) - insert("add_effect", [_effect_row(it) for it in batch.effects])
+        return conflicts
 
     def _save_scarce(self, batch: Batch) -> None:
         asked, write = tally.askers(batch), self._file.write
@@ -218,6 +221,21 @@ class SqliteStore:
         with self._file.transaction("meta"):
             self._file.fault("meta.save")
             self._file.write("save_meta", [(name, value)])
+
+    # -- versions of playbooks
+
+    def versions(self, *, used: bool = True) -> list[Version]:
+        rows = self._file.rows("versions", int(used))
+        return [Version(playbook, hash_, since, sources, bool(yes)) for playbook, hash_, since, sources, yes in rows]
+
+    def keep_versions(self, versions: Sequence[Version]) -> None:
+        with self._file.transaction("version"):
+            self._file.fault("version.save")
+            rows = ((it.playbook, it.hash, it.since, it.sources, int(it.used)) for it in versions)
+            self._file.write("save_version", rows)
+
+    def in_flight(self) -> Iterator[State]:
+        return self._states.in_flight()
 
     # -- ingest
 

@@ -46,8 +46,10 @@ journeys = st.builds(
     trigger=texts,
     entry=st.none() | events,
     held=maybe,
-    waiting=st.none() | st.builds(Waiting, kind=texts, until=st.none() | instants, key=maybe),
+    waiting=st.none() | st.builds(Waiting, kind=texts, until=st.none() | instants, key=maybe, event=st.none() | events),
     results=tables,
+    version=texts,
+    passed=st.lists(texts, max_size=2).map(tuple),
 )
 goals = st.builds(
     GoalWatch,

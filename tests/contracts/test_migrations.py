@@ -70,6 +70,29 @@ def test_old_store_is_migrated_with_its_data(old: Path) -> None:
     db.close()
 
 
+def test_a_store_without_versions_is_migrated_with_its_journeys(tmp_path: Path) -> None:
+    """A store from before versions were kept opens with its people, whose journeys name no version."""
+    path = tmp_path / "s.db"
+    db = sqlite3.connect(path, isolation_level=None)
+    before = [it for it in migrations("sqlite") if it.version < _number("versions")]
+    sqlite_schema.migrate(db, path, read_only=False, fault=lambda point: None, steps=before)
+    journey = b'["welcome","","e1",5,"wait[1]","0",null,null,["time",9,null,0],{},null]'
+    goal = b'["welcome","","e1",5,99,false,null]'
+    state = b'{"id":"u1","wake_at":9,"journeys":[' + journey + b'],"goals":[' + goal + b"]}"
+    db.execute("insert into subject (id, state, wake_at) values ('u1', ?, 9)", (state,))
+    db.close()
+    store = SqliteStore.open(path)
+    (found,) = store.in_flight()
+    assert (found.journeys[0].at, found.journeys[0].version, found.journeys[0].passed) == ("wait[1]", "", ())
+    assert (found.journeys[0].waiting.until, found.goals[0].until, found.goals[0].version) == (9, 99, "")
+    assert store.versions(used=False) == []
+    store.close()
+
+
+def _number(name: str) -> int:
+    return next(it.version for it in migrations("sqlite") if it.name == name)
+
+
 @pytest.mark.parametrize("read_only", [False, True])
 def test_newer_store_is_refused(old: Path, read_only: bool) -> None:
     """A store of a newer program is refused with exit code 3, both versions named, and left as it is."""

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.core.model import Answer, Decision, Effect, Event, State, Why
+from engine.core.model import Answer, Decision, Effect, Event, GoalWatch, Journey, State, Why
 from engine.errors import InternalError, StoreError
-from engine.ports import Batch, Rejected, Settlement, Store
+from engine.ports import Batch, Rejected, Settlement, Store, Version
 from engine.stores import STORES, memory, sqlite
 from engine.stores.memory import MemoryStore
 from engine.stores.sql import queries
@@ -144,6 +144,8 @@ def picture(store: Store) -> dict[str, Any]:
         "clock": store.clock(),
         "position": store.position("f"),
         "meta": store.get_meta("word"),
+        "versions": store.versions(used=False),
+        "in flight": list(store.in_flight()),
     }
 
 
@@ -461,6 +463,50 @@ def test_dropping_a_pending_delivery(store: Any) -> None:
     assert store.claim(["sms"], 1, 9) == []
 
 
+def test_cancelled_delivery(bench: Bench) -> None:
+    """A delivery that is cancelled while it is pending is never claimed; one that went out stays as it was."""
+    store = bench.store
+    store.commit(batch(effects=[effect("a"), effect("b", deliver="box"), effect("c")]))
+    assert [it.key for it in store.claim(["box"], 1, 9)] == ["b"]
+    store.commit(batch(cancels=["a", "b", "nobody"]))
+    store = bench.reopen()
+    assert [it.key for it in store.claim(["sms", "box"], 1, 9)] == ["c"]
+    assert [(it.key, why) for it, why in store.deliveries("cancelled")] == [("a", "cancelled")]
+    assert [it.key for it, _ in store.deliveries("sending")] == ["b", "c"]
+    store.settle([Settlement("b", "sent")])
+    assert {it.key: how for it, how in store.effects()} == {"a": "cancelled", "b": "sent", "c": "sending"}
+
+
+def test_versions_are_kept(bench: Bench) -> None:
+    """A version keeps the sources and the instant it was first kept with; only whether it is used changes."""
+    store = bench.store
+    first = [Version("p", "v2", 20, b"two"), Version("p", "v1", 10, "一".encode()), Version("a", "v9", 30, b"")]
+    store.keep_versions(first)
+    store.keep_versions([Version("p", "v1", 99, b"other", used=False), Version("p", "v2", 99, b"other")])
+    store = bench.reopen()
+    assert [(it.playbook, it.hash, it.since, it.sources, it.used) for it in store.versions(used=False)] == [
+        ("a", "v9", 30, b"", True), ("p", "v1", 10, "一".encode(), False), ("p", "v2", 20, b"two", True),
+    ]  # fmt: skip
+    assert [it.hash for it in store.versions()] == ["v9", "v2"]
+
+
+def test_in_flight(bench: Bench) -> None:
+    """Exactly the subjects with journeys or goals are in flight, in order, whatever the data of others looks like."""
+    journey = Journey(playbook="p", key="", occurrence="e", started=1, at="a", trigger="0", version="v1")
+    goal = GoalWatch(playbook="p", key="", occurrence="e", started=1, until=9, held=False)
+    states = [
+        State(id="u3", journeys=[journey]),
+        State(id="u1", goals=[goal]),
+        State(id="u2", traits={"journeys": [["x"]], "goals": [["y"]]}),
+        State(id="u4"),
+        State(id="u5", journeys=[]),
+    ]
+    bench.store.commit(batch(states=states))
+    store = bench.reopen()
+    assert [state.id for state in store.in_flight()] == ["u1", "u3"]
+    assert next(it for it in store.in_flight() if it.id == "u3").journeys[0].version == "v1"
+
+
 def before_the_end(kind: str) -> list[str]:
     """Fault points at which a verb is not done yet."""
     table = memory.FAULT_POINTS if kind == "memory" else sqlite.FAULT_POINTS
@@ -477,6 +523,7 @@ def act(store: Any, verb: str) -> None:
         "claim": lambda: store.claim(["sms"], 1, 9),
         "settle": lambda: store.settle([Settlement("k1", "sent")]),
         "meta": lambda: store.set_meta("word", "new"),
+        "version": lambda: store.keep_versions([Version("p", "v2", 5, b"two")]),
     }
     verbs[verb]()
 
@@ -546,7 +593,7 @@ def test_every_point_is_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     store = SqliteStore.open(tmp_path / "s.db", fault=passed.append)
     store.commit(full_batch(1))
     store.commit(full_batch(2))
-    for verb in ("ingest", "release", "claim", "settle", "meta"):
+    for verb in ("ingest", "release", "claim", "settle", "meta", "version"):
         act(store, verb)
     store.close()
     assert set(passed) == set(sqlite.FAULT_POINTS)

@@ -114,6 +114,18 @@ class SqliteStates:
             self._follow_if_reader()
             return sqlite_audience.candidates(self._file, self._fresh, filter, now, after, limit)
 
+    def in_flight(self) -> Iterator[State]:
+        """Every state with a running journey or a goal, in order of subject. Others are passed over undecoded."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            fresh = dict(self._fresh)
+            for _, raw in merge(sorted(fresh.items()), self._table_all(fresh)):
+                # an encoded list begins like this only when it holds something; user data may hold the same bytes
+                if b'"journeys":[[' in raw or b'"goals":[[' in raw:
+                    state = codec.decode_state(raw)
+                    if state.journeys or state.goals:
+                        yield state
+
     def _load(self, subjects: Iterable[str]) -> dict[str, State]:
         fresh, decode = self._fresh, codec.decode_state
         found, missing = {}, []

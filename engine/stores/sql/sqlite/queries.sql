@@ -238,6 +238,15 @@ insert into clock (one, at) values (1, ?) on conflict (one) do update set at = e
 -- The engine's clock.
 select at from clock;
 
+-- name: save_version
+-- A version of a playbook; what is known of one that is there stays, but for whether it is used.
+insert into version (playbook, hash, since, sources, used) values (?, ?, ?, ?, ?)
+on conflict (playbook, hash) do update set used = excluded.used;
+
+-- name: versions
+-- Versions kept; those in use, or (0) all.
+select playbook, hash, since, sources, used from version where used >= ? order by playbook, since, hash;
+
 -- name: save_meta
 -- A named word of the runtime.
 insert into meta (name, value) values (?, ?) on conflict (name) do update set value = excluded.value;
