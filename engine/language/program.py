@@ -218,9 +218,12 @@ class ProgramMaker:
         section = node.get("channels")
         for name, fields in channels.items():
             via = fields["via"]
-            if via not in CHANNELS and via not in _LATER_CHANNELS:
-                inner = section.get(name) if isinstance(section, MapNode) else None
-                where = (inner.get("via") if isinstance(inner, MapNode) else None) or node
+            inner = section.get(name) if isinstance(section, MapNode) else None
+            where = (inner.get("via") if isinstance(inner, MapNode) else None) or node
+            if via in _LATER_CHANNELS:
+                message = f"channels of kind '{via}' come with a later version: run refuses them"
+                self.shop.problems.warning(where, "not-yet", message, hint="until then: file or console")
+            elif via not in CHANNELS:
                 near = nearest(via, [*CHANNELS, *_LATER_CHANNELS])
                 hint = f"did you mean '{near}'?" if near else "one of " + ", ".join([*CHANNELS, *_LATER_CHANNELS])
                 message = f"there is no channel of kind '{via}'"
@@ -240,6 +243,9 @@ class ProgramMaker:
         if not store.startswith(("sqlite:///", "postgresql://", "memory:")):
             where, message = node.get("store") or node, f"there is no store '{store}'"
             self.shop.problems.error(where, "unknown-store", message, hint="sqlite:///drumbeat.db")
+        elif store.startswith("postgresql://"):
+            message = "a store in PostgreSQL comes with a later version: run refuses it"
+            self.shop.problems.warning(node.get("store") or node, "not-yet", message, hint="sqlite:///drumbeat.db")
         self.spec.settings = Settings(
             store=store,
             feeds=tuple(fields.get("feeds", ())),
