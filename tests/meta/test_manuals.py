@@ -14,7 +14,7 @@ from wcwidth import wcswidth
 from engine.actions import ACTIONS
 from engine.cli.main import run
 from engine.core.shapes import Either, Many, Map, Shape, Table
-from engine.language import forms, scenario_forms
+from engine.language import forms
 from engine.language.compile import compile_program
 from engine.language.expressions.filtering import FILTERS
 from engine.language.expressions.functions import FUNCTIONS
@@ -23,7 +23,7 @@ from engine.triggers import TRIGGERS
 
 DOCS = ROOT / "docs"
 WRITTEN = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
-PROSE = 140
+PROSE = 130
 """Columns of a line of prose; tables, code and links may be longer."""
 
 BLOCK = re.compile(r"^( *)```([a-z]*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
@@ -167,7 +167,7 @@ def _keys(shape: Shape) -> Iterator[str]:
 def _words() -> Iterator[tuple[str, str]]:
     """(whose, word) of all there is to write."""
     for frame, shape in {
-        "program": forms.PROGRAM, "playbook": forms.PLAYBOOK, "step": forms.MODIFIERS, "scenario": scenario_forms.SCENARIO
+        "program": forms.PROGRAM, "playbook": forms.PLAYBOOK, "step": forms.MODIFIERS
     }.items():  # fmt: skip
         yield from ((frame, key) for key in _keys(shape))
     for section, shape in forms.SECTIONS.items():
