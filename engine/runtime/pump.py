@@ -144,7 +144,6 @@ class Pump:
             self._deliver()
         self._read_all()
         self._handle_wakes(self.session.clock)
-        self._deliver()
         self._count({"cancelled": n} if (n := self._taken_back() - cancelled) else {})
         return self.done
 
@@ -154,7 +153,6 @@ class Pump:
         self.session.clock = max(until, self.session.clock)  # an event may carry an earlier time: it is late then
         self._read_all()
         self._handle_wakes(self.session.clock)
-        self._deliver()
         return self.done
 
     def next_due(self) -> int | None:
@@ -173,7 +171,6 @@ class Pump:
             if not records:
                 break
             self._handle(records)
-            self._deliver()
 
     def _taken_back(self) -> int:
         """Deliveries that exits and goals ever cancelled on this store."""
@@ -190,6 +187,8 @@ class Pump:
                 raise
             except Exception as error:  # found out which event, or which subject's wake-up, it was
                 self._isolate(work, error)
+            # after each transaction, so that what goes out does not hang on how many there are
+            self._deliver()
         self.done.read += len(records)
         if self.progress is not None:
             self.progress(len(records))
@@ -207,20 +206,21 @@ class Pump:
             except Exception as error:  # as above
                 finished = False
                 self._isolate(work, error)
+            self._deliver()
 
     def _decide(self, work: _Work) -> None:
-        """Decide and commit, in several transactions when many wake-ups are due on the way."""
+        """Decide and commit one transaction: less than all when many wake-ups are due on the way."""
         self.fault("decide.before")
-        while work.events:
+        upto = len(work.records)
+        if work.events:
             part = [event for _, event in work.events[: work.limit]]
             work.trying = len(part)
             taken = self.session.take(part)
-            if taken == len(work.events):
-                break
-            self._commit(work, work.events[taken - 1][0] + 1 if taken else work.start)
-            work.limit = None
+            if taken < len(work.events):
+                upto = work.events[taken - 1][0] + 1 if taken else work.start
         self.fault("decide.after")
-        self._commit(work, len(work.records))
+        self._commit(work, upto)
+        work.limit = None
 
     def _commit(self, work: _Work, upto: int) -> None:
         """One transaction: what was decided, and the positions after the records before a place."""
