@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from meta_harness import CATALOG_PARTS, PROGRAM_PARTS, ROOT, files_of, write_program
+from meta_harness import CATALOG_PARTS, PROGRAM_PARTS, ROOT, files_of, step, write_program
 from wcwidth import wcswidth
 
 from engine.actions import ACTIONS
@@ -136,6 +136,23 @@ def test_a_piece_of_yaml_loads(path: Path, piece: str, tmp_path: Path) -> None:
         files |= {f"templates/{name}.{channel}.j2": "Hello.\n" for channel in ("box", "sms", "wecom")}
     found = compile_program(write_program(tmp_path, files))
     assert [it for it in found.problems if it.severity == "error" and it.code != "yaml-empty"] == []
+
+
+TEXTS = [
+    pytest.param(text, id=f"{path.name}-{line}")
+    for path in (DOCS / "howto.md", DOCS / "language.md")
+    for line, _, text in _blocks(path)
+    if text.startswith("---\n")
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_template_loads(text: str, tmp_path: Path) -> None:
+    """A template that is shown is one: its head is YAML, its words are known."""
+    steps = step("message: {template: a/b, via: box, purpose: service, with: {coupon: '{{ steps.gift }}'}}")
+    files = {"playbooks/example.yaml": steps, "templates/a/b.box.j2": text}
+    found = compile_program(write_program(tmp_path, files))
+    assert [it for it in found.problems if it.severity == "error"] == []
 
 
 # What the language page must have
