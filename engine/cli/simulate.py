@@ -108,7 +108,7 @@ def _text(summary: dict[str, Any], report: bool) -> str:
     lines = [
         f"events     {events['accepted']:,} accepted of {events['read']:,} read"
         f" ({events['duplicate']:,} duplicate, {events['quarantined']:,} quarantined)",
-        f"clock      {clock['from']} .. {clock['until']}",
+        f"clock      {clock['from'] or '-'} .. {clock['until'] or '-'}",
         f"users      {summary['users']:,}",
         f"journeys   {journeys['started']:,} started, {journeys['finished']:,} finished,"
         f" {journeys['running']:,} running",

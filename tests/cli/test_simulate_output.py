@@ -355,3 +355,10 @@ def test_an_empty_feed(drumbeat: Drumbeat, make: Make) -> None:
     assert said.json["clock"] == {"from": None, "until": None}
     assert said.json["events"]["read"] == 0
     assert (root / "e.jsonl").read_bytes() == (root / "d.jsonl").read_bytes() == b""
+
+
+def test_an_empty_feed_in_words(drumbeat: Drumbeat, make: Make) -> None:
+    """Where there is no instant the summary shows a dash, and no word of a programming language."""
+    root = make(PROGRAM, "\n\n")
+    said = drumbeat("simulate", "--program", root, "--events", root / "feed.jsonl")
+    assert said.out.splitlines()[1] == "clock      - .. -"
