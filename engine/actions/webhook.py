@@ -86,8 +86,9 @@ class CallWebhook(Action):
             return run.node.next
         fixed = run.plan.env.fixed.get("webhooks")
         if fixed is not None:
-            run.result(fixed.get(f"{run.playbook.id}/{run.node.id}"))
-            return run.node.next
+            answer = fixed.get(f"{run.playbook.id}/{run.node.id}")
+            run.result(answer or None)
+            return run.failed() if answer == {} else run.node.next
         if channel is None or channel.via != "webhook":
             return run.node.next  # nobody there who could answer
         return run.wait_for_word(run.key(), run.now + (self.timeout or _TIMEOUT).elapsed + RETRY_HORIZON)

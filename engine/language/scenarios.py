@@ -16,6 +16,7 @@ from engine.core import localtime
 from engine.core import shapes as sh
 from engine.core.instants import InstantError, parse_duration, parse_instant
 from engine.core.plan import Playbook
+from engine.core.policies import Control
 from engine.language import scenario_forms as forms
 from engine.language.diagnostics import Located
 from engine.language.expecting import ExpectReader
@@ -23,6 +24,8 @@ from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.reading import FAULT
 from engine.language.scenario_facts import check_fields
 from engine.language.scenario_model import Check, Fixed, Given, Person, Refusal, Scenario
+from engine.language.scenario_verbs import VERBS
+from engine.language.scenario_world import answers, belts
 from engine.language.workshop import Workshop
 from engine.registry import nearest
 
@@ -56,12 +59,16 @@ class ScenarioMaker:
     shop: knows all names of the program.
     playbooks: those that could be compiled, by id.
     zone: the program's zone.
+    control: the program's control group.
     """
 
-    def __init__(self, shop: Workshop, playbooks: Mapping[str, Playbook], zone: str) -> None:
+    def __init__(
+        self, shop: Workshop, playbooks: Mapping[str, Playbook], zone: str, control: Control | None = None
+    ) -> None:
         self.shop = shop
         self.playbooks = playbooks
         self.zone = zone
+        self.control = control
         self.times = Times(0, zone)
         self.wrong = False
 
@@ -229,9 +236,11 @@ class ScenarioMaker:
             inner = node.get(part)
             for key, users in inner if isinstance(inner, MapNode) else ():
                 self._known_keys(users, "user", f"fixed.{part}.{key.text}")
+        for part in ("control_group", "jitter"):
+            self._known_keys(node.get(part), "user", f"fixed.{part}")
         if self.wrong or fields is None:
             return Fixed()
-        draws: dict[tuple[str, str], int] = {}
+        draws = belts(self._wrong_fixed, node, fields, self.control, sorted(self.shop.names["user"]))
         for playbook, users in fields.get("holdout", {}).items():
             self._draw_holdout(playbook, users, draws, _inner(node, "holdout", playbook))
         for playbook, chosen in fields.get("split", {}).items():
@@ -246,7 +255,10 @@ class ScenarioMaker:
             for row in fields.get("fail", ())
         )  # fmt: skip
         codes = {pool: tuple(codes) for pool, codes in fields.get("codes", {}).items()}
-        return Fixed(draws, codes, refusals)
+        return Fixed(draws, codes, answers(self._wrong_fixed, node, fields, self.playbooks), refusals)
+
+    def _wrong_fixed(self, where: Located, message: str, hint: str = "") -> None:
+        self._error(where, "scenario-fixed", message, hint)
 
     def _draw_holdout(
         self, playbook: str, users: Mapping[str, str], draws: dict[tuple[str, str], int], where: Located
@@ -346,16 +358,35 @@ class ScenarioMaker:
             return []
         if word == "event":
             return self._event(node, fields, at, what)
+        if word in VERBS:
+            return self._verb(word, node, fields, at, what)
         return [Check(at, tuple(expected), (node.key("expect") or node).mark)]
 
+    def _user(self, node: MapNode, fields: Mapping[str, Any], what: str) -> str | None:
+        """Whose it is; None after a problem was reported."""
+        users, user = self.shop.names["user"], fields.get("user")
+        if user is None and len(users) != 1:
+            self._error(node, "missing-key", f"'{what}' needs 'user'", "may be left out only when there is one")
+            return None
+        return next(iter(users)) if user is None else str(user)
+
+    def _verb(self, word: str, node: MapNode, fields: Mapping[str, Any], at: int, what: str) -> list[Given]:
+        """What ``drumbeat trigger`` or ``drumbeat tasks done`` would put into the inbox."""
+        user = self._user(node, fields, what)
+        body = node.get("data")
+        data = {} if body is None else self._data(body, "", f"{what}.data")
+        made = VERBS[word](self._error, node, fields, self.playbooks)
+        if user is None or made is None or data is None:
+            return []
+        type_, own = made
+        return [Given(at, at, type_, user, None, {**data, **own}, fields.get("id"), node.mark, by_hand=True)]
+
     def _event(self, node: MapNode, fields: Mapping[str, Any], at: int, what: str) -> list[Given]:
-        users = self.shop.names["user"]
         user = fields.get("user")
         if user is None and "group" not in fields:
-            if len(users) != 1:
-                self._error(node, "missing-key", f"'{what}' needs 'user'", "may be left out only when there is one")
+            user = self._user(node, fields, what)
+            if user is None:
                 return []
-            user = next(iter(users))
         body = node.get("data")
         data = {} if body is None else self._data(body, fields["event"], f"{what}.data")
         if data is None:
