@@ -138,7 +138,8 @@ class _Stage:
         self.only = plan.playbooks[0] if len(plan.playbooks) == 1 else None
         # the program is published where the scenario begins, as if it had been deployed then
         store.commit(Batch(scenario.clock, [], [], [], [], {}, [], [], [], {}))
-        outbox = Outbox(store, dict[str, Channel](self.channels), self.clock, _Claims(plan, store, self.clock, self._back))
+        claims = _Claims(plan, store, self.clock, self._back)
+        outbox = Outbox(store, dict[str, Channel](self.channels), self.clock, claims)
         self.pump = Pump(
             plan, store, [], outbox, self.clock,
             secret=f"scenario:{plan.program}".encode(), known_types=self.known_types, watch=self._take,

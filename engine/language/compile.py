@@ -218,7 +218,8 @@ class _Compiler:
     def _make_scenarios(self, spec: ProgramSpec) -> None:
         """The tests, checked against everything the program defines."""
         self._unreadable(tests=True)
-        maker = ScenarioMaker(self.shop, {playbook.id: playbook for playbook in self.playbooks}, spec.zone, spec.control)
+        playbooks = {playbook.id: playbook for playbook in self.playbooks}
+        maker = ScenarioMaker(self.shop, playbooks, spec.zone, spec.control)
         for source in self.files.scenarios:
             self.problems.extend(source.problems)
             self.problems.learn(source.allows, incomplete="" if source.complete else source.file)

@@ -19,8 +19,8 @@ SCENARIO_PAGES: Final[dict[str, Page]] = {
     ),
     "scenario-word": Page(
         "an entry that names nothing",
-        "An entry of the timeline is an 'event', a 'trigger', a 'task_done' or an 'expect', and what is expected begins with one word, such as "
-        "'message', 'coupon' or 'entered'. 'docs/reference/scenarios.md' has them all.",
+        "An entry of the timeline is an 'event', a 'trigger', a 'task_done' or an 'expect', and what is expected "
+        "begins with one word, such as 'message', 'coupon' or 'entered'. 'docs/reference/scenarios.md' has them all.",
         _HEAD + _EVENT + "  - {at: +1d, expect: [{mesage: welcome/hello}]}",
         _HEAD + _EVENT + _POINTS,
     ),
@@ -43,6 +43,13 @@ SCENARIO_PAGES: Final[dict[str, Page]] = {
         "an arm that does not exist",
         "'fixed.split' names an arm of a 'split' of the playbook, or step.arm where two splits have one of that name.",
         _HEAD + "fixed: {split: {example: {u1: coupon}}}\n" + _EVENT + _POINTS,
+        _HEAD + _EVENT + _POINTS,
+    ),
+    "not-manual": Page(
+        "a playbook nobody can start by hand",
+        "'trigger' stands for 'drumbeat trigger', which starts playbooks with the trigger {manual: true} or "
+        "{webhook: true}. What other playbooks are triggered by is an 'event' of the timeline.",
+        _HEAD + "timeline:\n  - {trigger: example, user: u1}\n" + _POINTS,
         _HEAD + _EVENT + _POINTS,
     ),
     "unknown-task": Page(

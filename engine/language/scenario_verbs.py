@@ -35,7 +35,7 @@ def started(
     if type_ is not None:
         return type_, {}
     message = f"playbook '{name}' cannot be started by hand: it has no trigger {{manual: true}}"
-    report(node.get("trigger") or node, "not-called", message)
+    report(node.get("trigger") or node, "not-manual", message)
     return None
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.actions.split import Split
 from engine.core import localtime
 from engine.core import shapes as sh
 from engine.core.instants import InstantError, parse_duration, parse_instant
@@ -25,7 +24,7 @@ from engine.language.reading import FAULT
 from engine.language.scenario_facts import check_fields
 from engine.language.scenario_model import Check, Fixed, Given, Person, Refusal, Scenario
 from engine.language.scenario_verbs import VERBS
-from engine.language.scenario_world import answers, belts
+from engine.language.scenario_world import answers, belts, drawn
 from engine.language.workshop import Workshop
 from engine.registry import nearest
 
@@ -47,7 +46,7 @@ class Times:
             return localtime.add_days(self.clock, value["days"], value.get("at"), zone)
         if value[0] not in "+-":
             return parse_instant(value)
-        span = sum(parse_duration(part) for part in _PART.findall(value))
+        span = sum(parse_duration(part) for part in _PART.findall(value) if part[:-1].strip("0"))  # +0h is the clock
         return self.clock + (span if value[0] == "+" else -span)
 
 
@@ -240,13 +239,8 @@ class ScenarioMaker:
             self._known_keys(node.get(part), "user", f"fixed.{part}")
         if self.wrong or fields is None:
             return Fixed()
-        draws = belts(self._wrong_fixed, node, fields, self.control, sorted(self.shop.names["user"]))
-        for playbook, users in fields.get("holdout", {}).items():
-            self._draw_holdout(playbook, users, draws, _inner(node, "holdout", playbook))
-        for playbook, chosen in fields.get("split", {}).items():
-            for user, arms in chosen.items():
-                for arm in arms:
-                    self._draw_arm(playbook, user, arm, draws, _inner(node, "split", playbook))
+        draws = belts(self._error, node, fields, self.control, sorted(self.shop.names["user"]))
+        draws |= drawn(self._error, node, fields, self.playbooks)
         refusals = tuple(
             Refusal(
                 row["channel"], frozenset(row.get("attempt", ())), row.get("user"),
@@ -255,50 +249,7 @@ class ScenarioMaker:
             for row in fields.get("fail", ())
         )  # fmt: skip
         codes = {pool: tuple(codes) for pool, codes in fields.get("codes", {}).items()}
-        return Fixed(draws, codes, answers(self._wrong_fixed, node, fields, self.playbooks), refusals)
-
-    def _wrong_fixed(self, where: Located, message: str, hint: str = "") -> None:
-        self._error(where, "scenario-fixed", message, hint)
-
-    def _draw_holdout(
-        self, playbook: str, users: Mapping[str, str], draws: dict[tuple[str, str], int], where: Located
-    ) -> None:
-        found = self.playbooks.get(playbook)
-        if found is None:
-            return  # it has errors of its own
-        if found.holdout is None:
-            self._error(where, "scenario-fixed", f"playbook '{playbook}' has no 'holdout'")
-            return
-        for user, word in users.items():
-            drawn = 0 if word == "held_out" else found.holdout.percent
-            if (drawn < found.holdout.percent) != (word == "held_out") or drawn >= 10_000:
-                percent = found.holdout.percent // 100
-                self._error(where, "scenario-fixed", f"with a holdout of {percent} % nobody can be '{word}'")
-            draws[playbook, user] = drawn
-
-    def _draw_arm(
-        self, playbook: str, user: str, arm: str, draws: dict[tuple[str, str], int], where: Located
-    ) -> None:
-        """An arm by its name, in every split of the playbook that has one, or ``step.arm``."""
-        found = self.playbooks.get(playbook)
-        if found is None:
-            return
-        splits = {it.id: it.action for it in found.nodes.values() if isinstance(it.action, Split)}
-        hit = False
-        names: list[str] = []
-        for step, split in splits.items():
-            low = 0
-            for one in split.arms:
-                names.append(one.name)
-                if arm in (one.name, f"{step}.{one.name}") and one.upto > low:
-                    draws[f"{playbook}/{step}", user] = low
-                    hit = True
-                low = one.upto
-        if not hit:
-            near = nearest(arm, names)
-            known = "arms: " + ", ".join(names) if names else f"playbook '{playbook}' has no 'split'"
-            hint = f"did you mean '{near}'?" if near and near != arm else known
-            self._error(where, "unknown-arm", f"playbook '{playbook}' has no arm '{arm}'", hint)
+        return Fixed(draws, codes, answers(self._error, node, fields, self.playbooks), refusals)
 
     def _known_keys(self, node: Node | None, kind: str, what: str) -> None:
         for key, _ in node if isinstance(node, MapNode) else ():
@@ -413,13 +364,3 @@ class ScenarioMaker:
 
     def _fault(self, _: object) -> None:
         self.wrong = True
-
-
-def _inner(node: MapNode, *path: str) -> Node:
-    """The key at the end of a path, as far as it goes."""
-    here: Node = node
-    key: Node = node
-    for name in path:
-        if isinstance(here, MapNode) and name in here:
-            key, here = here.key(name) or here, here.get(name) or here
-    return key
