@@ -158,7 +158,7 @@ class Store(Protocol):
 
     def next_wake(self) -> int | None: ...
 
-    def population(self, after: str, limit: int, audience: Any = None, now: int = 0) -> list[str]:
+    def population(self, after: str, limit: int, audience: Filter | None = None, now: int = 0) -> list[str]:
         """At most ``limit`` subjects that have a state, of those behind ``after``, in order of id (by code points).
 
         ``audience``: a condition in a form a store may ask itself, at the instant ``now``; who certainly does not fit

@@ -102,7 +102,9 @@ class MemoryStore:
     def next_wake(self) -> int | None:
         return self._wakes.first()
 
-    def population(self, after: str, limit: int, audience: Any = None, now: int = 0) -> list[str]:
+    def population(self, after: str, limit: int, audience: Filter | None = None, now: int = 0) -> list[str]:
+        if audience is not None:
+            return self.candidates(audience, now, after, limit)
         if len(self._order) != len(self._states):
             self._order = sorted(self._states)
         place = bisect_right(self._order, after)

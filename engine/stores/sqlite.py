@@ -105,7 +105,9 @@ class SqliteStore:
     def next_wake(self) -> int | None:
         return self._states.next_wake()
 
-    def population(self, after: str, limit: int, audience: Any = None, now: int = 0) -> list[str]:
+    def population(self, after: str, limit: int, audience: Filter | None = None, now: int = 0) -> list[str]:
+        if audience is not None:
+            return self.candidates(audience, now, after, limit)
         return self._states.population(after, limit)
 
     def slots(self) -> dict[str, bytes]:

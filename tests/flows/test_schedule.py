@@ -103,6 +103,27 @@ def test_a_second_run_changes_nothing(program: Compiled, tmp_path: Path) -> None
     assert picture(tmp_path) == before
 
 
+def test_the_store_is_asked(program: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store leaves out whom the audience does not fit, so that nobody else is read and judged."""
+    assert program.plan is not None
+    assert {it.name for it in program.plan.schedules if it.filter is not None} == {
+        "daily/schedule", "own/schedule", "friend/schedule", "both/schedule[0]", "both/schedule[1]",
+    }  # fmt: skip
+    looked = Counter[str]()
+    invited = Turn.invited
+
+    def counting(self: Turn, state: Any, due: Any, now: int) -> Any:
+        looked[due.scheduled.name] += 1
+        return invited(self, state, due, now)
+
+    monkeypatch.setattr(Turn, "invited", counting)
+    feed = [event(f"e{n}", "user.signup", "2026-01-01T00:00:00Z", f"u{n}", city="杭州") for n in range(50)]
+    feed.append(event("f", "user.signup", "2026-01-01T00:00:00Z", "v", city="上海"))
+    write_feed(tmp_path, lines_of([*feed, event("end", "x", "2026-01-01T02:30:00Z", "v")]))
+    run(program, tmp_path, deliver=False)
+    assert looked["daily/schedule"] == 1
+
+
 # ---------------------------------------------------------------------- who, and when
 
 
