@@ -213,10 +213,8 @@ class _Compiler:
                 kept={} if alone else older.kept, lost={} if alone else older.lost,
                 archived=() if alone else archived, statuses={} if alone else statuses,
             )  # fmt: skip
-            # whom a new ladder or imported history has not placed yet has no tier a store could see
-            if not plan.ladders:
-                ask = self._audiences(plan, catalog).of
-                plan.schedules = tuple(replace(it, filter=ask(it.trigger.audience)) for it in plan.schedules)
+            ask = self._audiences(plan, catalog).at_slots
+            plan.schedules = tuple(replace(it, filter=ask(it.trigger.audience)) for it in plan.schedules)
             return plan
 
         self.plan_of = plan_of

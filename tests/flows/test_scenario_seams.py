@@ -397,7 +397,7 @@ ONE_WAY = (
 
 @pytest.mark.parametrize(
     ("ends", "reason"),
-    [("goal: {event: order.paid, within: 3d}\n", "goal"), ("exit: [{event: order.paid}]\n", "exit")],
+    [("goal: {event: order.paid, within: 3d}\n", "goal"), ("exit: [{event: order.paid}]\n", "exit[0]")],
 )
 def test_what_waits_is_taken_back(ends: str, reason: str, tmp_path: Path) -> None:
     """Semantics: exit, goal — cancels what is queued: a message that waited for its second try is never sent."""
