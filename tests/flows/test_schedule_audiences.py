@@ -36,6 +36,7 @@ AUDIENCES = {
     "odd": "user.points % 2 == 1 and user.city == '上海'",
     "away": "user.last_active_at is older_than('2d') or not user.city == '杭州'",
 }
+TIERED = ("gold", "rising", "regular")  # these go first: being let in by another playbook places a person
 HEAD = """\
 program: audiences
 timezone: Asia/Shanghai
@@ -46,7 +47,7 @@ channels: {box: {via: file, path: out/box.jsonl}}
 policies: {default: {consent: {service: none}, quiet_hours: never}}
 """
 CATALOG = """\
-tiers: {member: {metric: 'sum("order.paid", "amount", within="9d")', levels: {plain: 0, silver: 20, gold: 60}}}
+tiers: {member: {metric: 'sum("order.paid", "amount")', levels: {plain: 0, silver: 20, gold: 120}}}
 points: {main: {title: p}}
 segments: {regulars: {if: 'count("order.paid") >= 2 and user.tier == "silver"'}}
 """
@@ -68,6 +69,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
         text = f"""\
 playbook: {name}
 title: t
+priority: {90 if name in TIERED else 50}
 trigger: {{schedule: {{cron: "0 10 * * *", audience: "{audience}"}}}}
 entry: {{mode: parallel, limit: unlimited}}
 steps: [{{points: 1}}, {{tag: {{add: [{name}]}}}}]
