@@ -47,7 +47,7 @@ channels: {box: {via: file, path: out/box.jsonl}}
 policies: {default: {consent: {service: none}, quiet_hours: never}}
 """
 CATALOG = """\
-tiers: {member: {metric: 'sum("order.paid", "amount")', levels: {plain: 0, silver: 20, gold: 120}}}
+tiers: {member: {metric: 'sum("order.paid", "amount")', levels: {plain: 0, silver: 20, gold: 90}}}
 points: {main: {title: p}}
 segments: {regulars: {if: 'count("order.paid") >= 2 and user.tier == "silver"'}}
 """
