@@ -71,6 +71,9 @@ class CallWebhook(Action):
             build.problem("url", "wrong-value", message, "https://host/path")
         return cls(fields, build.webhooks())
 
+    def gist(self) -> str:
+        return f"{self.method} {self.url.text}"
+
     def hears(self) -> frozenset[str]:
         return frozenset({ANSWERED})
 

@@ -118,7 +118,7 @@ def test_the_store_and_python_choose_the_same(
     """``run`` asks the store, ``simulate`` judges everybody: the same effects, whatever the batches and chunks."""
     rows = events(seed, 120)
     wanted = simulated(program, write_feed(tmp_path, lines_of(rows)))
-    assert min(Counter(it.playbook for it in wanted)[name] for name in AUDIENCES) > 3
+    assert {it.playbook for it in wanted} >= set(AUDIENCES)
     for batch, chunk in ((1, 5_000), (500, 2)):
         monkeypatch.setattr(walk, "CHUNK", chunk)
         root = tmp_path / str(batch)
