@@ -56,8 +56,8 @@ def plant(monkeypatch: pytest.MonkeyPatch, breaks: Any) -> None:
 
     begin = Session.__init__
 
-    def once(self: Session, state: State, event: Event | None, place: int, before: int | None, slot: Any = None) -> None:
-        real(self, state, event, place, before, slot)
+    def once(self: Session, state: State, event: Event | None, *rest: Any) -> None:
+        real(self, state, event, *rest)
         if isinstance(self.store, SqliteStore) and breaks(state, event, self.clock):
             raise Planted("it broke")
 
