@@ -107,6 +107,7 @@ class SendMessage(Action):
         control = run.plan.control
         if control is not None and control.holds(run.state.id, self.purpose, _laid(run, "control_group")):
             run.keep_from()
+            run.explain("control_group", False, f"one of the {control.percent / 100:g} % no {self.purpose} reaches")
             run.effect("message", self._detail(first, None), status="held_out", reason="control_group")
             return run.node.next
         if self._frozen(run):
@@ -120,6 +121,7 @@ class SendMessage(Action):
             return self._refuse(run, fault, channel.name)
         until = None if self.valid_for is None else self.valid_for.after(run.marked(), run.zone)
         if until is not None and run.now > until:
+            run.explain("valid_for", False, f"was of use until {format_instant(until)}")
             return self._refuse(run, "expired", channel.name, detail)
         release = self._released(run, until)
         if release > run.now:
