@@ -31,7 +31,10 @@ timeline:
 
 
 def test_the_same_effects(tmp_path: Path) -> None:
-    """Key, instant, step, kind, status and reason of every effect agree, wake-ups and cascades included."""
+    """Key, instant, step, kind, status and reason of every effect agree, wake-ups and cascades included.
+
+    Semantics: order.paths
+    """
     found = program(tmp_path, SCENARIO)
     (scenario,) = found.scenarios
     assert found.rehearse is not None
