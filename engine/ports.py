@@ -10,9 +10,6 @@ import msgspec
 from engine.core.model import Alert, Answer, Decision, Effect, Event, Mark, State
 from engine.core.predicate import Filter, Selection
 
-WALL = "wall"
-"""Name under which a store keeps the machine's clock at the last commit."""
-
 
 class NotInOrder(Exception):  # it says that the careful way is needed
     """A feed that was read as it comes is not in order of time, or repeats an id, or is more than one plain file."""
@@ -61,9 +58,10 @@ class Batch(msgspec.Struct):
     askers: dict[str, str] = {}  #: answer key -> subject that asked, where no effect of that key names it
     slots: dict[str, bytes | None] = {}  #: rows of the slot table that changed (core/slots.py); None: one that goes
     marks: list[Mark] = []  #: what became of journeys, when somebody watches; no store keeps it
-    cancels: list[tuple[str, str]] = []  #: (effect key, reason): what is pending of these is not sent any more
+    cancels: list[tuple[str, str]] = []
+    """(effect key, reason): what was pending of these before this batch is not sent any more. Effects of the batch
+    itself are left alone: a backlog is delivered as it would have been then, whatever the size of batches."""
     alerts: list[Alert] = []  #: entry limits reached, once a playbook and window; counted as ``limit.<playbook>``
-    wall: int | None = None  #: the machine's clock, kept under the name ``WALL``; None: not known
 
 
 class Version(msgspec.Struct):
@@ -158,7 +156,7 @@ class Store(Protocol):
 
     def next_wake(self) -> int | None: ...
 
-    def population(self, after: str, limit: int, audience: Any = None, now: int = 0) -> list[str]:
+    def population(self, after: str, limit: int, audience: Filter | None = None, now: int = 0) -> list[str]:
         """At most ``limit`` subjects that have a state, of those behind ``after``, in order of id (by code points).
 
         ``audience``: a condition in a form a store may ask itself, at the instant ``now``; who certainly does not fit

@@ -46,6 +46,9 @@ class Reader:
     next_change: Callable[[State, int], int | None] | None = None
     """Earliest instant after the given one at which passing time alone changes the answer; None: it never does."""
 
+    def __call__(self, state: State, time: int) -> Any:
+        return self.read(state, time)
+
     def count(self, state: State, time: int) -> int:
         """The answer of a counting reader."""
         return cast("int", self.read(state, time))

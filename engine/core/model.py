@@ -185,7 +185,8 @@ class Effect(msgspec.Struct):
     purpose: str | None = None  #: purpose of a message
     to: str | None = None  #: address of a message
     spares: Sequence[Spare] = ()  #: the other channels it may go through, in order
-    until: int | None = None  #: last instant at which it may be sent (``valid_for``)
+    until: int | None = None
+    """Last instant at which it may be sent (``valid_for``); by the engine's clock, and in a store by the machine's."""
 
 
 class Reserve(msgspec.Struct):

@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -25,6 +25,7 @@ from engine.core.kinds import Trigger
 from engine.core.model import DAY
 from engine.core.moment import Condition, Env, Moment
 from engine.core.plan import Playbook, zone_of
+from engine.core.predicate import Filter
 
 NEVER: Final = 1 << 62
 
@@ -76,7 +77,7 @@ class Scheduled:
     trigger: Slotted
     name: str  #: ``playbook/trigger id``, the name of its row
     alone: bool  #: no other trigger of the playbook fires at slots
-    filter: Any = None  #: the audience in a form the store can ask; None: everybody is judged
+    filter: Filter | None = None  #: the audience in a form the store can ask; None: everybody is judged
 
 
 @dataclass(eq=False)

@@ -14,6 +14,7 @@ from engine.core.lunar import Lunar
 from engine.core.model import Event, State
 from engine.core.moment import Condition, Env, Moment, Value
 from engine.core.plan import ChannelInfo
+from engine.core.slots import Slotted
 from engine.language.diagnostics import Mark
 from engine.language.forms import RESERVED
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
@@ -54,6 +55,7 @@ class Bench:
     playbook: str = "?"
     emits: list[tuple[str, str, Node]] = field(default_factory=list)
     listens: list[tuple[str, frozenset[str]]] = field(default_factory=list)
+    audiences: list[tuple[Slotted, Node]] = field(default_factory=list)  #: triggers that fire at slots, and for whom
     webhooks: ChannelInfo | None = None
     sets: list[tuple[str, str, Value, Node]] = field(default_factory=list)
     triggers: list[tuple[str, Trigger]] = field(default_factory=list)

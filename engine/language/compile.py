@@ -12,10 +12,11 @@ from pathlib import Path
 from engine.core.history import HistoryBook
 from engine.core.moment import Env
 from engine.core.plan import Plan, Playbook
+from engine.core.slots import Slotted
 from engine.core.starts import CALLED
 from engine.errors import InternalError
 from engine.language.assemble import assemble, digest_of
-from engine.language.audiences import Audiences
+from engine.language.audiences import Audiences, remark
 from engine.language.building import Bench
 from engine.language.catalog import Catalog, CatalogMaker
 from engine.language.codes import PAGES
@@ -76,6 +77,7 @@ class _Compiler:
         self.shop.today = today
         self.shop.unread_templates = [fault.file for fault in faults if fault.severity != "warning"]
         self.playbooks: list[Playbook] = []
+        self._slotted: list[tuple[Slotted, Node]] = []  #: triggers that fire at slots, and for whom
         self.made: list[tuple[MapNode, Playbook | None]] = []  #: each playbook file, and what was made of it
         self.scenarios: list[Scenario] = []
         self.plan_of: Callable[[list[Playbook]], Plan] | None = None
@@ -205,15 +207,29 @@ class _Compiler:
                 workdays=catalog.holidays.is_workday if catalog.holidays is not None else None,
                 business=business,
             )
-            return assemble(
+            plan = assemble(
                 spec.name, digest, env, playbooks, catalog, self.book, spec.channels, policies.values(),
                 self.shop.watched, spec.activity, spec.act_within, spec.control,
                 kept={} if alone else older.kept, lost={} if alone else older.lost,
                 archived=() if alone else archived, statuses={} if alone else statuses,
             )  # fmt: skip
+            # whom a new ladder or imported history has not placed yet has no tier a store could see
+            if not plan.ladders:
+                ask = self._audiences(plan, catalog).of
+                plan.schedules = tuple(replace(it, filter=ask(it.trigger.audience)) for it in plan.schedules)
+            return plan
 
         self.plan_of = plan_of
-        return catalog, plan_of(running, alone=False)
+        plan = plan_of(running, alone=False)
+        self._ask_in_python(self._audiences(plan, catalog))
+        return catalog, plan
+
+    def _ask_in_python(self, audiences: Audiences) -> None:
+        """Say which audiences of schedules the store cannot answer whole."""
+        for trigger, node in self._slotted:
+            said = remark(audiences.of(trigger.audience))
+            if said is not None:
+                self.problems.warning(node, "audience-in-python", said[0], hint=said[1])
 
     def _make_scenarios(self, spec: ProgramSpec) -> None:
         """The tests, checked against everything the program defines."""
@@ -289,6 +305,7 @@ class _Compiler:
             if playbook is not None:
                 playbook.identify = partial(sealer.identity, node, tuple(bench.templates))
                 self.playbooks.append(playbook)
+        self._slotted = bench.audiences
         self._loops(bench, {name: node.mark.file for name, node in seen.items()})
 
     def _look(self, spec: ProgramSpec, catalog: Catalog, catalogs: list[MapNode]) -> None:

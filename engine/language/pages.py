@@ -114,6 +114,14 @@ SHAPE_PAGES: Final[dict[str, Page]] = {
         'trigger: {schedule: {cron: "0 10 * * fir", audience: user.city == \'Oslo\'}}',
         'trigger: {schedule: {cron: "0 10 * * fri", audience: user.city == \'Oslo\'}}',
     ),
+    "audience-in-python": Page(
+        "an audience the database cannot answer whole",
+        "The audience of a schedule is a question to the database. What it has no words for is judged in Python, for "
+        "every user whom the rest of the condition leaves open: the result is the same, and takes longer.",
+        'trigger: {schedule: {cron: "0 10 * * *", audience: is_workday(today)}}',
+        'trigger: {schedule: {cron: "0 10 * * *", audience: user.city == \'Oslo\'}}',
+        "warning",
+    ),
     "cron-never": Page(
         "a cron expression that never fires",
         "No year has such a day, so nobody would ever be written to. 29 February is fine: it comes in leap years.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.core import shapes as sh
 from engine.core.kinds import Trigger
+from engine.core.slots import Slotted
 from engine.language.building import Bench, KindBuild, no_word
 from engine.language.forms import TRIGGER_MODIFIERS
 from engine.language.nodes import MapNode, ScalarNode, SeqNode
@@ -74,6 +75,8 @@ class TriggerReader:
         trigger = kind.build(fields, KindBuild(self.bench, extra or f"trigger[{place}]", body, word))
         trigger.id = extra or (word.text if path == "trigger" else f"{word.text}[{place}]")
         trigger.path = path
+        if isinstance(trigger, Slotted) and isinstance(body, MapNode):
+            self.bench.audiences.append((trigger, body.get("audience") or body))
         return trigger
 
     def _id(self, mapping: MapNode, path: str) -> str | _Fault | None:

@@ -53,4 +53,5 @@ def _wake(store: Store, triggers: list[Trigger]) -> int:
 
 
 def _timed(plan: Plan) -> list[Trigger]:
-    return [it for playbook in plan.playbooks for it in playbook.triggers if it.own and it.stamp]
+    open_ = [playbook for playbook in plan.playbooks if not playbook.paused]
+    return [it for playbook in open_ for it in playbook.triggers if it.own and it.stamp]

@@ -4,8 +4,9 @@ Between decision and sending a message may have waited: for a retry, for a chann
 
 Rule 1: the first that refuses names the reason, in the order of the gates: ``consent``, then ``expired``.
 Rule 2: consent goes by the user as the store has it now; refused for one channel, the next one is asked for.
-Rule 3: ``valid_for`` goes by the engine's clock, carried on by the time that passed on the machine since the last
-commit. So a backlog is judged as it would have been then, and what lay in a store that nobody ran is not sent late.
+Rule 3: ``valid_for`` goes by the time that passed on the machine since the decision was committed (the pump notes the
+deadline then). So a backlog is sent as it would have been sent then, whatever the size of batches, and what lay in a
+store that nobody ran, or was tried for too long, is not sent late.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from engine.core.fold import consent_given
 from engine.core.model import State
 from engine.core.plan import Plan
 from engine.core.policies import DEFAULT_CONSENT, consents
-from engine.ports import WALL, Clock, Outgoing, Settlement, Store
+from engine.ports import Clock, Outgoing, Settlement, Store
 
 
 class Claims:
@@ -36,7 +37,7 @@ class Claims:
 
     def judge(self, items: Sequence[Outgoing]) -> tuple[list[Outgoing], list[Settlement]]:
         """(what is to be sent, what becomes of the others)."""
-        now = self._now()
+        now = self._clock.now()
         asked = {item.effect.user for item in items if self._rule(item) != "none"}
         states = self._store.load([user for user in asked if user is not None]) if asked else {}
         wanted: list[Outgoing] = []
@@ -48,12 +49,6 @@ class Claims:
             else:
                 refused.append(found)
         return wanted, refused
-
-    def _now(self) -> int:
-        """The engine's clock as it would stand now."""
-        machine = self._clock.now()
-        then = self._store.get_meta(WALL)
-        return self._store.clock() + (0 if then is None else max(0, machine - int(then)))
 
     def _rule(self, item: Outgoing) -> str:
         """The consent rule of a message; what is no message needs none."""

@@ -140,7 +140,8 @@ class Pump:
         """Do everything that is there: events of all feeds, wake-ups up to the newest event, deliveries."""
         cancelled = self._taken_back()
         if self.outbox is not None:
-            self._count(self.outbox.recover())  # what the feeds know already is decided before anything is sent
+            self._count(self.outbox.recover())
+            self._deliver()
         self._read_all()
         self._handle_wakes(self.session.clock)
         self._deliver()
@@ -233,7 +234,7 @@ class Pump:
             self._history = self.session.history_until
             self.store.set_meta(HISTORY_UNTIL, str(self._history))
         if batch.events or batch.states or batch.rejected or batch.slots or positions or inbox:
-            batch.wall = self.clock.now()
+            self._set_deadlines(batch)
             self.done.conflicts += self.store.commit(batch)
             if self.session.walk is not None:
                 self.session.walk.handed = []
@@ -251,6 +252,13 @@ class Pump:
         work.events = [it for it in work.events if it[0] >= upto]
         work.rejected = [it for it in work.rejected if it[0] >= upto]
         work.repeated = [place for place in work.repeated if place >= upto]
+
+    def _set_deadlines(self, batch: Batch) -> None:
+        """From here on ``until`` of a message is an instant of the machine's clock, by which its sending goes."""
+        now = self.clock.now()
+        for effect in batch.effects:
+            if effect.until is not None:
+                effect.until = now + effect.until - effect.time
 
     # ------------------------------------------------------------------ what breaks
 

@@ -96,7 +96,8 @@ class Session:
         self.walk = self._new_walk()
 
     def _new_walk(self) -> Walk | None:
-        return Walk(self) if self.plan.schedules else None
+        # rows of schedules that left the plan must go, or they would go on where they stood when they come back
+        return Walk(self) if self.plan.schedules or self.store.slots() else None
 
     def _new_desk(self, secret: bytes) -> Desk:
         plan = self.plan

@@ -17,7 +17,7 @@ from msgspec import structs
 from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.errors import InternalError
-from engine.ports import WALL, Batch, Outgoing, Rejected, Settlement, Version
+from engine.ports import Batch, Outgoing, Rejected, Settlement, Version
 from engine.stores import tally
 from engine.stores.wakes import Wakes
 
@@ -102,7 +102,9 @@ class MemoryStore:
     def next_wake(self) -> int | None:
         return self._wakes.first()
 
-    def population(self, after: str, limit: int, audience: Any = None, now: int = 0) -> list[str]:
+    def population(self, after: str, limit: int, audience: Filter | None = None, now: int = 0) -> list[str]:
+        if audience is not None:
+            return self.candidates(audience, now, after, limit)
         if len(self._order) != len(self._states):
             self._order = sorted(self._states)
         place = bisect_right(self._order, after)
@@ -124,8 +126,8 @@ class MemoryStore:
         for state in batch.states:
             states[state.id] = state
             put(state.id, state.wake_at)
-        conflicts = self._log(batch) if self.keep_log else 0
         cancelled = self._cancel(batch.cancels)
+        conflicts = self._log(batch) if self.keep_log else 0
         asked = tally.askers(batch)
         for answer in batch.answers:
             self._answers.setdefault(asked.get(answer.key, ""), {})[answer.key] = answer
@@ -143,8 +145,6 @@ class MemoryStore:
         self._counts.update(tally.counters(batch, cancelled))
         self._figures.update(tally.figures(batch))
         self._clock = batch.clock
-        if batch.wall is not None:
-            self._meta[WALL] = str(batch.wall)
         self.fault("commit.after")
         return conflicts
 

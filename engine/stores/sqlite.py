@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.core.predicate import Filter, Selection
-from engine.ports import WALL, Batch, Outgoing, Rejected, Settlement, Version
+from engine.ports import Batch, Outgoing, Rejected, Settlement, Version
 from engine.stores import codec, tally
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
 from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, SqliteStates
@@ -27,7 +27,7 @@ _EDGES = ("before_begin", "after_begin", "before_commit", "after_commit")
 _GROUPS = {
     "migrate": ("statement", "record"),
     "commit": (
-        *("states", "events", "effects", "cancels", "answers", "grants", "resources", "decisions", "goals"),
+        *("states", "cancels", "events", "effects", "answers", "grants", "resources", "decisions", "goals"),
         *("quarantine", "inbox", "positions", "slots", "counters", "figures", "clock"),
     ),
     "fold": ("states", "trail"),
@@ -105,7 +105,9 @@ class SqliteStore:
     def next_wake(self) -> int | None:
         return self._states.next_wake()
 
-    def population(self, after: str, limit: int, audience: Any = None, now: int = 0) -> list[str]:
+    def population(self, after: str, limit: int, audience: Filter | None = None, now: int = 0) -> list[str]:
+        if audience is not None:
+            return self.candidates(audience, now, after, limit)
         return self._states.population(after, limit)
 
     def slots(self) -> dict[str, bytes]:
@@ -130,9 +132,9 @@ class SqliteStore:
         with self._file.transaction("commit", committed):
             self._step("states")
             self._states.append(entries)
-            conflicts = self._save_log(batch)
             self._step("cancels")
             cancelled = self._file.write("cancel", ((reason, key) for key, reason in batch.cancels))
+            conflicts = self._save_log(batch)
             self._save_scarce(batch)
             self._save_verdicts(batch)
             self._save_progress(batch, cancelled)
@@ -185,8 +187,6 @@ class SqliteStore:
         write("add_figure", ((playbook, name, n) for (playbook, name), n in tally.figures(batch).items()))
         self._step("clock")
         write("save_clock", [(batch.clock,)])
-        if batch.wall is not None:
-            write("save_meta", [(WALL, str(batch.wall))])
 
     def fold(self) -> None:
         """Bring states to their places and lay the trail. ``commit`` does it when it is due."""

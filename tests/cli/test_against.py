@@ -65,7 +65,9 @@ def edit(root: Path, *pairs: tuple[str, str], more: str = "") -> None:
 
 
 def codes(said: Said) -> list[tuple[str, str]]:
-    return [(it["severity"], it["code"]) for it in said.json["problems"]]
+    """What is said of edits and errors; the fixture's own loose ends are not the matter here."""
+    found = [(it["severity"], it["code"]) for it in said.json["problems"]]
+    return [it for it in found if it[1] not in ("unused", "missing-owner", "untested")]
 
 
 PAUSE = "  - wait: 3d\n    id: pause\n"

@@ -20,7 +20,7 @@ KEPT = f"scenario: 快照\n{HEAD}  - {{expect: [{{message: thanks, text: {{snaps
 WRONG = f"scenario: 写错了\n{HEAD}  - {{expect: [{{mesage: thanks}}]}}\n"
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = {
-    "drumbeat.yaml": "program: tea\nchannels: {box: {via: file, path: out/box.jsonl}}\n",
+    "drumbeat.yaml": "program: tea\ntimezone: Asia/Shanghai\nchannels: {box: {via: file, path: out/box.jsonl}}\n",
     "playbooks/thanks.yaml": "playbook: thanks\ntitle: t\ntrigger: {event: order.paid}\nentry: once\n"
     "steps:\n  - message: {template: thanks, via: box, purpose: service}\n",
     "templates/thanks.box.j2": "谢谢你\n",

@@ -471,10 +471,10 @@ def test_cancelled_delivery(bench: Bench) -> None:
     store = bench.store
     store.commit(batch(effects=[effect("a"), effect("b", deliver="box"), effect("c")]))
     assert [it.key for it in store.claim(["box"], 1, 9)] == ["b"]
-    store.commit(batch(cancels=["a", "b", "nobody"]))
+    store.commit(batch(cancels=[("a", "goal"), ("b", "goal"), ("nobody", "goal")]))
     store = bench.reopen()
     assert [it.key for it in store.claim(["sms", "box"], 1, 9)] == ["c"]
-    assert [(it.key, why) for it, why in store.deliveries("cancelled")] == [("a", "cancelled")]
+    assert [(it.key, why) for it, why in store.deliveries("cancelled")] == [("a", "goal")]
     assert [it.key for it, _ in store.deliveries("sending")] == ["b", "c"]
     store.settle([Settlement("b", "sent")])
     assert {it.key: how for it, how in store.effects()} == {"a": "cancelled", "b": "sent", "c": "sending"}

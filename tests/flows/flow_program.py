@@ -212,6 +212,7 @@ def run(
     try:
         for channel in channels.values():
             channel.fault = watch  # type: ignore[attr-defined]
+        program = wiring.with_older(program, store)
         assert program.plan is not None
         outbox = outbox_class(store, channels, wall, Claims(program.plan, store, wall)) if deliver else None
         feeds = wiring.open_feeds(program.settings, root)

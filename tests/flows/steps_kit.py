@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from semantics_kit import HEAD, Row
 
+from engine import wiring
 from engine.core.instants import parse_instant
 from engine.core.model import Effect, Event, State
 from engine.door import read_event
@@ -71,6 +72,7 @@ class Live:
         """Put records in and do everything that is there."""
         self.put(*rows, own=own)
         outbox = None if channels is None else Outbox(self.store, channels, At())
+        self.plan = wiring.with_older(self.program, self.store).plan or self.plan
         pump = Pump(
             self.plan, self.store, [], outbox, At(), secret=b"x", known_types=self.program.known_types, batch=batch
         )

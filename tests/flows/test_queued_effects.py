@@ -14,6 +14,7 @@ from semantics_kit import Row, event
 
 from engine import wiring
 from engine.cli.why import _effect
+from engine.core.model import HOUR
 from engine.insight.why import answer
 from engine.language.compile import compile_program
 from engine.ports import Outgoing, Sent
@@ -75,10 +76,13 @@ class World:
         self.program = compile_program(root)
         assert self.program.plan is not None, [str(problem) for problem in self.program.problems]
 
-    def run(self, *feed: Row, deliver: bool = False, refuses: str | None = None) -> Done:
+    def run(
+        self, *feed: Row, deliver: bool = False, refuses: str | None = None, later: int = 0, batch: int = 500
+    ) -> Done:
         with (self.root / "feed/a.jsonl").open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(row) + "\n" for row in feed))
         plan, wall = self.program.plan, Wall()
+        wall.at += later
         assert plan is not None
         with without_disk():
             store = SqliteStore.open(self.root / "s.db")
@@ -88,7 +92,7 @@ class World:
                 }
                 outbox = Outbox(store, ways, wall, Claims(plan, store, wall)) if deliver else None
                 feeds = wiring.open_feeds(self.program.settings, self.root)
-                return Pump(plan, store, feeds, outbox, wall, secret=SECRET).until_idle()
+                return Pump(plan, store, feeds, outbox, wall, secret=SECRET, batch=batch).until_idle()
             finally:
                 store.close()
 
@@ -181,10 +185,11 @@ def test_what_was_sent_stays_sent(tmp_path: Path) -> None:
 
 
 def test_consent_revoked_before_the_sending(tmp_path: Path) -> None:
-    """Semantics: consent.twice — "and again when claimed for sending": what the feed says of it is decided first."""
+    """Semantics: consent.twice — "and again when claimed for sending": by the user as the store has it by then."""
     world = World(tmp_path, f"steps: [{SAY}]\n")
     world.run(*HELLO)
-    assert world.run(event("3", "consent.revoked", "11:00"), deliver=True).sent == {"cancelled": 1}
+    world.run(event("3", "consent.revoked", "11:00"))
+    assert world.run(deliver=True).sent == {"cancelled": 1}
     assert world.deliveries() == [("cancelled", "sms", "consent")]
     (row,) = [row for row in world.why() if row["effect"] == "message"]
     assert (row["status"], row["delivery"], row["delivery_reason"]) == ("planned", "cancelled", "consent")
@@ -192,11 +197,24 @@ def test_consent_revoked_before_the_sending(tmp_path: Path) -> None:
 
 
 def test_valid_for_ends_before_the_sending(tmp_path: Path) -> None:
-    """`valid_for` at the claim: two hours later by the feed's own clock an hour's message is not sent any more."""
+    """`valid_for` at the claim: when nobody ran the program for two hours, an hour's message is not sent any more."""
     world = World(tmp_path, "steps: [{message: {template: hi, purpose: marketing, valid_for: 1h}}]\n")
     world.run(*HELLO)
-    assert world.run(event("3", "b", "12:00"), deliver=True).sent == {"cancelled": 1}
+    assert world.run(event("3", "b", "12:00"), deliver=True, later=2 * HOUR).sent == {"cancelled": 1}
     assert world.deliveries() == [("cancelled", "sms", "expired")]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 500])
+def test_a_backlog_goes_out_as_it_would_have_gone_out_then(tmp_path: Path, batch: int) -> None:
+    """Whatever stands in one transaction: neither a goal later in the backlog nor `valid_for` takes a message back.
+
+    Semantics: exit.backlog
+    """
+    world = World(tmp_path, "goal: {event: order, within: 7d}\n"
+                  "steps: [{message: {template: hi, purpose: marketing, valid_for: 1h}}]\n")  # fmt: skip
+    done = world.run(*HELLO, event("3", "order", "14:00"), event("4", "b", "18:00"), deliver=True, batch=batch)
+    assert done.sent == {"sent": 1}
+    assert world.lines("sms") == ["短信 u1"]
 
 
 def test_the_next_channel_has_its_own_text(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from flow_program import (
 from engine import wiring
 from engine.core.instants import format_instant
 from engine.core.model import DAY, HOUR, Event, State
-from engine.core.step import SLOW, Turn
 from engine.errors import InternalError
 from engine.language.compiled import Compiled
 from engine.runtime.intake import Intake
@@ -55,13 +54,19 @@ def plant(monkeypatch: pytest.MonkeyPatch, breaks: Any) -> None:
     """Make ``run`` fail deep inside, after it changed the state: ``breaks(state, event, now)`` says when."""
     real = Session._once
 
-    def once(self: Session, state: State, event: Event | None, place: int, before: int | None) -> None:
-        real(self, state, event, place, before)
+    begin = Session.__init__
+
+    def once(self: Session, state: State, event: Event | None, *rest: Any) -> None:
+        real(self, state, event, *rest)
         if isinstance(self.store, SqliteStore) and breaks(state, event, self.clock):
             raise Planted("it broke")
 
+    def without_short_ways(self: Session, *args: Any, **more: Any) -> None:
+        begin(self, *args, **more)
+        self.quick = False
+
     monkeypatch.setattr(Session, "_once", once)
-    monkeypatch.setattr(Turn, "quick", lambda self, state, event, now: SLOW)
+    monkeypatch.setattr(Session, "__init__", without_short_ways)
 
 
 @pytest.mark.parametrize("batch", BATCHES)

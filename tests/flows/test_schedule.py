@@ -103,6 +103,27 @@ def test_a_second_run_changes_nothing(program: Compiled, tmp_path: Path) -> None
     assert picture(tmp_path) == before
 
 
+def test_the_store_is_asked(program: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store leaves out whom the audience does not fit, so that nobody else is read and judged."""
+    assert program.plan is not None
+    assert {it.name for it in program.plan.schedules if it.filter is not None} == {
+        "daily/schedule", "own/schedule", "friend/schedule", "both/schedule[0]", "both/schedule[1]",
+    }  # fmt: skip
+    looked = Counter[str]()
+    invited = Turn.invited
+
+    def counting(self: Turn, state: Any, due: Any, now: int) -> Any:
+        looked[due.scheduled.name] += 1
+        return invited(self, state, due, now)
+
+    monkeypatch.setattr(Turn, "invited", counting)
+    feed = [event(f"e{n}", "user.signup", "2026-01-01T00:00:00Z", f"u{n}", city="杭州") for n in range(50)]
+    feed.append(event("f", "user.signup", "2026-01-01T00:00:00Z", "v", city="上海"))
+    write_feed(tmp_path, lines_of([*feed, event("end", "x", "2026-01-01T02:30:00Z", "v")]))
+    run(program, tmp_path, deliver=False)
+    assert looked["daily/schedule"] == 1
+
+
 # ---------------------------------------------------------------------- who, and when
 
 
@@ -533,3 +554,47 @@ def test_a_subject_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mo
     store = SqliteStore.open(tmp_path / "s.db", read_only=True)
     assert [(it.reason, b"u3" in it.raw) for it in store.quarantine()] == [("broken_slot", True)]
     store.close()
+
+
+def test_made_known_by_the_slot_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom an entry makes known has its turn in the same slot when its id comes later, whatever the chunks."""
+    book = friday().replace(HI, "steps:\n  - emit: {type: told, user: '{{ user.friend }}'}\n    if: user.friend\n")
+    program = plan_of(tmp_path, book)
+    friends = {"b": "c", "c2": "a", "d": "e"}
+    feed = [event(user, "user.signup", "2026-03-01T00:00:00Z", user, friend=it) for user, it in friends.items()]
+    feed.append(event("end", "x", "2026-03-07T00:00:00Z", "b"))
+    content = lines_of(feed)
+    for chunk in (1, 2, 5_000):
+        monkeypatch.setattr(walk, "CHUNK", chunk)
+        simulated(program, write_feed(tmp_path, content))
+        root = tmp_path / f"chunk{chunk}"
+        root.mkdir()
+        write_feed(root, content)
+        run(program, root, deliver=False)
+        store = SqliteStore.open(root / "s.db", read_only=True)
+        entered = store.summary()["p"]["entered"]
+        known = [state.id for state in store.subjects()]
+        store.close()
+        assert known == ["a", "b", "c", "c2", "d", "e"]
+        assert entered == 5, chunk  # b, c (made known by b), c2, d, e (made known by d); a comes too late
+
+
+def test_paused_in_the_middle_of_a_blast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A playbook paused while a slot is walked stops there, and does not go on when it comes back."""
+    feed = [event(f"e{n}", "user.signup", "2026-03-01T00:00:00Z", f"u{n}") for n in range(4)]
+    write_feed(tmp_path, lines_of(feed))
+    plan = plan_of(tmp_path, friday()).plan
+    assert plan is not None
+    run(plan_of(tmp_path, friday()), tmp_path, deliver=False)
+    store = SqliteStore.open(tmp_path / "s.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walk, "CHUNK", 2)
+        session = Session(plan, store, secret=b"")
+        session.settle(parse_instant("2026-03-06T10:00:00Z"))
+        store.commit(session.batch())
+    store.close()
+    for status, place in (("paused", 1), ("live", 2)):
+        feed.append(event(f"x{place}", "x", f"2026-03-06T10:0{place}:00Z", "u0"))
+        write_feed(tmp_path, lines_of(feed))
+        run(plan_of(tmp_path, friday(), status), tmp_path, deliver=False)
+    assert sorted(str(it.user) for it in effects_of(tmp_path)) == ["u0", "u1"]

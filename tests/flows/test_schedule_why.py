@@ -157,3 +157,35 @@ def test_words(program: Compiled, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "  entered at 2026-01-02T02:00:00Z, by time (schedule)" in said
     assert any("message message[2] planned" in line and "by time (schedule)" in line for line in said)
     assert "  next slot of its schedule: 2026-01-05T03:45:00Z" in why("in", "own")  # Monday, 09:30 in Kathmandu
+
+
+def test_told_between_two_slots_of_an_instant(program: Compiled, tmp_path: Path) -> None:
+    """What a later slot of the instant told somebody, an earlier one of the same instant had not yet seen."""
+    books = {
+        "playbooks/first.yaml": (
+            "playbook: first\ntitle: t\npriority: 90\n"
+            "trigger: {schedule: {cron: '0 12 * * *', audience: user.city == '上海'}}\n"
+            "entry: {mode: parallel, limit: unlimited}\nsteps: [{points: 5}]\n"
+        ),
+        "playbooks/second.yaml": (
+            "playbook: second\ntitle: t\npriority: 80\n"
+            "trigger: {schedule: {cron: '0 12 * * *', audience: user.friend is not none}}\n"
+            "entry: {mode: once}\nsteps: [{emit: {type: told, user: '{{ user.friend }}'}}]\n"
+        ),
+    }
+    changed = write_schedules(tmp_path, **books)
+    assert changed.plan is not None
+    events = [
+        event("1", "user.signup", "2026-01-02T03:00:00Z", "a", friend="b"),
+        event("2", "user.signup", "2026-01-02T03:00:00Z", "b", city="杭州"),
+        event("3", "x", "2026-01-03T05:00:00Z", "a"),
+    ]
+    write_feed(tmp_path, lines_of(events))
+    run(changed, tmp_path, deliver=False)
+    store = SqliteStore.open(tmp_path / "s.db", read_only=True)
+    times = [effect.time for effect, _ in store.effects("b") if effect.playbook == "first"]
+    assert times == [parse_instant("2026-01-03T04:00:00Z")]  # not on the day it was told
+    found = course(changed.plan, store, "b", fresh=fresh)
+    store.close()
+    assert found.unmatched == 0
+    assert [it.time for it in found.effects if it.playbook == "first"] == times

