@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from semantics_kit import event
-from steps_kit import Live
+from steps_kit import Live, write
 
 from engine.core.instants import format_instant
 
@@ -103,6 +103,14 @@ def test_who_was_in_a_segment_when_the_playbook_came(tmp_path: Path, segment: st
     assert heard(live) == [("p", at) for at in fires]
     live.run(event("4", "x", day(26)))
     assert heard(live) == [("p", at) for at in fires]
+
+
+def test_nobody_is_let_in_who_is_inside_already(tmp_path: Path) -> None:
+    """What this version does not keep is refused, and not forgotten in silence."""
+    text = "trigger: {segment: {enters: s}, existing: enter}\n" + ENTRY
+    found = write(tmp_path, {"p": text}, catalog=SEEN)
+    assert [it.code for it in found.problems if it.severity == "error"] == ["not-yet"]
+    assert write(tmp_path, {"p": text.replace("enter}\n", "skip}\n")}, catalog=SEEN).plan is not None
 
 
 def test_a_segment_in_the_place_of_another(tmp_path: Path) -> None:
