@@ -120,7 +120,7 @@ def test_counts(root: Path, give: Any, batch: str) -> None:
 def test_quarantine_keeps_the_bytes(root: Path, give: Any) -> None:
     """Each refused record is kept with its feed, its line, the reason and its very bytes.
 
-    Semantics: event.bad-record
+    Semantics: event.bad-record, event.refused
     """
     give(BAD)
     lines = BAD.split(b"\n")

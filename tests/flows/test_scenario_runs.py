@@ -175,7 +175,10 @@ def test_a_segment_is_entered_by_time_alone(tmp_path: Path) -> None:
 
 
 def test_codes_are_given_in_order_and_run_out(tmp_path: Path) -> None:
-    """``fixed.codes`` are all there are: the one after the last is sold out."""
+    """``fixed.codes`` are all there are: the one after the last is sold out.
+
+    Semantics: coupon.codes
+    """
     files = {
         "playbooks/thanks.yaml": "playbook: thanks\ntitle: t\ntrigger: {event: order.paid}\n"
         "entry: {mode: parallel, limit: unlimited}\nsteps:\n  - coupon: tea\n"

@@ -47,8 +47,8 @@ def given(effects: list[Row]) -> dict[str, tuple[str, str | None]]:
 
 
 def test_who_waits_begins_in_the_order_of_arrival(tmp_path: Path) -> None:
-    """Semantics: limit.order, limit.window — "waits for the next window in order of arrival": the first to come has
-    the first code, whatever the names."""
+    """Semantics: limit.order, limit.window, coupon.codes — "waits for the next window in order of arrival": the
+    first to come has the first code, whatever the names."""
     codes(tmp_path)
     users = ["u9", "u8", "u3", "u7", "u1", "u5"]
     seen = play(tmp_path, {"p": entry("2/day")}, [*arrivals(users), END], catalog=POOL)

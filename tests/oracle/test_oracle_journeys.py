@@ -205,7 +205,7 @@ def check(folder: Path, books: Sequence[dict[str, Any]], events: list[Ev], zone_
 def test_random_playbooks_walk_as_their_text_says(tmp_path: Path, seed: int, draw: int) -> None:
     """Waits, wait_for, choose, split, stop, goals, exits, holdouts in zones: the same rows at the same instants.
 
-    Semantics: exit.ends, wait-for.deadline, holdout.walks, split.bucket
+    Semantics: exit.ends, wait-for.deadline, holdout.walks, split.bucket, split.salt
     """
     rng = random.Random(1000 * seed + draw)
     books = [Maker(rng, f"p{number}").playbook() for number in range(6)]
