@@ -10,7 +10,9 @@ Rule 2: what a program says enters the source only as literals (``repr``) and as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import ast
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.core.fold import Folding
@@ -158,14 +160,70 @@ def _tests(writer: _Writer, dispatch: Dispatch) -> None:
             "try:",
         ]
     )
+    looks, bodies = _once([_bodies(writer, sieve) for sieve in dispatch.sieves], writer.names)
+    writer.add(looks, 2)
     for place, sieve in enumerate(dispatch.sieves):
         writer.add([f"place = {place}"] if place else [], 2)
         if sieve.needs:
             writer.add([f"m.trigger, m.vars = {sieve.trigger!r}, {writer.use(sieve.variables)}"], 2)
-        tests = [*_bodies(writer, sieve), *_rests(sieve)]
+        tests = [*bodies[place], *_rests(sieve)]
         writer.add([f"if {' and '.join(tests) or 'True'}: return {place}"], 2)
     # the long way judges it again and tells the error
     writer.add([f"except Exception: return {unsure(0)} - place"])
+
+
+def _once(bodies: list[list[str]], names: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """What several tests look at is looked at once: (the assignments, the tests that use them).
+
+    Only what cannot fail and costs little is taken out of its test: a field of the event, a kept count, and a number
+    of the history that some playbook asks for before anything else.
+    """
+    trees = [[ast.parse(body, mode="eval") for body in group] for group in bodies]
+    firsts = {_sight(node, names) for group in trees if group for node in ast.walk(group[0])}
+    times = Counter(
+        sight
+        for group in trees
+        for tree in group
+        for node in ast.walk(tree)
+        if (sight := _sight(node, names)) is not None and (not sight[0] or sight in firsts)
+    )
+    chosen = {sight: f"x{number}" for number, sight in enumerate(sorted(it for it, n in times.items() if n > 1))}
+    if not chosen:
+        return [], bodies
+    rename = _Rename(chosen, names)
+    written = [[f"({ast.unparse(rename.visit(tree))})" for tree in group] for group in trees]
+    return [f"{name} = {source}" for (_, source), name in chosen.items()], written
+
+
+_Sight = tuple[str, str]
+"""(name of the question to the history or "", source) of a look that may be shared."""
+
+
+class _Rename(ast.NodeTransformer):
+    """Puts the names of shared looks in their places."""
+
+    def __init__(self, chosen: Mapping[_Sight, str], names: Mapping[str, Any]) -> None:
+        self._chosen = chosen
+        self._names = names
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        sight = _sight(node, self._names)
+        name = None if sight is None else self._chosen.get(sight)
+        return self.generic_visit(node) if name is None else ast.Name(name, ast.Load())
+
+
+def _sight(node: ast.AST, names: Mapping[str, Any]) -> _Sight | None:
+    if not isinstance(node, ast.Call) or node.keywords:
+        return None
+    source = ast.unparse(node)
+    constant = all(isinstance(it, ast.Constant) for it in node.args)
+    if constant and source.startswith(("m.data.get(", "m.state.series.get(")):
+        return "", source
+    if isinstance(node.func, ast.Name) and source == f"{node.func.id}(m.state, m.time)":
+        question = names[node.func.id]
+        same = min(name for name, value in names.items() if value is question)
+        return same, f"{same}(m.state, m.time)"
+    return None
 
 
 def following(sieves: Iterable[Sieve]) -> Following:
@@ -235,8 +293,8 @@ def quick_wake(timers: Iterable[Sieve]) -> QuickWake:
     writer = _Writer()
     writer.add(["if state.journeys or state.holds or state.tasks: return False"])
     writer.add(["memory = state.memory", "earliest = None", "spent = ()", "faced = False"])
-    for sieve in timers:
-        _timer(writer, sieve)
+    for mark in [_timer(writer, number, sieve) for number, sieve in enumerate(timers)]:
+        writer.add([mark] if mark else [])
     writer.add(
         [
             "for trigger in spent:",
@@ -252,7 +310,8 @@ def quick_wake(timers: Iterable[Sieve]) -> QuickWake:
     return found
 
 
-def _timer(writer: _Writer, sieve: Sieve) -> None:
+def _timer(writer: _Writer, number: int, sieve: Sieve) -> str:
+    """Look at one timer; the line that notes that it was spent, where that is all ``due`` would do."""
     trigger, face = sieve.triggers[0], writer.use(_face)
     clock = trigger.lean()
     if clock is None:
@@ -266,9 +325,8 @@ def _timer(writer: _Writer, sieve: Sieve) -> None:
     else:
         last, place, elapsed = clock
         last = "state.last_active" if last is None else f"memory.get({last!r})"
-        writer.add(
-            [f"last = {last}", f"if last is not None and memory.get({place!r}) != last:", f" at = last + {elapsed}"]
-        )
+        writer.add([f"last, spent{number} = {last}, None"])
+        writer.add([f"if last is not None and memory.get({place!r}) != last:", f" at = last + {elapsed}"])
     tests = _bodies(writer, sieve)
     writer.add(
         [
@@ -281,6 +339,7 @@ def _timer(writer: _Writer, sieve: Sieve) -> None:
             f"   if {' and '.join(tests) or 'True'}: return False",
             # the long way judges it again and tells the error
             "  except Exception: return False",
-            f"  spent = (*spent, {writer.use(trigger)})",
+            f"  spent{number} = last" if clock is not None else f"  spent = (*spent, {writer.use(trigger)})",
         ]
     )
+    return "" if clock is None else f"if spent{number} is not None: memory[{clock[1]!r}] = spent{number}"

@@ -76,6 +76,7 @@ class HistoryBook:
         self.by_type: dict[str, tuple[Series, ...]] = {}
         self.everywhere: tuple[Series, ...] = ()  #: updated with every type
         self._series: dict[str, Series] = {}
+        self._readers: dict[tuple[Any, ...], Reader] = {}
 
     def _want(self, kind: type[S], type_: str, path: str, where: Where | None, window: int = 0) -> S:
         key = f"{kind.kind}:{type_}" + (f":{path}" if path else "")
@@ -90,21 +91,39 @@ class HistoryBook:
 
     def count(self, type_: str, within: int | None = None, where: Where | None = None) -> Reader:
         """How many events, ever or within a window."""
-        if within is None:
-            key = self._want(Count, type_, "", where).key
-            return Reader(key, lambda state, time: state.series.get(key, 0), f"m.state.series.get({key!r}, 0)")
-        times = self._want(Times, type_, "", where, within)
-        return Reader(times.key, times.within(within), next_change=_moves(times.key, within, None))
+
+        def make() -> Reader:
+            if within is None:
+                key = self._want(Count, type_, "", where).key
+                return Reader(key, lambda state, time: state.series.get(key, 0), f"m.state.series.get({key!r}, 0)")
+            times = self._want(Times, type_, "", where, within)
+            return Reader(times.key, times.within(within), next_change=_moves(times.key, within, None))
+
+        return self._shared("count", type_, "", within, where, make)
 
     def numbers(
         self, what: str, type_: str, field: str, within: int | None = None, where: Where | None = None
     ) -> Reader:
         """``sum``, ``avg``, ``min`` or ``max`` of a field; what is no number is left out."""
-        if within is None:
-            totals = self._want(Totals, type_, field, where)
-            return Reader(totals.key, totals.ever(what))
-        sums = self._want(Sums, type_, field, where, within)
-        return Reader(sums.key, sums.within(what, within), next_change=_moves(sums.key, within, 1))
+
+        def make() -> Reader:
+            if within is None:
+                totals = self._want(Totals, type_, field, where)
+                return Reader(totals.key, totals.ever(what))
+            sums = self._want(Sums, type_, field, where, within)
+            return Reader(sums.key, sums.within(what, within), next_change=_moves(sums.key, within, 1))
+
+        return self._shared(what, type_, field, within, where, make)
+
+    def _shared(
+        self, what: str, type_: str, field: str, within: int | None, where: Where | None, make: Callable[[], Reader]
+    ) -> Reader:
+        """One reader for equal questions, so that the short ways can tell that they are equal."""
+        question = (what, type_, field, within, where.text if where is not None else None)
+        found = self._readers.get(question)
+        if found is None:
+            found = self._readers[question] = make()
+        return found
 
     def distinct(self, type_: str, field: str, within: int | None = None, where: Where | None = None) -> Reader:
         """How many different values a field had; lists, maps and missing values are left out."""

@@ -124,13 +124,18 @@ class State(msgspec.Struct, omit_defaults=True):
 
     id: str  #: the subject: the user id
     wake_at: int | None = None  #: earliest instant to look at the subject again
+    last_active: int | None = None  #: newest time of an activity event
+    series: dict[str, Any] = {}  #: history by series key, see core/history.py
+    memory: dict[str, Any] = {}  #: what a trigger remembers, by ``playbook/trigger id``
+    journeys: Sequence[Journey] = ()  #: those still running
+    goals: Sequence[GoalWatch] = ()
+    holds: Sequence[Hold] = ()
+    tasks: Sequence[Task] = ()  #: open tasks for people, in the order they were given
+
     clock: int = 0  #: newest instant at which this subject was looked at
     born: bool = False  #: ladders and segments were placed on the empty history
     created_at: int | None = None  #: time of the sign-up
-    last_active: int | None = None  #: newest time of an activity event
     traits: dict[str, Any] = {}  #: user.* fields
-    series: dict[str, Any] = {}  #: history by series key, see core/history.py
-    memory: dict[str, Any] = {}  #: what a trigger remembers, by ``playbook/trigger id``
     tags: list[str] = []
     badges: list[str] = []
     points: Mapping[str, int] = NONE  #: account -> balance
@@ -138,14 +143,10 @@ class State(msgspec.Struct, omit_defaults=True):
     tiers: dict[str, list[Any]] = {}  #: ladder -> [level or None, below since or None]
     segments: Sequence[str] = ()  #: watched segments the subject is in
     groups: list[str] = []  #: groups joined
-    holds: Sequence[Hold] = ()
     coupons: Mapping[str, list[int]] = NONE  #: pool -> instants of grants, for per-user limits
-    journeys: Sequence[Journey] = ()  #: those still running
     ends: Mapping[str, int] = NONE  #: "playbook|key" -> end of the last journey, where entry needs it
     entered: Sequence[str] = ()  #: "playbook|key" of every once-entry
-    goals: Sequence[GoalWatch] = ()
     slots: Sequence[tuple[int, str, str]] = ()  #: cap slots taken: (instant, purpose, channel)
-    tasks: Sequence[Task] = ()  #: open tasks for people, in the order they were given
 
 
 _newborn = State(id="").__copy__  # type: ignore[attr-defined]  # every Struct has it

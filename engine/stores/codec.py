@@ -19,16 +19,27 @@ import msgspec
 from engine.core.model import Answer, Decision, Effect, Event, Spare, State, Why
 from engine.errors import InternalError
 
+
+class _EventBody(msgspec.Struct, array_like=True):
+    """What of an event has no column; what most events do not have comes last and is left out."""
+
+    type: str
+    user: str | None
+    group: str | None
+    data: dict[str, Any]
+    depth: int = 0
+    internal: bool = False
+    history: bool = False
+    changes: dict[str, tuple[Any, Any]] | None = None
+
+
 _write = msgspec.json.Encoder(decimal_format="number").encode
 _any = msgspec.json.Decoder(float_hook=Decimal)
 
 _state = msgspec.json.Decoder(State, float_hook=Decimal)
 _event = msgspec.json.Decoder(Event, float_hook=Decimal)
 _answer = msgspec.json.Decoder(Answer, float_hook=Decimal)
-_event_body = msgspec.json.Decoder(
-    tuple[str, str | None, str | None, dict[str, Any], int, bool, bool, dict[str, tuple[Any, Any]] | None],
-    float_hook=Decimal,
-)
+_event_body = msgspec.json.Decoder(_EventBody, float_hook=Decimal)
 
 
 class _EffectBody(msgspec.Struct, array_like=True, gc=False):
@@ -106,13 +117,15 @@ def decode_event(raw: bytes) -> Event:
 
 def event_body(it: Event) -> bytes:
     """What of an event has no column: all but id and time."""
-    return _encode((it.type, it.user, it.group, it.data, it.depth, it.internal, it.history, it.changes))
+    if it.depth or it.internal or it.history or it.changes is not None:
+        return _encode((it.type, it.user, it.group, it.data, it.depth, it.internal, it.history, it.changes))
+    return _encode((it.type, it.user, it.group, it.data))
 
 
 def event_from(id: str, time: int, body: bytes) -> Event:
     """An event from its columns and its body."""
-    type, user, group, data, depth, internal, history, changes = _event_body.decode(body)
-    return Event(id, type, time, user, group, data, depth, internal, history, changes)
+    it = _event_body.decode(body)
+    return Event(id, it.type, time, it.user, it.group, it.data, it.depth, it.internal, it.history, it.changes)
 
 
 def effect_body(it: Effect) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from meta_harness import ROOT
 
 PURE = {
-    "__future__", "abc", "bisect", "collections", "contextlib", "dataclasses", "datetime", "decimal", "enum",
+    "__future__", "abc", "ast", "bisect", "collections", "contextlib", "dataclasses", "datetime", "decimal", "enum",
     "functools", "hashlib", "heapq", "itertools", "math", "msgspec", "operator", "re", "types", "typing", "zoneinfo",
 }  # fmt: skip
 """zoneinfo reads the tables of time zones, which are rules and no surroundings."""

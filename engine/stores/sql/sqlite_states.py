@@ -22,8 +22,8 @@ from engine.stores.sql import sqlite_audience
 from engine.stores.sql.sqlite_file import SqliteFile
 from engine.stores.wakes import Wakes
 
-FOLD_SUBJECTS = 50_000
-"""Subjects in the log from which on it is folded: some 25 MB of memory."""
+FOLD_SUBJECTS = 100_000
+"""Subjects in the log from which on it is folded: some 50 MB of memory."""
 
 _BEGIN = (-(2**63), "")
 _PAGE = 1000
