@@ -179,7 +179,8 @@ def _dispatch(
     watching: bool,
     exact: bool,
 ) -> Dispatch:
-    active = not activity or type_ in activity
+    # an erasure is nothing the user did: it would leave somebody behind who is written to for being idle
+    active = type_ in activity if activity else type_ != "user.deleted"
     paced = [t for _, t in timed if t.traits is None]
     pushed = [t for t in paced if (type_ in clock[1] if (clock := t.clock()) is not None else active)]
     shortest = [span for trigger in pushed if (span := trigger.shortest()) is not None]

@@ -80,7 +80,7 @@ def judged(found: Condition, states: list[State]) -> tuple[list[str], list[str]]
 def test_sql_says_what_python_says(crowd: SqliteStore, program: Audiences, block: int) -> None:
     """For random conditions over odd states, both name the same who fit and the same who cannot be judged.
 
-    Semantics: conditions — a missing value is null; an error is neither true nor false, also under ``not``.
+    Semantics: condition.sql, condition.error, condition.missing
     """
     states = list(crowd.subjects())
     for found in conditions(block, TRIED // BLOCKS):

@@ -63,7 +63,10 @@ timeline:
 
 @pytest.mark.parametrize(("text", "files"), [(SCENARIO, {}), (FULL, EVERYTHING)], ids=["events", "everything"])
 def test_the_same_effects(text: str, files: dict[str, str], tmp_path: Path) -> None:
-    """Key, instant, step, kind, status and reason of every effect agree: wake-ups, cascades, slots, nights included."""
+    """Key, instant, step, kind, status and reason of every effect agree: wake-ups, cascades, slots, nights included.
+
+    Semantics: order.paths
+    """
     found = program(tmp_path, text, files)
     (scenario,) = found.scenarios
     assert found.rehearse is not None
