@@ -26,6 +26,7 @@ bench: $(READY)
 schemas: $(READY)
 	$(BIN)/drumbeat schema --write schemas
 	$(BIN)/drumbeat docs --write docs/reference
+	$(BIN)/python tests/meta/semantics_page.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -20,7 +20,7 @@ from engine.core.kinds import STOP, Action, Build, Pause
 from engine.core.model import Answer, Event, Spare
 from engine.core.moment import Value
 from engine.core.plan import ChannelInfo, Node, Span, zone_known
-from engine.core.policies import EXEMPT, NEVER, Quiet, consents
+from engine.core.policies import DRAW, EXEMPT, NEVER, Quiet, consents
 from engine.core.shapes import PURPOSES, Duration, Many, Map, Ref, Table, Text, Val, WallTime, optional, required
 from engine.errors import ExpressionError, MissingVariable, RenderError
 
@@ -105,8 +105,9 @@ class SendMessage(Action):
             run.effect("message", self._detail(first, None))
             return run.node.next
         control = run.plan.control
-        if control is not None and control.holds(run.state.id, self.purpose):
+        if control is not None and control.holds(run.state.id, self.purpose, _laid(run, "control_group")):
             run.keep_from()
+            run.explain("control_group", False, f"one of the {control.percent / 100:g} % no {self.purpose} reaches")
             run.effect("message", self._detail(first, None), status="held_out", reason="control_group")
             return run.node.next
         if self._frozen(run):
@@ -120,6 +121,7 @@ class SendMessage(Action):
             return self._refuse(run, fault, channel.name)
         until = None if self.valid_for is None else self.valid_for.after(run.marked(), run.zone)
         if until is not None and run.now > until:
+            run.explain("valid_for", False, f"was of use until {format_instant(until)}")
             return self._refuse(run, "expired", channel.name, detail)
         release = self._released(run, until)
         if release > run.now:
@@ -236,7 +238,7 @@ class SendMessage(Action):
         zone = localtime.zone(run.zone) or localtime.UTC
         if not zone_known(run.state):
             run.explain("zone", True, f"zone assumed: {run.zone}")
-        release = quiet.release(run.now, run.state.id, zone)
+        release = quiet.release(run.now, run.state.id, zone, _laid(run, "quiet_hours"))
         if release > run.now:
             if until is not None and quiet.ends(run.now, zone) <= until:
                 release = min(release, until)
@@ -294,6 +296,12 @@ class SendMessage(Action):
             detail["subject"] = subject
         detail["text"] = text
         return detail
+
+
+def _laid(run: Run, what: str) -> int | None:
+    """The bucket a test laid down for the subject."""
+    drawn = run.plan.env.drawn
+    return drawn.get((DRAW[what], run.state.id)) if drawn else None
 
 
 class CannotJudge(ExpressionError):

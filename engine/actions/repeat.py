@@ -60,6 +60,13 @@ class Repeat(Action):
             build.problem("every", "out-of-range", "'repeat.every' needs at least one day")
         return cls(fields["times"], every, fields.get("until"), fields["do"])
 
+    def gist(self) -> str:
+        until = "" if self.until is None else f", until {self.until.text}"
+        return f"up to {self.times} times, every {self.every.text}{until}"
+
+    def ways(self) -> list[tuple[str, Block | Pause | None]]:
+        return [("a round", self.block), ("enough" if self.until is not None else "all rounds done", None)]
+
     def blocks(self) -> Iterable[Block]:
         return (self.block,)
 

@@ -37,6 +37,12 @@ class StartPlaybook(Action):
             build.problem("playbook", "not-called", message, f"add {{called: true}} to the triggers of '{name}'")
         return cls(name)
 
+    def gist(self) -> str:
+        return self.playbook
+
+    def tells(self) -> tuple[tuple[str, str | None], ...]:
+        return (("start", self.playbook),)
+
     def says(self) -> tuple[tuple[str, bool], ...]:
         return ((self.type, True),)
 

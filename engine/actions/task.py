@@ -68,6 +68,14 @@ class GiveTask(Action):
                 build.problem(f"outcomes[{place}]", "duplicate-name", f"two outcomes are called '{name}'")
         return cls(fields)
 
+    def gist(self) -> str:
+        words = [f"{self.assign.text}: {self.title.text}"]
+        if self.outcomes:
+            words.append("waits for " + " / ".join(self.outcomes) + (f", {self.due.text} at most" if self.due else ""))
+        if self.escalate is not None:
+            words.append(f"{self.escalate['to'].text} is told after {self.escalate['after'].text}")
+        return ", ".join(words)
+
     def hears(self) -> frozenset[str]:
         return frozenset({DONE}) if self.outcomes else frozenset()
 

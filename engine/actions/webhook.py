@@ -71,6 +71,9 @@ class CallWebhook(Action):
             build.problem("url", "wrong-value", message, "https://host/path")
         return cls(fields, build.webhooks())
 
+    def gist(self) -> str:
+        return f"{self.method} {self.url.text}"
+
     def hears(self) -> frozenset[str]:
         return frozenset({ANSWERED})
 
@@ -86,8 +89,9 @@ class CallWebhook(Action):
             return run.node.next
         fixed = run.plan.env.fixed.get("webhooks")
         if fixed is not None:
-            run.result(fixed.get(f"{run.playbook.id}/{run.node.id}"))
-            return run.node.next
+            answer = fixed.get(f"{run.playbook.id}/{run.node.id}")
+            run.result(answer or None)
+            return run.failed() if answer == {} else run.node.next
         if channel is None or channel.via != "webhook":
             return run.node.next  # nobody there who could answer
         return run.wait_for_word(run.key(), run.now + (self.timeout or _TIMEOUT).elapsed + RETRY_HORIZON)

@@ -53,7 +53,7 @@ def _type(plan: Any, name: str) -> str:
     from engine.core.starts import asked_for
     from engine.registry import nearest
 
-    ready = asked_for(plan)
+    ready = asked_for(plan.playbooks)
     if name in ready:
         return ready[name]
     if name in plan.by_id:

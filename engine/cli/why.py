@@ -112,10 +112,24 @@ def cause(it: dict[str, Any] | None) -> str:
     return f"at {it['type']}" + (f" ({cause(it['after'])})" if "after" in it else "")
 
 
+WAITS = {
+    "time": "waits",
+    "event": "waits for an event",
+    "quiet_hours": "waits for the end of quiet hours,",
+    "cap": "waits for room under a cap,",
+    "at": "waits for its hour,",
+    "slot": "waits for room under the entry limit,",
+    "queue": "waits for the journey before it",
+    "answer": "waits for an answer",
+}
+"""What a journey waits for, in words before ``until``."""
+
+
 def standing(journey: dict[str, Any]) -> str:
     """Where a journey stands and what it waits for."""
     place = f"at step {journey['stands_at']}" if journey["stands_at"] else "before its first step"
-    waits = f", waits for {journey['waits_for']}" if journey["waits_for"] else ""
+    kind = journey["waits_for"]
+    waits = f", {WAITS.get(kind, f'waits for {kind}')}" if kind else ""
     until = f" until {journey['until']}" if journey["until"] else ""
     held = f", held out ({journey['held_out']})" if journey["held_out"] else ""
     key = f" [{journey['key']}]" if journey["key"] else ""

@@ -76,10 +76,12 @@ class Env:
     workdays: Callable[[Any], bool] | None = None  #: date -> is it a working day
     history: dict[str, int] = field(default_factory=dict)  #: "until": time of the newest event taken in as history
     fixed: dict[str, Any] = field(default_factory=dict)
-    """What the world answers, where it is fixed beforehand: ``webhooks``: {"playbook/step": {"status", "body"}}."""
+    """What the world answers, where it is fixed beforehand: ``webhooks``: {"playbook/step": {"status", "body"}}, {} for
+    no answer at all."""
     business: Any = None  #: business hours of the program (core/business.py), or None: tasks count all time
     drawn: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """(place, subject) -> bucket laid down by a test; a place is a playbook (its holdout) or ``playbook/step``."""
+    """(place, subject) -> bucket laid down by a test; a place is a playbook (its holdout), ``playbook/step``, or what
+    ``policies.DRAW`` names."""
 
     def since(self, playbook: str) -> int:
         """The instant from which passing time may start journeys: publication, and the end of the history taken in."""

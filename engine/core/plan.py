@@ -352,6 +352,11 @@ class Plan:
     archived: Mapping[str, Playbook] = field(default_factory=dict)  #: those whose journeys end
     lost: Mapping[tuple[str, str], str] = field(default_factory=dict)  #: versions that cannot be compiled -> why
 
+    @cached_property
+    def standing(self) -> tuple[list[str], frozenset[str]]:
+        """Names of the watched segments, and of the ladders, a subject stands on once it was placed."""
+        return [it.name for it in self.watched], frozenset(it.name for it in self.ladders)
+
     def fuse(self) -> None:
         """Write the short ways out: done when the plan is first put to work, for most compiled ones never are."""
         if self.fused:

@@ -30,6 +30,9 @@ EXEMPT: Final = "transactional"
 MOST_JITTER: Final = 30 * MINUTE
 """Messages held back overnight go out within this time after the end of the window, not all at one instant."""
 
+DRAW: Final = {"control_group": "/control_group", "quiet_hours": "/quiet_hours"}
+"""What is drawn for a subject as a whole -> its place in ``Env.draw``; no playbook and no step is called so."""
+
 NEVER: Final = 1 << 62
 """The instant at which a cap of ``max: never`` leaves room."""
 
@@ -76,17 +79,19 @@ class Quiet:
                 return edge
             at = _switch(at, edge, ahead, tz)
 
-    def release(self, instant: int, subject: str, tz: ZoneInfo) -> int:
+    def release(self, instant: int, subject: str, tz: ZoneInfo, drawn: int | None = None) -> int:
         """When a message decided now may go: now, or after the window and the subject's own jitter.
 
         The jitter is the same every night and for every message of a subject, so that they are released together and
         the more important one takes the slot. It is shorter than ``MOST_JITTER`` and than the open part of the day.
+        ``drawn``: the bucket it hangs on, when a test lays it down.
         """
         end = self.ends(instant, tz)
         if end == instant:
             return instant
         spread = min(MOST_JITTER, (self.start - self.end) % DAY)
-        return end + spread * bucket("quiet_hours", subject) // BUCKETS // SECOND * SECOND
+        share = bucket("quiet_hours", subject) if drawn is None else drawn
+        return end + spread * share // BUCKETS // SECOND * SECOND
 
 
 def _switch(low: int, high: int, before: int, tz: ZoneInfo) -> int:
@@ -125,9 +130,11 @@ class Control:
     salt: str
     purposes: frozenset[str]
 
-    def holds(self, subject: str, purpose: str) -> bool:
-        """Is this subject kept from messages of this purpose?"""
-        return purpose in self.purposes and bucket(self.salt, subject) < self.percent
+    def holds(self, subject: str, purpose: str, drawn: int | None = None) -> bool:
+        """Is this subject kept from messages of this purpose? ``drawn``: its bucket, when a test lays it down."""
+        if purpose not in self.purposes:
+            return False
+        return (bucket(self.salt, subject) if drawn is None else drawn) < self.percent
 
 
 # ---------------------------------------------------------------------- caps

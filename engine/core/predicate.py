@@ -295,6 +295,19 @@ def asks(it: Predicate) -> Iterator[Ask]:
             yield from asks(part)
 
 
+def paths(it: object) -> Iterator[tuple[str | int, ...]]:
+    """The places of the stored state a question looks at."""
+    if isinstance(it, Place):
+        yield it.path
+    if isinstance(it, msgspec.Struct):
+        for name in it.__struct_fields__:
+            found = getattr(it, name)
+            if name == "path" and not isinstance(it, Place):
+                yield found
+            for one in found if isinstance(found, tuple) else (found,):
+                yield from paths(one)
+
+
 @dataclass(frozen=True)
 class Filter:
     """An audience: who fits a condition on the subject alone."""

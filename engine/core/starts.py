@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.core.model import Event
-from engine.core.plan import Plan
+from engine.core.plan import Playbook
 
 CALLED = "playbook.called:"
 MANUAL = "playbook.manual:"
@@ -28,10 +28,10 @@ def by_hand(event: Event | None) -> bool:
     return event is not None and event.internal and event.depth == 0
 
 
-def asked_for(plan: Plan) -> dict[str, str]:
+def asked_for(playbooks: Iterable[Playbook]) -> dict[str, str]:
     """Playbook -> the type ``drumbeat trigger`` begins it with, for each that may be begun so."""
     found: dict[str, str] = {}
-    for playbook in plan.playbooks:
+    for playbook in playbooks:
         heard = sorted({type_ for trigger in playbook.triggers for type_ in trigger.listens() or ()})
         own = [type_ for type_ in heard if type_ in (MANUAL + playbook.id, WEBHOOK + playbook.id)]
         if own:

@@ -24,19 +24,20 @@ PLACED = "watched segments"  # key of State.memory: names of the segments placed
 def place(plan: Plan, m: Moment) -> None:
     """Put a subject where it stands before this event, on ladders and in watched segments that are new to it."""
     state = m.state
-    placed = state.memory.get(PLACED, [])
-    if state.born and len(placed) == len(plan.watched) and len(state.tiers) == len(plan.ladders):
+    placed, (names, ladders) = state.memory.get(PLACED, []), plan.standing
+    if state.born and placed == names and state.tiers.keys() == ladders:
         return
     m.event, event = None, m.event
+    # what is not watched any more is forgotten: should it come back, nobody enters it by that
+    state.tiers = {name: at for name, at in state.tiers.items() if name in ladders}
+    state.segments = [name for name in state.segments if name in names and name in placed]
     for ladder in plan.ladders:
         if ladder.name not in state.tiers:
             state.tiers = {**state.tiers, ladder.name: [_level(ladder, m), None]}
     for segment in plan.watched:
-        if segment.name not in placed:
-            placed = [*placed, segment.name]
-            if _inside(segment, m):
-                state.segments = [*state.segments, segment.name]
-    state.memory[PLACED] = placed
+        if segment.name not in placed and _inside(segment, m):
+            state.segments = [*state.segments, segment.name]
+    state.memory[PLACED] = list(names)
     state.born = True
     m.event = event
 

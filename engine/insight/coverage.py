@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from engine.actions.choose import Choose
+from engine.actions.repeat import Repeat
 from engine.actions.split import Split
+from engine.actions.task import GiveTask
 from engine.actions.wait_for import WaitFor
+from engine.actions.webhook import CallWebhook
 from engine.core.journeys import Run
 from engine.core.kinds import WAIT, Action
 from engine.core.model import Answer, Event
-from engine.core.plan import Plan, Playbook
+from engine.core.plan import Node, Plan, Playbook
 
 PARTS = ("entries", "steps", "branches", "timeouts")
 
@@ -94,18 +97,37 @@ def _parts(playbook: Playbook) -> Covered:
         covered.hits["entries"][trigger.id] = 0
     for node in playbook.nodes.values():
         covered.hits["steps"][node.id] = 0
-        for name in _branches(node.action):
+        for name in _branches(node):
             covered.hits["branches"][f"{node.id}: {name}"] = 0
-        if isinstance(node.action, WaitFor):
-            covered.hits["timeouts"][f"{node.id}: else"] = 0
+        late = _timeout(node)
+        if late:
+            covered.hits["timeouts"][f"{node.id}: {late}"] = 0
     return covered
 
 
-def _branches(action: Action) -> list[str]:
+def _timeout(node: Node) -> str:
+    """What it is called when nothing came; "" where that makes no difference."""
+    action = node.action
+    if isinstance(action, WaitFor):
+        return "else"
+    if isinstance(action, GiveTask) and action.outcomes and action.due is not None:
+        return "due"
+    matters = node.on_error == "stop" or node.rescue is not None
+    return "no answer" if isinstance(action, CallWebhook) and node.used and matters else ""
+
+
+def _branches(node: Node) -> list[str]:
+    action = node.action
     if isinstance(action, Choose):
         return [_branch(place, condition is None) for place, (condition, _) in enumerate(action.branches)]
     if isinstance(action, Split):
         return [arm.name for arm in action.arms]
+    if isinstance(action, GiveTask):
+        return list(action.outcomes)
+    if isinstance(action, Repeat):
+        return ["until", "times"] if action.until is not None and action.times > 1 else []
+    if isinstance(action, CallWebhook):
+        return ["answer"] if node.used else []
     return ["then"] if isinstance(action, WaitFor) else []
 
 
@@ -133,13 +155,26 @@ class _Spied:
         real = self._real
         if isinstance(real, Choose):
             self._choose(real, run)
+        done = run.round() if isinstance(real, Repeat) else None
         out = real.run(run)
-        self._hit(run, "steps")
+        if done is None or not isinstance(real, Repeat):
+            self._hit(run, "steps")
         if isinstance(real, Split):
             self._hit(run, "branches", str((run.journey.results.get(self._step) or {}).get("arm")))
         elif isinstance(real, WaitFor) and out is not WAIT:
             self._hit(run, "timeouts", "else")
+        elif isinstance(real, Repeat) and out is not WAIT and out is not real.block.first:
+            rounds = 0 if done is None else done[0] + 1
+            self._hit(run, "branches", "times" if rounds >= real.times else "until")
+        elif isinstance(real, CallWebhook):
+            self._webhook(run)
         return out
+
+    def _webhook(self, run: Run) -> None:
+        """Answers are laid down: one came, or none ever does."""
+        answer = run.plan.env.fixed.get("webhooks", {}).get(f"{run.playbook.id}/{self._step}")
+        if answer is not None:
+            self._hit(run, "branches" if answer else "timeouts", "answer" if answer else "no answer")
 
     def _choose(self, real: Choose, run: Run) -> None:
         for place, (condition, _) in enumerate(real.branches):
@@ -155,7 +190,14 @@ class _Spied:
         if isinstance(self._real, WaitFor) and run.journey.held is None:
             came = isinstance(cause, Event)
             self._hit(run, "branches" if came else "timeouts", "then" if came else "else")
-        return self._real.resume(run, cause)
+        elif isinstance(self._real, GiveTask) and run.journey.held is None:
+            came = isinstance(cause, Event)
+            word = str(cause.data.get("outcome")) if isinstance(cause, Event) else "due"
+            self._hit(run, "branches" if came else "timeouts", word)
+        out = self._real.resume(run, cause)
+        if isinstance(self._real, Repeat) and run.journey.held is None and out is not self._real.block.first:
+            self._hit(run, "branches", "until")
+        return out
 
 
 @contextmanager

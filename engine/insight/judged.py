@@ -106,7 +106,12 @@ def _guard(plan: Plan, playbook: str) -> tuple[Condition, ...]:
     since = plan.env.published.get(playbook, 0)
     if not since:
         return ()
-    return (Watched(text=f"published, since {format_instant(since)}", test=lambda m: m.now > since),)
+
+    def after(m: Moment) -> bool:
+        # events of that instant came before the publication; what time alone brings then comes behind it
+        return m.now > since or (m.now == since and m.event is None)
+
+    return (Watched(text=f"published, since {format_instant(since)}", test=after),)
 
 
 def placed(decision: Decision, plan: Plan) -> Decision:

@@ -7,7 +7,8 @@ Rule 2: the clock stops at every instant at which something is due, so each thin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -17,6 +18,7 @@ import msgspec
 from engine.core.instants import InstantError, format_instant, parse_instant
 from engine.core.model import Effect, Event
 from engine.core.plan import Plan
+from engine.core.starts import CALLED
 from engine.door import read_event
 from engine.errors import DrumbeatError, EventRejected, InternalError
 from engine.insight.coverage import Coverage, spied
@@ -26,7 +28,8 @@ from engine.language.compiled import Compiled
 from engine.language.diagnostics import Mark
 from engine.language.scenario_forms import EFFECTS
 from engine.language.scenario_model import Check, Given, Person, Scenario
-from engine.ports import Batch, Channel, Outgoing, Record, Sent, Store
+from engine.ports import Batch, Channel, Clock, Outgoing, Record, Sent, Settlement, Store
+from engine.runtime.claims import Claims
 from engine.runtime.intake import Intake
 from engine.runtime.outbox import Outbox
 from engine.runtime.pump import Pump
@@ -37,6 +40,7 @@ FEED = "scenario"
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _MOST_WHYS = 3
+_TIMES = ("expires_at", "due")
 _VERDICTS = ("error", "capped", "late")
 
 
@@ -98,7 +102,8 @@ def _laid_down(plan: Plan, scenario: Scenario) -> Plan:
     pools = dict(plan.pools)
     for name, codes in scenario.fixed.codes.items():
         pools[name] = replace(pools[name], codes=codes, prefix=None)
-    return replace(plan, pools=pools, env=replace(plan.env, drawn=scenario.fixed.draws))
+    env = replace(plan.env, drawn=scenario.fixed.draws, fixed={"webhooks": dict(scenario.fixed.answers)})
+    return replace(plan, pools=pools, env=env)
 
 
 class _Stage:
@@ -128,11 +133,13 @@ class _Stage:
         self.handed = dict.fromkeys(self.channels, 0)
         self.said: dict[str, int] = {}
         self.place = 0
+        self.cancelled: set[str] = set()  #: keys of messages known to be taken back
         self.begun: set[tuple[str, str]] = set()  #: (playbook, user) of all journeys so far
         self.only = plan.playbooks[0] if len(plan.playbooks) == 1 else None
         # the program is published where the scenario begins, as if it had been deployed then
         store.commit(Batch(scenario.clock, [], [], [], [], {}, [], [], [], {}))
-        outbox = Outbox(store, dict[str, Channel](self.channels), self.clock)
+        claims = _Claims(plan, store, self.clock, self._back)
+        outbox = Outbox(store, dict[str, Channel](self.channels), self.clock, claims)
         self.pump = Pump(
             plan, store, [], outbox, self.clock,
             secret=f"scenario:{plan.program}".encode(), known_types=self.known_types, watch=self._take,
@@ -205,10 +212,12 @@ class _Stage:
             "data": given.data,
         }
         try:
-            return read_event(_encode({name: value for name, value in row.items() if value is not None}))
+            event = read_event(_encode({name: value for name, value in row.items() if value is not None}))
         except EventRejected as error:
             self.result.refused.append((given.mark, f"{given.type} is refused: {error.message}"))
             return None
+        event.internal = given.by_hand
+        return event
 
     def _put(self, events: Iterable[Event], mark: Mark, *, history: bool) -> None:
         intake = Intake(self.store, self.clock, known_types=self.known_types, history=history)
@@ -241,6 +250,10 @@ class _Stage:
         for playbook, _, user, _, time in batch.goals:
             self.facts.append(Fact("goal", time, {"playbook": playbook, "user": user}, must=False))
         self.facts.extend(map(_fact, batch.effects))
+        taken_back = dict(batch.cancels)
+        for item, reason in self.store.deliveries("cancelled") if taken_back else ():
+            if item.key in taken_back and item.key not in self.cancelled:
+                self._back(item, reason or taken_back[item.key], batch.clock)
         told = {(it.time, it.playbook, it.user) for it in batch.effects if it.status == "suppressed"}
         for decision in batch.decisions:
             if decision.verdict in _VERDICTS:
@@ -252,16 +265,19 @@ class _Stage:
         for rejected in batch.rejected:
             self.result.refused.append((self.scenario.mark, f"{rejected.reason}: {rejected.message}"))
 
+    def _back(self, item: Outgoing, reason: str, now: int) -> None:
+        """A message that waited to be sent was taken back."""
+        self.cancelled.add(item.key)
+        fields = {**_handed(item), "via": item.channel, "reason": reason}
+        self.facts.append(Fact("cancelled", now, fields, must=False))
+
     def _delivered(self) -> list[Fact]:
         """What the channels were handed since the last look."""
         found = []
         for name, channel in self.channels.items():
             for handed in channel.handed[self.handed[name] :]:
-                effect = handed.item.effect
-                fields = {
-                    **_clean(effect.detail), "via": name, "user": effect.user, "playbook": effect.playbook,
-                    "step": effect.step, "to": effect.to, "attempt": handed.attempt, "reason": handed.answer.reason,
-                }  # fmt: skip
+                told = {"via": name, "attempt": handed.attempt, "reason": handed.answer.reason}
+                fields = {**_handed(handed.item), **told}
                 kind = "sent" if handed.answer.ok else "failed"
                 found.append(Fact(kind, handed.time, fields, must=False))
             self.handed[name] = len(channel.handed)
@@ -315,17 +331,45 @@ def _clean(value: Any) -> Any:
     return _decode(_encode(value))
 
 
+class _Claims(Claims):
+    """The last judgement before sending, telling ``told`` of each message it takes back."""
+
+    def __init__(
+        self, plan: Plan, store: Store, clock: Clock, told: Callable[[Outgoing, str, int], None]
+    ) -> None:
+        super().__init__(plan, store, clock)
+        self._clock = clock
+        self._told = told
+
+    def judge(self, items: Sequence[Outgoing]) -> tuple[list[Outgoing], list[Settlement]]:
+        wanted, refused = super().judge(items)
+        by_key = {item.key: item for item in items}
+        for it in refused:
+            if it.status == "cancelled":
+                self._told(by_key[it.key], it.reason or "", self._clock.now())
+        return wanted, refused
+
+
+def _handed(item: Outgoing) -> dict[str, Any]:
+    effect = item.effect
+    told = {"user": effect.user, "playbook": effect.playbook, "step": effect.step, "to": effect.to}
+    return {**_clean(effect.detail), **told}
+
+
 def _fact(effect: Effect) -> Fact:
     detail = _clean(effect.detail)
+    kind = effect.kind
+    if kind == "emit" and str(detail.get("type")).startswith(CALLED):
+        kind, detail["starts"] = "start", str(detail["type"]).removeprefix(CALLED)
+    if kind == "task":
+        detail["escalated"] = "escalates" in detail
     reason = effect.reason if effect.reason is not None else detail.get("reason")
-    expires = detail.get("expires_at")
-    if isinstance(expires, str):
-        try:
-            detail["expires_at"] = parse_instant(expires)
-        except InstantError:  # a trait of that name
-            detail["expires_at"] = expires
+    for name in _TIMES:
+        if isinstance(detail.get(name), str):
+            with suppress(InstantError):  # a trait of that name
+                detail[name] = parse_instant(detail[name])
     fields = {
         **detail, "user": effect.user, "playbook": effect.playbook, "step": effect.step, "status": effect.status,
         "reason": reason, "to": detail.get("to", effect.to),
     }  # fmt: skip
-    return Fact(effect.kind, effect.time, fields, must=effect.status != "held_out")
+    return Fact(kind, effect.time, fields, must=effect.status != "held_out")

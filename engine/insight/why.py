@@ -63,18 +63,19 @@ def answer(
         "user": user,
         "at": instant(found.clock),
         "events": sum(not event.internal for event in found.events.values()),
-        "remarks": _remarks(plan, store, found),
+        "remarks": _remarks(plan, store, found, playbook),
         "playbooks": {it.id: _playbook(plan, it, found, effects) for it in chosen},
         "ladders": [row for row in effects if row["playbook"] is None] if playbook is None else [],
     }
 
 
-def _remarks(plan: Plan, store: Store, found: Course) -> list[str]:
+def _remarks(plan: Plan, store: Store, found: Course, playbook: str | None) -> list[str]:
     out = []
     decided_by = store.get_meta("plan")
     if decided_by is not None and decided_by != plan.digest:
         out.append(OTHER_VERSION)
-    older = sorted({it.playbook for it in found.state.journeys if _older(plan, it)}) if found.state else []
+    journeys = found.state.journeys if found.state is not None else ()
+    older = sorted({it.playbook for it in journeys if playbook in (None, it.playbook) and _older(plan, it)})
     if older:
         names = ", ".join(older)
         out.append(f"a journey of {names} runs on an older version; conditions are shown as the present one has them")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from engine.core.history import HistoryBook, Streak
 from engine.core.hours import Hours
 from engine.core.kinds import Trigger
 from engine.core.moment import Env
-from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, sieve
+from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, Sieve, sieve
 from engine.core.policies import Control
 from engine.core.slots import Scheduled, Slotted
 from engine.core.watch import grace_change
@@ -62,12 +63,13 @@ def assemble(
     types = set(book.by_type) | set(FOLDS) | heard | activity | {type_ for it in clocks.values() for type_ in it}
     exact = any(playbook.always for playbook in walked)
     watching = bool(catalog.ladders or watched)
-    default = _dispatch("", entered, timed, clocks, book, activity, watching, exact)
+    listeners = _listeners(entered)
+    default = _dispatch("", listeners, timed, clocks, book, activity, watching, exact)
     windows = [cap.reach for policy in policies for cap in policy.caps]
     timers = tuple(sieve(playbook, (trigger,), timed=True) for playbook, trigger in timed)
     retimed = frozenset({"zone"}).union(*(trigger.traits or () for _, trigger in timed))
     dispatch = {
-        type_: _dispatch(type_, entered, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)
+        type_: _dispatch(type_, listeners, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)
     }
     return Plan(
         program=program,
@@ -144,9 +146,32 @@ def _heard(playbooks: list[Playbook]) -> set[str]:
     return heard
 
 
+Listeners = Mapping[str | None, list[tuple[int, int, Playbook]]]
+"""Event type -> (rank, place of the trigger, playbook) of those that listen to it; None: those that hear every type."""
+
+
+def _listeners(playbooks: list[Playbook]) -> Listeners:
+    found: defaultdict[str | None, list[tuple[int, int, Playbook]]] = defaultdict(list)
+    for rank, playbook in enumerate(playbooks):
+        for place, trigger in enumerate(playbook.triggers):
+            heard = trigger.tells if trigger.own else trigger.listens()
+            for type_ in (None,) if heard is None else heard:
+                found[type_].append((rank, place, playbook))
+    return found
+
+
+def _sieves(type_: str, listeners: Listeners) -> tuple[Sieve, ...]:
+    """Those who may be entered at a type, by rank, each with the triggers that hear it."""
+    entered: dict[str, tuple[Playbook, list[Trigger]]] = {}
+    heard = [*listeners.get(type_, ()), *listeners.get(None, ())]
+    for _, place, playbook in sorted(heard, key=lambda it: it[:2]):
+        entered.setdefault(playbook.id, (playbook, []))[1].append(playbook.triggers[place])
+    return tuple(sieve(playbook, tuple(triggers)) for playbook, triggers in entered.values())
+
+
 def _dispatch(
     type_: str,
-    playbooks: list[Playbook],
+    listeners: Listeners,
     timed: tuple[tuple[Playbook, Trigger], ...],
     clocks: Mapping[str, frozenset[str]],
     book: HistoryBook,
@@ -154,18 +179,14 @@ def _dispatch(
     watching: bool,
     exact: bool,
 ) -> Dispatch:
-    sieves = []
-    for playbook in playbooks:
-        triggers = tuple(trigger for trigger in playbook.triggers if _listens(trigger, type_))
-        if triggers:
-            sieves.append(sieve(playbook, triggers))
-    active = not activity or type_ in activity
+    # an erasure is nothing the user did: it would leave somebody behind who is written to for being idle
+    active = type_ in activity if activity else type_ != "user.deleted"
     paced = [t for _, t in timed if t.traits is None]
     pushed = [t for t in paced if (type_ in clock[1] if (clock := t.clock()) is not None else active)]
     shortest = [span for trigger in pushed if (span := trigger.shortest()) is not None]
     return Dispatch(
         series=book.of(type_),
-        sieves=tuple(sieves),
+        sieves=_sieves(type_, listeners),
         short=FOLDS.get(type_) in (None, traits) and not (watching or exact) and len(shortest) == len(pushed),
         local=any(isinstance(series, Streak | Hours) for series in book.of(type_)),
         fold=FOLDS.get(type_),
@@ -175,13 +196,6 @@ def _dispatch(
         idle=min(shortest, default=None),
         retimes=len(shortest) < len(pushed),
     )
-
-
-def _listens(trigger: Trigger, type_: str) -> bool:
-    if trigger.own:
-        return type_ in trigger.tells
-    heard = trigger.listens()
-    return heard is None or type_ in heard
 
 
 def digest_of(parts: Iterable[tuple[str, bytes]]) -> str:

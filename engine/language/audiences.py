@@ -14,7 +14,7 @@ from engine.core.history import HistoryBook, Where
 from engine.core.model import State
 from engine.core.moment import Condition, Env, Moment
 from engine.core.plan import Segment
-from engine.core.predicate import Filter, asks
+from engine.core.predicate import Ask, Choice, Filter, Missing, Place, asks, paths
 from engine.errors import ProgramError
 from engine.language.expressions import Issue, Scope, compile_condition
 from engine.language.expressions.questions import Setting, question
@@ -59,6 +59,19 @@ class Audiences:
         found = question(condition, Setting(self.scope, _KeptBook(self.book), self.env, self.segments))
         return Filter(condition.text, found, _judge(condition, self.env), tuple(asks(found)))
 
+    def at_slots(self, condition: Condition) -> Filter:
+        """The filter of a slot, which places a subject on ladders before it is judged (core/slotting.py).
+
+        Whom a new ladder or imported history has not placed yet has no tier a store could see: Python is asked.
+        """
+        chosen = self.of(condition)
+        ladders = sorted({str(path[1]) for path in paths(chosen.predicate) if path[0] == "tiers"})
+        predicate = chosen.predicate
+        for ladder in ladders:
+            unplaced = Missing(Place(("tiers", ladder), own=True))
+            predicate = Choice(unplaced, Ask("user.tier", "not placed yet"), predicate)
+        return replace(chosen, predicate=predicate)
+
     def read(self, text: str) -> tuple[Filter | None, list[Issue]]:
         """The filter of a text, which may be the name of a segment alone; None when one of the issues is an error.
 
@@ -79,12 +92,14 @@ class Audiences:
 
 
 def remark(chosen: Filter) -> tuple[str, str] | None:
-    """(message, hint) for ``validate`` where a store cannot answer all of an audience; None where it can."""
-    if not chosen.asks:
+    """(message, hint) for ``validate`` where a store cannot answer an audience at all; None where it can sort out.
+
+    A condition of two parts of which SQL knows one is as it should be: no reason for ``--strict`` to fail.
+    """
+    if chosen.way != "python":
         return None
     first = chosen.asks[0]
-    whom = "every user is" if chosen.way == "python" else "whom the rest leaves open is"
-    message = f"'{first.text}' is no question for the database ({first.reason}): {whom} judged in Python"
+    message = f"'{first.text}' is no question for the database ({first.reason}): every user is judged in Python"
     return message, "the result is the same and takes longer; a condition SQL knows beside it leaves fewer to judge"
 
 

@@ -213,10 +213,8 @@ class _Compiler:
                 kept={} if alone else older.kept, lost={} if alone else older.lost,
                 archived=() if alone else archived, statuses={} if alone else statuses,
             )  # fmt: skip
-            # whom a new ladder or imported history has not placed yet has no tier a store could see
-            if not plan.ladders:
-                ask = self._audiences(plan, catalog).of
-                plan.schedules = tuple(replace(it, filter=ask(it.trigger.audience)) for it in plan.schedules)
+            ask = self._audiences(plan, catalog).at_slots
+            plan.schedules = tuple(replace(it, filter=ask(it.trigger.audience)) for it in plan.schedules)
             return plan
 
         self.plan_of = plan_of
@@ -234,7 +232,8 @@ class _Compiler:
     def _make_scenarios(self, spec: ProgramSpec) -> None:
         """The tests, checked against everything the program defines."""
         self._unreadable(tests=True)
-        maker = ScenarioMaker(self.shop, {playbook.id: playbook for playbook in self.playbooks}, spec.zone)
+        playbooks = {playbook.id: playbook for playbook in self.playbooks}
+        maker = ScenarioMaker(self.shop, playbooks, spec.zone, spec.control)
         for source in self.files.scenarios:
             self.problems.extend(source.problems)
             self.problems.learn(source.allows, incomplete="" if source.complete else source.file)

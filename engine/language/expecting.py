@@ -17,7 +17,7 @@ from engine.registry import nearest
 if TYPE_CHECKING:
     from engine.language.scenarios import Times
 
-_TIMES = ("at", "expires_at")
+_TIMES = ("at", "expires_at", "due")
 
 
 class ExpectReader:

@@ -115,9 +115,10 @@ SHAPE_PAGES: Final[dict[str, Page]] = {
         'trigger: {schedule: {cron: "0 10 * * fri", audience: user.city == \'Oslo\'}}',
     ),
     "audience-in-python": Page(
-        "an audience the database cannot answer whole",
-        "The audience of a schedule is a question to the database. What it has no words for is judged in Python, for "
-        "every user whom the rest of the condition leaves open: the result is the same, and takes longer.",
+        "an audience the database cannot answer",
+        "The audience of a schedule is a question to the database. What it has no words for is judged in Python. Where "
+        "that is the whole condition, every user is judged: the result is the same, and takes longer. With a part SQL "
+        "knows beside it, such as user.city == 'Oslo', only those it leaves open are.",
         'trigger: {schedule: {cron: "0 10 * * *", audience: is_workday(today)}}',
         'trigger: {schedule: {cron: "0 10 * * *", audience: user.city == \'Oslo\'}}',
         "warning",

@@ -94,6 +94,10 @@ _WIRE = {
 DELIVERIES: dict[str, Word] = {
     "sent": Word(Ref("template"), "template", "a channel took the message", _WIRE),
     "failed": Word(Ref("template"), "template", "a channel refused the message (see fixed.fail)", _WIRE),
+    "cancelled": Word(
+        Ref("template"), "template", "a message that waited to be sent was taken back: consent, goal, exit, expired",
+        {"via": optional(Ref("channel"), "the channel")},
+    ),
 }
 """What channels were handed. These may be left out of ``expect``."""
 
@@ -135,8 +139,24 @@ EFFECTS: dict[str, Word] = {
     ),
     "set": Word(_NAME, "field", "a trait such as user.city", {"value": optional(Plain(), "its new value")}),
     "emit": Word(EventName(), "type", "an event", {"data": optional(Plain(), "its data, compared key by key")}),
-    "task": Word(_NAME, "title", "a task for a person", {"assign": optional(_NAME, "who does it")}),
-    "webhook": Word(_NAME, "url", "a call", {"method": optional(_NAME, "GET, POST ...")}),
+    "start": Word(Ref("playbook"), "starts", "another playbook is begun"),
+    "task": Word(
+        _NAME, "title", "a task for a person, or the word of its escalation",
+        {
+            "assign": optional(_NAME, "who does it, or is told"),
+            "due": optional(WHEN, "by when"),
+            "body": optional(Plain(), "what else is said; a mapping is compared key by key"),
+            "escalated": optional(Flag(), "true: it was still open, and somebody else is told"),
+        },
+    ),
+    "webhook": Word(
+        _NAME, "url", "a call",
+        {
+            "method": optional(_NAME, "GET, POST ..."),
+            "body": optional(Plain(), "what is sent; a mapping is compared key by key"),
+            "headers": optional(Plain(), "its headers, compared key by key"),
+        },
+    ),
     "post": Word(
         Ref("template"), "template", "words in a group",
         {"group": optional(Ref("group"), "the group"), "text": optional(TEXT, "the text")},
@@ -205,7 +225,34 @@ EXPECT = Map(
     }
 )
 
-ENTRIES: dict[str, Map] = {"event": EVENT, "expect": EXPECT}
+_WHO = {
+    "at": optional(WHEN, "when; without it at the instant of the entry before"),
+    "user": optional(USER, "for whom; may be left out when the scenario has one user"),
+}
+
+TRIGGER = Map(
+    {
+        "trigger": required(Ref("playbook"), "a playbook with the trigger manual or webhook"),
+        **_WHO,
+        "data": optional(Plain(), "what the playbook sees as event"),
+        "id": optional(_NAME, "the same id again starts nothing twice"),
+        "note": optional(_NAME, "for the reader"),
+    }
+)
+"""``drumbeat trigger``."""
+
+TASK_DONE = Map(
+    {
+        "task_done": required(_NAME, "the step that gave the task: step or playbook/step"),
+        **_WHO,
+        "outcome": optional(_NAME, "how it ended, one of its outcomes"),
+        "by": optional(_NAME, "who did it"),
+        "note": optional(_NAME, "for the reader"),
+    }
+)
+"""``drumbeat tasks done``."""
+
+ENTRIES: dict[str, Map] = {"event": EVENT, "trigger": TRIGGER, "task_done": TASK_DONE, "expect": EXPECT}
 """Word of an entry of the timeline -> its shape."""
 
 HISTORY = Map(
@@ -218,15 +265,38 @@ HISTORY = Map(
 )
 """Keys beside the type of an event that was there before: ``{order.paid: {amount: 80}, at: -60d}``."""
 
+_JITTER = Text(pattern=r"[0-9]{1,4}[sm]", what="time such as 0s or 12m")
+_TREATED = Text(("treated", "held_out"))
+_STEP = r"[a-z0-9][a-z0-9_-]*/[a-z][a-z0-9_]*"
+
+ANSWER = Map(
+    {
+        "status": required(Int(low=100, high=599), "its HTTP status"),
+        "body": optional(Plain(), "its body"),
+    }
+)
+"""What another system answers."""
+
 FIXED = Map(
     {
         "holdout": optional(
-            Table(Table(Text(("treated", "held_out")), what="user"), what="playbook"),
+            Table(Table(_TREATED, what="user"), what="playbook"),
             "playbook -> user -> treated or held_out",
         ),
         "split": optional(
             Table(Table(Many(_NAME), what="user"), what="playbook"),
             "playbook -> user -> name of the arm (or step.arm)",
+        ),
+        "control_group": optional(
+            Table(_TREATED, what="user"), "user -> treated or held_out, for the program's control group"
+        ),
+        "jitter": optional(
+            Either(scalar=_JITTER, map=Table(_JITTER, what="user")),
+            "how long after the end of quiet hours messages go out, up to 30m: for all, or user by user",
+        ),
+        "webhooks": optional(
+            Table(Either(scalar=Text(("no_answer",)), map=ANSWER), pattern=_STEP, what="playbook/step"),
+            "playbook/step -> what the other system answers; no_answer: it never does",
         ),
         "codes": optional(
             Table(Many(_NAME, at_least=0), what="coupon"), "coupon -> the codes it gives, in order; then it is sold out"

@@ -23,6 +23,7 @@ class Given:
     data: Mapping[str, Any]
     id: str | None  #: None: the runner gives one
     mark: Mark  #: where it stands
+    by_hand: bool = False  #: said by a verb (``drumbeat trigger``, ``drumbeat tasks done``), which no feed can forge
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Fixed:
 
     draws: Mapping[tuple[str, str], int] = field(default_factory=dict)  #: (place, user) -> bucket
     codes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  #: coupon -> its codes in order
+    answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: playbook/step -> answer; {}: none comes
     refusals: tuple[Refusal, ...] = ()
 
 

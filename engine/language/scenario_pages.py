@@ -19,8 +19,8 @@ SCENARIO_PAGES: Final[dict[str, Page]] = {
     ),
     "scenario-word": Page(
         "an entry that names nothing",
-        "An entry of the timeline is an 'event' or an 'expect', and what is expected begins with one word, such as "
-        "'message', 'coupon' or 'entered'. 'docs/reference/scenarios.md' has them all.",
+        "An entry of the timeline is an 'event', a 'trigger', a 'task_done' or an 'expect', and what is expected "
+        "begins with one word, such as 'message', 'coupon' or 'entered'. 'docs/reference/scenarios.md' has them all.",
         _HEAD + _EVENT + "  - {at: +1d, expect: [{mesage: welcome/hello}]}",
         _HEAD + _EVENT + _POINTS,
     ),
@@ -34,7 +34,8 @@ SCENARIO_PAGES: Final[dict[str, Page]] = {
     "scenario-fixed": Page(
         "chance that cannot be laid down so",
         "'fixed.holdout' says who is treated and who is held out of a playbook; the playbook must have a holdout, and "
-        "one of 0 % or 100 % leaves no choice.",
+        "one of 0 % or 100 % leaves no choice. The same goes for 'control_group' and the program's own. 'jitter' is "
+        "shorter than 30m, and 'webhooks' names webhook steps whose answer somebody reads.",
         _HEAD + "fixed: {holdout: {example: {u1: treated}}}\n" + _EVENT + _POINTS,
         _HEAD + _EVENT + _POINTS,
     ),
@@ -42,6 +43,20 @@ SCENARIO_PAGES: Final[dict[str, Page]] = {
         "an arm that does not exist",
         "'fixed.split' names an arm of a 'split' of the playbook, or step.arm where two splits have one of that name.",
         _HEAD + "fixed: {split: {example: {u1: coupon}}}\n" + _EVENT + _POINTS,
+        _HEAD + _EVENT + _POINTS,
+    ),
+    "not-manual": Page(
+        "a playbook nobody can start by hand",
+        "'trigger' stands for 'drumbeat trigger', which starts playbooks with the trigger {manual: true} or "
+        "{webhook: true}. What other playbooks are triggered by is an 'event' of the timeline.",
+        _HEAD + "timeline:\n  - {trigger: example, user: u1}\n" + _POINTS,
+        _HEAD + _EVENT + _POINTS,
+    ),
+    "unknown-task": Page(
+        "a task no step gives",
+        "'task_done' names the step that gave the task: its id, or playbook/step where two playbooks have one of that "
+        "name.",
+        _HEAD + _EVENT + "  - {task_done: call_back, user: u1}\n" + _POINTS,
         _HEAD + _EVENT + _POINTS,
     ),
     "unknown-user": Page(

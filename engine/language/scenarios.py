@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.actions.split import Split
 from engine.core import localtime
 from engine.core import shapes as sh
 from engine.core.instants import InstantError, parse_duration, parse_instant
 from engine.core.plan import Playbook
+from engine.core.policies import Control
 from engine.language import scenario_forms as forms
 from engine.language.diagnostics import Located
 from engine.language.expecting import ExpectReader
@@ -23,6 +23,8 @@ from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.reading import FAULT
 from engine.language.scenario_facts import check_fields
 from engine.language.scenario_model import Check, Fixed, Given, Person, Refusal, Scenario
+from engine.language.scenario_verbs import VERBS
+from engine.language.scenario_world import answers, belts, drawn
 from engine.language.workshop import Workshop
 from engine.registry import nearest
 
@@ -44,7 +46,7 @@ class Times:
             return localtime.add_days(self.clock, value["days"], value.get("at"), zone)
         if value[0] not in "+-":
             return parse_instant(value)
-        span = sum(parse_duration(part) for part in _PART.findall(value))
+        span = sum(parse_duration(part) for part in _PART.findall(value) if part[:-1].strip("0"))  # +0h is the clock
         return self.clock + (span if value[0] == "+" else -span)
 
 
@@ -56,12 +58,16 @@ class ScenarioMaker:
     shop: knows all names of the program.
     playbooks: those that could be compiled, by id.
     zone: the program's zone.
+    control: the program's control group.
     """
 
-    def __init__(self, shop: Workshop, playbooks: Mapping[str, Playbook], zone: str) -> None:
+    def __init__(
+        self, shop: Workshop, playbooks: Mapping[str, Playbook], zone: str, control: Control | None = None
+    ) -> None:
         self.shop = shop
         self.playbooks = playbooks
         self.zone = zone
+        self.control = control
         self.times = Times(0, zone)
         self.wrong = False
 
@@ -229,15 +235,12 @@ class ScenarioMaker:
             inner = node.get(part)
             for key, users in inner if isinstance(inner, MapNode) else ():
                 self._known_keys(users, "user", f"fixed.{part}.{key.text}")
+        for part in ("control_group", "jitter"):
+            self._known_keys(node.get(part), "user", f"fixed.{part}")
         if self.wrong or fields is None:
             return Fixed()
-        draws: dict[tuple[str, str], int] = {}
-        for playbook, users in fields.get("holdout", {}).items():
-            self._draw_holdout(playbook, users, draws, _inner(node, "holdout", playbook))
-        for playbook, chosen in fields.get("split", {}).items():
-            for user, arms in chosen.items():
-                for arm in arms:
-                    self._draw_arm(playbook, user, arm, draws, _inner(node, "split", playbook))
+        draws = belts(self._error, node, fields, self.control, sorted(self.shop.names["user"]))
+        draws |= drawn(self._error, node, fields, self.playbooks)
         refusals = tuple(
             Refusal(
                 row["channel"], frozenset(row.get("attempt", ())), row.get("user"),
@@ -246,47 +249,7 @@ class ScenarioMaker:
             for row in fields.get("fail", ())
         )  # fmt: skip
         codes = {pool: tuple(codes) for pool, codes in fields.get("codes", {}).items()}
-        return Fixed(draws, codes, refusals)
-
-    def _draw_holdout(
-        self, playbook: str, users: Mapping[str, str], draws: dict[tuple[str, str], int], where: Located
-    ) -> None:
-        found = self.playbooks.get(playbook)
-        if found is None:
-            return  # it has errors of its own
-        if found.holdout is None:
-            self._error(where, "scenario-fixed", f"playbook '{playbook}' has no 'holdout'")
-            return
-        for user, word in users.items():
-            drawn = 0 if word == "held_out" else found.holdout.percent
-            if (drawn < found.holdout.percent) != (word == "held_out") or drawn >= 10_000:
-                percent = found.holdout.percent // 100
-                self._error(where, "scenario-fixed", f"with a holdout of {percent} % nobody can be '{word}'")
-            draws[playbook, user] = drawn
-
-    def _draw_arm(
-        self, playbook: str, user: str, arm: str, draws: dict[tuple[str, str], int], where: Located
-    ) -> None:
-        """An arm by its name, in every split of the playbook that has one, or ``step.arm``."""
-        found = self.playbooks.get(playbook)
-        if found is None:
-            return
-        splits = {it.id: it.action for it in found.nodes.values() if isinstance(it.action, Split)}
-        hit = False
-        names: list[str] = []
-        for step, split in splits.items():
-            low = 0
-            for one in split.arms:
-                names.append(one.name)
-                if arm in (one.name, f"{step}.{one.name}") and one.upto > low:
-                    draws[f"{playbook}/{step}", user] = low
-                    hit = True
-                low = one.upto
-        if not hit:
-            near = nearest(arm, names)
-            known = "arms: " + ", ".join(names) if names else f"playbook '{playbook}' has no 'split'"
-            hint = f"did you mean '{near}'?" if near and near != arm else known
-            self._error(where, "unknown-arm", f"playbook '{playbook}' has no arm '{arm}'", hint)
+        return Fixed(draws, codes, answers(self._error, node, fields, self.playbooks), refusals)
 
     def _known_keys(self, node: Node | None, kind: str, what: str) -> None:
         for key, _ in node if isinstance(node, MapNode) else ():
@@ -346,16 +309,35 @@ class ScenarioMaker:
             return []
         if word == "event":
             return self._event(node, fields, at, what)
+        if word in VERBS:
+            return self._verb(word, node, fields, at, what)
         return [Check(at, tuple(expected), (node.key("expect") or node).mark)]
 
+    def _user(self, node: MapNode, fields: Mapping[str, Any], what: str) -> str | None:
+        """Whose it is; None after a problem was reported."""
+        users, user = self.shop.names["user"], fields.get("user")
+        if user is None and len(users) != 1:
+            self._error(node, "missing-key", f"'{what}' needs 'user'", "may be left out only when there is one")
+            return None
+        return next(iter(users)) if user is None else str(user)
+
+    def _verb(self, word: str, node: MapNode, fields: Mapping[str, Any], at: int, what: str) -> list[Given]:
+        """What ``drumbeat trigger`` or ``drumbeat tasks done`` would put into the inbox."""
+        user = self._user(node, fields, what)
+        body = node.get("data")
+        data = {} if body is None else self._data(body, "", f"{what}.data")
+        made = VERBS[word](self._error, node, fields, self.playbooks)
+        if user is None or made is None or data is None:
+            return []
+        type_, own = made
+        return [Given(at, at, type_, user, None, {**data, **own}, fields.get("id"), node.mark, by_hand=True)]
+
     def _event(self, node: MapNode, fields: Mapping[str, Any], at: int, what: str) -> list[Given]:
-        users = self.shop.names["user"]
         user = fields.get("user")
         if user is None and "group" not in fields:
-            if len(users) != 1:
-                self._error(node, "missing-key", f"'{what}' needs 'user'", "may be left out only when there is one")
+            user = self._user(node, fields, what)
+            if user is None:
                 return []
-            user = next(iter(users))
         body = node.get("data")
         data = {} if body is None else self._data(body, fields["event"], f"{what}.data")
         if data is None:
@@ -382,13 +364,3 @@ class ScenarioMaker:
 
     def _fault(self, _: object) -> None:
         self.wrong = True
-
-
-def _inner(node: MapNode, *path: str) -> Node:
-    """The key at the end of a path, as far as it goes."""
-    here: Node = node
-    key: Node = node
-    for name in path:
-        if isinstance(here, MapNode) and name in here:
-            key, here = here.key(name) or here, here.get(name) or here
-    return key

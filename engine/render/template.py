@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from hashlib import sha256
@@ -17,6 +17,9 @@ from engine.render.front import FrontValue, split
 from engine.render.names import FileName
 from engine.render.needs import needs, steps_read
 from engine.render.problem import Site, TemplateProblem
+
+_ROOTS = ("user", "event", "group", "now", "today")
+"""Names that cost something to put together for a message."""
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -61,7 +64,7 @@ class Template:
         self._body = body
         self._fields = fields
         self._needs = needed
-        self.roots = roots  #: the names it looks at (``user``, ``event`` ...); a context needs no others
+        self.roots = roots  #: of ``_ROOTS`` those it may look at; a context needs no others
         self.steps = steps  #: ids of the steps whose results it reads; "*": maybe any
         self.source = source  #: the file as text; line ends and byte order mark are not kept, they mean nothing
 
@@ -112,18 +115,6 @@ def read_template(file: str, parts: FileName, data: bytes) -> tuple[Template | N
     return _build(file, parts, front.html, body, front.values, text)
 
 
-def _roots(trees: Iterable[nodes.Node]) -> frozenset[str]:
-    """Every name that is looked at; without recursion, for a text may nest as deep as the parser lets it."""
-    found: set[str] = set()
-    waiting = list(trees)
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, nodes.Name):
-            found.add(node.name)
-        waiting.extend(node.iter_child_nodes())
-    return frozenset(found)
-
-
 def _build(
     file: str, parts: FileName, html: bool, body: Site, values: Mapping[str, FrontValue], source: str
 ) -> tuple[Template | None, list[TemplateProblem]]:
@@ -139,7 +130,9 @@ def _build(
     if problems:
         return None, problems
     # compiling changes the trees
-    needed, roots, steps = needs(trees.values()), _roots(trees.values()), steps_read(trees.values())
+    needed = needs(trees.values())
+    steps = steps_read(trees.values()) if "steps" in source else frozenset[str]()
+    roots = frozenset(name for name in _ROOTS if name in source)  # rather one too many than to look at every node
     pieces: dict[str, Piece] = {}
     for key, tree in trees.items():
         piece, found = compile_piece(tree, sites[key], depths[key], html=html and not key)

@@ -1,7 +1,7 @@
 """Wakes the subjects for whom a new or changed timed trigger has to find its next instant.
 
-Most timed triggers are armed by events. One that hangs on a field of the user (``date``) must also find those who
-were there before it was written, or whose field it reads in another way since the last run.
+Most wake-ups are set by events. A timed trigger (``date``, ``inactivity``), a watched segment or a ladder that is new
+must also find those who were there before it was written, or whom it reads in another way since the last run.
 
 Rule 1: it only brings wake-ups forward; deciding stays with the core.
 Rule 2: it may be done twice (after a crash): waking a subject too early is harmless.
@@ -20,24 +20,29 @@ _ARMED = "armed"
 
 
 def arm(plan: Plan, store: Store) -> int:
-    """Wake all who wait for triggers that stand otherwise than at the last run; how many subjects that were."""
+    """Wake all who wait for what stands otherwise than at the last run; how many subjects that were."""
     # kept whole, so that a playbook that was paused meanwhile is a new one when it comes back
     stamps = {trigger.place: f"{trigger.stamp}|{plan.env.zone}" for trigger in _timed(plan)}
+    # by name alone: a condition that was edited moves people when something happens to them, not all at once
+    placed = [f"segment {it.name}" for it in plan.watched] + [f"ladder {it.name}" for it in plan.ladders]
+    stamps |= dict.fromkeys(placed, "")
     before = json.loads(store.get_meta(_ARMED) or "{}")
     if stamps == before:
         return 0
     changed = [trigger for trigger in _timed(plan) if before.get(trigger.place) != stamps[trigger.place]]
-    count = _wake(store, changed) if changed else 0
+    everybody = any(name not in before for name in placed)
+    count = _wake(store, changed, everybody) if changed or everybody else 0
     store.set_meta(_ARMED, json.dumps(stamps, sort_keys=True))
     return count
 
 
-def _wake(store: Store, triggers: list[Trigger]) -> int:
+def _wake(store: Store, triggers: list[Trigger], everybody: bool) -> int:
     clock = store.clock()
     waiting = [
         state.id
         for state in store.subjects()
-        if (state.wake_at is None or state.wake_at > clock) and any(trigger.awaits(state) for trigger in triggers)
+        if (state.wake_at is None or state.wake_at > clock)
+        and (everybody or any(trigger.awaits(state) for trigger in triggers))
     ]
     for first in range(0, len(waiting), _AT_ONCE):
         states = list(store.load(waiting[first : first + _AT_ONCE]).values())

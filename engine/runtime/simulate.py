@@ -184,7 +184,7 @@ class _Replaying:
                 self.decisions.write(b"".join(map(decision_row, batch.decisions)))
             self.store.commit(batch)
 
-        asked = frozenset(asked_for(self.plan).values())
+        asked = frozenset(asked_for(self.plan.playbooks).values())
         for chunk in chunks:
             if asked:
                 take_for_verbs(chunk, asked)

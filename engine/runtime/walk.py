@@ -189,7 +189,7 @@ class Walk:
         if not session.resident:
             # with every verdict wanted, those outside the audience are looked at too
             audience = due.scheduled.filter if session.tracing != ALL else None
-            return session.store.population(after, most, audience, due.instant)
+            return session.store.population(after, most, audience, session.clock)
         if len(self._order) != len(session.states):
             self._order = sorted(session.states)
         place = bisect_right(self._order, after)

@@ -33,5 +33,11 @@ class Called(Trigger):
     def listens(self) -> frozenset[str]:
         return frozenset({self.type})
 
+    def gist(self) -> str:
+        return "start, in another playbook"
+
+    def sources(self) -> list[tuple[str, str | None]]:
+        return [("start", self.type.removeprefix(CALLED))]
+
     def fires(self, m: Moment) -> bool:
         return by_playbook(m.event)

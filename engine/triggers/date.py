@@ -76,6 +76,9 @@ class OnDate(Trigger):
         self.mar1 = spec.get("leap_day") == "mar1"
         self.lunar = lunar
         self.days, self.elapsed = _offset(spec.get("offset", ""))
+        self.text = " ".join(filter(None, (spec["field"], spec.get("offset"), self.at, spec["repeat"])))
+        if lunar is not None:
+            self.text += ", lunar"
         self.place = place  #: key of what it remembers
         self.playbook = playbook
         self.traits = frozenset({self.field, "zone"})
@@ -101,6 +104,9 @@ class OnDate(Trigger):
         if abs(days) * DAY > _LONGEST or abs(elapsed) > _LONGEST:
             build.problem("offset", "out-of-range", f"'offset' of {spec['offset']} is longer than a year")
         return cls(spec, f"{build.playbook}/{build.step}", build.playbook, build.lunar() if lunar else None)
+
+    def gist(self) -> str:
+        return self.text
 
     def listens(self) -> frozenset[str]:
         return frozenset()

@@ -6,6 +6,7 @@ from hashlib import blake2b
 from typing import Any
 
 from engine.core.kinds import Build, Trigger
+from engine.core.model import State
 from engine.core.moment import Moment
 from engine.core.plan import Span, zone_of
 from engine.core.shapes import Duration, EventName, Many, Map, Text, optional, required
@@ -43,6 +44,7 @@ class Inactivity(Trigger):
         self.enter = enter
         names = blake2b("\n".join(sorted(types)).encode(), digest_size=6).hexdigest()
         self.clock_name = f"clock:{names}" if types else ""
+        self.stamp = f"{span.text}|{names}|{'enter' if enter else 'skip'}"
 
     @classmethod
     def build(cls, fields: dict[str, Any], build: Build) -> Inactivity:
@@ -65,25 +67,29 @@ class Inactivity(Trigger):
         return self.elapsed
 
     def lean(self) -> tuple[str | None, str, int] | None:
-        if self.elapsed is None:
+        if self.elapsed is None or self.enter:
             return None
         return self.clock_name if self.types else None, self.place, self.elapsed
 
-    def _last(self, m: Moment) -> int | None:
-        return m.state.memory.get(self.clock_name) if self.types else m.state.last_active
+    def awaits(self, state: State) -> bool:
+        last = self._last(state)
+        return last is not None and state.memory.get(self.place) != last
+
+    def _last(self, state: State) -> int | None:
+        return state.memory.get(self.clock_name) if self.types else state.last_active
 
     def deadline(self, m: Moment) -> int | None:
         state = m.state
         last: int | None = state.memory.get(self.clock_name) if self.types else state.last_active
         if last is None or state.memory.get(self.place) == last:
             return None
-        if self.elapsed is not None:
-            return last + self.elapsed
-        return self.span.after(last, zone_of(state, m.env))
+        found = last + self.elapsed if self.elapsed is not None else self.span.after(last, zone_of(state, m.env))
+        # who was idle when the playbook came begins then, and not in a time in which there was no playbook
+        return max(found, m.env.since(self.playbook)) if self.enter else found
 
     def due(self, m: Moment) -> bool:
         deadline = self.deadline(m)
         if deadline is None or deadline > m.time:
             return False
-        m.state.memory[self.place] = self._last(m)
-        return self.enter or deadline >= m.env.since(self.playbook)
+        m.state.memory[self.place] = self._last(m.state)
+        return deadline >= m.env.since(self.playbook)

@@ -35,6 +35,12 @@ class Manual(Trigger):
     def listens(self) -> frozenset[str]:
         return frozenset({self.type})
 
+    def gist(self) -> str:
+        return "drumbeat trigger"
+
+    def sources(self) -> list[tuple[str, str | None]]:
+        return [(self.word, self.gist())]
+
     def fires(self, m: Moment) -> bool:
         return by_hand(m.event)
 

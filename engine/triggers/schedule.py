@@ -87,7 +87,8 @@ class Schedule(Slotted):
 
     def gist(self) -> str:
         """When, in a few words, for pictures."""
-        return self.cron.text if self.cron is not None else f"every {self.text}"
+        text = self.cron.text if self.cron is not None else f"every {self.text}"
+        return f"{text}, {'each in their own zone' if self.by_user else 'program zone'}" if self.cron else text
 
     def after(self, instant: int, tz: ZoneInfo) -> int | None:
         return self.cron.after(instant, tz) if self.cron is not None else interval_after(instant, self.every, tz)

@@ -43,6 +43,9 @@ class SegmentMove(Trigger):
         """Ask for the segment to be watched."""
         spec = fields["segment"]
         name = spec.get("enters") or spec.get("leaves")
+        if fields.get("existing") == "enter":
+            hint = f"leave it out, and reach them by a schedule with audience: in_segment('{name}')"
+            build.problem("existing", "not-yet", "this version lets nobody in who is in the segment already", hint)
         build.watch(name)
         return cls(name, "segment.entered" if "enters" in spec else "segment.left")
 

@@ -1,6 +1,6 @@
 """``drumbeat validate --against``: what edits do to people on their way, against a git revision and against a store.
 
-Semantics: editing — ``validate --against <git rev or store>`` fails when a step with people in it vanishes without a
+``validate --against <git rev or store>`` fails when a step with people in it vanishes without a
 ``migrate`` line.
 """
 
@@ -82,7 +82,10 @@ def test_nothing_changed(drumbeat: Drumbeat, root: Path) -> None:
 
 
 def test_a_removed_step_fails(drumbeat: Drumbeat, root: Path) -> None:
-    """A step in which people can stand is gone: exit 1, with the place, the older place and the next move."""
+    """A step in which people can stand is gone: exit 1, with the place, the older place and the next move.
+
+    Semantics: edit.against
+    """
     edit(root, (PAUSE, ""))
     said = drumbeat("validate", "--program", root, "--against", "HEAD", "--quiet")
     assert said.code == 1
@@ -96,7 +99,10 @@ def test_a_removed_step_fails(drumbeat: Drumbeat, root: Path) -> None:
 
 @pytest.mark.parametrize("line", ["migrate: {pause: keep}", "migrate: {pause: rest}", "on_change: cancel"])
 def test_a_line_of_migrate_passes(drumbeat: Drumbeat, root: Path, line: str) -> None:
-    """Where it is said what becomes of people, nothing is wrong."""
+    """Where it is said what becomes of people, nothing is wrong.
+
+    Semantics: edit.against
+    """
     edit(root, (PAUSE, ""), more=line + "\n")
     assert drumbeat("validate", "--program", root, "--against", "HEAD").code == 0
 
@@ -265,7 +271,10 @@ def store(drumbeat: Drumbeat, root: Path) -> str:
 
 
 def test_people_in_a_removed_step(drumbeat: Drumbeat, root: Path, store: str) -> None:
-    """People who stand in a step that is gone are counted; by path the store is found as well."""
+    """People who stand in a step that is gone are counted; by path the store is found as well.
+
+    Semantics: edit.against
+    """
     edit(root, (PAUSE, ""))
     for against in (store, root / "drumbeat.db"):
         said = drumbeat("validate", "--program", root, "--against", against, "--format", "json")

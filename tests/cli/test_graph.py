@@ -181,6 +181,30 @@ def test_what_steps_do_sets_off_others_too(make: Any) -> None:
     }  # fmt: skip
 
 
+def test_a_start_is_an_arrow_from_playbook_to_playbook(make: Any) -> None:
+    """``start`` joins two playbooks; a called one that nobody starts says what it waits for; slots are sources."""
+    start = "{repeat: {times: 2, every: 1d, do: [{start: b}]}}"
+    files = {
+        "playbooks/a.yaml": MAKERS.format(
+            name="a", steps=start, trigger='{schedule: {cron: "0 10 * * fri", audience: user.city == "x"}}'
+        ),
+        "playbooks/b.yaml": MAKERS.format(name="b", trigger="{called: true}", steps="{tag: {add: [b]}}"),
+        "playbooks/c.yaml": MAKERS.format(name="c", trigger="[{called: true}, {manual: true}]", steps="{stop: x}"),
+    }
+    found = compile_program(make(files))
+    assert found.plan is not None, found.problems
+    picture = overview(found.plan)
+    joined = {(it.source, it.target, it.text) for it in picture.arrows}
+    assert ("playbook:a", "playbook:b", "start b") in joined
+    sources = {("0 10 * * fri, program zone",), ("c",), ("drumbeat trigger",)}
+    assert sources <= {it.body for it in picture.boxes if it.kind == "source"}
+    drawn = flow(found.plan.by_id["a"])
+    assert ("0 10 * * fri, program zone", "for user.city == 'x'") in {it.body for it in drawn.boxes}
+    ways = {(it.source, it.target, it.text) for it in drawn.arrows}
+    assert sum(target == "step:repeat[0]" for _, target, _ in ways) == 2, "a round leads back to the repeat"
+    assert {"a round", "all rounds done"} <= {text for _, _, text in ways}
+
+
 def test_people_are_counted_where_they_stand(make: Any, drumbeat: Any) -> None:
     """With a store there are live counts, without one there are none, and a step that is gone is told."""
     book = (

@@ -118,7 +118,10 @@ def test_counts(root: Path, give: Any, batch: str) -> None:
 
 
 def test_quarantine_keeps_the_bytes(root: Path, give: Any) -> None:
-    """Each refused record is kept with its feed, its line, the reason and its very bytes."""
+    """Each refused record is kept with its feed, its line, the reason and its very bytes.
+
+    Semantics: event.bad-record, event.refused
+    """
     give(BAD)
     lines = BAD.split(b"\n")
     found = kept(root)
@@ -171,7 +174,10 @@ def test_run_decides_what_was_taken_in(root: Path, call: Call, give: Any) -> Non
 
 
 def test_history(root: Path, call: Call, give: Any) -> None:
-    """--history changes state and starts nothing; the same event is not let in a second time."""
+    """--history changes state and starts nothing; the same event is not let in a second time.
+
+    Semantics: history.silent
+    """
     give(line("a"), "--history")
     call("run", "--until-idle")
     assert sent(root) == []
@@ -253,7 +259,10 @@ def die_at(passes: int) -> None:
 
 
 def test_list(call: Call, give: Any) -> None:
-    """The list shows number, place, reason and sentence of each record, and how many there are of each reason."""
+    """The list shows number, place, reason and sentence of each record, and how many there are of each reason.
+
+    Semantics: event.quarantine-verbs
+    """
     give(BAD)
     code, out, _ = call("quarantine", "list")
     assert code == 0
@@ -274,7 +283,10 @@ def test_empty_list(call: Call, give: Any) -> None:
 
 
 def test_show(call: Call, give: Any) -> None:
-    """One record is shown with its bytes: harmless on a terminal, exact as base64, exact with --raw."""
+    """One record is shown with its bytes: harmless on a terminal, exact as base64, exact with --raw.
+
+    Semantics: event.quarantine-verbs
+    """
     give(b'{"id": "\x1b[2J\xff"}\n')
     _, out, _ = call("quarantine", "show", "1")
     assert "utf8" in out
@@ -289,7 +301,10 @@ def test_show(call: Call, give: Any) -> None:
 
 
 def test_retry(root: Path, call: Call, give: Any) -> None:
-    """After the program was mended the record is let in and decided; what is still refused stays, exit code 1."""
+    """After the program was mended the record is let in and decided; what is still refused stays, exit code 1.
+
+    Semantics: event.quarantine-verbs
+    """
     give(line("e", "u9", type="page.seen") + line(None))
     assert call("quarantine", "retry", "1")[0] == 1
     assert len(kept(root)) == 2
@@ -344,7 +359,10 @@ def test_history_stays_history(root: Path, call: Call, give: Any) -> None:
 
 
 def test_drop(root: Path, call: Call, give: Any) -> None:
-    """Dropped records are gone; a number that is not there stops the verb before anything is dropped."""
+    """Dropped records are gone; a number that is not there stops the verb before anything is dropped.
+
+    Semantics: event.quarantine-verbs
+    """
     give(BAD)
     code, _, err = call("quarantine", "drop", "1", "99")
     assert code == 2

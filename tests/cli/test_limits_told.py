@@ -29,7 +29,7 @@ FILES = {
 
 
 def test_a_limit_is_told_on_the_terminal(drumbeat: Drumbeat, make: Make) -> None:
-    """Semantics: blast guard — "the operator is alerted once" for a window; a backlog of many windows is counted after
+    """Semantics: limit.told — "the operator is alerted once" for a window; a backlog of many windows is counted after
     the fifth; `simulate` and `report` say how many there were."""
     root = make(FILES)
     said = drumbeat("run", "--until-idle", "--program", root)

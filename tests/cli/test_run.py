@@ -108,7 +108,10 @@ def test_strict(call: Call) -> None:
     "verb", [["run", "--until-idle"], ["ingest", "{root}/feed/a.jsonl"], ["quarantine", "drop", "1"]]
 )
 def test_second_writer(root: Path, call: Call, verb: list[str]) -> None:
-    """While one process writes the store, a second one leaves with exit code 3 and says who it is waiting for."""
+    """While one process writes the store, a second one leaves with exit code 3 and says who it is waiting for.
+
+    Semantics: store.one-writer
+    """
     store = SqliteStore.open(root / "drumbeat.db")
     try:
         code, out, err = call(*(word.format(root=root) for word in verb))

@@ -52,7 +52,10 @@ def test_list(root: Path, drumbeat: Drumbeat) -> None:
 
 
 def test_done_goes_through_the_inbox(root: Path, drumbeat: Drumbeat) -> None:
-    """``done`` is an event: nothing changes before the next run, and then the journey goes on."""
+    """``done`` is an event: nothing changes before the next run, and then the journey goes on.
+
+    Semantics: task.outcome
+    """
     task = listed(root, drumbeat)[2]
     key = task["key"]
     words = ("tasks", "done", key[:8], "--outcome", "reached", "--by", "李", "--program", root)

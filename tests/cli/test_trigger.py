@@ -24,7 +24,10 @@ def root(make: Make) -> Path:
 
 
 def test_a_request_is_decided_by_the_next_run(root: Path, drumbeat: Drumbeat) -> None:
-    """The request lies in the inbox until ``run``; its data is ``event``, Chinese included."""
+    """The request lies in the inbox until ``run``; its data is ``event``, Chinese included.
+
+    Semantics: webhook.request
+    """
     said = drumbeat("trigger", "call", "--user", "小明", "--data", '{"city": "上海"}', "--program", root)
     assert said.code == 0
     assert said.out.splitlines()[1] == "next        drumbeat run --until-idle decides it"
@@ -37,14 +40,20 @@ def test_a_request_is_decided_by_the_next_run(root: Path, drumbeat: Drumbeat) ->
 
 
 def test_a_webhook_playbook_is_started_the_same_way(root: Path, drumbeat: Drumbeat) -> None:
-    """Until the HTTP endpoint is there, the verb serves ``webhook: true`` too."""
+    """Until the HTTP endpoint is there, the verb serves ``webhook: true`` too.
+
+    Semantics: webhook.request
+    """
     found = drumbeat("trigger", "hook", "--user", "u1", "--program", root, "--format", "json").json
     assert found["accepted"] is True
     assert found["playbook"] == "hook"
 
 
 def test_the_same_id_starts_nothing_twice(root: Path, drumbeat: Drumbeat) -> None:
-    """A script may try again with --id, before and after the run."""
+    """A script may try again with --id, before and after the run.
+
+    Semantics: webhook.request
+    """
     words = ("trigger", "call", "--user", "u1", "--id", "ticket-7", "--program", root)
     assert "accepted    ticket-7" in drumbeat(*words).out
     again = "nothing new: the request ticket-7 was there before\n"

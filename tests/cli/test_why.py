@@ -241,7 +241,7 @@ def test_user_shows_state_and_timeline(shop: Path, capsys: pytest.CaptureFixture
     assert sent == ["sent", None]
     said = ask(capsys, shop, "user", "anna")
     assert "city: '上海'" in said
-    assert "welcome, since 2026-01-01T08:00:00Z: at step wait[3], waits for time until 2026-01-31T08:00:00Z" in said
+    assert "welcome, since 2026-01-01T08:00:00Z: at step wait[3], waits until 2026-01-31T08:00:00Z" in said
 
 
 def test_the_timeline_is_cut_to_its_end_unless_all_is_asked_for(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,7 +87,10 @@ def test_answers_in_order(channel: Channel) -> None:
 
 
 def test_line(path: Path) -> None:
-    """A line names key, channel, time, user, kind, address and text, and holds the whole detail; decimals are exact."""
+    """A line names key, channel, time, user, kind, address and text, and holds the whole detail; decimals are exact.
+
+    Semantics: effect-key.given
+    """
     FileChannel("box", path).send([item()])
     (line,) = lines(path)
     assert line == {
@@ -148,7 +151,10 @@ def test_file_of_one_torn_line(path: Path) -> None:
 
 
 def test_resent_key_is_not_written_twice(path: Path) -> None:
-    """A message that may have been written by a process that died is written only when its key is not in the file."""
+    """A message that may have been written by a process that died is written only when its key is not in the file.
+
+    Semantics: effect-key.given
+    """
     first = FileChannel("box", path)
     first.send([item("a"), item("b")])
     first.close()

@@ -126,7 +126,7 @@ def channels(tmp_path: Path, **nobody: set[str | None]) -> dict[str, Any]:
 
 
 def test_the_next_channel_after_a_definitive_failure(tmp_path: Path, store: Any, wall: Wall) -> None:
-    """Semantics: channel order — "the next only on definitive failure ...; all attempts share one effect key": with the
+    """Semantics: channel.next — "the next only on definitive failure ...; all attempts share one effect key": with the
     next channel's own text and address."""
     commit(store, [message()])
     ways = channels(tmp_path, sms={"13800"})
@@ -146,7 +146,7 @@ def test_every_channel_has_its_try_and_then_it_is_dead(tmp_path: Path, store: An
 
 
 def test_a_passing_failure_stays_with_its_channel(tmp_path: Path, store: Any, wall: Wall) -> None:
-    """Semantics: channel order — what may be tried again is no definitive failure, and neither is giving up."""
+    """Semantics: channel.passing — what may be tried again is no definitive failure, and neither is giving up."""
     commit(store, [message()])
     ways = channels(tmp_path)
     ways["sms"].send = lambda items: [Sent(ok=False, reason="busy", passing=True) for _ in items]
@@ -162,7 +162,8 @@ def test_a_passing_failure_stays_with_its_channel(tmp_path: Path, store: Any, wa
 def test_what_may_have_gone_out_never_moves_on(
     tmp_path: Path, store: Any, wall: Wall, mode: str, status: str
 ) -> None:
-    """Semantics: effect key — "crash between send and settle: `unknown`": parked or sent again, by the same channel."""
+    """Semantics: channel.passing, effect-key.unknown — "crash between send and settle: `unknown`": parked or sent
+    again, by the same channel."""
     commit(store, [message()])
     ways = channels(tmp_path)
     ways["sms"].mode = mode
@@ -221,7 +222,7 @@ def test_a_message_without_other_channels_dies_as_ever(tmp_path: Path, store: An
 def test_consent_is_judged_again(
     tmp_path: Path, store: Any, wall: Wall, claims: Claims, consents: dict[str, bool], outcome: tuple[str, str, str]
 ) -> None:
-    """Semantics: consent — "judged when decided **and** again when claimed for sending", per channel."""
+    """Semantics: consent.twice — "judged when decided **and** again when claimed for sending", per channel."""
     commit(store, [message()], consents)
     ways = channels(tmp_path)
     Outbox(store, ways, wall, claims).drain()
@@ -263,8 +264,9 @@ def test_valid_for_is_judged_again(
 
 
 def test_what_is_not_being_sent_is_taken_back(tmp_path: Path, store: Any, wall: Wall) -> None:
-    """Semantics: exit, goal — "cancels its queued effects", in the same transaction, counted; what is being sent, was
-    sent, or is not known stays as it is; so does what this very batch decided: a backlog goes out as it would have."""
+    """Semantics: exit.cancels — "cancels its queued effects", in the same transaction, counted; what is being sent,
+    was sent, or is not known stays as it is; so does what this very batch decided: a backlog goes out as it would
+    have."""
     commit(store, [message(key) for key in ("a", "b", "c", "d")])
     store.claim(["sms"], wall.at, 1)
     Outbox(store, {"sms": channels(tmp_path)["sms"]}, wall).drain(1)

@@ -105,7 +105,10 @@ def test_state(state: State) -> None:
 
 @given(events)
 def test_event(event: Event) -> None:
-    """An event comes back equal, whole and from its columns."""
+    """An event comes back equal, whole and from its columns.
+
+    Semantics: event.data
+    """
     assert codec.decode_event(codec.encode_event(event)) == event
     assert codec.event_from(event.id, event.time, codec.event_body(event)) == event
 
@@ -146,7 +149,10 @@ def kept(value: Any) -> Any:
 
 @pytest.mark.parametrize("text", ["12.50", "0.10", "-0.0", "1E+3", "1E-30", "123456789012345678901234567890.12"])
 def test_decimals_keep_every_digit(text: str) -> None:
-    """A decimal with a fraction or exponent comes back as a Decimal with the same digits, never by way of a float."""
+    """A decimal with a fraction or exponent comes back as a Decimal with the same digits, never by way of a float.
+
+    Semantics: event.numbers
+    """
     back = kept(Decimal(text))
     assert isinstance(back, Decimal)
     assert str(back) == text

@@ -355,7 +355,10 @@ def test_size_of_corpus() -> None:
 
 @pytest.mark.parametrize("name", GOOD)
 def test_good(name: str) -> None:
-    """A good record is an event, the same by both ways."""
+    """A good record is an event, the same by both ways.
+
+    Semantics: event.shape
+    """
     raw = GOOD[name]
     event = read_event(raw)
     assert repr(event) == repr(read_slow(raw))
@@ -365,7 +368,10 @@ def test_good(name: str) -> None:
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad(name: str) -> None:
-    """A bad record is refused with its reason, and the fast way never lets it in."""
+    """A bad record is refused with its reason, and the fast way never lets it in.
+
+    Semantics: event.shape, event.refused, door.strict, door.limits
+    """
     raw, reason = BAD[name]
     with pytest.raises(EventRejected) as caught:
         read_event(raw)
@@ -395,7 +401,10 @@ def test_fast_way_is_taken(name: str) -> None:
 
 
 def test_values() -> None:
-    """Fractions and exponents are exact decimals, whole numbers are ints, nothing is a float."""
+    """Fractions and exponents are exact decimals, whole numbers are ints, nothing is a float.
+
+    Semantics: event.numbers
+    """
     data = read_event(
         record('{"a": 1.10, "b": 1e2, "c": 7, "d": -0, "e": [0.1, {"f": 2.50}], "g": 12345678901234567890}')
     ).data
@@ -412,7 +421,10 @@ def test_values() -> None:
 
 
 def test_event() -> None:
-    """All fields arrive; null and absent are the same; data absent is empty."""
+    """All fields arrive; null and absent are the same; data absent is empty.
+
+    Semantics: event.data
+    """
     raw = record('{"x": 1}', group="g1", time="2026-03-01T10:00:00.5+08:00")
     assert read_event(raw) == Event(
         id="e1", type="order.paid", time=parse_instant("2026-03-01T02:00:00.5Z"), user="u1", group="g1", data={"x": 1}
@@ -443,7 +455,10 @@ def test_no_subject_knows_its_time() -> None:
 
 
 def test_nearest_key() -> None:
-    """An unknown key names the known one it looks like."""
+    """An unknown key names the known one it looks like.
+
+    Semantics: event.refused
+    """
     for wrong, right in (("tpye", "type"), ("user_id", "user"), ("Data", "data"), ("times", "time")):
         with pytest.raises(EventRejected, match=repr(right)):
             read_event(record(**{wrong: "x"}))
@@ -505,7 +520,10 @@ def mutations(seed: int, count: int) -> list[bytes]:
 
 
 def test_mutated_records() -> None:
-    """On 60,000 damaged records both ways agree, nothing else is raised, and each refusal has a known reason."""
+    """On 60,000 damaged records both ways agree, nothing else is raised, and each refusal has a known reason.
+
+    Semantics: door.one-verdict
+    """
     known = set(door.__doc__.partition("Reasons: ``")[2].partition("``")[0].split()) if door.__doc__ else set()
     taken, reasons = 0, Counter[str]()
     for raw in mutations(7, 60_000):
@@ -536,7 +554,10 @@ JSON = st.recursive(
 )
 @settings(max_examples=400, deadline=None)
 def test_any_json(top: dict[str, Any], data: Any, good: bool, indent: int | None, ascii_only: bool) -> None:
-    """For any JSON, however it is written, both ways agree, and an accepted record holds what was written."""
+    """For any JSON, however it is written, both ways agree, and an accepted record holds what was written.
+
+    Semantics: door.one-verdict
+    """
     whole = {**BASE, "data": data} if good else {**BASE, **top}
     raw = json.dumps(whole, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     agree(raw, "f:1")

@@ -148,7 +148,10 @@ def test_damaged(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", PACKS)
 def test_oversize(tmp_path: Path, suffix: str) -> None:
-    """A line above 64 KiB is refused without being held; what stands around it is read. Exactly 64 KiB is read."""
+    """A line above 64 KiB is refused without being held; what stands around it is read. Exactly 64 KiB is read.
+
+    Semantics: door.limits
+    """
     full = event(2)[:-1] + b" " * (MAX_EVENT - len(event(2))) + b"}"
     content = b"\n".join(
         [event(1), full, full + b"\r", full[:-1] + b" }", b"x" * (READ + 1), b"y" * 3_000_000, event(5), b"z" * 200_000]
@@ -196,7 +199,10 @@ def test_bomb(tmp_path: Path) -> None:
 
 
 def test_live_feed_never_guesses_an_id(tmp_path: Path) -> None:
-    """A record without id is refused by a live feed."""
+    """A record without id is refused by a live feed.
+
+    Semantics: event.missing-id
+    """
     raw = b'{"type":"t","user":"u","time":"2026-03-01T02:00:00Z"}\n'
     assert told(list(feed(tmp_path / "a.jsonl", raw).read(0, 5))) == ["!no_id"]
 
@@ -272,7 +278,10 @@ def test_csv_strange_bytes(tmp_path: Path) -> None:
 
 
 def test_csv_id_of_several_columns() -> None:
-    """An id made of several columns never joins two different rows."""
+    """An id made of several columns never joins two different rows.
+
+    Semantics: event.id-from-columns
+    """
     table = Table(CsvMapping.of({"id": ["a", "b"], "type": "t", "user": "u", "time": "at"}), b"a,b,t,u,at\n", "x")
     ids = {json.loads(table.json(f"{row},t,u,2026\n".encode()))["id"] for row in ("a|b,c", "a,b|c", "a\\,|b", "a,b")}
     assert len(ids) == 4

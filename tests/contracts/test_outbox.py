@@ -112,7 +112,10 @@ def reasons(store: Any, status: str) -> list[str | None]:
 
 
 def test_drain_sends_everything_once(store: Any, wall: Wall) -> None:
-    """Everything pending is sent in order of decision and settled; a second drain sends nothing."""
+    """Everything pending is sent in order of decision and settled; a second drain sends nothing.
+
+    Semantics: outbox.once
+    """
     channel = Fake()
     keys = [f"k{n}" for n in range(1203)]
     plan(store, *keys)
@@ -144,7 +147,10 @@ def test_other_channels_wait(store: Any, wall: Wall) -> None:
 
 
 def test_sending_is_durable_before_the_wire(store: Any, wall: Wall) -> None:
-    """While a channel sends, the message stands as ``sending`` in the store."""
+    """While a channel sends, the message stands as ``sending`` in the store.
+
+    Semantics: outbox.once
+    """
     seen: list[str] = []
     plan(store, "a")
     channel = Fake(lambda item: seen.append(statuses(store)[item.key]) or Sent(ok=True))
@@ -153,7 +159,10 @@ def test_sending_is_durable_before_the_wire(store: Any, wall: Wall) -> None:
 
 
 def test_retry_until_given_up(store: Any, wall: Wall) -> None:
-    """A passing failure is tried again after growing pauses, at most eight times, then dead with the reason."""
+    """A passing failure is tried again after growing pauses, at most eight times, then dead with the reason.
+
+    Semantics: outbox.backoff, outbox.dead
+    """
     channel = Fake(lambda item: Sent(ok=False, reason="busy", passing=True))
     plan(store, "a")
     outbox = Outbox(store, {"sms": channel}, wall)
@@ -181,7 +190,10 @@ def test_retry_succeeds(store: Any, wall: Wall) -> None:
 
 
 def test_definitive_failure_is_dead_at_once(store: Any, wall: Wall) -> None:
-    """A definitive refusal is not tried again and keeps its reason; the others of the batch go on."""
+    """A definitive refusal is not tried again and keeps its reason; the others of the batch go on.
+
+    Semantics: outbox.dead
+    """
     plan(store, "a", "b")
     channel = Fake(lambda item: Sent(ok=item.key == "b", reason="no such number"))
     assert Outbox(store, {"sms": channel}, wall).drain() == {"dead": 1, "sent": 1}
@@ -189,7 +201,10 @@ def test_definitive_failure_is_dead_at_once(store: Any, wall: Wall) -> None:
 
 
 def test_backoff() -> None:
-    """Pauses are spread over a span that doubles up to an hour, the same for the same key and try."""
+    """Pauses are spread over a span that doubles up to an hour, the same for the same key and try.
+
+    Semantics: outbox.backoff
+    """
     for tries in range(1, 9):
         pauses = [backoff(f"k{n}", tries) for n in range(500)]
         span = min(HOUR, 30 * SECOND * 2 ** (tries - 1))
@@ -217,6 +232,8 @@ def test_doubt(store: Any, wall: Wall, mode: str | None, purpose: str, status: s
     """A message of which nobody knows whether it went out is parked or sent again, by mode, else by purpose.
 
     That holds for a channel that raises as for a process that died.
+
+    Semantics: effect-key.unknown
     """
     plan(store, "a", purpose=purpose)
     Outbox(store, {"sms": Fake(broken, mode)}, wall).drain()

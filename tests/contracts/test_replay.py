@@ -103,7 +103,10 @@ def write(folder: Path, name: str, lines: list[bytes], rng: random.Random) -> Pa
 
 @pytest.mark.parametrize("seed", range(150))
 def test_against_oracle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    """Any files with repeats, bad lines and any order give the events, counts, reasons and end the oracle gives."""
+    """Any files with repeats, bad lines and any order give the events, counts, reasons and end the oracle gives.
+
+    Semantics: late.simulate
+    """
     rng = random.Random(seed)
     monkeypatch.setattr(replay_module, "_SORTED_AT_ONCE", rng.choice([3, 10, 1 << 16]))
     monkeypatch.setattr(replay_module, "BLOCK", rng.choice([40, 500, 1 << 18]))
@@ -139,7 +142,10 @@ def replayed(paths: list[Path], until: int | None = None, **other: Any) -> tuple
 
 
 def test_order_of_one_instant(tmp_path: Path) -> None:
-    """Records of one instant keep the order of (file, line), and files the order in which they were named."""
+    """Records of one instant keep the order of (file, line), and files the order in which they were named.
+
+    Semantics: order.key
+    """
     for name in "ba":
         lines = [record(n, 5 - n % 2, id=f"{name}{n}") for n in range(6)]
         (tmp_path / f"{name}.jsonl").write_bytes(b"\n".join(lines))
@@ -148,7 +154,10 @@ def test_order_of_one_instant(tmp_path: Path) -> None:
 
 
 def test_first_of_a_repeated_id_stays(tmp_path: Path) -> None:
-    """The first in (file, line) order stays, also when the second is earlier in time; it changes nothing."""
+    """The first in (file, line) order stays, also when the second is earlier in time; it changes nothing.
+
+    Semantics: late.simulate
+    """
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\n".join([record(1, 50), record(1, 2, data={"x": 1}), record(2, 3), record(1, 99, user=None)]))
     ids, found = replayed([path])
@@ -158,7 +167,10 @@ def test_first_of_a_repeated_id_stays(tmp_path: Path) -> None:
 
 
 def test_quarantine_claims_no_id(tmp_path: Path) -> None:
-    """A corrected record sent after a bad one with the same id is taken, as it is by ``run``."""
+    """A corrected record sent after a bad one with the same id is taken, as it is by ``run``.
+
+    Semantics: event.quarantine-id
+    """
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\n".join([record(1, 1, colour=1), record(1, 2, user=None), record(1, 3), record(1, 4)]))
     ids, found = replayed([path])
@@ -186,7 +198,10 @@ def test_until_is_inclusive(tmp_path: Path) -> None:
 
 
 def test_assigned_ids(tmp_path: Path) -> None:
-    """A record without id is called file:line, by its place in the file, blank lines counted."""
+    """A record without id is called file:line, by its place in the file, blank lines counted.
+
+    Semantics: event.simulated-id
+    """
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\n" + record(0, 9, id=...) + b"\n\n" + record(0, 2, id=None) + b"\n" + record(7, 3))
     ids, found = replayed([path])

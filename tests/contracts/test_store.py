@@ -282,7 +282,10 @@ def test_event_twice_is_refused(store: Any) -> None:
 
 
 def test_code_twice_is_refused(store: Any) -> None:
-    """A batch that gives away a coupon code once more is refused whole."""
+    """A batch that gives away a coupon code once more is refused whole.
+
+    Semantics: coupon.codes
+    """
     store.commit(full_batch(1))
     again = effect("other", kind="coupon", detail={"pool": "q", "code": "C1"}, deliver=None)
     with pytest.raises(InternalError):
@@ -560,7 +563,10 @@ def test_failure_leaves_no_trace(kind: str, point: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("point", [point for point in sqlite.FAULT_POINTS if not point.startswith("migrate")])
 def test_killed_at_any_point(point: str, tmp_path: Path) -> None:
-    """A process killed at any point leaves either all of a verb or nothing of it."""
+    """A process killed at any point leaves either all of a verb or nothing of it.
+
+    Semantics: store.atomic
+    """
     path = tmp_path / "s.db"
     pictures = []
     for done in (False, True):
@@ -600,7 +606,10 @@ def test_every_point_is_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_second_writer_is_refused(tmp_path: Path) -> None:
-    """A second writer is told which process holds the store; after closing it may write."""
+    """A second writer is told which process holds the store; after closing it may write.
+
+    Semantics: store.one-writer
+    """
     path = tmp_path / "s.db"
     store = SqliteStore.open(path)
     with pytest.raises(StoreError, match=f"process {os.getpid()}") as caught:
@@ -611,7 +620,10 @@ def test_second_writer_is_refused(tmp_path: Path) -> None:
 
 
 def test_lock_dies_with_its_process(tmp_path: Path) -> None:
-    """A writer killed without closing holds no lock afterwards."""
+    """A writer killed without closing holds no lock afterwards.
+
+    Semantics: store.one-writer
+    """
     path = tmp_path / "s.db"
     child = os.fork()
     if child == 0:
@@ -684,7 +696,10 @@ def test_missing_folder(tmp_path: Path) -> None:
 
 
 def test_settings(tmp_path: Path) -> None:
-    """The writer runs in WAL mode with full synchronisation."""
+    """The writer runs in WAL mode with full synchronisation.
+
+    Semantics: store.durable
+    """
     store = SqliteStore.open(tmp_path / "s.db")
     db = store._file.db
     assert db.execute("pragma journal_mode").fetchone() == ("wal",)

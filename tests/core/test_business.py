@@ -57,7 +57,10 @@ def open_times(hours: BusinessHours, start: int) -> Iterator[int]:
 def test_open_time_is_what_a_walk_over_the_minutes_says(
     zone: str, start: int, opens: int, closes: int, length: int
 ) -> None:
-    """``m`` and ``h`` end when that many open minutes have passed, whatever holidays and clocks do in between."""
+    """``m`` and ``h`` end when that many open minutes have passed, whatever holidays and clocks do in between.
+
+    Semantics: task.business-hours
+    """
     hours = BusinessHours(opens=f"{opens:02d}:00", closes=f"{closes:02d}:30", zone=zone, works=works)
     begin = parse_instant("2026-03-25T00:00:00Z") + start * STEP
     last = next(islice(open_times(hours, begin), length - 1, None))

@@ -146,8 +146,7 @@ CRONS = st.tuples(
 def test_as_the_oracle_says(text: str, zone: str, data: st.DataObject) -> None:
     """The instants around a change of the clock (or on any days) are those found minute by minute.
 
-    Semantics: head of the page — a wall time that does not exist is shifted by the length of the gap, one that occurs
-    twice is the first.
+    Semantics: schedule.own-clock, duration.gap, duration.overlap
     """
     days = [*change_days(zone), date(2026, 2, 27), date(2028, 2, 28)]
     first = data.draw(st.sampled_from(days)) - timedelta(days=2)
@@ -187,7 +186,7 @@ def test_days(text: str, day: date) -> None:
 def test_once_a_day(zone: str, wall: str) -> None:
     """A daily time comes exactly once a local day for seven years, also where a gap pushes it into the next day.
 
-    Semantics: safety — our own local-time arithmetic decides (its cron fires twice in an overlap and drops late jobs).
+    Semantics: schedule.own-clock
     """
     cron, place = parse_cron(f"{wall} * * *"), tz(zone)
     begin, end = lt.parse_instant("2024-01-01T12:00:00Z"), lt.parse_instant("2031-01-01T12:00:00Z")

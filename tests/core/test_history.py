@@ -152,7 +152,10 @@ def test_the_next_change_is_never_late(what: str, entries: list[tuple[int, Any]]
 
 
 def test_windows_are_half_open_to_the_microsecond() -> None:
-    """An entry counts at its own instant and until just before W has passed."""
+    """An entry counts at its own instant and until just before W has passed.
+
+    Semantics: window.half-open
+    """
     book = HistoryBook()
     week = book.count(KIND, 7 * DAY)
     state = fed(book, [(1_000_000, 1)])

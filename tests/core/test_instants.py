@@ -110,14 +110,20 @@ def _warm() -> None:
 
 @pytest.mark.parametrize(("text", "instant"), GOOD.items())
 def test_good(text: str, instant: int) -> None:
-    """RFC 3339 with offset or Z is read exactly, the second time (from tables) as the first."""
+    """RFC 3339 with offset or Z is read exactly, the second time (from tables) as the first.
+
+    Semantics: event.time
+    """
     assert parse_instant(text) == instant
     assert parse_instant(text) == instant
 
 
 @pytest.mark.parametrize(("text", "reason"), BAD.items())
 def test_bad(text: str, reason: str) -> None:
-    """Everything else is refused, a missing offset with its own reason."""
+    """Everything else is refused, a missing offset with its own reason.
+
+    Semantics: event.time
+    """
     for _ in range(2):
         with pytest.raises(InstantError) as caught:
             parse_instant(text)
@@ -195,7 +201,10 @@ def test_format_outside() -> None:
     {"1s": SECOND, "30s": 30 * SECOND, "15m": 15 * MINUTE, "12h": 12 * HOUR, "7d": 7 * DAY, "2w": 14 * DAY}.items(),
 )
 def test_duration(text: str, micros: int) -> None:
-    """A duration is a whole number and one unit, and means elapsed time."""
+    """A duration is a whole number and one unit, and means elapsed time.
+
+    Semantics: duration.elapsed
+    """
     assert parse_duration(text) == micros
 
 

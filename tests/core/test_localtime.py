@@ -79,7 +79,10 @@ def test_chunks_hold_one_switch() -> None:
     ],
 )
 def test_at_wall_examples(name: str, day: date, at: str, expected: str) -> None:
-    """A wall time in a gap is shifted by the gap's length; one that occurs twice is the first."""
+    """A wall time in a gap is shifted by the gap's length; one that occurs twice is the first.
+
+    Semantics: duration.gap, duration.overlap
+    """
     assert lt.at_wall(day, at, tz(name)) == lt.parse_instant(expected)
 
 
@@ -101,7 +104,10 @@ def test_offset_anywhere(t_us: int, name: str) -> None:
 
 @given(MODERN, st.integers(-400, 400), st.sampled_from(ZONES), st.none() | st.integers(0, 1439))
 def test_add_days(t_us: int, n: int, name: str, minute: int | None) -> None:
-    """N local days later the local date is N days on (unless a gap carries it over) at the same or the named clock."""
+    """N local days later the local date is N days on (unless a gap carries it over) at the same or the named clock.
+
+    Semantics: duration.calendar
+    """
     zone = tz(name)
     at = None if minute is None else f"{minute // 60:02d}:{minute % 60:02d}"
     got = lt.add_days(t_us, n, at, zone)

@@ -131,7 +131,10 @@ def test_reading_a_clock() -> None:
 
 
 def test_setting_a_clock() -> None:
-    """Every quarter of an hour of every day around every change: the first instant, or shifted by the gap's length."""
+    """Every quarter of an hour of every day around every change: the first instant, or shifted by the gap's length.
+
+    Semantics: duration.gap, duration.overlap
+    """
     for zone in zones():
         for day in zone.days():
             shifted = 0
@@ -149,7 +152,10 @@ def test_setting_a_clock() -> None:
 
 
 def test_days_later() -> None:
-    """From instants around every change, some days on or back, at the same clock or another: as counted by hand."""
+    """From instants around every change, some days on or back, at the same clock or another: as counted by hand.
+
+    Semantics: duration.calendar
+    """
     for zone in zones():
         for at in zone.instants:
             for t in (at - DAY - HOUR, at - 1, at, at + 30 * MINUTE, at + DAY):

@@ -78,7 +78,8 @@ def nights(draw: st.DrawFn) -> tuple[str, int, Quiet]:
 @settings(max_examples=250)
 @given(nights())
 def test_the_window_ends_at_the_first_minute_that_is_not_quiet(case: tuple[str, int, Quiet]) -> None:
-    """Semantics: quiet hours — "half-open local interval, may cross midnight", "DST as in the head of this page"."""
+    """Semantics: quiet.window, quiet.dst — "half-open local interval, may cross midnight", "DST as in the head of this
+    page"."""
     name, at, quiet = case
     if not is_quiet(quiet, at, name):
         assert quiet.ends(at, tz(name)) == at
@@ -91,8 +92,8 @@ def test_the_window_ends_at_the_first_minute_that_is_not_quiet(case: tuple[str, 
 
 @given(nights(), st.text(max_size=8))
 def test_the_jitter_is_bounded_and_stable(case: tuple[str, int, Quiet], subject: str) -> None:
-    """Semantics: quiet hours — "to the end of the window plus a stable per-user jitter": under half an hour, and within
-    the open part of the day, whole seconds, the same for every night."""
+    """Semantics: quiet.release — "to the end of the window plus a stable per-user jitter": under half an hour, and
+    within the open part of the day, whole seconds, the same for every night."""
     name, at, quiet = case
     end, release = quiet.ends(at, tz(name)), quiet.release(at, subject, tz(name))
     if end == at:
@@ -138,13 +139,17 @@ def test_the_jitter_spreads_users() -> None:
     ],
 )
 def test_the_default_window_by_hand(at: str, zone: str, ends: str | None) -> None:
-    """Semantics: quiet hours — "default 22:00-08:00": the first quiet instant, the last one, and the nights of DST."""
+    """Semantics: quiet.default, quiet.window, quiet.dst — "default 22:00-08:00": the first quiet instant, the last
+    one, and the nights of DST."""
     instant = lt.parse_instant(at)
     assert DEFAULT_QUIET.ends(instant, tz(zone)) == (instant if ends is None else lt.parse_instant(ends))
 
 
 def test_a_window_whose_end_is_skipped_ends_at_the_switch() -> None:
-    """22:00-02:30 in the night in which 02:00 becomes 03:00: nobody waits for a wall time that never comes."""
+    """22:00-02:30 in the night in which 02:00 becomes 03:00: nobody waits for a wall time that never comes.
+
+    Semantics: quiet.dst
+    """
     quiet = Quiet.of("22:00", "02:30")
     at, switch = lt.parse_instant("2026-03-08T00:30:00-05:00"), lt.parse_instant("2026-03-08T03:00:00-04:00")
     assert quiet.ends(at, tz("America/New_York")) == switch
@@ -171,7 +176,8 @@ def window_of(day: date, unit: str) -> tuple[int, ...]:
 def test_calendar_caps_count_the_windows_of_the_users_calendar(
     name: str, unit: str, now: int, ago: list[int], most: int
 ) -> None:
-    """Semantics: caps — "calendar (`day`) windows", by weeks from Monday and months too; room again when one begins."""
+    """Semantics: cap.windows — "calendar (`day`) windows", by weeks from Monday and months too; room again when one
+    begins."""
     cap = Cap(most=most, per=None, unit=unit, purpose="marketing")
     slots = [(now - quarters * HOUR // 4, "marketing", "box") for quarters in ago]
     slots += [(now, "service", "box")] * 5
@@ -190,7 +196,8 @@ def test_calendar_caps_count_the_windows_of_the_users_calendar(
 
 @given(st.integers(1, 3), st.lists(st.integers(0, 10), max_size=6))
 def test_rolling_caps_free_a_slot_exactly_when_one_leaves(most: int, days: list[int]) -> None:
-    """Semantics: caps — "rolling (`7d`)": half-open windows, and room is found at the first instant there is any."""
+    """Semantics: cap.windows — "rolling (`7d`)": half-open windows, and room is found at the first instant there is
+    any."""
     now = 100 * DAY
     cap = Cap(most=most, per=7 * DAY)
     slots = sorted((now - day * DAY, "service", "box") for day in days)
@@ -215,12 +222,15 @@ def test_rolling_caps_free_a_slot_exactly_when_one_leaves(most: int, days: list[
     [("required", (True, False, False)), ("opt_out", (True, False, True)), ("none", (True, True, True))],
 )
 def test_consent_rules(rule: str, passes: tuple[bool, bool, bool]) -> None:
-    """Semantics: consent — "`required` (a grant is needed), `opt_out` (unless revoked), `none`"."""
+    """Semantics: consent.modes — "`required` (a grant is needed), `opt_out` (unless revoked), `none`"."""
     assert tuple(consents(rule, given) for given in (True, False, None)) == passes
 
 
 def test_the_control_group_has_its_share_and_its_purposes() -> None:
-    """A draw by salt: about the percentage asked for, the same people each time, others under another salt."""
+    """A draw by salt: about the percentage asked for, the same people each time, others under another salt.
+
+    Semantics: gates.control
+    """
     group = Control(500, "2026H2", frozenset({"marketing"}))
     users = [f"u{n}" for n in range(4000)]
     held = {user for user in users if group.holds(user, "marketing")}

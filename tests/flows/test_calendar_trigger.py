@@ -61,7 +61,7 @@ UNTIL = parse_instant("2026-12-31T00:00:00Z")
 def test_when_and_who(tmp_path: Path, words: tuple[str, ...], wanted: list[str], batch: int) -> None:
     """A window fires once, on its first day, at the wall time and offset, for those in the audience then.
 
-    Semantics: calendar — a named day or window from the catalog's calendars, with offset.
+    Semantics: calendar.when
     """
     seen = play(tmp_path, {"p": book(*words)}, FEED, catalog=CATALOG, until=UNTIL, batch=batch, traced=batch == 1)
     assert sorted(f"{row['time']} {row['user']}" for row in seen.effects) == wanted
@@ -69,7 +69,10 @@ def test_when_and_who(tmp_path: Path, words: tuple[str, ...], wanted: list[str],
 
 
 def test_holidays(tmp_path: Path) -> None:
-    """The first day of each stretch of days off of 2026, in the program's zone."""
+    """The first day of each stretch of days off of 2026, in the program's zone.
+
+    Semantics: calendar.holidays
+    """
     head = HEAD + "timezone: Asia/Shanghai\n"
     seen = play(tmp_path, {"p": book("cn", audience="user.id == 'u1'")}, FEED, catalog=CATALOG, until=UNTIL, head=head)
     assert "2026-10-01T02:00:00Z" in [row["time"] for row in seen.effects]
@@ -115,7 +118,10 @@ NOBODY = Condition(text="false", test=lambda m: False)
 def test_every_start_once(
     days: list[date], zone: str, at: str, offset: int, elapsed: int, data: st.DataObject
 ) -> None:
-    """From any instant on every beginning of a window comes once and in order, wherever the offset puts it."""
+    """From any instant on every beginning of a window comes once and in order, wherever the offset puts it.
+
+    Semantics: calendar.when
+    """
     calendar = Calendar(name="c", windows=windows_of(day.toordinal() for day in days))
     place, trigger = ZoneInfo(zone), CalendarDay(calendar, offset, elapsed, at, NOBODY)
     starts = [date.fromordinal(first) for first, _ in calendar.windows]

@@ -75,7 +75,10 @@ def test_every_point_is_passed(world: World) -> None:
 
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at(world: World, point: str) -> None:
-    """Killed at this point, whichever time it is passed: after a restart everything is there once."""
+    """Killed at this point, whichever time it is passed: after a restart everything is there once.
+
+    Semantics: store.atomic, effect-key.stable
+    """
     for moment in chosen(world)[point]:
         world.crash([moment], point)
 
@@ -112,7 +115,10 @@ def tearing(which: int) -> Any:
 
 @pytest.mark.parametrize("seed", range(RANDOM_RUNS))
 def test_killed_again_and_again(world: World, seed: int) -> None:
-    """Killed up to five times at random moments, also while it recovers."""
+    """Killed up to five times at random moments, also while it recovers.
+
+    Semantics: store.atomic
+    """
     rng = random.Random(seed)
     world.crash([rng.randint(1, len(world.passes)) for _ in range(rng.randint(2, 5))], "again")
 

@@ -67,7 +67,8 @@ def tags(root: Path, playbook: str = "b") -> list[str]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_run_is_simulate(tmp_path: Path, seed: int) -> None:
-    """Semantics: `now`, `order` — birthdays, moves and corrections: the same effects and states in any batches."""
+    """Semantics: order.paths, order.batches — birthdays, moves and corrections: the same effects and states in any
+    batches."""
     made = program(tmp_path)
     content = lines_of(people(seed, 250))
     wanted = simulated(made, write_feed(tmp_path, content))
@@ -89,7 +90,8 @@ def test_run_is_simulate(tmp_path: Path, seed: int) -> None:
 
 
 def test_publication_finds_those_who_were_there(tmp_path: Path) -> None:
-    """Semantics: publish — who was there before is greeted from publication on, with no event of theirs, not before."""
+    """Semantics: publish.only-after — who was there before is greeted from publication on, with no event of theirs,
+    not before."""
     first = [
         event("1", "user.signup", "2026-01-10T00:00:00Z", "early", birthday="1990-01-20"),
         event("2", "user.signup", "2026-01-10T00:00:00Z", "later", birthday="1990-03-20"),
@@ -141,7 +143,10 @@ def test_a_pause_ends(tmp_path: Path) -> None:
 
 
 def test_history_starts_nothing(tmp_path: Path) -> None:
-    """What time alone would have started before the newest event of an imported history starts nothing."""
+    """What time alone would have started before the newest event of an imported history starts nothing.
+
+    Semantics: history.silent
+    """
     made = program(tmp_path)
     past = [
         event("1", "user.signup", "2025-01-10T00:00:00Z", "a", birthday="1990-03-20"),

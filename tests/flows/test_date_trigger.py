@@ -34,7 +34,10 @@ def local(time: str, zone: str) -> datetime:
 
 
 def test_a_birthday(tmp_path: Path) -> None:
-    """The day of the field each year at the wall time of the user's zone, from the next one on."""
+    """The day of the field each year at the wall time of the user's zone, from the next one on.
+
+    Semantics: date.when
+    """
     feed = [event("1", "user.signup", "2024-05-10T00:00:00Z", birthday="1990-05-20", zone="Asia/Shanghai")]
     seen = play(tmp_path, birthday(), [*feed, end("2026-05-21T00:00:00Z")])
     assert greeted(seen) == [f"{year}-05-20T01:00:00Z" for year in (2024, 2025, 2026)]
@@ -42,7 +45,8 @@ def test_a_birthday(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_every_birthday_once_a_year(tmp_path: Path, zone: str) -> None:
-    """Semantics: `date` — all 366 birthdays from 2024 to 2032: one greeting a local year each, at 09:00, on the day."""
+    """Semantics: date.when — all 366 birthdays from 2024 to 2032: one greeting a local year each, at 09:00, on the
+    day."""
     births = [date(1992, 1, 1) + timedelta(days=n) for n in range(366)]
     feed = [
         event(f"{day}", "user.signup", "2023-12-30T00:00:00Z", f"{day}", birthday=f"{day}", zone=zone) for day in births
@@ -62,7 +66,8 @@ def test_every_birthday_once_a_year(tmp_path: Path, zone: str) -> None:
 
 @pytest.mark.parametrize(("choice", "day"), [("", "02-28"), ("leap_day: feb28", "02-28"), ("leap_day: mar1", "03-01")])
 def test_leap_day(tmp_path: Path, choice: str, day: str) -> None:
-    """Semantics: `date` — 29 February is 28 February in plain years unless `leap_day: mar1`; itself in leap years."""
+    """Semantics: date.leap-day — 29 February is 28 February in plain years unless `leap_day: mar1`; itself in leap
+    years."""
     feed = [event("1", "user.signup", "2022-06-01T00:00:00Z", birthday="1996-02-29")]
     seen = play(tmp_path, birthday(choice), [*feed, end("2025-12-31T00:00:00Z")])
     assert greeted(seen) == [f"2023-{day}T09:00:00Z", "2024-02-29T09:00:00Z", f"2025-{day}T09:00:00Z"]
@@ -76,7 +81,8 @@ def test_leap_day(tmp_path: Path, choice: str, day: str) -> None:
     ],
 )  # fmt: skip
 def test_missing_and_bad_dates_start_nothing(tmp_path: Path, value: object, words: str) -> None:
-    """Semantics: `date` — missing or bad date: skipped with a reason, never "now"; the trace of the event says why."""
+    """Semantics: date.missing — missing or bad date: skipped with a reason, never "now"; the trace of the event says
+    why."""
     seen = play(tmp_path, birthday(), [event("1", "user.signup", "10:00", birthday=value), end("2028-05-21T00:00:00Z")])
     assert seen.effects == []
     assert [row["verdict"] for row in seen.decisions] == ["skipped"]
@@ -121,7 +127,10 @@ def test_the_day_itself_is_no_anniversary(tmp_path: Path) -> None:
     ],
 )
 def test_offsets(tmp_path: Path, offset: str, expected: str) -> None:
-    """Days of an offset are local days at the same wall time; hours and minutes are elapsed time."""
+    """Days of an offset are local days at the same wall time; hours and minutes are elapsed time.
+
+    Semantics: date.when
+    """
     feed = [event("1", "user.signup", "2026-01-10T00:00:00Z", birthday="1990-03-08", zone="America/New_York")]
     assert greeted(play(tmp_path, birthday(f"offset: {offset}"), [*feed, end("2026-06-01T00:00:00Z")])) == [expected]
 
@@ -135,7 +144,10 @@ def test_an_offset_may_cross_the_year(tmp_path: Path) -> None:
 
 
 def test_once(tmp_path: Path) -> None:
-    """``once`` fires on the very day; a new day in the field fires again, the same one does not."""
+    """``once`` fires on the very day; a new day in the field fires again, the same one does not.
+
+    Semantics: date.when
+    """
     feed = [
         event("1", "user.signup", "2026-01-01T00:00:00Z", birthday="2026-02-01"),
         event("2", "user.updated", "2026-02-02T00:00:00Z", birthday="2026-03-01"),
@@ -247,7 +259,10 @@ def lunar_day(year: int, born: tuple[int, int, bool, int]) -> date:
 
 
 def test_every_lunar_birthday_once_a_lunar_year(tmp_path: Path) -> None:
-    """Lunar birthdays of three years, leap months too, 2024 to 2032, against a second package: one a lunar year."""
+    """Lunar birthdays of three years, leap months too, 2024 to 2032, against a second package: one a lunar year.
+
+    Semantics: date.lunar
+    """
     births = [date(1990, 1, 1) + timedelta(days=n) for n in range(1096)]
     assert any(lunar_of(day)[2] for day in births), "somebody is born in a leap month"
     feed = [

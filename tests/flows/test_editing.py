@@ -1,6 +1,6 @@
 """Editing playbooks while people are in them.
 
-Semantics: editing — a run stays on the version it began with (playbook and templates, by content hash).
+A run stays on the version it began with (playbook and templates, by content hash).
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def edited(old: str, new: str, more: str = "") -> dict[str, str]:
 
 
 def test_a_journey_finishes_on_the_version_it_began_with(world: World) -> None:
-    """Semantics: editing — an edited step, wait or template changes nothing for who began before; newcomers get it."""
+    """Semantics: edit.pinned — an edited step, wait or template changes nothing for who began before; newcomers get
+    it."""
     (before,) = world.journeys("u1")
     world.write({**edited("  - points: 5", "  - points: 50"), "templates/late.box.j2": "LATE"})
     world.happen("user.signup", 1, ["u2"])
@@ -63,7 +64,10 @@ def test_a_journey_finishes_on_the_version_it_began_with(world: World) -> None:
 
 
 def test_what_is_no_meaning_is_no_version(world: World) -> None:
-    """Comments, order of keys, title, owner, notes, the file's place and its status leave the version as it is."""
+    """Comments, order of keys, title, owner, notes, the file's place and its status leave the version as it is.
+
+    Semantics: step.titles
+    """
     (version,) = world.versions()
     world.write({"playbooks/slow.yaml": None})
     text = "# 新\nowner: a@b.example\nplaybook: slow\nstatus: live\nentry: once\n" + SLOW.replace("entry: once\n", "")
@@ -88,7 +92,8 @@ def test_the_hash_is_for_good() -> None:
 
 
 def test_nobody_enters_again(world: World) -> None:
-    """Semantics: publish — publishing again never re-enters anyone, whatever was edited, renamed or moved."""
+    """Semantics: entry.published-again — publishing again never re-enters anyone, whatever was edited, renamed or
+    moved."""
     world.until(6)
     world.write({"playbooks/slow.yaml": None})
     text = SLOW.replace("2d", "1d").replace("points: 5", "points: 7")
@@ -100,7 +105,10 @@ def test_nobody_enters_again(world: World) -> None:
 
 
 def test_effect_keys_do_not_know_versions(world: World, tmp_path: Path) -> None:
-    """What is done for somebody has the same keys whether the playbook was edited meanwhile or not."""
+    """What is done for somebody has the same keys whether the playbook was edited meanwhile or not.
+
+    Semantics: effect-key.stable
+    """
     other = world.copy(tmp_path / "other")
     world.write(edited("points: 5", "points: 6"))
     for one in (world, other):

@@ -172,7 +172,7 @@ BASE_FILES = {"playbooks/catalog.yaml": CATALOG, "templates/second.box.j2": "sec
 def test_a_crowd_in_flight(tmp_path: Path) -> None:
     """Over edits of every kind of step, everybody gets exactly what its own version gives, and nobody enters twice.
 
-    Semantics: editing; publish — publishing again never re-enters anyone.
+    Semantics: edit.pinned, entry.published-again
     """
     files = versions()
     # from the last version on an app.opened begins journeys: for those who are in, or were, it must begin none

@@ -1,6 +1,6 @@
 """``on_change``, ``migrate`` and ``status``: what a publication does to those on their way.
 
-Semantics: editing — a ``migrate`` map (step: keep | cancel | other step) moves runs.
+A ``migrate`` map (step: keep | cancel | other step) moves runs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,10 @@ def edit(world: World, how: str, old: str = "add: [old]", new: str = "add: [new]
 
 
 def test_move(world: World) -> None:
-    """``on_change: move``: at the next start people go on with the new version at the step they stand at."""
+    """``on_change: move``: at the next start people go on with the new version at the step they stand at.
+
+    Semantics: edit.move
+    """
     edit(world, "on_change: move\n")
     done = world.until(1)
     assert (done.published.moved, done.published.older) == (2, 0)
@@ -97,7 +100,10 @@ def test_move_where_the_step_became_another(world: World) -> None:
 
 
 def test_move_where_the_step_is_gone(world: World) -> None:
-    """Without a line in ``migrate``, who stands in a step that is gone finishes on the old version."""
+    """Without a line in ``migrate``, who stands in a step that is gone finishes on the old version.
+
+    Semantics: edit.move
+    """
     edit(world, "on_change: move\n", "  - wait: 2d\n    id: pause\n", "")
     done = world.until(1)
     assert (done.published.moved, done.published.older) == (1, 1)
@@ -107,7 +113,10 @@ def test_move_where_the_step_is_gone(world: World) -> None:
 
 @pytest.mark.parametrize("how", ["finish", "move", "cancel"])
 def test_migrate_to_another_step(world: World, how: str) -> None:
-    """A line of ``migrate`` sends people to another step, whatever ``on_change`` says about the rest."""
+    """A line of ``migrate`` sends people to another step, whatever ``on_change`` says about the rest.
+
+    Semantics: edit.migrate
+    """
     edit(world, f"on_change: {how}\nmigrate: {{pause: rest}}\n", "  - wait: 2d\n    id: pause\n", "")
     world.until(9)
     assert steps(world, "u1") == [(0, "hello"), (2.5, "thanks")]
@@ -115,7 +124,10 @@ def test_migrate_to_another_step(world: World, how: str) -> None:
 
 
 def test_migrate_keep_and_cancel(world: World) -> None:
-    """``keep`` lets people of one step finish, ``cancel`` ends them, against what ``on_change`` says."""
+    """``keep`` lets people of one step finish, ``cancel`` ends them, against what ``on_change`` says.
+
+    Semantics: edit.migrate
+    """
     edit(world, "on_change: cancel\nmigrate: {pause: keep}\n")
     world.until(9)
     assert (len(steps(world, "u1")), len(steps(world, "u2"))) == (3, 2)
@@ -123,7 +135,10 @@ def test_migrate_keep_and_cancel(world: World) -> None:
 
 
 def test_cancel(world: World) -> None:
-    """``on_change: cancel`` ends journeys with the verdict exited, reason ``changed``; newcomers are not touched."""
+    """``on_change: cancel`` ends journeys with the verdict exited, reason ``changed``; newcomers are not touched.
+
+    Semantics: edit.move
+    """
     edit(world, "on_change: cancel\n")
     done = world.until(1)
     assert done.published.cancelled == 2
@@ -275,7 +290,10 @@ def test_killed_while_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_draft(tmp_path: Path) -> None:
-    """A draft is checked and takes no part: nobody enters, and nothing that happens meanwhile counts later."""
+    """A draft is checked and takes no part: nobody enters, and nothing that happens meanwhile counts later.
+
+    Semantics: edit.status
+    """
     world = World(tmp_path, playbook("p", "status: draft\n" + BODY))
     world.happen("user.signup", 0, ["u1"])
     world.until(1)
@@ -304,7 +322,10 @@ def test_back_to_draft(world: World) -> None:
 
 
 def test_shadow(tmp_path: Path) -> None:
-    """A shadow decides and records everything, and delivers nothing, also after it went live."""
+    """A shadow decides and records everything, and delivers nothing, also after it went live.
+
+    Semantics: edit.status
+    """
     world = World(tmp_path, playbook("p", "status: shadow\n" + BODY))
     world.happen("user.signup", 0, ["u1"])
     world.until(1)
@@ -333,6 +354,8 @@ def test_paused(tmp_path: Path) -> None:
     """Paused: nobody enters and no step is taken; goals, exits and what people wait for are noticed, acted on after.
 
     Whoever did what was waited for takes its way, although that was during the pause.
+
+    Semantics: edit.status
     """
     world = World(tmp_path, playbook("p", WAITING))
     people = ["came", "silent", "bought", "left", "slow"]
@@ -408,7 +431,7 @@ def test_paused_with_people_over_the_limit(tmp_path: Path) -> None:
 
 
 def test_reopening_starts_nothing_that_happened_meanwhile(tmp_path: Path) -> None:
-    """Semantics: publish — only what happens after a playbook is open again starts journeys."""
+    """Semantics: publish.only-after — only what happens after a playbook is open again starts journeys."""
     body = "trigger: {inactivity: 3d, activity: [app.opened]}\nentry: {mode: single}\nsteps: [{points: 1}]\n"
     world = World(tmp_path, playbook("p", body))
     world.happen("app.opened", 0, ["u1", "u2"])
@@ -423,7 +446,10 @@ def test_reopening_starts_nothing_that_happened_meanwhile(tmp_path: Path) -> Non
 
 
 def test_archived(world: World) -> None:
-    """Archived: nobody enters, and who is in it is ended at publication, with what of it is not sent."""
+    """Archived: nobody enters, and who is in it is ended at publication, with what of it is not sent.
+
+    Semantics: edit.status
+    """
     world.write(playbook("p", "status: archived\n" + BODY))
     world.happen("user.signup", 1, ["u3"])
     done = world.until(9)

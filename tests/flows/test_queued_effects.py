@@ -138,8 +138,8 @@ EARLY = [
 
 @pytest.mark.parametrize(("frame", "more", "last", "reason"), EARLY)
 def test_what_is_queued_is_cancelled(tmp_path: Path, frame: str, more: str, last: Row, reason: str) -> None:
-    """Semantics: exit, goal — "ends the run at that event, cancels its queued effects": also when the steps are over
-    and only the goal is open; nothing is sent afterwards."""
+    """Semantics: exit.cancels, goal.outlives, erasure.state — "ends the run at that event, cancels its queued
+    effects": also when the steps are over and only the goal is open; nothing is sent afterwards."""
     world = World(tmp_path, f"{frame}steps: [{SAY}{more}]\n")
     world.run(*HELLO)
     assert world.deliveries() == [("pending", "sms", None)]
@@ -150,7 +150,10 @@ def test_what_is_queued_is_cancelled(tmp_path: Path, frame: str, more: str, last
 
 
 def test_restart_cancels_the_queued_effects_of_the_one_before(tmp_path: Path) -> None:
-    """Entry: "*restart*: the running one is cancelled first", with what it has in the outbox."""
+    """Entry: "*restart*: the running one is cancelled first", with what it has in the outbox.
+
+    Semantics: entry.restart
+    """
     world = World(tmp_path, f"steps: [{SAY}, {{wait: 3d}}]\n")
     path = tmp_path / "playbooks/p.yaml"
     path.write_text(path.read_text().replace("mode: parallel", "mode: restart"))
@@ -171,7 +174,10 @@ def test_what_ends_by_itself_is_sent(tmp_path: Path, frame: str) -> None:
 
 
 def test_what_was_sent_stays_sent(tmp_path: Path) -> None:
-    """A goal after the sending takes nothing back."""
+    """A goal after the sending takes nothing back.
+
+    Semantics: exit.cancels
+    """
     world = World(tmp_path, f"goal: {{event: order, within: 7d}}\nsteps: [{SAY}]\n")
     assert world.run(*HELLO, deliver=True).sent == {"sent": 1}
     assert world.run(event("3", "order", "11:00"), deliver=True).sent == {}
@@ -179,7 +185,7 @@ def test_what_was_sent_stays_sent(tmp_path: Path) -> None:
 
 
 def test_consent_revoked_before_the_sending(tmp_path: Path) -> None:
-    """Semantics: consent — "and again when claimed for sending": by the user as the store has it by then."""
+    """Semantics: consent.twice — "and again when claimed for sending": by the user as the store has it by then."""
     world = World(tmp_path, f"steps: [{SAY}]\n")
     world.run(*HELLO)
     world.run(event("3", "consent.revoked", "11:00"))
@@ -200,7 +206,10 @@ def test_valid_for_ends_before_the_sending(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 500])
 def test_a_backlog_goes_out_as_it_would_have_gone_out_then(tmp_path: Path, batch: int) -> None:
-    """Whatever stands in one transaction: neither a goal later in the backlog nor `valid_for` takes a message back."""
+    """Whatever stands in one transaction: neither a goal later in the backlog nor `valid_for` takes a message back.
+
+    Semantics: exit.backlog
+    """
     world = World(tmp_path, "goal: {event: order, within: 7d}\n"
                   "steps: [{message: {template: hi, purpose: marketing, valid_for: 1h}}]\n")  # fmt: skip
     done = world.run(*HELLO, event("3", "order", "14:00"), event("4", "b", "18:00"), deliver=True, batch=batch)
@@ -209,7 +218,7 @@ def test_a_backlog_goes_out_as_it_would_have_gone_out_then(tmp_path: Path, batch
 
 
 def test_the_next_channel_has_its_own_text(tmp_path: Path) -> None:
-    """Semantics: channel order — rendered for each channel at the decision, sent by the next one on refusal."""
+    """Semantics: channel.next — rendered for each channel at the decision, sent by the next one on refusal."""
     world = World(tmp_path, f"steps: [{SAY}]\n")
     done = world.run(*HELLO, deliver=True, refuses="13800")
     assert done.sent == {"passed_on": 1, "sent": 1}
@@ -218,7 +227,7 @@ def test_the_next_channel_has_its_own_text(tmp_path: Path) -> None:
 
 
 def test_a_channel_whose_cap_is_full_is_no_second_choice(tmp_path: Path) -> None:
-    """Semantics: caps — a cap on the second channel holds for it, too: the refused message is dead."""
+    """Semantics: channel.cap — a cap on the second channel holds for it, too: the refused message is dead."""
     world = World(tmp_path, f"steps: [{{message: {{template: hi, purpose: service, via: box}}}}, {SAY}]\n")
     done = world.run(*HELLO, deliver=True, refuses="13800")
     assert done.sent == {"sent": 1, "dead": 1}

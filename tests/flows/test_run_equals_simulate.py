@@ -74,7 +74,10 @@ def run_all(program: Compiled, folder: Path, content: bytes, *, batch: int, **mo
 
 @pytest.mark.parametrize("seed", range(5))
 def test_any_batch_any_feed(program: Compiled, tmp_path: Path, seed: int) -> None:
-    """The effects of ``run`` with batches of 1, 7, 500 and 5,000 are those of ``simulate``, in every column."""
+    """The effects of ``run`` with batches of 1, 7, 500 and 5,000 are those of ``simulate``, in every column.
+
+    Semantics: order.batches, order.paths, scarce.exact
+    """
     content = lines_of(make_events(seed, 300, users=20))
     wanted = simulated(program, write_feed(tmp_path, content))
     assert len(wanted) > 150
@@ -89,7 +92,10 @@ def test_any_batch_any_feed(program: Compiled, tmp_path: Path, seed: int) -> Non
 
 @pytest.mark.parametrize("at_once", [1, 3, 50])
 def test_crowds(program: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    """More wake-ups due at one instant than a transaction takes: the same effects in the same order of scarce units."""
+    """More wake-ups due at one instant than a transaction takes: the same effects in the same order of scarce units.
+
+    Semantics: order.batches, scarce.exact
+    """
     content = lines_of(crowd(80, 1))
     wanted = simulated(program, write_feed(tmp_path, content))
     monkeypatch.setattr(session, "WAKES_AT_ONCE", at_once)
@@ -107,7 +113,10 @@ def test_a_crowd_of_thousands(program: Compiled, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_in_pieces(program: Compiled, tmp_path: Path, seed: int) -> None:
-    """A feed that grows between runs is decided as if it had been there at once, when no wake-up is due at a seam."""
+    """A feed that grows between runs is decided as if it had been there at once, when no wake-up is due at a seam.
+
+    Semantics: order.batches
+    """
     events = make_events(seed, 200)
     wanted = simulated(program, write_feed(tmp_path, lines_of(events)))
     root = tmp_path / "grown"
@@ -134,7 +143,10 @@ def test_a_second_run_changes_nothing(program: Compiled, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("batch", [1, 7, 500])
 def test_two_feeds_are_one(program: Compiled, tmp_path: Path, batch: int) -> None:
-    """Events spread over two files are decided in the order of their times."""
+    """Events spread over two files are decided in the order of their times.
+
+    Semantics: order.key
+    """
     events = make_events(4, 200)
     for number, event in enumerate(events):  # no two at one instant, so that there is one order only
         event["time"] = format_instant(parse_instant(event["time"]) + number)
@@ -179,7 +191,10 @@ def event(id: str, type: str, at: int, user: str = "u1", **data: Any) -> dict[st
 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_late_events(program: Compiled, tmp_path: Path, batch: int) -> None:
-    """A late event acts when it is 24 hours old at most, at the engine's clock; an older one only changes state."""
+    """A late event acts when it is 24 hours old at most, at the engine's clock; an older one only changes state.
+
+    Semantics: late.acts, late.too-old
+    """
     feed = [
         event("a", "user.signup", 0),
         event("b", "order.paid", 3 * DAY, "clock", amount=1),
@@ -204,7 +219,10 @@ def test_late_events(program: Compiled, tmp_path: Path, batch: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_disorder_is_the_same_in_any_batch(program: Compiled, tmp_path: Path, seed: int) -> None:
-    """A feed that is out of order by up to two days: batches change nothing."""
+    """A feed that is out of order by up to two days: batches change nothing.
+
+    Semantics: order.batches
+    """
     events = make_events(seed, 200)
     rng = random.Random(seed)
     events.sort(key=lambda it: parse_instant(it["time"]) + rng.randrange(2 * DAY))
@@ -220,7 +238,10 @@ def test_disorder_is_the_same_in_any_batch(program: Compiled, tmp_path: Path, se
 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_future_events(program: Compiled, tmp_path: Path, batch: int) -> None:
-    """An event more than 5 minutes ahead of the machine's clock goes to quarantine and moves no clock."""
+    """An event more than 5 minutes ahead of the machine's clock goes to quarantine and moves no clock.
+
+    Semantics: late.future
+    """
     wall = Wall(BASE + DAY)
     feed = [
         event("a", "user.signup", 0),
@@ -240,7 +261,10 @@ def test_future_events(program: Compiled, tmp_path: Path, batch: int) -> None:
 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_duplicates(program: Compiled, tmp_path: Path, batch: int) -> None:
-    """A second copy changes nothing, whatever it contains, in the same batch, a later one or a later run."""
+    """A second copy changes nothing, whatever it contains, in the same batch, a later one or a later run.
+
+    Semantics: event.duplicate
+    """
     feed = [
         event("a", "user.signup", 0),
         event("a", "order.paid", HOUR, amount=100),
@@ -276,7 +300,10 @@ def test_a_copy_in_the_inbox_is_decided_once(program: Compiled, tmp_path: Path) 
 
 
 def test_history_changes_state_only(program: Compiled, tmp_path: Path) -> None:
-    """Events taken in as history start nothing, and the next live event finds what they left."""
+    """Events taken in as history start nothing, and the next live event finds what they left.
+
+    Semantics: history.silent
+    """
     (tmp_path / "past.jsonl").write_bytes(
         lines_of([event("a", "user.signup", 0), event("b", "order.paid", HOUR, amount=30)])
     )

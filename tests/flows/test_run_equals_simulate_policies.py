@@ -91,7 +91,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_any_batch(program: Compiled, tmp_path: Path, seed: int) -> None:
     """Quiet hours, freeze, control group, caps, best hour, entry limits: the same effects for any batch, with their
-    spare channels and last instants; and the replay of each user gives what is on record."""
+    spare channels and last instants; and the replay of each user gives what is on record.
+
+    Semantics: order.batches, order.paths
+    """
     events = make_events(seed, 260)
     wanted = sorted(simulated(program, write_feed(tmp_path, lines_of(events))), key=lambda it: (it.time, it.key))
     for effect in wanted:

@@ -74,7 +74,10 @@ def plant(monkeypatch: pytest.MonkeyPatch, breaks: Any) -> None:
 def test_poison_event(
     program: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, poison: list[str]
 ) -> None:
-    """Events that break the deciding sit in quarantine with reason and bytes; the rest is as if they had not come."""
+    """Events that break the deciding sit in quarantine with reason and bytes; the rest is as if they had not come.
+
+    Semantics: poison.event
+    """
     events = make_events(2, 150)
     wanted = simulated(program, write_feed(tmp_path, lines_of([it for it in events if it["id"] not in poison])))
     plant(monkeypatch, lambda state, event, now: event is not None and event.id in poison)
@@ -142,7 +145,10 @@ def test_one_in_a_hundred_costs_little(program: Compiled, tmp_path: Path, monkey
 def test_a_batch_that_cannot_be_written(
     program: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    """An event whose outcome the store cannot write is found by halving the batch."""
+    """An event whose outcome the store cannot write is found by halving the batch.
+
+    Semantics: poison.event
+    """
     events = make_events(2, 60)
     events[20] = {**events[20], "type": "user.updated", "data": {"city": "poison"}}
     wanted = simulated(program, write_feed(tmp_path, lines_of([it for it in events if it is not events[20]])))
@@ -196,7 +202,10 @@ def waking(*more: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_poison_wake(program: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
-    """A wake-up that breaks once is tried a day later; the others at that instant and all events go on at once."""
+    """A wake-up that breaks once is tried a day later; the others at that instant and all events go on at once.
+
+    Semantics: poison.wake
+    """
     hello = {"id": "m", "type": "order.paid", "user": "u0", "time": format_instant(BASE + HOUR), "data": {"amount": 1}}
     content = lines_of(waking(hello))
     plant(monkeypatch, lambda state, event, now: event is None and state.id == "u1" and now < BASE + 2 * DAY)
@@ -226,7 +235,10 @@ def test_poison_wake_at_the_end(
 
 
 def test_a_wake_that_always_breaks(program: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is tried ever more rarely, and never stops the others."""
+    """It is tried ever more rarely, and never stops the others.
+
+    Semantics: poison.wake
+    """
     plant(monkeypatch, lambda state, event, now: event is None and state.id == "u1")
     write_feed(tmp_path, lines_of(waking()))
     done = run(program, tmp_path, batch=500)

@@ -6,7 +6,8 @@ import io
 import json
 from pathlib import Path
 
-from scenario_kit import program
+import pytest
+from scenario_kit import HEAD, program
 
 from engine import wiring
 from engine.core.instants import format_instant
@@ -30,9 +31,43 @@ timeline:
 """
 
 
-def test_the_same_effects(tmp_path: Path) -> None:
-    """Key, instant, step, kind, status and reason of every effect agree, wake-ups and cascades included."""
-    found = program(tmp_path, SCENARIO)
+NIGHTS = HEAD.replace("quiet_hours: never", 'quiet_hours: {from: "22:00", to: "08:00"}')
+NIGHTS = NIGHTS.replace("{name:", "{birthday: date | none, name:")
+NIGHTS += "control_group: {percent: 40, salt: x, applies_to: [community]}\n"
+ALWAYS = "title: t\nentry: {mode: parallel, limit: unlimited}\n"
+EVERYTHING = {
+    "drumbeat.yaml": NIGHTS,
+    "playbooks/catalog/c.yaml": "calendars: {sale: {dates: [2026-03-08..2026-03-12]}}\n",
+    "playbooks/slots.yaml": f"playbook: slots\n{ALWAYS}trigger:\n"
+    "  - {schedule: {cron: '0 23 * * *', audience: count('order.paid') >= 1}}\n"
+    "  - {calendar: {name: sale, offset: -1d, at: '20:00', audience: true}}\n"
+    "steps: [{message: {template: hi, via: box, purpose: service}}, {start: after}]\n",
+    "playbooks/after.yaml": f"playbook: after\n{ALWAYS}trigger: {{called: true}}\n"
+    "steps: [{repeat: {times: 2, every: 1d, do: [{message: {template: hi, via: box, purpose: community}}]}}]\n",
+    "playbooks/day.yaml": f"playbook: day\n{ALWAYS}"
+    "trigger: {date: {field: user.birthday, at: '07:00', repeat: yearly}}\n"
+    "steps: [{task: {assign: li, title: call, due: 4h, outcomes: [reached], escalate: {after: 1h, to: zhou}}}, "
+    "{message: {template: hi, via: box, purpose: service, at: best_hour}}]\n",
+}
+FULL = """\
+users: {u1: {}, u2: {}, u3: {}}
+playbooks: [slots, after, day]
+timeline:
+  - {event: order.paid, user: u1, data: {amount: 5}}
+  - {event: user.updated, user: u2, data: {birthday: 1990-03-03}}
+  - {at: +2d8h, event: task.done, user: u2, data: {playbook: day, step: "task[0]", outcome: reached}}
+  - {at: +5d, event: user.updated, user: u3, data: {birthday: 1990-03-09}}
+  - {at: +12d, expect: nothing}
+"""
+
+
+@pytest.mark.parametrize(("text", "files"), [(SCENARIO, {}), (FULL, EVERYTHING)], ids=["events", "everything"])
+def test_the_same_effects(text: str, files: dict[str, str], tmp_path: Path) -> None:
+    """Key, instant, step, kind, status and reason of every effect agree: wake-ups, cascades, slots, nights included.
+
+    Semantics: order.paths
+    """
+    found = program(tmp_path, text, files)
     (scenario,) = found.scenarios
     assert found.rehearse is not None
     store = wiring.scratch_store(tmp_path)

@@ -85,7 +85,7 @@ def test_what_happens_behind_the_last_expect_is_unexpected(tmp_path: Path) -> No
 def test_waits_fire_at_their_own_instants(tmp_path: Path) -> None:
     """The clock stops wherever something is due: each effect has its own time, also far between two entries.
 
-    Semantics: inactivity — fires once at last activity + P; wait — goes on at its instant.
+    Semantics: clock.now
     """
     result = played(
         tmp_path,
@@ -164,7 +164,7 @@ def test_an_arm_can_be_laid_down(tmp_path: Path, arm: str, points: int) -> None:
 def test_a_segment_is_entered_by_time_alone(tmp_path: Path) -> None:
     """Somebody known from history alone enters a segment at the very instant its condition turns true.
 
-    Semantics: segment — entered / left, equal to a full recompute, also after ``ingest --history``.
+    Semantics: segment.recompute
     """
     assert played(
         tmp_path,
@@ -175,7 +175,10 @@ def test_a_segment_is_entered_by_time_alone(tmp_path: Path) -> None:
 
 
 def test_codes_are_given_in_order_and_run_out(tmp_path: Path) -> None:
-    """``fixed.codes`` are all there are: the one after the last is sold out."""
+    """``fixed.codes`` are all there are: the one after the last is sold out.
+
+    Semantics: coupon.codes
+    """
     files = {
         "playbooks/thanks.yaml": "playbook: thanks\ntitle: t\ntrigger: {event: order.paid}\n"
         "entry: {mode: parallel, limit: unlimited}\nsteps:\n  - coupon: tea\n"
@@ -211,7 +214,7 @@ def test_channels_fail_and_are_tried_again(tmp_path: Path) -> None:
 def test_an_error_is_no_silence(tmp_path: Path) -> None:
     """A condition that cannot be judged fails ``expect: nothing``, and can be expected; a failed step has its row.
 
-    Semantics: conditions — an error is neither true nor false.
+    Semantics: condition.parked
     """
     files = {
         "playbooks/thanks.yaml": "playbook: thanks\ntitle: t\ntrigger: {event: order.paid}\nentry: once\n"
@@ -232,7 +235,10 @@ def test_an_error_is_no_silence(tmp_path: Path) -> None:
 
 
 def test_limits_and_late_events_can_be_expected(tmp_path: Path) -> None:
-    """Who comes over the limit is ``capped`` and begins in the next window; an event too old is ``late``."""
+    """Who comes over the limit is ``capped`` and begins in the next window; an event too old is ``late``.
+
+    Semantics: limit.told, late.too-old
+    """
     files = {
         "playbooks/thanks.yaml": "playbook: thanks\ntitle: t\ntrigger: {event: order.paid}\n"
         "entry: {mode: once, limit: 1/day}\nsteps:\n  - points: 1\n"
@@ -269,7 +275,7 @@ def test_history_starts_nothing(tmp_path: Path) -> None:
 def test_the_same_event_twice_is_one(tmp_path: Path) -> None:
     """A second copy of an id changes nothing; a late event acts while it is young enough.
 
-    Semantics: duplicate `id`; late event.
+    Semantics: event.duplicate, late.acts
     """
     assert played(
         tmp_path,

@@ -58,7 +58,7 @@ def sent(seen: Seen) -> list[tuple[str, str]]:
 def test_any_batch_any_chunk(program: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """``run`` decides what ``simulate`` decides, with batches of 1, 7, 500, 5,000 and chunks of 1, 3 and all.
 
-    Semantics: order — at one instant events first, then wake-ups (then slots); batching never changes an outcome.
+    Semantics: order.batches
     """
     content = lines_of(make_schedule_events(seed, 60, users=8))
     feed = write_feed(tmp_path, content)
@@ -129,7 +129,10 @@ def test_the_store_is_asked(program: Compiled, tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("seed", range(3))
 def test_who_is_entered_when(program: Compiled, tmp_path: Path, seed: int) -> None:
-    """The daily slots are those counted day by day, each for exactly those who live in the city at that instant."""
+    """The daily slots are those counted day by day, each for exactly those who live in the city at that instant.
+
+    Semantics: schedule.when, schedule.audience
+    """
     events = make_schedule_events(seed, 80)
     wanted = simulated(program, write_feed(tmp_path, lines_of(events)))
     begin, end = (parse_instant(events[place]["time"]) for place in (0, -1))
@@ -153,7 +156,7 @@ def _told(effects: list[Any], at: int, user: str | None) -> bool:
 def test_events_then_wakes_then_slots(tmp_path: Path) -> None:
     """At one instant: the event, what was waited for, then the slots by priority and id, each by subject.
 
-    Semantics: order — at one instant events first, then wake-ups (then slots by rank and subject).
+    Semantics: order.events-first
     """
     books = {
         "a-late": "priority: 10\n" + friday(),
@@ -180,7 +183,7 @@ def test_events_then_wakes_then_slots(tmp_path: Path) -> None:
 def test_the_first_slot(tmp_path: Path, traced: bool, batch: int) -> None:
     """Time begins with the first event: a slot at that instant fires behind it, none before it, and none without any.
 
-    Semantics: publish — only events after publication start journeys; slots before it never fire.
+    Semantics: schedule.published
     """
     feed = [event("1", "user.signup", "2026-03-06T10:00:00Z"), event("2", "x", "2026-03-13T09:59:59Z", "u2")]
     seen = play(tmp_path, {"p": friday()}, feed, batch=batch, traced=traced)
@@ -195,7 +198,7 @@ def test_the_first_slot(tmp_path: Path, traced: bool, batch: int) -> None:
 def test_new_york_and_santiago(tmp_path: Path) -> None:
     """A daily 02:30 in New York and a 00:30 in Santiago run exactly once a day for seven years of virtual time.
 
-    Semantics: schedules — our own local-time arithmetic and slot table decide.
+    Semantics: schedule.own-clock
     """
     books = {
         "ny": friday(cron='"30 2 * * *"', zone="user", audience="user.zone == 'America/New_York'"),
@@ -221,7 +224,7 @@ def test_new_york_and_santiago(tmp_path: Path) -> None:
 def test_the_program_zone(tmp_path: Path) -> None:
     """Without ``zone: user`` the wall time is the program's, for everybody.
 
-    Semantics: schedule — cron or interval, in the program's zone or each user's local time.
+    Semantics: schedule.when
     """
     head = "timezone: America/New_York\n"
     feed = [
@@ -232,7 +235,10 @@ def test_the_program_zone(tmp_path: Path) -> None:
 
 
 def test_intervals(tmp_path: Path) -> None:
-    """``every`` is elapsed time counted from a Monday's midnight, so a new day of publication shifts nothing."""
+    """``every`` is elapsed time counted from a Monday's midnight, so a new day of publication shifts nothing.
+
+    Semantics: schedule.when
+    """
     feed = [event("1", "user.signup", "2026-03-01T01:23:45Z"), event("2", "x", "2026-03-03T00:00:00Z")]
     seen = play(tmp_path, {"p": friday(cron="", every="16h")}, feed)
     assert [time for time, _ in sent(seen)] == ["2026-03-01T16:00:00Z", "2026-03-02T08:00:00Z", "2026-03-03T00:00:00Z"]
@@ -288,7 +294,7 @@ def test_moved_by_a_step(tmp_path: Path) -> None:
 def test_an_erased_user_is_in_no_audience(tmp_path: Path) -> None:
     """Nobody is written to after an erasure, whatever the audience says; a new sign-up is a new beginning.
 
-    Semantics: erasure — future effects cancelled at once.
+    Semantics: erasure.state
     """
     feed = [
         event("1", "user.signup", "2026-03-01T00:00:00Z"),
@@ -301,7 +307,10 @@ def test_an_erased_user_is_in_no_audience(tmp_path: Path) -> None:
 
 
 def test_tiers_in_an_audience(tmp_path: Path) -> None:
-    """An audience may ask for the tier, which has moved by the time of the slot."""
+    """An audience may ask for the tier, which has moved by the time of the slot.
+
+    Semantics: schedule.audience
+    """
     catalog = (
         "tiers:\n  level: {metric: 'sum(\"order.paid\", \"amount\", within=\"5d\")', levels: {low: 0, high: 100}}\n"
     )
@@ -319,7 +328,7 @@ def test_tiers_in_an_audience(tmp_path: Path) -> None:
 def test_an_audience_that_cannot_be_judged(tmp_path: Path, traced: bool) -> None:
     """An error in the audience is neither true nor false: nobody gets anything, it is counted, and others go on.
 
-    Semantics: conditions — an error is neither true nor false.
+    Semantics: condition.error
     """
     feed = [
         event("1", "user.signup", "2026-03-01T00:00:00Z", "bad", n="word"),
@@ -353,7 +362,7 @@ def test_traces(tmp_path: Path) -> None:
 def test_the_blast_guard(tmp_path: Path) -> None:
     """``entry.limit`` holds at a slot: in order of ids, the rest waits for the next window.
 
-    Semantics: blast guard — what is over the limit waits for the next window in order of arrival.
+    Semantics: limit.order
     """
     feed = [event(f"{n}", "user.signup", "2026-03-01T00:00:00Z", f"u{n}") for n in range(7)]
     book = friday(more="entry: {mode: single, limit: 3/day}\n")
@@ -403,7 +412,10 @@ def plan_of(tmp_path: Path, book: str, status: str = "live") -> Compiled:
 
 
 def test_slots_before_publication_never_fire(tmp_path: Path) -> None:
-    """A schedule published today fires from the next slot on, and one that was paused does not make up for it."""
+    """A schedule published today fires from the next slot on, and one that was paused does not make up for it.
+
+    Semantics: schedule.published, publish.only-after
+    """
     days = [event(f"e{n}", "x", f"2026-03-{n:02d}T12:00:00Z") for n in (1, 7, 14, 21, 28)]
     for upto, status in ((2, "draft"), (3, "live"), (4, "paused"), (5, "live")):
         write_feed(tmp_path, lines_of(days[:upto]))
@@ -431,7 +443,7 @@ def test_slots_before_publication_never_fire(tmp_path: Path) -> None:
 def test_catching_up(tmp_path: Path, catch_up: str, cron: str, hours: int, wanted: list[float], zone: str) -> None:
     """After the engine was down: the last missed slot, all or none, none of them older than a day.
 
-    Semantics: schedule — missed while down: catch_up last | all | none (default last, within 1 day).
+    Semantics: schedule.catch-up
     """
     plan = plan_of(tmp_path, friday(cron=f'"{cron}"', zone=zone, catch_up=catch_up)).plan
     assert plan is not None

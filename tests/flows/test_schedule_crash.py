@@ -130,7 +130,7 @@ def test_the_blast_is_worth_crashing(blast: Blast) -> None:
 def test_killed_during_a_blast(blast: Blast) -> None:
     """Killed at moments of every kind while a slot is walked: each subject is entered and written to exactly once.
 
-    Semantics: schedule — a blast is chunked, resumable after a crash, and never repeats a subject.
+    Semantics: schedule.resumable
     """
     moments = [moment for chosen in spread(blast.passes, MOMENTS).values() for moment in chosen]
     for moment in random.Random(1).sample(moments, min(MOMENTS, len(moments))):
@@ -139,7 +139,10 @@ def test_killed_during_a_blast(blast: Blast) -> None:
 
 @pytest.mark.parametrize("seed", range(max(2, MOMENTS // 20)))
 def test_killed_again_and_again(blast: Blast, seed: int) -> None:
-    """Killed several times at random moments of the blast, also while it goes on after a crash."""
+    """Killed several times at random moments of the blast, also while it goes on after a crash.
+
+    Semantics: schedule.resumable
+    """
     rng = random.Random(seed)
     blast.crash([rng.randint(1, len(blast.passes)) for _ in range(rng.randint(2, 4))])
 

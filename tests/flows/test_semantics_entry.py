@@ -11,7 +11,10 @@ QUEUE = "trigger: {event: a}\nentry: {mode: queue, limit: unlimited}\n"
 
 
 def test_the_event_that_frees_the_queue_does_nothing_to_the_next_journey(tmp_path: Path) -> None:
-    """ "*queue*: after it" and "`wait_for` sees events after the one that reached the step"."""
+    """ "*queue*: after it" and "`wait_for` sees events after the one that reached the step".
+
+    Semantics: entry.queue
+    """
     steps = (
         "exit: [{event: b, if: event.x == 1}]\nsteps: [{wait_for: {event: b, up_to: 1d, else: [{tag: {add: [t]}}]}}]\n"
     )
@@ -21,7 +24,10 @@ def test_the_event_that_frees_the_queue_does_nothing_to_the_next_journey(tmp_pat
 
 
 def test_an_exit_does_not_end_the_journey_it_lets_begin(tmp_path: Path) -> None:
-    """ "the event that satisfies `exit`/`goal` ends the run at that event": the run, not the one queued behind it."""
+    """ "the event that satisfies `exit`/`goal` ends the run at that event": the run, not the one queued behind it.
+
+    Semantics: entry.queue
+    """
     feed = [event("1", "a", "10:00"), event("2", "a", "11:00"), event("3", "x", "12:00"), END]
     seen = play(tmp_path, {"p": QUEUE + "exit: [{event: x}]\nsteps: [{wait: 5d}, {tag: {add: [t]}}]\n"}, feed)
     assert seen.brief() == [("2026-03-06T12:00:00Z", "tag[1]", "tag", "planned")]
@@ -36,7 +42,10 @@ def test_what_never_began_is_not_counted_as_ended(tmp_path: Path) -> None:
 
 
 def test_an_erased_user_begins_nothing(tmp_path: Path) -> None:
-    """ "`user.deleted`: future effects cancelled at once": also those of entries still in the queue."""
+    """ "`user.deleted`: future effects cancelled at once": also those of entries still in the queue.
+
+    Semantics: erasure.state
+    """
     feed = [event("1", "a", "10:00"), event("2", "a", "11:00"), event("3", "user.deleted", "12:00"), END]
     seen = play(tmp_path, {"p": QUEUE + "steps: [{tag: {add: [t]}}, {wait: 5d}]\n"}, feed)
     assert [row["time"] for row in seen.effects] == ["2026-03-01T10:00:00Z"]
@@ -44,7 +53,10 @@ def test_an_erased_user_begins_nothing(tmp_path: Path) -> None:
 
 
 def test_an_erasure_moves_nobody_into_a_segment_or_tier(tmp_path: Path) -> None:
-    """ "`user.deleted`: traits, events and rendered texts gone"; what is empty then is no news to tell."""
+    """ "`user.deleted`: traits, events and rendered texts gone"; what is empty then is no news to tell.
+
+    Semantics: erasure.silent
+    """
     text = "trigger: {segment: {enters: fresh}}\nentry: {mode: single}\nsteps: [{tag: {add: [t]}}]\n"
     catalog = (
         "segments: {fresh: {if: 'count(\"a\") == 0'}}\n"
@@ -66,7 +78,10 @@ def test_a_limit_hides_no_condition(tmp_path: Path) -> None:
 
 
 def test_several_triggers_give_one_verdict(tmp_path: Path) -> None:
-    """ "`--decisions` writes one object for each playbook looked at"; "several make any-of"."""
+    """ "`--decisions` writes one object for each playbook looked at"; "several make any-of".
+
+    Semantics: trigger.any-of
+    """
     text = "trigger: [{event: a, if: event.n > 5}, {event: a, if: event.n > 1}]\nentry: {mode: single}\n"
     feed = [event("1", "a", "10:00", n=3), event("2", "a", "11:00", n=0), END]
     seen = play(tmp_path, {"p": text + "steps: [{wait: 1h}]\n"}, feed)
@@ -77,7 +92,10 @@ def test_several_triggers_give_one_verdict(tmp_path: Path) -> None:
 
 
 def test_a_queue_keeps_the_rest_between_journeys(tmp_path: Path) -> None:
-    """'again_after counts from the end of the last journey': also for the entry that waits in its queue."""
+    """'again_after counts from the end of the last journey': also for the entry that waits in its queue.
+
+    Semantics: entry.again-after
+    """
     book = """
 trigger: {event: go}
 entry: {mode: queue, again_after: 2d, limit: unlimited}

@@ -23,8 +23,8 @@ def deltas(rows: list[Row]) -> list[tuple[str, int]]:
 
 
 def test_an_edit_makes_no_new_key(tmp_path: Path) -> None:
-    """Semantics: entry — "Publishing again never re-enters anyone; editing, renaming a title or moving a file never
-    makes a new key"."""
+    """Semantics: entry.published-again, step.titles — "Publishing again never re-enters anyone; editing, renaming a
+    title or moving a file never makes a new key"."""
     book = "trigger: {event: a}\nentry: once\nsteps: [{points: 1, id: gift}]\n"
     live = Live(tmp_path, {"p": book})
     live.run(GO)
@@ -43,7 +43,8 @@ def test_an_edit_makes_no_new_key(tmp_path: Path) -> None:
 
 
 def test_only_what_comes_after_publication_begins_journeys(tmp_path: Path) -> None:
-    """Semantics: publish — "only events after publication start journeys": a new playbook hears none of before."""
+    """Semantics: publish.only-after — "only events after publication start journeys": a new playbook hears none of
+    before."""
     live = Live(tmp_path, {"old": ENTRY + "steps: [{points: 1}]\n"})
     live.run(GO)
     later = Live(tmp_path, {"new": ENTRY + "steps: [{points: 2}]\n"})
@@ -55,7 +56,7 @@ def test_only_what_comes_after_publication_begins_journeys(tmp_path: Path) -> No
 
 
 def test_every_step_has_an_id(tmp_path: Path) -> None:
-    """Semantics: step ids — "explicit or derived from its kind and position path; ids are unique"."""
+    """Semantics: step.ids — "explicit or derived from its kind and position path; ids are unique"."""
     steps = """steps:
   - points: 1
   - {points: 1, id: named}
@@ -100,8 +101,8 @@ def test_every_step_has_an_id(tmp_path: Path) -> None:
     ],
 )
 def test_conditions(tmp_path: Path, when: str, enters: bool | None) -> None:
-    """Semantics: conditions — judged with the triggering event in; missing is none; an error is neither, also under
-    `not`."""
+    """Semantics: trigger.event, condition.state, condition.missing, condition.error — judged with the triggering event
+    in; missing is none; an error is neither, also under `not`."""
     book = f'when: "{when}"\n' + ENTRY + "steps: [{points: 1}]\n"
     seen = play(tmp_path, {"p": book}, [event("1", "a", "10:00", word="x"), END])
     verdict = {True: "entered", False: "skipped", None: "error"}[enters]
@@ -117,7 +118,7 @@ PAST = '{until: event.time - duration("1h")}'
 
 @pytest.mark.parametrize("wait", ["{days: 0}", "{until: now}", PAST, "{until: event.gone}"])
 def test_a_wait_that_is_over_already(tmp_path: Path, wait: str) -> None:
-    """Semantics: wait — "a zero or past instant goes on at once"; a missing one is now."""
+    """Semantics: wait.past — "a zero or past instant goes on at once"; a missing one is now."""
     seen = play(tmp_path, {"p": ENTRY + f"steps: [{{wait: {wait}}}, {{points: 1}}]\n"}, [GO, END])
     assert deltas(seen.effects) == [("01T10:00", 1)]
 
@@ -139,8 +140,9 @@ WAIT_FOR = "steps: [{wait_for: {event: b, up_to: 1h, then: [{points: 1}], else: 
 )
 @pytest.mark.parametrize("batch", [1, 500])
 def test_wait_for(tmp_path: Path, feed: list[Row], came: str | None, batch: int) -> None:
-    """Semantics: wait — "`wait_for` sees events after the one that reached the step in (time, feed position) order,
-    later ones at the same instant included; an event exactly at the `up_to` deadline is in time"."""
+    """Semantics: wait-for.after, wait-for.deadline — "`wait_for` sees events after the one that reached the step in
+    (time, feed position) order, later ones at the same instant included; an event exactly at the `up_to` deadline is
+    in time"."""
     seen = play(tmp_path, {"p": ENTRY + WAIT_FOR}, [*feed, END], batch=batch)
     at, way = (came, 1) if came is not None else ("01T11:00", 2)
     assert deltas(seen.effects) == [(at, way), (at, 3)]
@@ -157,7 +159,7 @@ def test_wait_for_if_and_stop(tmp_path: Path) -> None:
 
 
 def test_an_if_of_wait_for_that_errs_parks(tmp_path: Path) -> None:
-    """Semantics: conditions — an error in `wait_for.if` is neither true nor false: the run is parked."""
+    """Semantics: condition.parked — an error in `wait_for.if` is neither true nor false: the run is parked."""
     book = ENTRY + "steps: [{wait_for: {event: b, if: event.n > 3, up_to: 1h, else: [{points: 2}]}}]\n"
     seen = play(tmp_path, {"p": book}, [GO, event("2", "b", "10:10", n="x"), END])
     assert [verdict for _, verdict in seen.verdicts("p")] == ["entered", "error"]
@@ -169,14 +171,20 @@ def test_an_if_of_wait_for_that_errs_parks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("n", "way"), [(9, [1, 4]), (6, [2, 4]), (1, [3, 4])])
 def test_choose_takes_the_first_that_fits(tmp_path: Path, n: int, way: list[int]) -> None:
-    """`choose`: "first match"; `otherwise` takes the rest; every branch goes on behind the step."""
+    """`choose`: "first match"; `otherwise` takes the rest; every branch goes on behind the step.
+
+    Semantics: branch.choose
+    """
     branches = "{when: event.n > 8, do: [{points: 1}]}, {when: event.n > 5, do: [{points: 2}]}"
     book = ENTRY + f"steps: [{{choose: [{branches}, {{otherwise: [{{points: 3}}]}}]}}, {{points: 4}}]\n"
     assert [it for _, it in deltas(play(tmp_path, {"p": book}, [event("1", "a", "10:00", n=n), END]).effects)] == way
 
 
 def test_choose_without_a_fit_goes_on(tmp_path: Path) -> None:
-    """No branch fits and there is no `otherwise`: the journey goes on; an empty branch does, too."""
+    """No branch fits and there is no `otherwise`: the journey goes on; an empty branch does, too.
+
+    Semantics: branch.choose
+    """
     branches = "{when: event.n > 8, do: [{points: 1}]}, {when: event.n > 5, do: []}"
     book = ENTRY + f"steps: [{{choose: [{branches}]}}, {{points: 4}}]\n"
     for n in (1, 6):
@@ -202,7 +210,7 @@ def test_stop_ends_the_whole_journey(tmp_path: Path) -> None:
     ],
 )
 def test_exit_and_goal_end_the_run_at_that_event(tmp_path: Path, frame: str, verdict: str, text: str) -> None:
-    """Semantics: exit, goal — "the event that satisfies `exit`/`goal` ends the run at that event, and is traced"."""
+    """Semantics: exit.ends — "the event that satisfies `exit`/`goal` ends the run at that event, and is traced"."""
     wait = "{wait_for: {event: b, if: event.n == 7, up_to: 1d, then: [{points: 1}]}}"
     book = frame + ENTRY + f"steps: [{wait}, {{points: 2}}]\n"
     feed = [event("1", "a", "10:00", n=7), event("2", "b", "10:10", n=6), event("3", "b", "10:20", n=7), END]
@@ -214,7 +222,7 @@ def test_exit_and_goal_end_the_run_at_that_event(tmp_path: Path, frame: str, ver
 
 
 def test_a_split_is_sticky_over_re_entry(tmp_path: Path) -> None:
-    """Semantics: branch, split, holdout — "sticky over re-entry", and over an edit: the salt is the playbook's id."""
+    """Semantics: split.sticky — "sticky over re-entry", and over an edit: the salt is the playbook's id."""
     arms = "{arms: [{name: x, weight: 50, do: [{points: 1}]}, {name: y, weight: 50, do: [{points: 2}]}]}"
     book = ENTRY + f"steps: [{{split: {arms}, id: ab}}]\n"
     feed = [event(f"{n}-{u}", "a", f"1{n}:00", f"u{u}") for n in range(3) for u in range(40)]

@@ -47,8 +47,8 @@ def given(effects: list[Row]) -> dict[str, tuple[str, str | None]]:
 
 
 def test_who_waits_begins_in_the_order_of_arrival(tmp_path: Path) -> None:
-    """Semantics: blast guard — "waits for the next window in order of arrival": the first to come has the first code,
-    whatever the names."""
+    """Semantics: limit.order, limit.window, coupon.codes — "waits for the next window in order of arrival": the
+    first to come has the first code, whatever the names."""
     codes(tmp_path)
     users = ["u9", "u8", "u3", "u7", "u1", "u5"]
     seen = play(tmp_path, {"p": entry("2/day")}, [*arrivals(users), END], catalog=POOL)
@@ -59,7 +59,7 @@ def test_who_waits_begins_in_the_order_of_arrival(tmp_path: Path) -> None:
 
 
 def test_one_who_arrives_in_the_next_window_stands_behind_those_who_wait(tmp_path: Path) -> None:
-    """Semantics: blast guard — the waiting ones have booked the window; who comes on that day waits in turn."""
+    """Semantics: limit.order — the waiting ones have booked the window; who comes on that day waits in turn."""
     codes(tmp_path)
     feed = [*arrivals(["u1", "u2", "u3"]), *arrivals(["u0"], FIRST_DAY), END]
     seen = play(tmp_path, {"p": entry("1/day")}, feed, catalog=POOL)
@@ -67,8 +67,8 @@ def test_one_who_arrives_in_the_next_window_stands_behind_those_who_wait(tmp_pat
 
 
 def test_restart_keeps_the_place(tmp_path: Path) -> None:
-    """Semantics: blast guard with `restart` — an entry that waits and is restarted takes no second slot: its place in
-    the order of arrival is handed on, and the event that counts is the new one."""
+    """Semantics: limit.order — an entry that waits and is restarted takes no second slot: its place in the order of
+    arrival is handed on, and the event that counts is the new one."""
     codes(tmp_path)
     feed = arrivals(["u0", "u1", "u1", "u1", "u2"])
     feed[3]["data"] = {"n": 3}
@@ -88,12 +88,34 @@ def test_restart_keeps_the_place(tmp_path: Path) -> None:
     [("2/day", "", 2), ("2/day", ", on_limit: drop", 2), ("9/day", "", 0), ("2/run", "", 1), ("1/hour", "", 2)],
 )
 def test_a_limit_is_told_once_a_window(tmp_path: Path, limit: str, more: str, windows: int) -> None:
-    """Semantics: blast guard — "traced, and the operator is alerted once": once for a playbook and window."""
+    """Semantics: limit.told — "traced, and the operator is alerted once": once for a playbook and window."""
     codes(tmp_path)
     feed = [*arrivals(["u1", "u2", "u3", "u4"]), *arrivals(["v1", "v2", "v3"], "2026-03-05T10:00:00Z"), END]
     seen = play(tmp_path, {"p": entry(limit, more=more)}, feed, catalog=POOL)
     assert seen.outcome.playbooks["p"]["limited"] == windows
     assert (windows > 0) == any(row["verdict"] == "capped" for row in seen.decisions)
+
+
+@pytest.mark.parametrize(
+    ("limit", "begins"),
+    [
+        ("2/hour", ["01T10:00", "01T10:01", "01T11:00", "01T11:00", "01T12:00"]),
+        ("2/day", ["01T10:00", "01T10:01", "02T00:00", "02T00:00", "03T00:00"]),
+        ("2/run", ["01T10:00", "01T10:01"]),
+        ("5/hour", ["01T10:00", "01T10:01", "01T10:02", "01T10:03", "01T10:04"]),
+    ],
+)
+@pytest.mark.parametrize("drop", [False, True])
+def test_how_many_begin_in_a_window(tmp_path: Path, limit: str, begins: list[str], drop: bool) -> None:
+    """Never more than the limit says begin in an hour, a day or a run; with `drop` the others never do.
+
+    Semantics: limit.window, limit.drop
+    """
+    codes(tmp_path)
+    feed = [*arrivals(["u1", "u2", "u3", "u4", "u5"]), END]
+    seen = play(tmp_path, {"p": entry(limit, more=", on_limit: drop" if drop else "")}, feed, catalog=POOL)
+    expected = [it for it in begins if it.startswith("01T10:")] if drop else begins
+    assert [at[8:16] for at, _ in given(seen.effects).values()] == expected
 
 
 # ---------------------------------------------------------------------- run
@@ -138,8 +160,8 @@ def run(root: Path, playbook: str, feed: list[Row], batch: int, alerts: list[Ale
 def test_run_begins_them_as_simulate_does(
     tmp_path: Path, batch: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Semantics: blast guard — the order of arrival holds for any batch, also when more entries wait for one instant
-    than a transaction takes wake-ups."""
+    """Semantics: limit.order, scarce.exact — the order of arrival holds for any batch, also when more entries wait for
+    one instant than a transaction takes wake-ups."""
     monkeypatch.setattr(session, "WAKES_AT_ONCE", at_once)
     users = [f"u{(n * 7) % 23:02d}" for n in range(23)]
     feed = [*arrivals(users), END]

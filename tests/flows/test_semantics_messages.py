@@ -87,18 +87,19 @@ def test_a_message_passes_where_no_gate_is_closed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("gate", "outcome"), GATES)
 def test_each_gate_leaves_its_own_outcome(tmp_path: Path, gate: str, outcome: str) -> None:
-    """Semantics: gates — "the first that refuses names the reason"."""
+    """Semantics: gates.reason — "the first that refuses names the reason"."""
     assert gated(tmp_path, {gate}) == outcome
 
 
 @pytest.mark.parametrize(("earlier", "later"), NEIGHBOURS, ids=[f"{a[0]}-{b[0]}" for a, b in NEIGHBOURS])
 def test_of_two_gates_the_earlier_one_wins(tmp_path: Path, earlier: tuple[str, str], later: tuple[str, str]) -> None:
-    """Semantics: gates — "in this order": of two closed neighbours the first one names the reason."""
+    """Semantics: gates.order, gates.reason — "in this order": of two closed neighbours the first one names the reason.
+    """
     assert gated(tmp_path, {earlier[0], later[0]}) == earlier[1]
 
 
 def test_of_all_gates_the_first_wins(tmp_path: Path) -> None:
-    """Semantics: gates — with everything closed, "status and holdout" speaks."""
+    """Semantics: gates.order — with everything closed, "status and holdout" speaks."""
     everything = {gate for gate, _ in GATES}
     for gate, outcome in GATES:
         assert gated(tmp_path / gate, everything) == outcome
@@ -116,12 +117,15 @@ def test_of_all_gates_the_first_wins(tmp_path: Path) -> None:
 def test_status_holdout_and_control_group_stand_before_freeze(
     tmp_path: Path, playbook: str, more: str, outcome: str
 ) -> None:
-    """Semantics: gates — "status and holdout, freeze, ...": the three kinds of the first gate."""
+    """Semantics: gates.order — "status and holdout, freeze, ...": the three kinds of the first gate."""
     assert gated(tmp_path, {"freeze"}, playbook, more) == outcome
 
 
 def test_why_shows_each_gate(tmp_path: Path) -> None:
-    """ "each gate leaves its own recorded outcome, and `why` shows it": a line with what the gate saw."""
+    """ "each gate leaves its own recorded outcome, and `why` shows it": a line with what the gate saw.
+
+    Semantics: gates.reason
+    """
     policy = "caps: [{max: never, per: day}]"
     texts = {
         "frozen": (steps(), "quiet_hours: never\n    freeze: [sale]"),
@@ -157,8 +161,8 @@ def silent(more: str = "") -> str:
 
 
 def test_a_policy_that_is_silent_keeps_the_default(tmp_path: Path) -> None:
-    """Semantics: quiet hours — "default 22:00-08:00; the message waits to the end of the window plus a stable per-user
-    jitter": the journey stands at the step meanwhile."""
+    """Semantics: quiet.default, quiet.release — "default 22:00-08:00; the message waits to the end of the window plus
+    a stable per-user jitter": the journey stands at the step meanwhile."""
     seen = play(tmp_path, {"p": PARALLEL + steps()}, [event("1", "a", NIGHT), END], head=silent())
     when = released(NIGHT)
     assert "2026-03-02T08:00:00Z" <= when < "2026-03-02T08:30:00Z"
@@ -167,7 +171,7 @@ def test_a_policy_that_is_silent_keeps_the_default(tmp_path: Path) -> None:
 
 
 def test_a_program_without_policies_is_quiet_at_night(tmp_path: Path) -> None:
-    """Semantics: quiet hours — the default holds where no policy is written at all."""
+    """Semantics: quiet.default — the default holds where no policy is written at all."""
     text = PARALLEL + steps("template: hi, purpose: service, via: box")
     bare = "program: kit\nchannels: {box: {via: file, path: o}}\n"
     seen = play(tmp_path, {"p": text}, [event("1", "a", NIGHT), END], head=bare)
@@ -176,14 +180,15 @@ def test_a_program_without_policies_is_quiet_at_night(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("purpose", "waits"), [("transactional", False), ("service", True), ("community", True)])
 def test_only_transactional_messages_go_at_night(tmp_path: Path, purpose: str, waits: bool) -> None:
-    """Semantics: quiet hours — "`transactional` exempt"."""
+    """Semantics: quiet.transactional — "`transactional` exempt"."""
     text = PARALLEL + steps(f"template: hi, purpose: {purpose}, via: box")
     seen = play(tmp_path, {"p": text}, [event("1", "a", NIGHT), END], head=silent())
     assert messages(seen) == [(released(NIGHT) if waits else NIGHT, "planned")]
 
 
 def test_quiet_hours_go_by_the_users_clock(tmp_path: Path) -> None:
-    """Semantics: unknown zone — "subject -> group -> program zone, traced `zone assumed`; never 'send now'"."""
+    """Semantics: traits.zone, quiet.zone — "subject -> group -> program zone, traced `zone assumed`; never 'send
+    now'"."""
     feed = [
         event("0", "user.updated", "2026-03-01T12:00:00Z", "far", zone="America/New_York"),
         event("1", "a", "2026-03-01T15:00:00Z", "far"),
@@ -212,7 +217,7 @@ CHANGES: dict[str, tuple[str, Row | None, str]] = {
 
 @pytest.mark.parametrize("change", list(CHANGES))
 def test_everything_is_judged_again_at_release(tmp_path: Path, change: str) -> None:
-    """Semantics: quiet hours — "at release consent, exit, conditions and caps are judged again"."""
+    """Semantics: quiet.again — "at release consent, exit, conditions and caps are judged again"."""
     modifier, later, outcome = CHANGES[change]
     one = f"{{message: {{template: hi, purpose: marketing, via: box}}, id: m{modifier}}}"
     playbooks = {
@@ -241,7 +246,7 @@ def test_a_condition_that_errs_at_release_parks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["exit: [{event: order}]\n", "goal: {event: order, within: 7d}\n"])
 def test_who_did_it_at_night_hears_nothing(tmp_path: Path, way: str) -> None:
-    """Semantics: quiet hours — "exit ... judged again": subscribed, so the journey ends at the event itself."""
+    """Semantics: quiet.again — "exit ... judged again": subscribed, so the journey ends at the event itself."""
     feed = [event("1", "a", NIGHT), event("2", "order", "2026-03-02T01:00:00Z"), END]
     seen = play(tmp_path, {"p": PARALLEL + way + steps()}, feed, head=silent())
     assert seen.effects == []
@@ -252,7 +257,8 @@ def test_who_did_it_at_night_hears_nothing(tmp_path: Path, way: str) -> None:
     ("valid", "outcome"), [("2h", "expired"), ("8h", "expired"), ("9h", "planned"), ("10h", "planned")]
 )
 def test_what_is_past_its_time_is_skipped(tmp_path: Path, valid: str, outcome: str) -> None:
-    """Semantics: quiet hours — "past `valid_for` it is skipped with a reason"; the jitter alone never makes it late."""
+    """Semantics: quiet.valid-for — "past `valid_for` it is skipped with a reason"; the jitter alone never makes it
+    late."""
     text = PARALLEL + steps(f"template: hi, purpose: marketing, via: box, valid_for: {valid}")
     seen = play(tmp_path, {"p": text}, [event("1", "a", NIGHT), END], head=silent())
     time = "2026-03-02T08:00:00Z" if valid == "9h" else released(NIGHT)
@@ -261,7 +267,7 @@ def test_what_is_past_its_time_is_skipped(tmp_path: Path, valid: str, outcome: s
 
 
 def test_a_release_into_another_night_waits_again(tmp_path: Path) -> None:
-    """Semantics: quiet hours — who flew west meanwhile is asleep at the release, so the message waits once more."""
+    """Semantics: quiet.again — who flew west meanwhile is asleep at the release, so the message waits once more."""
     feed = [event("1", "a", NIGHT), event("2", "user.updated", "2026-03-02T02:00:00Z", zone="America/New_York"), END]
     seen = play(tmp_path, {"p": PARALLEL + steps()}, feed, head=silent())
     (time, outcome), *_ = messages(seen)
@@ -270,14 +276,14 @@ def test_a_release_into_another_night_waits_again(tmp_path: Path) -> None:
 
 
 def test_a_wall_time_in_the_window_waits_for_its_end(tmp_path: Path) -> None:
-    """Semantics: quiet hours — a message `at: "23:30"` is due in the window, and waits like any other."""
+    """Semantics: quiet.release — a message `at: "23:30"` is due in the window, and waits like any other."""
     text = PARALLEL + steps("template: hi, purpose: marketing, via: box, at: '23:30'")
     seen = play(tmp_path, {"p": text}, [event("1", "a", "10:00"), END], head=silent())
     assert messages(seen) == [(released(NIGHT), "planned")]
 
 
 def test_held_out_journeys_do_not_wait(tmp_path: Path) -> None:
-    """Semantics: gates — holdout stands before quiet hours: the row is written when the step is reached."""
+    """Semantics: gates.order — holdout stands before quiet hours: the row is written when the step is reached."""
     text = PARALLEL + "holdout: {percent: 100}\n" + steps()
     seen = play(tmp_path, {"p": text}, [event("1", "a", NIGHT), END], head=silent())
     assert messages(seen) == [(NIGHT, "holdout")]
@@ -299,7 +305,10 @@ def test_held_out_journeys_do_not_wait(tmp_path: Path) -> None:
     ],
 )
 def test_freeze(tmp_path: Path, freeze: str, purpose: str, outcome: str) -> None:
-    """Policies: `freeze: [double-11]` — nothing goes out on the days of a calendar; transactional messages do."""
+    """Policies: `freeze: [double-11]` — nothing goes out on the days of a calendar; transactional messages do.
+
+    Semantics: gates.freeze
+    """
     text = PARALLEL + steps(f"template: hi, purpose: {purpose}, via: box")
     policy = f"quiet_hours: never\n    freeze: {freeze}"
     seen = play(tmp_path, {"p": text}, [event("1", "a", "10:00"), END], catalog=CATALOG, head=head(policy))
@@ -307,7 +316,10 @@ def test_freeze(tmp_path: Path, freeze: str, purpose: str, outcome: str) -> None
 
 
 def test_freeze_goes_by_the_users_day(tmp_path: Path) -> None:
-    """A freeze of the 1st and the 2nd begins and ends at midnight of each user's own zone."""
+    """A freeze of the 1st and the 2nd begins and ends at midnight of each user's own zone.
+
+    Semantics: gates.freeze
+    """
     hours = ["2026-02-28T15:59:59Z", "2026-02-28T16:00:00Z", "2026-03-02T15:59:59Z", "2026-03-02T16:00:00Z"]
     feed = [event("0", "user.updated", "2026-02-20T00:00:00Z", zone="Asia/Shanghai")]
     feed += [event(f"e{n}", "a", time) for n, time in enumerate(hours)] + [END]
@@ -318,7 +330,10 @@ def test_freeze_goes_by_the_users_day(tmp_path: Path) -> None:
 
 def test_the_control_group_hears_no_marketing(tmp_path: Path) -> None:
     """Policies: `control_group: {percent, salt, applies_to}` — held out of these purposes in every playbook, and of
-    nothing else; the draw is the same everywhere."""
+    nothing else; the draw is the same everywhere.
+
+    Semantics: gates.control
+    """
     playbooks = {
         "p": PARALLEL + steps(),
         "q": PARALLEL + steps("template: hi, purpose: service, via: box"),
@@ -349,8 +364,8 @@ def test_goals_of_the_control_group_count_as_held_out(tmp_path: Path) -> None:
 
 
 def test_slots_are_taken_by_priority(tmp_path: Path) -> None:
-    """Semantics: caps — "slots are taken at decision in order (priority, due time, id)": messages held back overnight
-    are released together, and the important playbook has the slot."""
+    """Semantics: cap.order — "slots are taken at decision in order (priority, due time, id)": messages held back
+    overnight are released together, and the important playbook has the slot."""
     playbooks = {
         "a-low": "priority: 10\n" + PARALLEL + steps(more=""),
         "z-high": "priority: 90\n" + PARALLEL.replace("event: a", "event: b") + steps(more=""),
@@ -365,7 +380,8 @@ def test_slots_are_taken_by_priority(tmp_path: Path) -> None:
 
 
 def test_a_message_that_waits_takes_no_slot(tmp_path: Path) -> None:
-    """Semantics: gates — "Only a message that passed all gates takes a cap slot": one asleep leaves it to others."""
+    """Semantics: gates.slot — "Only a message that passed all gates takes a cap slot": one asleep leaves it to others.
+    """
     loud = f"  loud:\n    {FREE}\n    quiet_hours: never\n    caps: [{{max: 1, per: 1d}}]\n"
     playbooks = {
         "p": PARALLEL + steps(more=""),
@@ -388,7 +404,7 @@ def test_a_message_that_waits_takes_no_slot(tmp_path: Path) -> None:
     ],
 )
 def test_on_cap_wait_goes_when_the_window_ends(tmp_path: Path, per: str, times: list[str]) -> None:
-    """Semantics: caps — "rolling (`7d`) or calendar (`day`) windows"; "over the cap: ... `wait`"."""
+    """Semantics: cap.wait, cap.windows — "rolling (`7d`) or calendar (`day`) windows"; "over the cap: ... `wait`"."""
     text = PARALLEL + steps("template: hi, purpose: marketing, via: box, on_cap: wait", more="")
     feed = [event("1", "a", "10:00"), event("2", "a", "11:00"), event("z", "end", "2026-05-01T00:00:00Z", "zz")]
     seen = play(tmp_path, {"p": text}, feed, head=head(f"quiet_hours: never\n    caps: [{{max: 1, per: {per}}}]"))
@@ -396,7 +412,7 @@ def test_on_cap_wait_goes_when_the_window_ends(tmp_path: Path, per: str, times: 
 
 
 def test_a_cap_that_frees_at_night_waits_for_the_morning(tmp_path: Path) -> None:
-    """Semantics: gates — what waited for the cap passes all gates again: quiet hours hold it once more."""
+    """Semantics: cap.wait — what waited for the cap passes all gates again: quiet hours hold it once more."""
     text = PARALLEL + steps("template: hi, purpose: marketing, via: box, on_cap: wait", more="")
     feed = [event("1", "a", "10:00"), event("2", "a", "11:00"), END]
     seen = play(tmp_path, {"p": text}, feed, head=head("caps: [{max: 1, per: day}]"))
@@ -404,7 +420,7 @@ def test_a_cap_that_frees_at_night_waits_for_the_morning(tmp_path: Path) -> None
 
 
 def test_zero_is_refused(tmp_path: Path) -> None:
-    """Semantics: caps — "`0` is refused: write `never`"."""
+    """Semantics: cap.never — "`0` is refused: write `never`"."""
     with pytest.raises(AssertionError, match=r"at least 1 or .*never.*, got 0"):
         play(tmp_path, {"p": PARALLEL + steps()}, [END], head=head("caps: [{max: 0, per: day}]"))
 
@@ -468,7 +484,10 @@ def test_best_hour_goes_by_the_users_clock_and_by_external_events(tmp_path: Path
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("traced", [True, False])
 def test_batches_change_nothing(tmp_path: Path, batch: int, traced: bool) -> None:
-    """ "Batching never changes an outcome", with every gate in use."""
+    """ "Batching never changes an outcome", with every gate in use.
+
+    Semantics: order.batches
+    """
     more = "control_group: {percent: 50}\nactivity: [open]\n"
     policy = "caps: [{max: 1, per: day}, {max: 3, per: week}]\n    freeze: [sale]"
     playbooks: dict[str, Any] = {

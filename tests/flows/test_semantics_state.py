@@ -14,7 +14,10 @@ T = "2026-03-01T10:00:00Z"
 
 
 def test_a_tier_moves_at_the_step_that_crosses(tmp_path: Path) -> None:
-    """ "promotion at the very event that crosses (`>=` threshold)": also when a step of a playbook crosses."""
+    """ "promotion at the very event that crosses (`>=` threshold)": also when a step of a playbook crosses.
+
+    Semantics: tier-change.up
+    """
     playbooks = {
         "p": ENTRY + "steps: [{points: 100}, {tag: {add: [seen]}, if: user.tier == 'high'}]\n",
         "q": "trigger: {tier_change: {direction: up}}\nentry: {mode: single}\nsteps: [{badge: b}]\n",
@@ -28,7 +31,10 @@ def test_a_tier_moves_at_the_step_that_crosses(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", ["tag: {add: [vip]}", "set: {user.vip: true}", "badge: vip"])
 def test_a_segment_moves_at_the_step_that_fills_it(tmp_path: Path, step: str) -> None:
-    """ "segments are incremental but always equal to a full recompute"."""
+    """ "segments are incremental but always equal to a full recompute".
+
+    Semantics: segment.recompute
+    """
     playbooks = {
         "p": ENTRY + f"steps: [{{{step}}}]\n",
         "q": "trigger: {segment: {enters: vips}}\nentry: {mode: single}\nsteps: [{points: 1}]\n",
@@ -42,7 +48,10 @@ def test_a_segment_moves_at_the_step_that_fills_it(tmp_path: Path, step: str) ->
 
 
 def test_a_tier_change_that_goes_nowhere_is_not_down(tmp_path: Path) -> None:
-    """ "`direction: up|down|any`"; "A feed may also send `tier.changed` itself", of a ladder nobody defines."""
+    """ "`direction: up|down|any`"; "A feed may also send `tier.changed` itself", of a ladder nobody defines.
+
+    Semantics: tier-change.filters
+    """
     text = "trigger: {tier_change: {direction: down}}\nentry: {mode: single}\nsteps: [{points: 1}]\n"
     feed = [event("1", "tier.changed", "10:00", ladder="other", **{"from": "x", "to": "y"}), END]
     seen = play(tmp_path, {"p": text}, feed, catalog="tiers: {m: {metric: user.points, levels: {low: 0}}}\n")
@@ -50,7 +59,10 @@ def test_a_tier_change_that_goes_nowhere_is_not_down(tmp_path: Path) -> None:
 
 
 def test_a_zone_that_is_set_moves_the_clocks(tmp_path: Path) -> None:
-    """ "`{days: 7, at: "10:00"}` is N local days later in the subject's zone": the zone of now, also one a step set."""
+    """ "`{days: 7, at: "10:00"}` is N local days later in the subject's zone": the zone of now, also one a step set.
+
+    Semantics: traits.zone
+    """
     playbooks = {
         "p": ENTRY + "steps: [{set: {user.zone: Asia/Shanghai}}]\n",
         "i": "trigger: {inactivity: {days: 1, at: '09:00'}, activity: [b]}\n"
@@ -121,7 +133,10 @@ def _feed(rng: random.Random, count: int, users: int) -> list[Row]:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_short_ways_and_batches_decide_the_same(tmp_path: Path, seed: int) -> None:
-    """ "The same plan, feed and clock give byte-identical `--effects`", traced or not, in any batches."""
+    """ "The same plan, feed and clock give byte-identical `--effects`", traced or not, in any batches.
+
+    Semantics: order.paths, order.batches
+    """
     rng = random.Random(seed)
     playbooks = {name: text for name, text in PLAYBOOKS.items() if rng.random() < 0.65} or PLAYBOOKS
     playbooks, catalog = (playbooks | WATCHING, CATALOG + WATCHED) if seed % 3 == 0 else (playbooks, CATALOG)

@@ -14,7 +14,10 @@ ENTRY = "trigger: {event: a}\nentry: {mode: parallel, limit: unlimited}\n"
 @pytest.mark.parametrize("per", ["7d", "day"])
 @pytest.mark.parametrize("on_cap", ["skip", "wait", "exit"])
 def test_a_cap_of_never(tmp_path: Path, per: str, on_cap: str) -> None:
-    """ "`0` is refused: write `never`": nothing passes such a cap, and nobody waits for it."""
+    """ "`0` is refused: write `never`": nothing passes such a cap, and nobody waits for it.
+
+    Semantics: cap.never
+    """
     step = f"steps: [{{message: {{template: hi, purpose: marketing, on_cap: {on_cap}}}}}]\n"
     head = HEAD + f"    caps: [{{purpose: marketing, max: never, per: {per}}}]\n"
     seen = play(tmp_path, {"p": ENTRY + step}, [event("1", "a", "10:00"), END], head=head)
@@ -24,7 +27,10 @@ def test_a_cap_of_never(tmp_path: Path, per: str, on_cap: str) -> None:
 
 @pytest.mark.parametrize("until", ["event.time", 'event.time - duration("1h")'])
 def test_wait_for_a_time_that_is_not_ahead(tmp_path: Path, until: str) -> None:
-    """ "`wait`, `wait_for` ...; a zero or past instant goes on at once"."""
+    """ "`wait`, `wait_for` ...; a zero or past instant goes on at once".
+
+    Semantics: wait.past
+    """
     step = f"{{event: b, up_to: {{until: '{until}'}}, then: [{{points: 1}}], else: [{{points: 2}}]}}"
     feed = [event("1", "a", "10:00"), event("2", "b", "10:00"), END]
     seen = play(tmp_path, {"p": ENTRY + f"steps: [{{wait_for: {step}}}]\n"}, feed)
@@ -32,7 +38,10 @@ def test_wait_for_a_time_that_is_not_ahead(tmp_path: Path, until: str) -> None:
 
 
 def test_a_loop_of_steps_at_one_instant_ends(tmp_path: Path) -> None:
-    """ "an emitted event carries a depth; 16 is the limit": a wait for what is past does not begin the count anew."""
+    """ "an emitted event carries a depth; 16 is the limit": a wait for what is past does not begin the count anew.
+
+    Semantics: loop.depth
+    """
     text = (
         "trigger: {event: points.changed}\nentry: {mode: parallel, limit: unlimited}\n"
         "steps: [{wait_for: {event: b, up_to: {until: now}}}, {points: 1}]\n"
@@ -83,7 +92,10 @@ def test_a_step_that_cannot_be_worked_out_has_its_row(tmp_path: Path) -> None:
 
 
 def test_a_match_that_errs_parks(tmp_path: Path) -> None:
-    """ "A condition that *errors* parks that run with an alert": the `match` of a group is one."""
+    """ "A condition that *errors* parks that run with an alert": the `match` of a group is one.
+
+    Semantics: group.match, condition.parked
+    """
     catalog = (
         "groups: {g: {title: t, topic: t, owner: o, match: 'user.get(\"age\") > 3', "
         "rooms: [{id: r, link: 'https://x', capacity: 2}]}}\n"

@@ -78,7 +78,7 @@ def day(number: int, clock: str = "00:00") -> str:
 
 
 def test_machine_clock_that_jumped_ahead(program: Compiled, tmp_path: Path) -> None:
-    """Semantics: `now`, clock of the engine — a machine years ahead fires nothing: the engine follows the feed."""
+    """Semantics: clock.now, store.clock — a machine years ahead fires nothing: the engine follows the feed."""
     rows = [event("1", "go", day(1), "a"), event("2", "seen", day(1), "a"), event("3", "x", day(1, "12:00"), "b")]
     deliver(program, tmp_path, rows, now="2031-01-01T00:00:00Z")
     assert done(tmp_path) == [("a", "go", "03-01T00:00")]
@@ -89,8 +89,8 @@ def test_machine_clock_that_jumped_ahead(program: Compiled, tmp_path: Path) -> N
 
 
 def test_machine_clock_that_jumped_back(program: Compiled, tmp_path: Path) -> None:
-    """Semantics: clock of the engine — never behind the last commit: what was decided stays, nothing fires again, and
-    events that look like the future wait in quarantine until the clock is right."""
+    """Semantics: store.clock — never behind the last commit: what was decided stays, nothing fires again, and events
+    that look like the future wait in quarantine until the clock is right."""
     rows = [event("1", "go", day(1), "a"), event("2", "x", day(5), "b")]
     deliver(program, tmp_path, rows)
     before = done(tmp_path)
@@ -113,8 +113,8 @@ def test_machine_clock_that_jumped_back(program: Compiled, tmp_path: Path) -> No
 
 
 def test_a_feed_that_goes_back(program: Compiled, tmp_path: Path) -> None:
-    """Semantics: late event — a day behind the last commit at most it acts, at the engine's clock; older it only
-    counts. The clock never goes back for it."""
+    """Semantics: late.acts, late.state, store.clock — a day behind the last commit at most it acts, at the engine's
+    clock; older it only counts. The clock never goes back for it."""
     rows = [event("1", "x", day(5), "b")]
     deliver(program, tmp_path, rows)
     rows += [event("2", "go", day(4), "a"), event("3", "go", day(3, "23:59"), "c")]
@@ -128,7 +128,8 @@ def test_a_feed_that_goes_back(program: Compiled, tmp_path: Path) -> None:
 
 
 def test_late_activity_is_counted_at_its_own_time(program: Compiled, tmp_path: Path) -> None:
-    """Semantics: late event — windows and clocks go by the event's own time, always: no idle spell that never was."""
+    """Semantics: late.state, clock.event-time — windows and clocks go by the event's own time, always: no idle spell
+    that never was."""
     rows = [event("1", "seen", day(1), "a"), event("2", "x", day(2, "23:00"), "b")]
     deliver(program, tmp_path, rows)
     rows += [event("3", "seen", day(1, "12:00"), "a"), event("4", "x", day(4), "b")]
@@ -141,7 +142,8 @@ def test_late_activity_is_counted_at_its_own_time(program: Compiled, tmp_path: P
 
 @pytest.mark.parametrize("batch", [1, 2, 500])
 def test_events_before_wake_ups(program: Compiled, tmp_path: Path, batch: int) -> None:
-    """Semantics: order — at one instant events come first: an activity at the very deadline prevents the idle spell."""
+    """Semantics: order.events-first, inactivity.tie — at one instant events come first: an activity at the very
+    deadline prevents the idle spell."""
     rows = [event("1", "seen", day(1), "a"), event("2", "seen", day(1), "b"), event("3", "seen", day(3), "b"),
             event("4", "x", day(4), "c")]  # fmt: skip
     deliver(program, tmp_path, rows, batch=batch)
@@ -150,7 +152,7 @@ def test_events_before_wake_ups(program: Compiled, tmp_path: Path, batch: int) -
 
 @pytest.mark.parametrize("gap", [0, 1, 2, 3])
 def test_the_seam_between_two_runs(program: Compiled, tmp_path: Path, gap: int) -> None:
-    """Semantics: order — a feed decided in pieces has nothing twice and loses nothing, wherever it is cut."""
+    """Semantics: order.batches — a feed decided in pieces has nothing twice and loses nothing, wherever it is cut."""
     rows = [event("1", "go", day(1), "a"), event("2", "seen", day(1), "a"), event("3", "x", day(2), "b"),
             event("4", "x", day(3), "b"), event("5", "x", day(5), "b")]  # fmt: skip
     deliver(program, tmp_path, rows[: 2 + gap])
@@ -164,7 +166,8 @@ def test_the_seam_between_two_runs(program: Compiled, tmp_path: Path, gap: int) 
 
 
 def test_ids_are_remembered(program: Compiled, tmp_path: Path) -> None:
-    """Semantics: duplicate `id` — 36 days later a copy changes nothing, by any way in, whatever it contains."""
+    """Semantics: event.remembered, event.duplicate — 36 days later a copy changes nothing, by any way in, whatever it
+    contains."""
     rows = [event("1", "go", "2026-01-01T00:00:00Z", "a"), event("2", "x", "2026-02-06T00:00:00Z", "b")]
     deliver(program, tmp_path, rows)
     before, clock = done(tmp_path), Look(tmp_path).clock
@@ -182,7 +185,8 @@ def test_ids_are_remembered(program: Compiled, tmp_path: Path) -> None:
 
 
 def test_future_ids_are_not_used_up(program: Compiled, tmp_path: Path) -> None:
-    """Semantics: future event, bad record — what waits in quarantine claims no id: the same event sent right acts."""
+    """Semantics: event.quarantine-id, late.future — what waits in quarantine claims no id: the same event sent right
+    acts."""
     rows = [event("1", "go", "2027-01-01T00:00:00Z", "a"), event("1", "go", day(1), "a")]
     deliver(program, tmp_path, rows)
     assert done(tmp_path) == [("a", "go", "03-01T00:00")]
@@ -191,7 +195,7 @@ def test_future_ids_are_not_used_up(program: Compiled, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ahead", [0, 5 * MINUTE, 5 * MINUTE + 1])
 def test_ingest_refuses_the_future(tmp_path: Path, ahead: int) -> None:
-    """Semantics: future event — the same five minutes hold at `ingest`, by the machine's clock."""
+    """Semantics: late.future — the same five minutes hold at `ingest`, by the machine's clock."""
     now = parse_instant(NOW)
     (tmp_path / "in.jsonl").write_bytes(lines_of([event("1", "go", format_instant(now + ahead), "a")]))
     store = SqliteStore.open(tmp_path / "s.db")
@@ -206,7 +210,8 @@ def test_ingest_refuses_the_future(tmp_path: Path, ahead: int) -> None:
 
 
 def test_a_bad_field_costs_the_field_only(program: Compiled, tmp_path: Path) -> None:
-    """Semantics: bad record — a bad *field* (time zone, e-mail) is quarantined, not the record; the old one stays."""
+    """Semantics: event.bad-field — a bad *field* (time zone, e-mail) is quarantined, not the record; the old one
+    stays."""
     rows = [
         event("1", "user.signup", day(1), "a", zone="Asia/Shanghai", city="x", email="a@shop.example"),
         event("2", "user.updated", day(2), "a", zone="Mars/Olympus", city="y", email="nobody"),
@@ -248,7 +253,7 @@ def test_addresses(tmp_path: Path, value: object, good: bool) -> None:
 
 
 def test_the_offset_of_a_time_is_no_zone(program: Compiled, tmp_path: Path) -> None:
-    """Semantics: traits and zone — the same instant written at any offset is the same event."""
+    """Semantics: traits.offset — the same instant written at any offset is the same event."""
     rows = [event(f"{n}", "go", at, f"u{n}") for n, at in enumerate(
         ["2026-03-01T10:00:00Z", "2026-03-01T18:00:00+08:00", "2026-03-01T05:00:00-05:00", "2026-03-01T10:00:00-00:00"]
     )]  # fmt: skip

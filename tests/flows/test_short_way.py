@@ -32,7 +32,10 @@ def effects(program: Path, feed: list[Path], *, traced: bool, batch: int) -> byt
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_twenty_rules(tmp_path: Path, seed: int) -> None:
-    """On workload W1, where nearly every event goes the short way, both give the same bytes, for any batch."""
+    """On workload W1, where nearly every event goes the short way, both give the same bytes, for any batch.
+
+    Semantics: order.paths
+    """
     feed = tmp_path / "w1.jsonl"
     script = [sys.executable, str(ROOT / "bench" / "gen_w1.py"), "--events", "8000", "--users", "300"]
     subprocess.run([*script, "--seed", str(seed), "--dup", "0.02", "--out", str(feed)], check=True, capture_output=True)
@@ -44,7 +47,10 @@ def test_the_twenty_rules(tmp_path: Path, seed: int) -> None:
 
 
 def test_the_purchase_log(tmp_path: Path) -> None:
-    """The same on the beginning of the real purchase log, with tiers, caps, waits and rooms."""
+    """The same on the beginning of the real purchase log, with tiers, caps, waits and rooms.
+
+    Semantics: order.paths
+    """
     feed = []
     for name in ("cdnow_orders", "cdnow_signups_derived"):
         with gzip.open(ROOT / "examples" / "cdnow" / "feed" / f"{name}.jsonl.gz", "rb") as packed:

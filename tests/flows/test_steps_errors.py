@@ -89,7 +89,10 @@ def test_a_step_that_fails(tmp_path: Path, verb: str, on_error: str) -> None:
 @pytest.mark.parametrize("on_error", ["", "    on_error: stop\n", "    on_error: [{points: 7}]\n"])
 @pytest.mark.parametrize("verb", sorted(MISSING))
 def test_a_value_that_is_missing(tmp_path: Path, verb: str, on_error: str) -> None:
-    """ "a missing variable at run time: not sent, recorded, journey goes on per `on_error`": for every verb."""
+    """ "a missing variable at run time: not sent, recorded, journey goes on per `on_error`": for every verb.
+
+    Semantics: render.missing
+    """
     assert rows(tmp_path, verb, MISSING[verb], on_error) == [
         (verb, "suppressed", "missing_variable"),
         *MODES[on_error],
@@ -99,7 +102,8 @@ def test_a_value_that_is_missing(tmp_path: Path, verb: str, on_error: str) -> No
 @pytest.mark.parametrize("on_error", ["", "    on_error: stop\n", "    on_error: [{points: 7}]\n"])
 @pytest.mark.parametrize("verb", sorted(PARKING))
 def test_a_condition_that_errs_parks(tmp_path: Path, verb: str, on_error: str) -> None:
-    """Semantics: conditions — "An *error* ... is neither true nor false": the run is parked, also with `on_error`."""
+    """Semantics: condition.parked, condition.error — "An *error* ... is neither true nor false": the run is parked,
+    also with `on_error`."""
     assert rows(tmp_path, verb, PARKING[verb], on_error) == []
 
 

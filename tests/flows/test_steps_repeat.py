@@ -114,7 +114,7 @@ def test_the_guard_is_asked_once(tmp_path: Path) -> None:
 
 
 def test_an_until_that_errs_parks(tmp_path: Path) -> None:
-    """Semantics: conditions — an error is neither true nor false, so the journey stands still."""
+    """Semantics: condition.parked — an error is neither true nor false, so the journey stands still."""
     steps = "steps: [{repeat: {times: 3, every: 1d, until: user.get('n') > 3, do: [{points: 1}]}}]\n"
     seen = play(tmp_path, {"p": ENTRY + steps}, [event("0", "user.updated", "09:00", n="x"), GO, END])
     assert [verdict for _, verdict in seen.verdicts("p")] == ["entered", "error"]
@@ -124,7 +124,7 @@ def test_an_until_that_errs_parks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("traced", [True, False])
 @pytest.mark.parametrize("batch", [1, 2, 500])
 def test_batches_change_nothing(tmp_path: Path, batch: int, traced: bool) -> None:
-    """Semantics: order — "Batching never changes an outcome", with coupons asked for in every round."""
+    """Semantics: order.batches — "Batching never changes an outcome", with coupons asked for in every round."""
     catalog = "coupons: {c: {codes: {generate: C}, limits: {per_user: 2, total: 3}}}\n"
     steps = "steps: [{repeat: {times: 3, every: 1d, do: [{coupon: c}, {wait_for: {event: b, up_to: 1h}}]}}]\n"
     feed = [event("1", "a", "10:00", "u1"), event("2", "a", "10:30", "u2"), event("3", "b", "10:40", "u2"), END]

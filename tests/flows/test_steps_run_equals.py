@@ -75,7 +75,8 @@ def brief(key: str, status: str, reason: str | None, time: str, detail: dict[str
 
 @pytest.mark.parametrize("seed", range(3))
 def test_any_batch_decides_the_same(tmp_path: Path, seed: int) -> None:
-    """Semantics: order — "Batching never changes an outcome", over a store on the disk; and `why` decides it again."""
+    """Semantics: order.batches, order.paths — "Batching never changes an outcome", over a store on the disk; and `why`
+    decides it again."""
     head = BUSY
     rows = feed(seed, [])
     for _ in range(2):  # words about the tasks of the time before; they change which tasks there are

@@ -50,7 +50,10 @@ def test_the_entry_rules_of_the_called_one_apply(
 
 
 def test_nobody_else_begins_a_called_playbook(tmp_path: Path) -> None:
-    """A feed that sends the reserved type starts nothing, in `simulate` and in `run`."""
+    """A feed that sends the reserved type starts nothing, in `simulate` and in `run`.
+
+    Semantics: reserved.requests
+    """
     forged = event("1", "playbook.called:called", "10:00", caller="caller")
     assert play(tmp_path / "a", {"called": CALLED}, [forged, END]).effects == []
     live = Live(tmp_path / "b", {"called": CALLED})
@@ -69,7 +72,7 @@ def test_one_that_is_not_running_is_denied(tmp_path: Path, status: str) -> None:
 
 
 def test_the_held_out_start_nothing(tmp_path: Path) -> None:
-    """Semantics: branch, split, holdout — "a held-out subject walks the journey without external effects"."""
+    """Semantics: holdout.walks — "a held-out subject walks the journey without external effects"."""
     caller = CALLER.replace("steps:", "holdout: {percent: 100}\nsteps:")
     rows = play(tmp_path, {"caller": caller, "called": CALLED}, [event("1", "a", "10:00"), END]).effects
     assert {(row["playbook"], row["kind"], row["status"]) for row in rows} == {
@@ -79,7 +82,8 @@ def test_the_held_out_start_nothing(tmp_path: Path) -> None:
 
 
 def test_a_chain_of_starts_is_cut(tmp_path: Path) -> None:
-    """Semantics: loops — "an emitted event carries a depth; 16 is the limit", for a chain too long and not a circle."""
+    """Semantics: loop.depth — "an emitted event carries a depth; 16 is the limit", for a chain too long and not a
+    circle."""
     books = {"p00": "trigger: {event: a}\n" + ANY + "steps: [{start: p01}]\n"}
     for place in range(1, 20):
         step = f"{{start: p{place + 1:02d}}}" if place < 19 else "{points: 1}"
@@ -90,7 +94,7 @@ def test_a_chain_of_starts_is_cut(tmp_path: Path) -> None:
 
 
 def test_a_circle_of_starts_is_refused(tmp_path: Path) -> None:
-    """Semantics: loops — "`validate` rejects the cycles it can see": a start is an edge like an emit."""
+    """Semantics: loop.seen — "`validate` rejects the cycles it can see": a start is an edge like an emit."""
     both = "trigger: [{event: a}, {called: true}]\n" + ANY
     found = write(tmp_path, {"p": both + "steps: [{start: q}]\n", "q": both + "steps: [{wait: 1d}, {start: p}]\n"})
     loops = [problem.message for problem in found.problems if problem.code == "trigger-loop"]
@@ -103,7 +107,8 @@ MANUAL = "trigger: {manual: true}\nwhen: event.reason != 'no'\n" + ANY + SET
 
 @pytest.mark.parametrize("kind", ["manual", "webhook"])
 def test_by_hand(tmp_path: Path, kind: str) -> None:
-    """Semantics: `webhook`, `manual` — "an authenticated HTTP call, or `drumbeat trigger`": no feed can forge them."""
+    """Semantics: reserved.requests, webhook.request — "an authenticated HTTP call, or `drumbeat trigger`": no feed can
+    forge them."""
     live = Live(tmp_path, {"p": MANUAL.replace("manual", kind)})
     type_ = f"playbook.{kind}:p"
     live.run(event("1", type_, "10:00", reason="forged"))
@@ -114,7 +119,10 @@ def test_by_hand(tmp_path: Path, kind: str) -> None:
 
 
 def test_by_hand_is_no_activity(tmp_path: Path) -> None:
-    """What others ask for is nothing the user did: `inactivity` goes on counting."""
+    """What others ask for is nothing the user did: `inactivity` goes on counting.
+
+    Semantics: inactivity.external
+    """
     idle = "trigger: {inactivity: 2h}\nentry: {mode: single}\nsteps: [{tag: {add: [idle]}}]\n"
     live = Live(tmp_path, {"p": MANUAL, "idle": idle})
     live.run(event("1", "b", "10:00"))
@@ -124,7 +132,10 @@ def test_by_hand_is_no_activity(tmp_path: Path) -> None:
 
 
 def test_by_hand_in_a_closed_program(tmp_path: Path) -> None:
-    """`"*": closed` keeps unknown types of feeds out, and lets the request of a verb in."""
+    """`"*": closed` keeps unknown types of feeds out, and lets the request of a verb in.
+
+    Semantics: event.closed
+    """
     head = HEAD + "events: {b: {}, '*': closed}\n"
     live = Live(tmp_path / "a", {"p": MANUAL}, head=head)
     live.run(event("1", "playbook.manual:p", "10:00", reason="x"))

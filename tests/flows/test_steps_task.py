@@ -38,7 +38,10 @@ def brief(effects: list[Effect]) -> list[tuple[str, str, Any]]:
 
 
 def test_the_row(tmp_path: Path) -> None:
-    """A task has its row: `{assign, title, due}`, with what else the step says."""
+    """A task has its row: `{assign, title, due}`, with what else the step says.
+
+    Semantics: task.row
+    """
     steps = "steps: [{task: {assign: '{{ user.get(\"owner\") }}', title: t, body: {n: '{{ event.n }}', of: [1]}}}]\n"
     feed = [event("0", "user.updated", "09:00", owner="ops-li"), event("1", "a", "10:00", n=1.50), END]
     rows = play(tmp_path, {"p": ENTRY + steps}, feed).effects
@@ -55,7 +58,10 @@ def test_the_row(tmp_path: Path) -> None:
 
 
 def test_without_outcomes_nobody_waits(tmp_path: Path) -> None:
-    """A task without `outcomes` is given and the journey goes on; any `task.done` closes it."""
+    """A task without `outcomes` is given and the journey goes on; any `task.done` closes it.
+
+    Semantics: task.row
+    """
     live = Live(tmp_path, {"p": ENTRY + "steps: [{task: {assign: li, title: t, due: 1d}}, {tag: {add: [x]}}]\n"})
     live.run(GO)
     assert [it.kind for it in live.effects()] == ["task", "tag"]
@@ -68,7 +74,8 @@ def test_without_outcomes_nobody_waits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("own", [True, False])
 def test_with_outcomes_the_journey_waits(tmp_path: Path, own: bool) -> None:
-    """Semantics: task — "outcome event": `task.done` with the task and one of its outcomes goes on, whoever sent it."""
+    """Semantics: task.outcome — "outcome event": `task.done` with the task and one of its outcomes goes on, whoever
+    sent it."""
     live = Live(tmp_path, {"p": ENTRY + ASK})
     live.run(GO)
     key = key_of(live)
@@ -97,7 +104,8 @@ def test_named_by_its_step(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("time", "outcome", "at"), [("12:00", "reached", "12:00"), ("12:01", None, "12:00")])
 def test_due(tmp_path: Path, time: str, outcome: str | None, at: str) -> None:
-    """Semantics: task — "due": then, inclusive, the journey goes on with outcome none; a late word closes the task."""
+    """Semantics: task.due — "due": then, inclusive, the journey goes on with outcome none; a late word closes the
+    task."""
     live = Live(tmp_path, {"p": ENTRY + ASK})
     live.run(GO)
     live.run(done("2", time, key_of(live), outcome="reached"))
@@ -124,7 +132,7 @@ def test_without_due_it_waits_as_long_as_it_takes(tmp_path: Path) -> None:
     ],
 )
 def test_the_end_of_the_journey_withdraws_what_it_waits_for(tmp_path: Path, frame: str, last: Row) -> None:
-    """Semantics: exit, goal — "ends the run at that event": the task it stands at is withdrawn; erasure too."""
+    """Semantics: task.withdrawn — "ends the run at that event": the task it stands at is withdrawn; erasure too."""
     steps = "steps: [{task: {assign: x, title: free}}, {task: {assign: li, title: asked, outcomes: [ok]}}]\n"
     live = Live(tmp_path, {"p": ENTRY + frame + steps})
     live.run(GO)
@@ -135,7 +143,8 @@ def test_the_end_of_the_journey_withdraws_what_it_waits_for(tmp_path: Path, fram
 
 
 def test_escalation(tmp_path: Path) -> None:
-    """Semantics: task — "escalation": tells another person by time, once, in a row of its own; not when it is done."""
+    """Semantics: task.escalation — "escalation": tells another person by time, once, in a row of its own; not when it
+    is done."""
     steps = "steps: [{task: {assign: li, title: t, due: 1h, escalate: {after: 3h, to: boss}}}]\n"
     live = Live(tmp_path, {"p": ENTRY + steps})
     live.run(GO, event("2", "a", "10:00", "u2"))
@@ -154,7 +163,10 @@ def test_escalation(tmp_path: Path) -> None:
 
 
 def test_the_held_out_and_the_shadows_get_no_task(tmp_path: Path) -> None:
-    """Held-out subjects and shadow playbooks bother nobody, and walk on."""
+    """Held-out subjects and shadow playbooks bother nobody, and walk on.
+
+    Semantics: holdout.walks
+    """
     for frame, status in (("holdout: {percent: 100}\n", "held_out"), ("status: shadow\n", "suppressed")):
         live = Live(tmp_path / status, {"p": frame + ENTRY + ASK})
         live.run(GO)
@@ -163,7 +175,8 @@ def test_the_held_out_and_the_shadows_get_no_task(tmp_path: Path) -> None:
 
 
 def test_business_hours(tmp_path: Path) -> None:
-    """Semantics: task — "business-hours calendar": `due` and `after` count in it, in the program's zone."""
+    """Semantics: task.business-hours — "business-hours calendar": `due` and `after` count in it, in the program's
+    zone."""
     head = HEAD + 'timezone: Asia/Shanghai\nbusiness_hours: {from: "09:00", to: "18:00", calendar: off}\n'
     catalog = "calendars: {off: {holidays: CN, days_off: [2026-03-09]}}\n"
     steps = "steps: [{task: {assign: li, title: t, due: 4h, escalate: {after: 1d, to: boss}, outcomes: [ok]}}]\n"

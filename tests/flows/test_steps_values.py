@@ -103,7 +103,10 @@ def test_titles_are_text(tmp_path: Path, written: str, text: str) -> None:
 
 
 def test_points(tmp_path: Path) -> None:
-    """`points` takes whole numbers, computed exactly; 12.50 // 5 is 2, and 0.1 * 30 is 3."""
+    """`points` takes whole numbers, computed exactly; 12.50 // 5 is 2, and 0.1 * 30 is 3.
+
+    Semantics: points.integers
+    """
     for place, (written, delta) in enumerate(
         [("'{{ event.amount // 5 }}'", 2), ("'{{ vars.rate * 30 }}'", 3), ("{take: '{{ 0 - event.n }}'}", 3)]
     ):

@@ -60,7 +60,10 @@ def test_the_row(tmp_path: Path) -> None:
 
 
 def test_it_goes_through_the_outbox(tmp_path: Path) -> None:
-    """The channel named `webhook` takes the request, with the key it is done once by; amounts are exact."""
+    """The channel named `webhook` takes the request, with the key it is done once by; amounts are exact.
+
+    Semantics: webhook-step.answer, effect-key.given
+    """
     steps = "steps: [{webhook: {url: 'https://x.example', body: {amount: '{{ event.amount }}'}}}]\n"
     live = Live(tmp_path, {"p": ENTRY + steps}, head=TO_FILE)
     channel = FileChannel("webhook", tmp_path / "hooks.jsonl")
@@ -73,14 +76,20 @@ def test_it_goes_through_the_outbox(tmp_path: Path) -> None:
 
 
 def test_who_does_not_read_the_answer_goes_on_at_once(tmp_path: Path) -> None:
-    """ "journeys that use `steps.<id>` later wait ..., others go on at once"."""
+    """ "journeys that use `steps.<id>` later wait ..., others go on at once".
+
+    Semantics: webhook-step.answer
+    """
     live = Live(tmp_path, {"p": ENTRY + UNREAD}, head=REAL)
     live.run(GO)
     assert [it.kind for it in live.effects()] == ["webhook", "tag"]
 
 
 def test_who_reads_the_answer_waits_for_it(tmp_path: Path) -> None:
-    """The answer to this very request goes on, whatever its status; a feed cannot forge it."""
+    """The answer to this very request goes on, whatever its status; a feed cannot forge it.
+
+    Semantics: webhook-step.answer, reserved.requests
+    """
     live = Live(tmp_path, {"p": ENTRY + READ}, head=REAL)
     live.run(GO)
     key = live.effects()[0].key

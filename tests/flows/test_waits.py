@@ -52,7 +52,8 @@ def ends(
 )
 @pytest.mark.parametrize("verb", ["wait", "wait_for"])
 def test_waits(tmp_path: Path, wait: str, zone: str, start: str, end: str, verb: str) -> None:
-    """Semantics: `wait` — elapsed, N local days later, a wall time, an instant; what is not ahead goes on at once."""
+    """Semantics: wait.kinds, duration.elapsed, duration.calendar — elapsed, N local days later, a wall time, an
+    instant; what is not ahead goes on at once."""
     assert ends(tmp_path, wait, [start], zone=zone, verb=verb) == [end]
 
 
@@ -73,7 +74,10 @@ def test_waits(tmp_path: Path, wait: str, zone: str, start: str, end: str, verb:
     ],
 )
 def test_workdays(tmp_path: Path, wait: str, start: str, end: str) -> None:
-    """``calendar: workdays`` goes by the program's holidays: the national week of 2026, a Saturday made up for."""
+    """``calendar: workdays`` goes by the program's holidays: the national week of 2026, a Saturday made up for.
+
+    Semantics: wait.kinds
+    """
     found = ends(tmp_path, wait, [start], zone="Asia/Shanghai", catalog=CN)
     assert [datetime.fromisoformat(at) for at in found] == [datetime.fromisoformat(end)]
 

@@ -151,7 +151,10 @@ def as_stored(store: Store, user: str) -> list[bytes]:
 @pytest.mark.parametrize("step", [DAY, DAY // 2, HOUR])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_replay_of_each_user_decides_the_effects_on_record(tmp_path: Path, seed: int, step: int) -> None:
-    """Every kind of trigger and step, scarce units, tiers, segments and events from other users, with many ties."""
+    """Every kind of trigger and step, scarce units, tiers, segments and events from other users, with many ties.
+
+    Semantics: order.paths
+    """
     folder = write_program(tmp_path, BOOKS)
     append(folder, feed(random.Random(seed), 12, 14, step))
     go(folder)

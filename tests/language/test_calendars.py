@@ -96,7 +96,10 @@ def test_years_nobody_announced_are_worked_out(tmp_path: Path) -> None:
     ],
 )
 def test_known_days(tmp_path: Path, day: str, holiday: bool, workday: bool) -> None:
-    """Make-up workdays (调休) are workdays, days of the holiday are not, whatever weekday they are."""
+    """Make-up workdays (调休) are workdays, days of the holiday are not, whatever weekday they are.
+
+    Semantics: calendar.holidays
+    """
     cn = calendars(tmp_path, "cn: {holidays: CN}")["cn"]
     assert (cn.is_holiday(date.fromisoformat(day)), cn.is_workday(date.fromisoformat(day))) == (holiday, workday)
 
@@ -134,7 +137,10 @@ def test_windows_and_member_days(tmp_path: Path) -> None:
 
 
 def test_the_catalog_has_the_last_word(tmp_path: Path) -> None:
-    """Overridden official days are told with their place; days of a year to come are filled in without a word."""
+    """Overridden official days are told with their place; days of a year to come are filled in without a word.
+
+    Semantics: calendar.holidays
+    """
     made = program(
         tmp_path,
         "cn:\n  holidays: CN\n  days_off: [2026-10-08..2026-10-09, 2034-02-17]\n  workdays: [2026-10-02, 2034-02-11]",

@@ -170,7 +170,10 @@ def test_an_unknown_code_is_told_with_the_nearest(check: Write) -> None:
     ],
 )
 def test_secrets(check: Write, options: str, expected: list[str]) -> None:
-    """What is certainly a secret is an error, what looks like one a warning, and ${NAME} is fine."""
+    """What is certainly a secret is an error, what looks like one a warning, and ${NAME} is fine.
+
+    Semantics: secret.program
+    """
     program = PROGRAM.replace("path: out/app.jsonl", f"path: out/app.jsonl, options: {options}")
     found = check(files={"drumbeat.yaml": program})
     assert told(found) == expected

@@ -172,7 +172,10 @@ def shown(text: str, scope: Scope = SCOPE, **options: Any) -> list[tuple[str, st
     ],
 )
 def test_missing_values(text: str, expected: bool) -> None:
-    """Ordering and arithmetic with a missing value are false and none, its truth is false, == treats it as a value."""
+    """Ordering and arithmetic with a missing value are false and none, its truth is false, == treats it as a value.
+
+    Semantics: condition.missing
+    """
     assert judge(text) is expected
 
 
@@ -194,7 +197,10 @@ def test_missing_values(text: str, expected: bool) -> None:
 )
 @pytest.mark.parametrize("frame", ["{}", "not ({})", "({}) or true", "not not ({})", "none == none and ({})"])
 def test_an_error_is_neither_true_nor_false(text: str, data: dict[str, Any], frame: str) -> None:
-    """A broken payload raises ExpressionError, also under not and before an or."""
+    """A broken payload raises ExpressionError, also under not and before an or.
+
+    Semantics: condition.error
+    """
     if ".x" in text:
         text = "event.data.order_id.x == 1"
     book = HistoryBook()
@@ -270,7 +276,10 @@ def test_declared_times_and_dates_are_read_from_their_text() -> None:
 
 
 def test_local_time_is_the_subjects() -> None:
-    """The user's zone counts when it is one, else the program's."""
+    """The user's zone counts when it is one, else the program's.
+
+    Semantics: traits.zone
+    """
     text = "hour(now) == 3 and today == '2026-03-01'"
     assert compiled(text).test(moment(traits={"zone": "Europe/Berlin"}))
     assert not compiled(text).test(moment(traits={"zone": "Mars/Olympus"}))
@@ -776,7 +785,10 @@ def test_the_next_change(text: str, state: dict[str, Any], expected: int | None)
 
 
 def test_the_turn_is_exact_to_the_microsecond() -> None:
-    """At the announced instants, and not before, the verdict turns, for every comparison with now."""
+    """At the announced instants, and not before, the verdict turns, for every comparison with now.
+
+    Semantics: threshold.inclusive
+    """
     for sign in ("<", "<=", ">", ">=", "==", "!="):
         condition = compiled(f"now - user.created_at {sign} duration('1h')", time_free=True)
         time, turns = NOW, [NOW]

@@ -41,13 +41,16 @@ WAIT = "[{wait: 1d}, {set: {user.n: '{{ event.n }}'}}]"
     ],
 )
 def test_a_set_that_begins_its_own_playbook(tmp_path: Path, trigger: str, steps: str, circle: bool) -> None:
-    """Semantics: loops — also with a `wait` between, where the depth of one instant would never cut it."""
+    """Semantics: loop.seen — also with a `wait` between, where the depth of one instant would never cut it."""
     message = "trigger loop: p (playbooks/p.yaml) sets user.n -> p"
     assert loops(tmp_path, {"p": (trigger, steps)}) == ([message] if circle else [])
 
 
 def test_a_circle_of_three_kinds(tmp_path: Path) -> None:
-    """Edges of all kinds join into one circle, printed file by file."""
+    """Edges of all kinds join into one circle, printed file by file.
+
+    Semantics: loop.seen
+    """
     books = {
         "a": ("[{event: go}, {called: true}]", "[{emit: {type: b.go}}]"),
         "b": ("{event: b.go}", "[{set: {user.stage: c}}]"),

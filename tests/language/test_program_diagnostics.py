@@ -147,7 +147,10 @@ def test_the_two_examples_of_the_language(write: Write) -> None:
 
 
 def test_an_empty_playbook_is_told_everything_it_needs(write: Write) -> None:
-    """A frame without trigger, entry and steps names all three; nothing is a default that could do harm."""
+    """A frame without trigger, entry and steps names all three; nothing is a default that could do harm.
+
+    Semantics: entry.required
+    """
     found = write({**COMMON, "playbooks/p.yaml": "playbook: p\n"})
     assert [problem.message for problem in found.problems] == [
         "'playbook' needs 'title'",
@@ -166,7 +169,10 @@ def test_a_misspelt_key_is_not_also_missing(write: Write) -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_loop_is_told_once_file_by_file(write: Write, number: int) -> None:
-    """A circle of emitted events, through one, two or three playbooks, is refused with the whole way around it."""
+    """A circle of emitted events, through one, two or three playbooks, is refused with the whole way around it.
+
+    Semantics: loop.seen
+    """
     names = ["first", "second", "third"][:number]
     files = {
         f"playbooks/{name}.yaml": playbook(

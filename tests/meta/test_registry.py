@@ -207,3 +207,29 @@ def test_newcomer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_newcomer_is_gone(tmp_path: Path) -> None:
     """After the test above the word is unknown again."""
     assert "unknown-trigger" in codes(compiled(tmp_path, "trigger: {nth: {event: order.paid, n: 3}}"))
+
+
+_SPEECHLESS = frozenset({"choose", "signup", "split", "stop"})
+"""Words that say all there is to say, or are told by their ways alone."""
+
+
+@pytest.mark.parametrize(("registry", "base", "word"), KIND_WORDS)
+def test_picture(registry: Registry[Any], base: type[Any], word: str, tmp_path: Path) -> None:
+    """A kind says in its pictures what it is about: a trigger its sources, an action where it goes on."""
+    _, example = manual(registry.get(word))
+    plan = compiled(tmp_path, example if base is Trigger else step(example)).plan
+    assert plan is not None
+    if base is Trigger:
+        triggers = [it for playbook in plan.playbooks for it in playbook.triggers if it.word == word]
+        assert triggers
+        assert all(it.gist() for it in triggers if word not in _SPEECHLESS)
+        assert all(type_ and about != "" for it in triggers for type_, about in it.sources())
+        assert all(list(it.sources()) for it in triggers)
+        return
+    nodes = [it for playbook in plan.playbooks for it in playbook.nodes.values() if it.action.word == word]
+    assert nodes
+    assert all(it.action.gist() for it in nodes if word not in _SPEECHLESS)
+    assert all(list(it.action.ways()) for it in nodes)
+    assert {id(block) for it in nodes for block in it.action.blocks()} <= {
+        id(target) for it in nodes for _, target in it.action.ways()
+    }

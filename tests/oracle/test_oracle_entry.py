@@ -137,7 +137,11 @@ def feed(seed: int, users: int) -> list[Ev]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_entry_mode_equals_the_walk_through_all_instants(tmp_path: Path, seed: int) -> None:
-    """once single restart queue parallel, with key and again_after, by event and by count, to the exact instant."""
+    """once single restart queue parallel, with key and again_after, by event and by count, to the exact instant.
+
+    Semantics: entry.once, entry.single, entry.restart, entry.queue, entry.parallel, entry.key, entry.again-after
+    Semantics: count.fires
+    """
     events = feed(seed, scaled(80))
     program = Program([case.playbook() for case in CASES])
     run = simulate(program.write(tmp_path), [write_feed(tmp_path / "feed.jsonl", events)])

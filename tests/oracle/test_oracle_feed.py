@@ -175,7 +175,10 @@ def same(one: Run, two: Run, note: str, counts: bool = True) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_batches_never_change_a_byte(tmp_path: Path, seed: int) -> None:
-    """``--batch`` 1, 7, 500 and 5000: identical effects and decisions, ties and all."""
+    """``--batch`` 1, 7, 500 and 5000: identical effects and decisions, ties and all.
+
+    Semantics: order.batches
+    """
     program = everything().write(tmp_path)
     path = write_feed(tmp_path / "feed.jsonl", feed(seed, scaled(120), False))
     whole = simulate(program, [path])
@@ -229,7 +232,10 @@ def test_lines_files_twins_and_compression_do_not_matter(tmp_path: Path, seed: i
 
 
 def test_ties_between_files_follow_file_then_line(tmp_path: Path) -> None:
-    """One pool of one code, three users at one instant in two files: the first line of the first file gets it."""
+    """One pool of one code, three users at one instant in two files: the first line of the first file gets it.
+
+    Semantics: order.key
+    """
     book = {
         "playbook": "p",
         "trigger": {"event": "go"},
@@ -307,7 +313,10 @@ def bad_lines(rng: random.Random, number: int) -> str:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_bad_records_are_counted_and_change_nothing(tmp_path: Path, seed: int) -> None:
-    """read = accepted + duplicate + quarantined, the good ones act as if alone, exit 0; ``--strict`` makes it 1."""
+    """read = accepted + duplicate + quarantined, the good ones act as if alone, exit 0; ``--strict`` makes it 1.
+
+    Semantics: event.bad-record
+    """
     rng = random.Random(seed)
     files: list[list[str]] = [[], []]
     for number in range(300):

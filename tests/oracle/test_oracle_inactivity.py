@@ -123,7 +123,10 @@ def oracle(events: list[Ev], horizon: int, default: list[str] | None) -> list[Ro
 @pytest.mark.parametrize("default", [None, ["pay", "buy"]])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_idle_spells_fire_once_at_the_exact_deadline(tmp_path: Path, seed: int, default: list[str] | None) -> None:
-    """Ties at the deadline, several types, the default activity, when, again_after, goals, the end of the feed."""
+    """Ties at the deadline, several types, the default activity, when, again_after, goals, the end of the feed.
+
+    Semantics: inactivity.once, inactivity.tie, inactivity.rearmed
+    """
     events = feed(seed, scaled(120))
     program = Program([case.playbook() for case in CASES], head={"activity": default} if default else {})
     run = simulate(program.write(tmp_path), [write_feed(tmp_path / "feed.jsonl", events)])
@@ -188,7 +191,10 @@ def test_calendar_inactivity_uses_local_wall_clock(tmp_path: Path) -> None:
 
 
 def test_emitted_events_are_no_activity(tmp_path: Path) -> None:
-    """The default activity is external: what a journey emits neither prevents nor re-arms idleness."""
+    """The default activity is external: what a journey emits neither prevents nor re-arms idleness.
+
+    Semantics: inactivity.external
+    """
     base = clock.at("2026-01-01T00:00:00Z")
     playbooks: list[dict[str, Any]] = [
         {

@@ -203,7 +203,10 @@ def check(folder: Path, books: Sequence[dict[str, Any]], events: list[Ev], zone_
 @pytest.mark.parametrize("draw", range(4))
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_playbooks_walk_as_their_text_says(tmp_path: Path, seed: int, draw: int) -> None:
-    """Waits, wait_for, choose, split, stop, goals, exits, holdouts in zones: the same rows at the same instants."""
+    """Waits, wait_for, choose, split, stop, goals, exits, holdouts in zones: the same rows at the same instants.
+
+    Semantics: exit.ends, wait-for.deadline, holdout.walks, split.bucket, split.salt
+    """
     rng = random.Random(1000 * seed + draw)
     books = [Maker(rng, f"p{number}").playbook() for number in range(6)]
     events, zone_of = feed(seed * 77 + draw, scaled(60))
@@ -211,7 +214,10 @@ def test_random_playbooks_walk_as_their_text_says(tmp_path: Path, seed: int, dra
 
 
 def test_a_holdout_arm_ends_in_nothing_and_the_others_get_their_share(tmp_path: Path) -> None:
-    """Arms by cumulative weights in the order of writing, salt ``<playbook>/<step>``; the holdout arm does nothing."""
+    """Arms by cumulative weights in the order of writing, salt ``<playbook>/<step>``; the holdout arm does nothing.
+
+    Semantics: split.bucket, split.salt, holdout.walks
+    """
     arms = [
         {"name": "a", "weight": 20, "do": [{"id": "ta", "tag": {"add": ["a"]}}]},
         {"name": "none", "weight": 30, "holdout": True},

@@ -68,7 +68,10 @@ def books_for(step: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_wake_ups_and_events_of_all_users_share_a_pool_in_time_order(tmp_path: Path, seed: int) -> None:
-    """A wake-up due before another user's event is served first, at the same instant after it; held out takes none."""
+    """A wake-up due before another user's event is served first, at the same instant after it; held out takes none.
+
+    Semantics: coupon.order, scarce.exact
+    """
     books = books_for({"id": "c", "coupon": {"pool": "p", "on_exhausted": "skip"}})
     limits = {"per_user": "2/7d", "per_day": 17, "total": 140}
     pool = {"title": "t", "codes": {"generate": "PP"}, "valid_for": "7d", "limits": limits}
@@ -98,7 +101,10 @@ def test_wake_ups_and_events_of_all_users_share_a_pool_in_time_order(tmp_path: P
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_playbooks_share_the_slots_of_a_cap(tmp_path: Path, seed: int) -> None:
-    """Messages of four playbooks, by events and by wake-ups, take the slots of one rolling cap; held out takes none."""
+    """Messages of four playbooks, by events and by wake-ups, take the slots of one rolling cap; held out takes none.
+
+    Semantics: gates.slot
+    """
     body = {"template": "x", "via": "box", "purpose": "service", "on_cap": "skip"}
     books = books_for({"id": "m", "message": body})
     rules = {"marketing": "none", "community": "none", "service": "none", "transactional": "none"}
@@ -115,7 +121,10 @@ def test_playbooks_share_the_slots_of_a_cap(tmp_path: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_several_triggers_emits_and_segments_at_the_door(tmp_path: Path, seed: int) -> None:
-    """Any-of triggers with ``if`` and ``id``; emitted events start journeys and count; entry in and not_in segments."""
+    """Any-of triggers with ``if`` and ``id``; emitted events start journeys and count; entry in and not_in segments.
+
+    Semantics: trigger.any-of
+    """
     books: list[dict[str, Any]] = [
         {
             "playbook": "any-of",

@@ -95,7 +95,10 @@ def feed(seed: int, users: int) -> list[Ev]:
 @pytest.mark.parametrize("name", list(SETS))
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_first_gate_that_refuses_names_the_reason(tmp_path: Path, seed: int, name: str) -> None:
-    """Consent, then rolling caps by purpose, channel and program; suppressed messages have rows and take no slot."""
+    """Consent, then rolling caps by purpose, channel and program; suppressed messages have rows and take no slot.
+
+    Semantics: consent.modes, cap.windows, gates.slot, gates.reason
+    """
     written, caps = SETS[name]
     events = feed(seed, scaled(80))
     policy: dict[str, Any] = {"consent": RULES, "quiet_hours": "never"}
@@ -127,7 +130,10 @@ def test_the_first_gate_that_refuses_names_the_reason(tmp_path: Path, seed: int,
 
 
 def test_purposes_a_policy_does_not_name_keep_their_defaults(tmp_path: Path) -> None:
-    """Without a word: marketing and community need a grant, service may be refused, transactional always goes."""
+    """Without a word: marketing and community need a grant, service may be refused, transactional always goes.
+
+    Semantics: consent.defaults
+    """
     base = clock.at("2026-01-01T00:00:00Z")
     events = [Ev(base, f"say_{purpose}_box", "fresh") for purpose in PURPOSES]
     events.append(Ev(base, "consent.revoked", "gone"))

@@ -81,7 +81,8 @@ def feed(seed: int, users: int) -> list[Ev]:
 @pytest.mark.parametrize("name", list(NIGHTS))
 @pytest.mark.parametrize("seed", SEEDS)
 def test_messages_wait_for_the_users_morning(tmp_path: Path, seed: int, name: str) -> None:
-    """Semantics: gates, quiet hours, caps — every message at its very instant, planned or with its reason."""
+    """Semantics: gates.order, quiet.release, quiet.again, cap.order — every message at its very instant, planned or
+    with its reason."""
     night, events = NIGHTS[name], feed(seed, scaled(20))
     caps = [{"purpose": "marketing", "max": 1, "per": "1d"}, {"max": 3, "per": "3d"}]
     policy: dict[str, Any] = {"consent": RULES, "caps": caps}

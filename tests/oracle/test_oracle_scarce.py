@@ -85,7 +85,10 @@ def unnamed(items: Iterable[Row]) -> list[Row]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_pools_are_given_out_in_feed_order_within_their_limits(tmp_path: Path, seed: int) -> None:
-    """total, per_user for ever and per window, per_day, all at once; denied rows carry a true reason, no code."""
+    """total, per_user for ever and per window, per_day, all at once; denied rows carry a true reason, no code.
+
+    Semantics: coupon.order, coupon.limits, scarce.exact
+    """
     books = [
         {
             "playbook": f"p-{name}",
@@ -137,7 +140,10 @@ def test_pools_are_given_out_in_feed_order_within_their_limits(tmp_path: Path, s
 
 
 def test_on_exhausted_skips_stops_or_does_something_else(tmp_path: Path) -> None:
-    """Three playbooks over pools of two: after the second user ``skip`` goes on, ``stop`` ends, steps run instead."""
+    """Three playbooks over pools of two: after the second user ``skip`` goes on, ``stop`` ends, steps run instead.
+
+    Semantics: coupon.exhausted, coupon.validity
+    """
     ways: dict[str, Any] = {"skip": "skip", "stop": "stop", "steps": [{"id": "instead", "tag": {"add": ["instead"]}}]}
     books = [
         {
@@ -175,7 +181,10 @@ def test_on_exhausted_skips_stops_or_does_something_else(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_sold_out_pool_falls_back_to_the_next(tmp_path: Path, seed: int) -> None:
-    """``on_exhausted: {use: pool}``: the first hundred from one, the next thirty from the other, then nobody."""
+    """``on_exhausted: {use: pool}``: the first hundred from one, the next thirty from the other, then nobody.
+
+    Semantics: coupon.exhausted
+    """
     book = {
         "playbook": "p",
         "trigger": {"event": "go"},
@@ -209,7 +218,10 @@ def test_a_sold_out_pool_falls_back_to_the_next(tmp_path: Path, seed: int) -> No
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_rooms_fill_in_order_and_seats_come_back(tmp_path: Path, seed: int, soft: bool) -> None:
-    """Rooms fill in the order of writing; a hold ends after 47h30m unless the user joined; all full: denied, full."""
+    """Rooms fill in the order of writing; a hold ends after 47h30m unless the user joined; all full: denied, full.
+
+    Semantics: group.rooms, group.hold
+    """
     rng = random.Random(seed)
     if soft:  # never more people than soft seats: what happens above the soft limits is not settled
         rooms = [
@@ -277,7 +289,10 @@ def test_rooms_fill_in_order_and_seats_come_back(tmp_path: Path, seed: int, soft
 
 
 def test_an_expired_room_is_never_shown(tmp_path: Path) -> None:
-    """The first room's link expired long ago: everybody is led to the second."""
+    """The first room's link expired long ago: everybody is led to the second.
+
+    Semantics: group.expired
+    """
     book = {
         "playbook": "club",
         "trigger": {"event": "go"},
@@ -305,7 +320,10 @@ def test_an_expired_room_is_never_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_badges_once_and_points_add_up(tmp_path: Path, seed: int) -> None:
-    """A badge already held is denied, ``already``; a balance is the sum of what was added before it."""
+    """A badge already held is denied, ``already``; a balance is the sum of what was added before it.
+
+    Semantics: badge.once, points.integers
+    """
     book = {
         "playbook": "p",
         "trigger": {"event": "go"},

@@ -155,7 +155,10 @@ def feed(seed: int, users: int) -> list[Ev]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_segments_equal_a_full_recompute_at_every_instant(tmp_path: Path, seed: int) -> None:
-    """Entered and left at the very instant of an event, a trait or a decay; in_segment says the same at an event."""
+    """Entered and left at the very instant of an event, a trait or a decay; in_segment says the same at an event.
+
+    Semantics: segment.recompute, threshold.inclusive
+    """
     events = feed(seed, scaled(150))
     run = simulate(program().write(tmp_path), [write_feed(tmp_path / "feed.jsonl", events)])
     horizon = end_of(events)

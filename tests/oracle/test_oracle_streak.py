@@ -67,7 +67,10 @@ def feed(seed: int, users: int) -> list[Ev]:
 @pytest.mark.parametrize("default", ["UTC", "America/New_York"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_streaks_follow_the_local_days_of_each_user(tmp_path: Path, seed: int, default: str) -> None:
-    """The trigger fires at the first event of the N-th day in a row, streak() counts the days, over DST and zones."""
+    """The trigger fires at the first event of the N-th day in a row, streak() counts the days, over DST and zones.
+
+    Semantics: streak.fires, streak.days
+    """
     events = feed(seed, scaled(80))
     playbooks: list[dict[str, object]] = [
         {

@@ -179,7 +179,11 @@ def feed(seed: int, users: int) -> list[Ev]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_ladders_and_their_listeners_move_at_the_exact_instant(tmp_path: Path, seed: int) -> None:
-    """Rows of kind tier with playbook null, and journeys of tier_change by ladder, direction, from and to."""
+    """Rows of kind tier with playbook null, and journeys of tier_change by ladder, direction, from and to.
+
+    Semantics: threshold.inclusive, tier-change.up, tier-change.down, tier-change.filters, tier.before, tier.one-row
+    Semantics: tier.no-decay, tier.grace
+    """
     events = feed(seed, scaled(120))
     catalog = {"tiers": {ladder.name: ladder.catalog() for ladder in LADDERS.values()}}
     run = simulate(Program(playbooks(), catalog).write(tmp_path), [write_feed(tmp_path / "feed.jsonl", events)])
@@ -211,7 +215,10 @@ def test_ladders_and_their_listeners_move_at_the_exact_instant(tmp_path: Path, s
 
 
 def test_an_unused_ladder_is_computed_and_user_tier_reads_it(tmp_path: Path) -> None:
-    """No playbook names the ladder, its rows stand all the same; user.tier in a condition is the level of then."""
+    """No playbook names the ladder, its rows stand all the same; user.tier in a condition is the level of then.
+
+    Semantics: tier.unused
+    """
     base = clock.at("2026-01-01T00:00:00Z")
     book = {
         "playbook": "p",

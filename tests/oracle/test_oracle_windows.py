@@ -196,7 +196,10 @@ def blunt(item: Row) -> Row:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_window_function_equals_a_walk_over_the_whole_history(tmp_path: Path, seed: int) -> None:
-    """Values and conditions over count sum avg min max distinct first last since, at exact edges, row for row."""
+    """Values and conditions over count sum avg min max distinct first last since, at exact edges, row for row.
+
+    Semantics: window.half-open, condition.empty, clock.event-time
+    """
     events = feed(seed, scaled(50))
     run = simulate(program().write(tmp_path), [write_feed(tmp_path / "feed.jsonl", events)])
     compare(map(blunt, expected(events)), map(blunt, rows_of(run)), events, f"seed {seed}")
@@ -206,7 +209,10 @@ def test_every_window_function_equals_a_walk_over_the_whole_history(tmp_path: Pa
 
 
 def test_sums_stay_exact_far_beyond_a_float(tmp_path: Path) -> None:
-    """Eighteen digits before the point and ten behind it survive a sum, and cancel to exactly nothing."""
+    """Eighteen digits before the point and ten behind it survive a sum, and cancel to exactly nothing.
+
+    Semantics: event.numbers
+    """
     big, small = Decimal("123456789012345678.01"), Decimal("0.0000000001")
     amounts = [big, small, -big, -small]
     base = clock.at("2026-02-01T00:00:00Z")

@@ -251,7 +251,10 @@ def test_goal_at_its_deadline_stops_the_wake_up_of_the_same_instant() -> None:
 
 
 def test_buckets_and_arms() -> None:
-    """The formula of the design, worked out with sha256sum on a shell: first 16 hex digits mod 10000."""
+    """The formula of the design, worked out with sha256sum on a shell: first 16 hex digits mod 10000.
+
+    Semantics: split.bucket
+    """
     # printf 'pb/s:u1' | sha256sum | cut -c1-16
     assert journeys.bucket("pb/s", "u1") == int(SHA_PB_S_U1, 16) % 10_000
     arms = [{"weight": 30}, {"weight": 70}]

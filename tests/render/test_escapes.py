@@ -129,7 +129,10 @@ ESCAPES = [
 
 @pytest.mark.parametrize("text", ESCAPES)
 def test_refused(read, world, text):
-    """No escape loads and prints."""
+    """No escape loads and prints.
+
+    Semantics: render.sandbox
+    """
     import os
 
     world["vars"] = {"object": SimpleNamespace(hidden="s"), "function": test_refused, "module": os}

@@ -48,7 +48,10 @@ class Shape(HTMLParser):
 
 @pytest.mark.parametrize("text", ALLOWED)
 def test_a_value_never_changes_the_shape(render, text):
-    """The parsed document has the same tags and attributes with any value as with a harmless one."""
+    """The parsed document has the same tags and attributes with any value as with a harmless one.
+
+    Semantics: render.html
+    """
     plain = Shape(render(HEAD + text, {"user": {"x": "x"}}, "email").text).seen
     for evil in EVIL:
         message = render(HEAD + text, {"user": {"x": evil}}, "email")

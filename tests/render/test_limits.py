@@ -72,7 +72,10 @@ KILLERS = [
 
 @pytest.mark.parametrize("text", KILLERS, ids=lambda text: text[:40])
 def test_stopped_within_a_second(read, world, text):
-    """Refused at load or stopped when rendered, in less than a second of work."""
+    """Refused at load or stopped when rendered, in less than a second of work.
+
+    Semantics: render.sandbox
+    """
     world["vars"] = {
         "l": BIG,
         "k": [*BIG[:-1], -1],

@@ -70,7 +70,10 @@ CHAIN = [
 
 @pytest.mark.parametrize(("there", "locale", "default", "expected"), CHAIN)
 def test_locale_chain(tmp_path, there, locale, default, expected):
-    """Exact, language, the program's, its language, then the file without locale; None when there is none."""
+    """Exact, language, the program's, its language, then the file without locale; None when there is none.
+
+    Semantics: render.locale
+    """
     files = {f"a.sms{'.' + name if name else ''}.j2": f"{name}" for name in there}
     loaded, problems = load(tmp_path, files)
     assert problems == []

@@ -110,7 +110,10 @@ MISSING = [
 
 @pytest.mark.parametrize("text", MISSING)
 def test_null_is_never_printed(render, world, text):
-    """A null or missing value stops the message, with the file and line."""
+    """A null or missing value stops the message, with the file and line.
+
+    Semantics: render.missing
+    """
     world["event"] = {"lines": []} if "event }}" not in text else None
     with pytest.raises(MissingVariable) as caught:
         render("\n" + text, world)
@@ -226,7 +229,10 @@ PAYLOADS = (
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_data_is_never_template_source(render, world, payload):
-    """Text that looks like a template appears letter for letter, from every root, through every way of printing."""
+    """Text that looks like a template appears letter for letter, from every root, through every way of printing.
+
+    Semantics: render.data
+    """
     world |= {root: {"x": payload} for root in ("user", "group", "event", "steps", "with", "vars")}
     for root in ("user", "group", "event", "steps", "with", "vars"):
         head = '---\nsubject: "{{ ROOT.x }}"\ntitle: "{{ ROOT.x|trim }}"\n---\n'

@@ -5,12 +5,13 @@ from __future__ import annotations
 from engine.core.kinds import STOP, Action
 from engine.core.moment import Condition
 from engine.core.plan import Block, Node, Playbook
+from engine.core.slots import Slotted
 from engine.insight.graph.people import Standing
 from engine.insight.graph.picture import Box, Picture
 
 _END = "end"
 _WAITS = frozenset({"wait", "wait_for"})
-_CHOICES = frozenset({"choose", "split"})
+_CHOICES = frozenset({"choose", "split", "repeat"})
 
 
 def flow(playbook: Playbook, people: Standing | None = None) -> Picture:
@@ -38,7 +39,8 @@ class _Flow:
     def _begin(self) -> str:
         picture, playbook = self.picture, self.playbook
         for place, trigger in enumerate(playbook.triggers):
-            guard = _guard("if", trigger.condition)
+            audience = trigger.audience if isinstance(trigger, Slotted) else None
+            guard = (*_guard("for", audience), *_guard("if", trigger.condition))
             picture.boxes.append(Box(f"trigger:{place}", "trigger", trigger.word, _lines(trigger.gist(), *guard)))
             picture.join(f"trigger:{place}", "entry")
         picture.boxes.append(Box("entry", "entry", "entry", tuple(self._terms()), self._count(None)))
@@ -115,7 +117,8 @@ def _name(node: Node) -> str:
 
 
 def _kind(action: Action) -> str:
-    return "wait" if action.word in _WAITS else "choice" if action.word in _CHOICES else "step"
+    waits = action.word in _WAITS or (action.word == "task" and bool(action.hears()))
+    return "wait" if waits else "choice" if action.word in _CHOICES else "step"
 
 
 def _guard(word: str, condition: Condition | None) -> tuple[str, ...]:
