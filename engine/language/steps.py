@@ -132,7 +132,7 @@ class StepReader:
         if verb != "message" or not isinstance(body, MapNode):
             return
         templates, name = self.shop.templates, action.template
-        self.shop.used_steps |= {step for one in templates if one.name == name for step in one.steps}
+        self.shop.used_steps |= {step for one in templates.variants(name) for step in one.steps}
         place = body.get("template") or where
         if not action.via and not self.shop.doubtful("template", name):
             message = f"template '{name}' is written for none of the program's channels"

@@ -97,6 +97,14 @@ class TemplateSet:
         """The channels a template is written for, sorted."""
         return self._channels.get(name, [])
 
+    def variants(self, name: str) -> list[Template]:
+        """All files of a name, by channel and locale."""
+        return [
+            self._by_key[name, channel, locale]
+            for channel in self.channels(name)
+            for locale in self.locales(name, channel)
+        ]
+
     def locales(self, name: str, channel: str) -> list[str | None]:
         """The locales it is written in, sorted; None, for the file without locale, comes last."""
         return self._locales.get((name, channel), [])

@@ -96,7 +96,7 @@ def shop(tmp_path: Path, drumbeat: Any) -> Path:
     ],
 )  # fmt: skip
 def test_why_not(shop: Path, drumbeat: Any, user: str, playbook: str, words: list[str]) -> None:
-    """Semantics: gates — the first that refuses names the reason, and what it saw; who waits is told what for."""
+    """Semantics: gates.reason — the first that refuses names the reason, and what it saw; who waits hears what for."""
     said = drumbeat("why", "--user", user, "--playbook", playbook, "--program", shop).out
     assert [it for it in words if it not in said] == [], said
 

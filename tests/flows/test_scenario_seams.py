@@ -53,7 +53,7 @@ EVERY_DAY = book("trigger: {schedule: {cron: '0 10 * * *', audience: user.city =
 
 
 def test_slots_come_at_their_own_time(tmp_path: Path) -> None:
-    """Semantics: schedule — nobody sends an event: the slots begin with the scenario's clock, one at it is over."""
+    """Semantics: schedule.when — nobody sends an event; slots begin with the scenario's clock, one at it is over."""
     ok(
         tmp_path,
         "clock: 2026-03-01T10:00:00Z\nusers: {u1: {city: 上海}, u2: {city: 杭州}}\nplaybooks: [p]\ntimeline:\n"
@@ -64,7 +64,7 @@ def test_slots_come_at_their_own_time(tmp_path: Path) -> None:
 
 
 def test_an_event_at_the_instant_of_a_slot_comes_first(tmp_path: Path) -> None:
-    """Semantics: order — who moves to the city at the very instant of a slot is in its audience."""
+    """Semantics: order.events-first — who moves to the city at the very instant of a slot is in its audience."""
     ok(
         tmp_path,
         "clock: 2026-03-01T09:00:00Z\nusers: {u1: {city: 杭州}}\nplaybooks: [p]\ntimeline:\n"
@@ -74,7 +74,7 @@ def test_an_event_at_the_instant_of_a_slot_comes_first(tmp_path: Path) -> None:
 
 
 def test_slots_in_the_zone_of_each_user(tmp_path: Path) -> None:
-    """Semantics: schedule — with zone: user the same wall time comes at another instant for each."""
+    """Semantics: schedule.when — with zone: user the same wall time comes at another instant for each."""
     ok(
         tmp_path,
         "clock: 2026-03-01T00:00:00Z\nusers: {u1: {zone: Asia/Shanghai, city: a}, u2: {city: a}}\nplaybooks: [p]\n"
@@ -86,7 +86,7 @@ def test_slots_in_the_zone_of_each_user(tmp_path: Path) -> None:
 
 
 def test_days_of_a_calendar(tmp_path: Path) -> None:
-    """Semantics: calendar — the eve of a window of the catalog, once, in the program's zone."""
+    """Semantics: calendar.when — the eve of a window of the catalog, once, in the program's zone."""
     ok(
         tmp_path,
         "clock: 2026-11-01T00:00:00Z\nusers: {u1: {city: a}}\nplaybooks: [p]\ntimeline:\n"
@@ -97,7 +97,7 @@ def test_days_of_a_calendar(tmp_path: Path) -> None:
 
 
 def test_a_day_of_the_users_own(tmp_path: Path) -> None:
-    """Semantics: date — a trait of the past plus offset at a local time, each year; without the trait never."""
+    """Semantics: date.when, date.missing — a trait of the past plus offset, each year; without the trait never."""
     head = HEAD.replace("{name:", "{birthday: date | none, name:")
     ok(
         tmp_path,
@@ -115,7 +115,7 @@ MANUAL = book("trigger: {manual: true, if: event.reason == '道歉'}\nsteps: [{p
 
 
 def test_started_by_hand(tmp_path: Path) -> None:
-    """Semantics: manual — the entry stands for drumbeat trigger: its data is the event, its id counts once."""
+    """Semantics: webhook.request — the entry stands for drumbeat trigger: its data is the event, its id counts once."""
     ok(
         tmp_path,
         "users: {u1: {}, u2: {}}\nplaybooks: [p]\ntimeline:\n"
@@ -138,7 +138,7 @@ def test_no_event_can_stand_for_the_verb(tmp_path: Path) -> None:
 
 
 def test_started_by_another_system(tmp_path: Path) -> None:
-    """Semantics: webhook — the same entry starts a playbook with the trigger webhook."""
+    """Semantics: webhook.request — the same entry starts a playbook with the trigger webhook."""
     ok(
         tmp_path,
         "users: {u1: {}}\nplaybooks: [p]\ntimeline:\n  - {trigger: p}\n  - {expect: [{points: 3}]}\n",
@@ -236,7 +236,7 @@ TASK = book(
 def test_tasks_and_their_outcomes(tmp_path: Path) -> None:
     """A task is closed by the entry or by the event, or is too late; it escalates while it is open.
 
-    Semantics: task — a step for a human: owner, due, escalation, outcome.
+    Semantics: task.outcome, task.due — a step for a human: owner, due, escalation, outcome.
     """
     text = (
         "users: {u1: {}, u2: {}, u3: {}}\nplaybooks: [p]\ntimeline:\n"
@@ -317,7 +317,7 @@ WAITS = (
 
 
 def test_quiet_hours_end_at_their_own_instant(tmp_path: Path) -> None:
-    """Semantics: quiet hours — the clock stops at the release; its jitter is laid down, for all or user by user."""
+    """Semantics: quiet.release — the clock stops at the release; its jitter is laid down, for all or user by user."""
     ok(
         tmp_path,
         WAITS.replace("JITTER", "0s")
@@ -377,7 +377,7 @@ def test_the_hour_of_the_user(tmp_path: Path) -> None:
 
 
 def test_the_next_channel_after_a_definitive_failure(tmp_path: Path) -> None:
-    """Semantics: channel order — refused for good the next one carries it, at once and as one message."""
+    """Semantics: channel.next — refused for good the next one carries it, at once and as one message."""
     ok(
         tmp_path,
         f"users: {{u1: {AGREED}}}\nplaybooks: [p]\nfixed: {{fail: [{{channel: sms, definitive: true}}]}}\ntimeline:\n"
@@ -400,7 +400,7 @@ ONE_WAY = (
     [("goal: {event: order.paid, within: 3d}\n", "goal"), ("exit: [{event: order.paid}]\n", "exit[0]")],
 )
 def test_what_waits_is_taken_back(ends: str, reason: str, tmp_path: Path) -> None:
-    """Semantics: exit, goal — cancels what is queued: a message that waited for its second try is never sent."""
+    """Semantics: exit.cancels — cancels what is queued: a message that waited for its second try is never sent."""
     ok(
         tmp_path,
         f"users: {{u1: {AGREED}}}\nplaybooks: [p]\n{FLAKY}timeline:\n  - {{event: app.opened}}\n"
@@ -421,7 +421,7 @@ def test_what_waits_is_taken_back(ends: str, reason: str, tmp_path: Path) -> Non
 
 
 def test_consent_is_judged_again_before_sending(tmp_path: Path) -> None:
-    """Semantics: consent — withdrawn between decision and sending: what waited for a second try is taken back."""
+    """Semantics: consent.twice — withdrawn between decision and sending: what waited for a second try is taken back."""
     ok(
         tmp_path,
         f"users: {{u1: {AGREED}}}\nplaybooks: [p]\n{FLAKY}timeline:\n  - {{event: app.opened}}\n"
@@ -434,7 +434,7 @@ def test_consent_is_judged_again_before_sending(tmp_path: Path) -> None:
 
 
 def test_days_of_silence(tmp_path: Path) -> None:
-    """Semantics: gates — freeze: within the calendar the message is held back, the day after it goes out."""
+    """Semantics: gates.freeze — within the calendar it is suppressed; what is decided the day after goes out."""
     ok(
         tmp_path,
         f"clock: 2026-11-12T23:00:00Z\nusers: {{u1: {AGREED}}}\nplaybooks: [p]\ntimeline:\n"
