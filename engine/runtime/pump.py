@@ -190,6 +190,8 @@ class Pump:
                 raise
             except Exception as error:  # found out which event, or which subject's wake-up, it was
                 self._isolate(work, error)
+            if work.start < len(records):  # what a later transaction takes back must not hang on the size of batches
+                self._deliver()
         self.done.read += len(records)
         if self.progress is not None:
             self.progress(len(records))
@@ -207,18 +209,20 @@ class Pump:
             except Exception as error:  # as above
                 finished = False
                 self._isolate(work, error)
+            if not finished:
+                self._deliver()
 
     def _decide(self, work: _Work) -> None:
-        """Decide and commit, in several transactions when many wake-ups are due on the way."""
+        """Decide and commit one transaction: all there is, or a part of it when many wake-ups are due on the way."""
         self.fault("decide.before")
-        while work.events:
+        if work.events:
             part = [event for _, event in work.events[: work.limit]]
             work.trying = len(part)
             taken = self.session.take(part)
-            if taken == len(work.events):
-                break
-            self._commit(work, work.events[taken - 1][0] + 1 if taken else work.start)
-            work.limit = None
+            if taken < len(work.events):
+                self._commit(work, work.events[taken - 1][0] + 1 if taken else work.start)
+                work.limit = None
+                return
         self.fault("decide.after")
         self._commit(work, len(work.records))
 

@@ -184,3 +184,9 @@ def test_a_misspelt_field_is_placed_behind_chinese(check: Write) -> None:
     problem = next(problem for problem in found.problems if problem.code == "template-field")
     assert (problem.file, problem.line, problem.col, problem.length) == ("templates/hi.app.j2", 5, 12, 4)
     assert re.split(r"\n", text)[4][problem.col - 1 :][:4] == "nmae"
+
+
+def test_a_list_whose_name_no_disk_can_hold(check: Write) -> None:
+    """A NUL in the name of a list file is told like a missing file; nothing breaks."""
+    found = check(files={"playbooks/catalog/s.yaml": 'segments: {staff: {list: "lists/\\0.csv"}}\n'})
+    assert any("cannot be read" in problem.message for problem in found.problems)
