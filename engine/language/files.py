@@ -96,7 +96,7 @@ def read_list(root: Path, name: str) -> tuple[list[str], str | None]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return [], "there is no such file"
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # of text that is not UTF-8, or a name with a NUL
         return [], f"cannot be read: {error}"
     values = [line.split(",")[0].strip().strip('"') for line in text.splitlines()]
     kept = [value for value in values if value and not value.startswith("#")]

@@ -14,6 +14,9 @@ from engine.core.moment import Value
 SETS = "set user."
 """What the type of an edge begins with that a ``set`` step makes; the rest is the trait."""
 
+OWN_ENDS = frozenset({"journey.started", "journey.finished"})
+"""What every playbook tells without a step that says so."""
+
 
 @dataclass(frozen=True)
 class Edge:

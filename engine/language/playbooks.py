@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.core.kinds import Trigger
@@ -10,6 +10,7 @@ from engine.core.moment import Condition
 from engine.core.plan import Block, Entry, Exit, Goal, Holdout, Limit, Playbook, Policy
 from engine.language.building import Bench
 from engine.language.forms import PLAYBOOK
+from engine.language.loops import OWN_ENDS
 from engine.language.nodes import MapNode, ScalarNode, SeqNode
 from engine.language.nodes import Node as Yaml
 from engine.language.reading import FAULT
@@ -48,6 +49,7 @@ class PlaybookMaker:
         shop.trigger_types = event_types(triggers) if triggers else ()
         heard = frozenset().union(*(trigger.listens() or frozenset() for trigger in triggers))
         self.bench.listens.append((self.bench.playbook, heard))
+        self._own_ends(node, triggers)
         self.bench.triggers.extend((self.bench.playbook, trigger) for trigger in triggers)
         fields = shop.reading.fields(node, PLAYBOOK, "playbook")
         good = self._entry_limit(node) and self._exits_told_apart(node) and self._holdout_exact(node)
@@ -59,6 +61,16 @@ class PlaybookMaker:
         playbook = self._playbook(fields, triggers)
         playbook.places = {key.text: f"{key.mark.file}:{key.mark.line}:{key.mark.col}" for key, _ in node}
         return playbook if self._migrate(node, set(playbook.nodes)) else None
+
+    def _own_ends(self, node: MapNode, triggers: Sequence[Trigger]) -> None:
+        """Every playbook says when it begins and ends: one that listens to that without any condition hears itself."""
+        entry = node.get("entry")
+        mode = entry.get("mode") if isinstance(entry, MapNode) else entry
+        if node.get("when") is not None or (isinstance(mode, ScalarNode) and mode.text == "once"):
+            return
+        for trigger in triggers:
+            for type_ in sorted(OWN_ENDS & (trigger.listens() or frozenset())) if trigger.condition is None else ():
+                self.bench.emits.append((self.bench.playbook, type_, node.get("trigger") or node))
 
     def _later(self, node: MapNode, fields: dict[str, Any]) -> None:
         problems = self.shop.problems

@@ -17,6 +17,7 @@ from engine.language.nodes import MapNode, Node, ScalarNode
 from engine.language.services import FAULT, LETTERS, Services, _Fault, kind_word, with_article
 from engine.registry import nearest
 
+_NEARLY_WALL = re.compile(r"[0-9０-９]+[:：][0-9０-９]+")
 _WALL = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 CALENDAR = sh.Map(
@@ -204,6 +205,9 @@ class ScalarReading:
             return found
         if _WALL.fullmatch(found.text):
             return Until(found.text, None, calendar is not None)
+        if _NEARLY_WALL.fullmatch(found.text):
+            message = f"'{what}.until' needs a wall time HH:MM or an expression, got '{found.text}'"
+            return self.error(found, "bad-time", message, 'for example "09:30"')
         value = self.services.expression(found, sh.Expr("step"))
         return value if isinstance(value, _Fault) else Until(None, value, calendar is not None)
 

@@ -202,13 +202,17 @@ class Workshop(Services):
             if any(isinstance(item, _Fault) for item in items):
                 return FAULT
             values = [item for item in items if isinstance(item, Value)]
-            return Value(text="[...]", get=lambda m: [value.get(m) for value in values])
+            fixed = all(value.constant for value in values)
+            return Value(text="[...]", get=lambda m: [value.get(m) for value in values], constant=fixed)
         if isinstance(node, MapNode):
             pairs = {key.text: self.value(value) for key, value in node}
             if any(isinstance(item, _Fault) for item in pairs.values()):
                 return FAULT
             kept = {name: item for name, item in pairs.items() if isinstance(item, Value)}
-            return Value(text="{...}", get=lambda m: {name: value.get(m) for name, value in kept.items()})
+            fixed = all(value.constant for value in kept.values())
+            return Value(
+                text="{...}", get=lambda m: {name: value.get(m) for name, value in kept.items()}, constant=fixed
+            )
         return FAULT
 
     def user_field(self, node: ScalarNode) -> bool:

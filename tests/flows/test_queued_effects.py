@@ -217,6 +217,18 @@ def test_a_backlog_goes_out_as_it_would_have_gone_out_then(tmp_path: Path, batch
     assert world.lines("sms") == ["短信 u1"]
 
 
+@pytest.mark.parametrize("batch", [1, 2, 500])
+def test_a_backlog_of_slots_goes_out_as_it_would_have_gone_out_then(tmp_path: Path, batch: int) -> None:
+    """The same where slots of a schedule make several transactions of one batch: the exit behind them takes nothing
+    back that was due before."""
+    world = World(tmp_path, f"exit: [{{event: order}}]\nsteps: [{SAY}, {{wait: 3d}}]\n")
+    path = tmp_path / "playbooks/p.yaml"
+    path.write_text(path.read_text().replace("{event: a}", "{schedule: {every: 1h, audience: true}}"))
+    world.program = compile_program(tmp_path)
+    done = world.run(*HELLO, event("3", "b", "12:15"), event("4", "order", "12:30"), deliver=True, batch=batch)
+    assert done.sent == {"sent": 4}  # 09:00, 10:00, 11:00, 12:00
+
+
 def test_the_next_channel_has_its_own_text(tmp_path: Path) -> None:
     """Semantics: channel.next — rendered for each channel at the decision, sent by the next one on refusal."""
     world = World(tmp_path, f"steps: [{SAY}]\n")

@@ -187,3 +187,30 @@ def test_a_misspelt_field_is_placed_behind_chinese(check: Write) -> None:
     problem = next(problem for problem in found.problems if problem.code == "template-field")
     assert (problem.file, problem.line, problem.col, problem.length) == ("templates/hi.app.j2", 5, 12, 4)
     assert re.split(r"\n", text)[4][problem.col - 1 :][:4] == "nmae"
+
+
+def test_a_list_whose_name_no_disk_can_hold(check: Write) -> None:
+    """A NUL in the name of a list file is told like a missing file; nothing breaks."""
+    found = check(files={"playbooks/catalog/s.yaml": 'segments: {staff: {list: "\\0"}}\n'})
+    assert any("cannot be read" in problem.message for problem in found.problems)
+
+
+def test_the_quiet_hours_nobody_wrote(check: Write) -> None:
+    """A fixed time inside the default quiet hours is told as one inside written ones; `never` says nothing."""
+    steps = "- message: {template: hi, via: app, purpose: marketing, at: \"03:00\"}"
+    bare = "program: p\nchannels: {app: {via: console}, sms: {via: console}}\n%s"
+    assert "quiet-time" in told(check(steps, files={"drumbeat.yaml": bare % ""}))
+    never = bare % "policies: {default: {quiet_hours: never}}\n"
+    assert "quiet-time" not in told(check(steps, files={"drumbeat.yaml": never}))
+
+
+@pytest.mark.parametrize("wall", ["25:00", "9:30", "10:60", "１０：００"])
+def test_a_wall_time_that_is_none_is_no_expression(check: Write, wall: str) -> None:
+    """One slip, one problem: what looks like a wall time is told as one, not taken apart as an expression."""
+    assert told(check(f'- wait: {{until: "{wall}"}}')) == ["bad-time"]
+
+
+@pytest.mark.parametrize("amount", ["[1]", "{a: 1}", "many"])
+def test_points_need_a_number_in_any_form(check: Write, amount: str) -> None:
+    """A list or a mapping for a number of points is told like a word, before anything runs."""
+    assert "wrong-type" in told(check(f"- points: {{add: {amount}}}"))

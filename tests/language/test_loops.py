@@ -58,3 +58,21 @@ def test_a_circle_of_three_kinds(tmp_path: Path) -> None:
     }
     way = ["a (playbooks/a.yaml) emits b.go", "b (playbooks/b.yaml) sets user.stage", "c (playbooks/c.yaml) starts a"]
     assert loops(tmp_path, books) == ["trigger loop: " + " -> ".join([*way, "a"])]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "circle"),
+    [
+        ("{event: journey.finished}", True),
+        ("{event: [order.paid, journey.started]}", True),
+        ("[{signup: true}, {event: journey.finished}]", True),
+        ("{event: journey.finished, if: 'event.playbook == \"b\"'}", False),
+        ("{event: order.paid}", False),
+    ],
+)
+def test_a_playbook_that_hears_its_own_end(tmp_path: Path, trigger: str, circle: bool) -> None:
+    """Who listens to every journey's end or begin listens to its own; two of them would begin 262,142 journeys for one
+    event before the limit of depth ends it."""
+    found = loops(tmp_path, {"a": (trigger, "[{wait: 1d}]"), "b": ("{event: order.paid}", "[{wait: 1d}]")})
+    assert bool(found) is circle
+    assert all("tells journey." in it for it in found)

@@ -122,30 +122,17 @@ def _gives_coupon(book: Book, step: Step) -> bool:
 # ---------------------------------------------------------------------- quiet hours
 
 
-def _quiet(world: World, policy: str) -> tuple[str, str] | None:
-    """Begin and end of the quiet hours a policy writes; None without any."""
-    section = world.program.get("policies") if world.program is not None else None
-    own = section.get(policy) if isinstance(section, MapNode) else None
-    hours = own.get("quiet_hours") if isinstance(own, MapNode) else None
-    if not isinstance(hours, MapNode):
-        return None
-    begin, end = hours.get("from"), hours.get("to")
-    if not isinstance(begin, ScalarNode) or not isinstance(end, ScalarNode):
-        return None
-    return begin.text, end.text
-
-
-def _during(wall: str, hours: tuple[str, str]) -> bool:
-    begin, end = hours
+def _during(wall: str, begin: str, end: str) -> bool:
     return begin <= wall < end if begin < end else wall >= begin or wall < end
 
 
 def look_quiet(world: World) -> None:
     """Messages due at a wall time at which nothing is sent."""
     for book in world.books:
-        hours = _quiet(world, book.plan.policy.name)
-        if hours is None:
+        quiet = book.plan.policy.quiet
+        if quiet is None:
             continue
+        begin, end = quiet.text.split("-")
         before: dict[tuple[int, int], Step] = {}
         for step in book.steps:
             key = (id(step.parent), step.branch)
@@ -155,10 +142,10 @@ def look_quiet(world: World) -> None:
                 continue
             due = [(action.at, step.at("at"))] if action.at is not None else _waited(book, step, last)
             for wall, where in due:
-                if wall is not None and re.fullmatch(r"\d\d:\d\d", wall) and _during(wall, hours):
+                if wall is not None and re.fullmatch(r"\d\d:\d\d", wall) and _during(wall, begin, end):
                     policy = book.plan.policy.name
-                    message = f"{wall} lies in the quiet hours of policy '{policy}' ({hours[0]}-{hours[1]})"
-                    world.say(where, "quiet-time", message, f"the message always waits until {hours[1]}")
+                    message = f"{wall} lies in the quiet hours of policy '{policy}' ({quiet.text})"
+                    world.say(where, "quiet-time", message, f"the message always waits until {end}")
 
 
 def _waited(book: Book, step: Step, last: Step | None) -> Iterator[tuple[str | None, Node]]:
