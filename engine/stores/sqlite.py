@@ -20,8 +20,8 @@ from engine.stores import codec, tally
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
 from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, SqliteStates
 
-TRAIL_ROWS = 100_000
-"""Log rows without a trail from which on the trail is laid; looking through so many takes some 20 ms."""
+TRAIL_ROWS = 400_000
+"""Log rows without a trail from which on the trail is laid; looking through so many takes some 80 ms."""
 
 _EDGES = ("before_begin", "after_begin", "before_commit", "after_commit")
 _GROUPS = {
@@ -121,8 +121,9 @@ class SqliteStore:
 
     def commit(self, batch: Batch) -> int:
         # Before the batch, never after it: what fails here must not look like a batch that was not written.
-        if len(self._states) >= FOLD_SUBJECTS or self._untrailed >= TRAIL_ROWS:
-            self.fold()
+        states, trail = len(self._states) >= FOLD_SUBJECTS, self._untrailed >= TRAIL_ROWS
+        if states or trail:
+            self.fold(states=states, trail=trail)
         entries = self._states.entries(batch.states)
 
         def committed() -> None:
@@ -188,19 +189,23 @@ class SqliteStore:
         self._step("clock")
         write("save_clock", [(batch.clock,)])
 
-    def fold(self) -> None:
-        """Bring states to their places and lay the trail. ``commit`` does it when it is due."""
+    def fold(self, *, states: bool = True, trail: bool = True) -> None:
+        """Bring states to their places and lay the trail. ``commit`` does each of them when it is due."""
 
         def folded() -> None:
-            self._states.folded()
-            self._untrailed = 0
+            if states:
+                self._states.folded()
+            if trail:
+                self._untrailed = 0
 
         with self._file.transaction("fold", folded):
-            self._file.fault("fold.states")
-            self._states.fold()
-            self._file.fault("fold.trail")
-            self._file.write("lay_trail", [()])
-            self._file.write("trail_laid", [()])
+            if states:
+                self._file.fault("fold.states")
+                self._states.fold()
+            if trail:
+                self._file.fault("fold.trail")
+                self._file.write("lay_trail", [()])
+                self._file.write("trail_laid", [()])
 
     def clock(self) -> int:
         rows = self._file.rows("clock")
