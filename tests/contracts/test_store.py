@@ -49,6 +49,7 @@ class Bench:
 def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     if request.param == "folding":
         monkeypatch.setattr(sqlite, "FOLD_SUBJECTS", 0)
+        monkeypatch.setattr(sqlite, "TRAIL_ROWS", 0)
     made = Bench(request.param, tmp_path / "s.db")
     yield made
     made.store.close()
@@ -595,6 +596,7 @@ def test_killed_at_any_point(point: str, tmp_path: Path) -> None:
 def test_every_point_is_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every declared fault point is passed, and no other."""
     monkeypatch.setattr(sqlite, "FOLD_SUBJECTS", 1)
+    monkeypatch.setattr(sqlite, "TRAIL_ROWS", 1)
     passed: list[str] = []
     store = SqliteStore.open(tmp_path / "s.db", fault=passed.append)
     store.commit(full_batch(1))
