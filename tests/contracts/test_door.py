@@ -490,7 +490,7 @@ def test_hostile_sizes_are_quick() -> None:
     ):
         before = time.process_time()
         verdict(raw)
-        assert time.process_time() - before < 2
+        assert time.process_time() - before < 0.5
 
 
 def mutations(seed: int, count: int) -> list[bytes]:

@@ -69,9 +69,12 @@ BAD = [
 @pytest.mark.parametrize("text", BAD)
 def test_refused(codes, text):
     """Anything but plain one-line texts is a problem, quickly."""
-    begun = time.process_time()
-    assert codes(text) == ["template-front-matter"]
-    assert time.process_time() - begun < 2  # a guard against hanging, not a measure of speed
+    spent = []
+    for _ in range(3):  # the best of three: what else the process does meanwhile (collecting garbage) is not meant
+        begun = time.process_time()
+        assert codes(text) == ["template-front-matter"]
+        spent.append(time.process_time() - begun)
+    assert min(spent) < 0.2
 
 
 def test_size(codes):
