@@ -13,6 +13,7 @@ from typing import Final
 from engine.errors import InternalError, UsageError
 from engine.language.calendar_pages import CALENDAR_PAGES
 from engine.language.diagnostics import Page
+from engine.language.edit_pages import EDIT_PAGES
 from engine.language.lint import LINT_PAGES
 from engine.language.pages import EXPRESSION_AREA, PLAYBOOK_PAGES, PROGRAM_PAGES, SHAPE_PAGES, TEMPLATE_AREA
 from engine.language.scenario_pages import SCENARIO_PAGES
@@ -256,6 +257,7 @@ AREAS: Final[tuple[Mapping[str, Page], ...]] = (
     SHAPE_PAGES,
     PLAYBOOK_PAGES,
     PROGRAM_PAGES,
+    EDIT_PAGES,
     CALENDAR_PAGES,
     EXPRESSION_AREA,
     TEMPLATE_AREA,
