@@ -69,6 +69,14 @@ def compiled(program: Path | None) -> Any:
     return found
 
 
+def with_store(program: Path | None, store: str | None, *, read_only: bool) -> tuple[Any, Any]:
+    """The program and its store, opened; the caller closes it."""
+    from engine import wiring
+
+    found = compiled(program)
+    return found, wiring.open_store(found.settings, found.root, read_only=read_only, override=store)
+
+
 def verdict(found: Any, problems: Iterable[Any], *, failed: bool) -> dict[str, Any]:
     """What is wrong with a program, for readers of JSON."""
     from engine.language.diagnostics import to_json

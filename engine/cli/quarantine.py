@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, common_options, compiled, emit_json
+from engine.cli.common import EXIT_OK, EXIT_WRONG, common_options, emit_json, with_store
 from engine.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,7 +39,7 @@ def list_(
     reason: str | None, limit: int, store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool
 ) -> int:
     """The oldest records, one a line, and how many there are for each reason."""
-    opened = _open(program, store, read_only=True)[1]
+    opened = with_store(program, store, read_only=True)[1]
     try:
         reasons: Counter[str] = Counter()
         shown: list[Any] = []
@@ -66,7 +66,7 @@ def show(
     number: int, raw: bool, store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool
 ) -> int:
     """One record: where it came from, why it was refused, and its bytes."""
-    opened = _open(program, store, read_only=True)[1]
+    opened = with_store(program, store, read_only=True)[1]
     try:
         record = opened.rejected(number)
     finally:
@@ -101,7 +101,7 @@ def retry(
     from engine.runtime.clock import SystemClock
     from engine.runtime.intake import retry as read_again
 
-    found, opened = _open(program, store)
+    found, opened = with_store(program, store, read_only=False)
     try:
         wanted = _wanted(opened, numbers, reason)
         taken, stay = read_again(opened, wanted, read_event, SystemClock().now(), found.known_types)
@@ -132,7 +132,7 @@ def drop(
     no_color: bool,
 ) -> int:
     """Forget records for good."""
-    opened = _open(program, store)[1]
+    opened = with_store(program, store, read_only=False)[1]
     try:
         wanted = _wanted(opened, numbers, reason)
         opened.release(wanted)
@@ -143,13 +143,6 @@ def drop(
     else:
         click.echo(f"dropped     {len(wanted):,}")
     return EXIT_OK
-
-
-def _open(program: Path | None, store: str | None, *, read_only: bool = False) -> tuple[Any, Any]:
-    from engine import wiring
-
-    found = compiled(program)
-    return found, wiring.open_store(found.settings, found.root, read_only=read_only, override=store)
 
 
 def _wanted(store: Any, numbers: tuple[int, ...], reason: str | None) -> list[int]:

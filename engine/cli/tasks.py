@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json
+from engine.cli.common import EXIT_OK, common_options, emit_json, with_store
 from engine.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,7 +50,7 @@ def list_(
     """Open tasks, the oldest first."""
     from engine.insight.tasks import rows
 
-    opened = _open(program, store)[1]
+    opened = with_store(program, store, read_only=True)[1]
     try:
         found = rows(opened, user=user, every=every)
         found = [it for it in found if assign in (None, it["assign"], it["escalated_to"])]
@@ -70,7 +70,7 @@ def show(key: str, store: str | None, program: Path | None, format_: str, quiet:
     """One task: what is to be done, for whom, and what became of it."""
     from engine.insight.tasks import one
 
-    opened = _open(program, store)[1]
+    opened = with_store(program, store, read_only=True)[1]
     try:
         found = one(opened, key)
     finally:
@@ -103,7 +103,7 @@ def done(
     """
     from engine.insight.tasks import one
 
-    found, opened = _open(program, store, read_only=False)
+    found, opened = with_store(program, store, read_only=False)
     try:
         task = one(opened, key)
         _check(task, outcome)
@@ -117,13 +117,6 @@ def done(
     else:
         click.echo(f"nothing new: that task {task['key'][:_KEY]} is done was said before")
     return EXIT_OK
-
-
-def _open(program: Path | None, store: str | None, *, read_only: bool = True) -> tuple[Any, Any]:
-    from engine import wiring
-
-    found = compiled(program)
-    return found, wiring.open_store(found.settings, found.root, read_only=read_only, override=store)
 
 
 def _check(task: dict[str, Any], outcome: str | None) -> None:
