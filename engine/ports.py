@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from engine.core.model import Alert, Answer, Decision, Effect, Event, Mark, State
+from engine.core.model import HOUR, Alert, Answer, Decision, Effect, Event, Mark, State
 from engine.core.predicate import Filter, Selection
 
 
@@ -99,6 +99,21 @@ class Sent(msgspec.Struct):
     ok: bool
     reason: str | None = None
     passing: bool = False  #: True: worth another try; False: definitive
+    unknown: bool = False  #: nobody can tell whether it went out: the request was complete, the answer never came
+    retry_after: int | None = None  #: microseconds the provider asks to be left alone, by all messages of the channel
+    receipt: str | None = None  #: the provider's own id of the message, by which its receipts name it
+    status: int | None = None  #: of an answer that is wanted (webhook steps): the status
+    body: object = None  #: of an answer that is wanted: its body, JSON where it is JSON
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How a channel may be used: how fast, how wide, how long."""
+
+    rate: tuple[int, int] | None = None  #: (messages, microseconds) it takes at most; None: no limit
+    concurrency: int = 1  #: calls of ``send`` that may run at once, each in a thread of its own
+    batch: int = 500  #: messages one call carries
+    attempts: int = 8  #: tries before a message is given up
+    horizon: int = 24 * HOUR  #: microseconds after the first try in which it may be tried again (provider's key life)
 
 
 @runtime_checkable
@@ -112,12 +127,37 @@ class Feed(Protocol):
         ...
 
 
+class Lag(msgspec.Struct):
+    """Where a live feed stands."""
+
+    position: int  #: read and committed up to here
+    newest: int | None = None  #: position of the newest record there is; None: the source does not say
+    behind: int | None = None  #: records still to be read; None: unknown
+
+
+@runtime_checkable
+class LiveFeed(Feed, Protocol):
+    """A feed that goes on: ``read`` gives what is there now and never waits for more.
+
+    A kind that may call out when something has come (``wake``) does so; the others are asked every second.
+    """
+
+    def acknowledge(self, position: int) -> None:
+        """What stands up to a position is committed: the source may forget it."""
+        ...
+
+    def lag(self) -> Lag: ...
+
+    def close(self) -> None: ...
+
+
 @runtime_checkable
 class Channel(Protocol):
     """A way out. ``send`` carries several effects and answers each, in order.
 
     ``once`` says what a crash between send and settle means: True: the channel remembers keys (or may be asked), so
-    sending again with the same key does nothing.
+    sending again with the same key does nothing. ``pace`` (optional, a ``Pace``) says how it may be used; without one
+    its messages go in one thread, in batches. ``send`` of a channel with a concurrency is called by several threads.
     """
 
     name: str

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from engine.channels.console import ConsoleChannel
-from engine.channels.file import FileChannel
-from engine.errors import CannotRun, EventRejected, UsageError
-from engine.feeds.files import JsonlFeed, Line, Source, is_blank, kept, split_lines
+from engine.channels import CHANNELS
+from engine.errors import CannotRun, EventRejected
+from engine.feeds import FEEDS
+from engine.feeds.files import Line, Source, is_blank, kept, split_lines
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled, Settings
 from engine.ports import Channel, Feed, Record, Store
+from engine.runtime.clock import SystemClock
+from engine.site import Site
 from engine.stores.sqlite import SqliteStore
 
 _SECRET = "secret"  # noqa: S105 - the name of the record that holds it
@@ -54,16 +55,19 @@ def with_older(found: Compiled, store: Store) -> Compiled:
     return compile_program(found.root, older)
 
 
-def open_feeds(settings: Settings, root: Path) -> list[Feed]:
+def site_of(root: Path, *, final: bool = True, wake: Callable[[], None] = lambda: None) -> Site:
+    """The surroundings of a program; ``final`` and ``wake`` as in ``Site``."""
+    return Site(root, os.environ, final, wake, SystemClock().now)
+
+
+def open_feeds(settings: Settings, root: Path, site: Site | None = None) -> list[Feed]:
     """The feeds of the program file; kinds of a later version are refused."""
     feeds: list[Feed] = []
-    for entry in settings.feeds:
-        if not isinstance(entry, Mapping) or len(entry) != 1:
-            raise UsageError(f"a feed is one word with its setting, got {entry!r}", hint="- {file: feed/*.jsonl}")
-        word, setting = next(iter(entry.items()))
-        if word != "file":
+    for word, fields in settings.feeds:
+        if word not in FEEDS:
             raise CannotRun(f"feed '{word}' comes with a later version", hint="use file:, or drumbeat ingest")
-        feeds.extend(JsonlFeed.open(setting, root, final=True))
+        kind: Any = FEEDS.get(word)
+        feeds.extend(kind.open(fields, site or site_of(root)))
     return feeds
 
 
@@ -87,24 +91,15 @@ def _records(reader: Source, feed: str, lines: Iterable[Line]) -> Iterator[Recor
             yield Record(feed, line.number, line.raw.rstrip(b"\r\n"), event)
 
 
-def open_channels(settings: Settings, root: Path) -> dict[str, Channel]:
-    """The channels of the program file; kinds of a later version are refused."""
+def open_channels(settings: Settings, root: Path, site: Site | None = None) -> dict[str, Channel]:
+    """The channels of the program file."""
     channels: dict[str, Channel] = {}
-    for name, setting in settings.channels.items():
-        channels[name] = _channel(name, setting, root)
+    for name, fields in settings.channels.items():
+        if fields["via"] not in CHANNELS:
+            raise CannotRun(f"channel '{name}' of kind '{fields['via']}' comes with a later version")
+        kind: Any = CHANNELS.get(fields["via"])
+        channels[name] = kind.open(name, fields, site or site_of(root))
     return channels
-
-
-def _channel(name: str, setting: Mapping[str, Any], root: Path) -> Channel:
-    via, mode = setting["via"], setting.get("mode")
-    if via == "file":
-        path = setting.get("path")
-        if not path:
-            raise UsageError(f"channel '{name}' needs 'path'", hint="path: out/messages.jsonl")
-        return FileChannel(name, root / path, mode=mode)
-    if via == "console":
-        return ConsoleChannel(name, sys.stdout, mode=mode)
-    raise CannotRun(f"channel '{name}' of kind '{via}' comes with a later version", hint="use file or console")
 
 
 def secret_of(store: Store) -> bytes:

@@ -7,6 +7,9 @@ nobody knows whether the message went out; the outbox then goes by the channel's
 - ``at_most_once``: parked as ``unknown`` until a person decides,
 - None: as the purpose of the message demands (marketing at most once, the others at least once).
 
+A kind has ``shape``, the keys it takes beside those of every channel (``language/ways.py``), and
+``open(name, fields, site)``, which makes the channel of an entry of ``channels:``. Its docstring is its manual page.
+
 A channel that can tell from its own records whether a key went out has ``written(keys)``, which names those that did.
 """
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
-from collections.abc import Sequence
-from typing import TextIO
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
 
 from engine.core.instants import format_instant
+from engine.core.shapes import Map
 from engine.ports import Outgoing, Sent
+from engine.site import Site
 
 _STEERING = frozenset({"Cc", "Cs", "Co", "Cn", "Zl", "Zp"})
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -19,10 +22,11 @@ class ConsoleChannel:
 
     ``width``: columns a line may take; longer ones are cut at a whole character, a Chinese one counting two.
 
-    ::
-
+    Example:
         screen: {via: console}
     """
+
+    shape = Map({})
 
     def __init__(self, name: str, stream: TextIO, *, width: int | None = None, mode: str | None = None) -> None:
         self.name = name
@@ -30,6 +34,11 @@ class ConsoleChannel:
         self.once = False  #: what was printed before a crash may be printed again
         self._stream = stream
         self._width = width
+
+    @classmethod
+    def open(cls, name: str, fields: Mapping[str, Any], site: Site) -> ConsoleChannel:
+        """The channel of an entry of ``channels:``."""
+        return cls(name, sys.stdout, mode=fields.get("mode"))
 
     def send(self, items: Sequence[Outgoing]) -> list[Sent]:
         """Print the messages and answer each."""

@@ -8,14 +8,17 @@ Rule 3: an effect that may have been sent by a process that died is looked up in
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from engine.core.instants import format_instant
+from engine.core.shapes import Map, Text, optional
 from engine.errors import CannotRun, UsageError
 from engine.ports import Outgoing, Sent
+from engine.site import Site
 
 MODES = ("at_least_once", "at_most_once")
 
@@ -34,10 +37,11 @@ class FileChannel:
     ``mode``: what is done with a message of which nobody knows whether it was sent: ``at_least_once`` or
     ``at_most_once``; without one the purpose of the message decides.
 
-    ::
-
+    Example:
         box: {via: file, path: out/messages.jsonl, mode: at_least_once}
     """
+
+    shape = Map({"path": optional(Text(what="path"), "where to write")})
 
     def __init__(self, name: str, path: str | os.PathLike[str], *, mode: str | None = None) -> None:
         if mode is not None and mode not in MODES:
@@ -57,6 +61,14 @@ class FileChannel:
             _sync_folder(self.path.parent)
         except OSError as error:
             raise CannotRun(f"channel {name!r}: cannot write {self.path}: {error.strerror}") from error
+
+    @classmethod
+    def open(cls, name: str, fields: Mapping[str, Any], site: Site) -> FileChannel:
+        """The channel of an entry of ``channels:``; raises UsageError without a path."""
+        path = fields.get("path")
+        if not path:
+            raise UsageError(f"channel '{name}' needs 'path'", hint="path: out/messages.jsonl")
+        return cls(name, site.root / path, mode=fields.get("mode"))
 
     def send(self, items: Sequence[Outgoing]) -> list[Sent]:
         """Append the messages and answer each, after one write to the disk."""

@@ -115,11 +115,10 @@ def _run(found: Any, total: int | None, label: str, quiet: bool) -> tuple[Any, f
 def _records(root: Path, feeds: tuple[Any, ...]) -> int | None:
     """Lines in the files of the feeds; None when that cannot be told beforehand."""
     count = 0
-    for feed in feeds:
-        pattern = feed.get("file") if isinstance(feed, dict) else None
-        if not isinstance(pattern, str):
+    for word, fields in feeds:
+        if word != "file":
             return None
-        for path in root.glob(pattern):
+        for path in root.glob(fields["path"]):
             if path.suffix not in (".gz", ".jsonl"):
                 return None
             with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:

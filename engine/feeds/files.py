@@ -18,13 +18,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate, islice, repeat
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, cast
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 from engine.core.model import Event
+from engine.core.shapes import Map, Plain, Text, optional, required
 from engine.door import MAX_EVENT, read_fast, read_many, read_slow
 from engine.errors import CannotRun, EventRejected, UsageError
 from engine.feeds.table import CsvMapping, Table, rows
 from engine.ports import Record
+from engine.site import Site
 
 READ: Final = MAX_EVENT + 3  # an event of full size with \r\n is shorter than this
 KEPT: Final = 1024  #: bytes kept of an oversize line
@@ -234,7 +236,18 @@ class JsonlFeed:
     name: name of the feed; positions are kept under it.
     final: the file will not grow: read its last line without newline too.
     mapping: for CSV.
+
+    Example:
+        - file: feed/*.jsonl
     """
+
+    shape = Map(
+        {
+            "path": required(Text(what="path"), "a file, or a pattern such as feed/*.jsonl"),
+            "csv": optional(Plain(), "which columns form an event"),
+        },
+        short="path",
+    )
 
     def __init__(self, path: Path, name: str, *, final: bool = False, mapping: CsvMapping | None = None) -> None:
         self.name = name
@@ -246,18 +259,10 @@ class JsonlFeed:
         self._read_out: tuple[int, int, int] | None = None  # position, size and mtime of a file read to its end
 
     @classmethod
-    def open(cls, setting: str | Mapping[str, object], root: Path, *, final: bool = False) -> list[JsonlFeed]:
-        """The feeds of a setting, in order of their names: a path, a pattern, or ``{path: ..., csv: {...}}``."""
-        pattern: object = setting
-        mapping = None
-        if not isinstance(setting, str):
-            unknown = sorted(set(setting) - {"path", "csv"})
-            pattern = setting.get("path")
-            if unknown or not isinstance(pattern, str):
-                raise UsageError("a file feed is a path or {path, csv}", hint=f"unknown: {unknown}" if unknown else "")
-            if "csv" in setting:
-                mapping = CsvMapping.of(setting["csv"])
-        pattern = str(pattern)
+    def open(cls, fields: Mapping[str, Any], site: Site) -> list[JsonlFeed]:
+        """The feeds of a setting, in order of their names; raises UsageError for a mapping that is none."""
+        pattern, root, final = str(fields["path"]), site.root, site.final
+        mapping = CsvMapping.of(fields["csv"]) if "csv" in fields else None
         names = [pattern]
         if glob.has_magic(pattern):
             names = [n for n in glob.glob(pattern, root_dir=root, recursive=True) if (root / n).is_file()]

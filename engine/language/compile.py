@@ -30,11 +30,12 @@ from engine.language.loops import OWN_ENDS, SETS, cycles, edges, set_edges
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.older import OlderMaker
 from engine.language.playbooks import PlaybookMaker, playbook_names
-from engine.language.program import ProgramMaker, ProgramSpec, webhook_channel
+from engine.language.program import ProgramMaker, ProgramSpec
 from engine.language.scenario_model import Scenario
 from engine.language.scenarios import ScenarioMaker
 from engine.language.source import Source
 from engine.language.versions import Sealer
+from engine.language.ways import webhook_channel
 from engine.language.workshop import Workshop
 from engine.ports import Version
 from engine.registry import nearest

@@ -18,7 +18,7 @@ class Settings:
     """The part of the program file that the runtime wires: not what is decided, but where things come from and go."""
 
     store: str = "sqlite:///drumbeat.db"
-    feeds: tuple[Any, ...] = ()  #: as written
+    feeds: tuple[tuple[str, Mapping[str, Any]], ...] = ()  #: (word, its keys), in order
     channels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 

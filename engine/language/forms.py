@@ -10,7 +10,6 @@ from engine.core.shapes import (
     NAME,
     PURPOSES,
     STEP_ID,
-    USER_FIELD,
     Cond,
     DateText,
     Duration,
@@ -79,20 +78,6 @@ POLICY = Map(
     }
 )
 
-CHANNEL = Map(
-    {
-        "via": required(Text(what="kind of channel"), "kind: file, console, smtp, http, apprise, webhook"),
-        "path": optional(_WORD, "file: where to write"),
-        "mode": optional(Text(("at_most_once", "at_least_once")), "what a crash while sending means"),
-        "address": optional(Text(pattern=_USER_FIELD, what=USER_FIELD), "trait with the address"),
-        "url": optional(_WORD, "where to send"),
-        "from": optional(_WORD, "sender"),
-        "rate": optional(_WORD, "most messages, for example 100/s"),
-        "max_chars": optional(Int(low=1), "longest text of one message"),
-        "options": optional(Plain(), "whatever else the kind takes"),
-    }
-)
-
 BUSINESS_HOURS = Map(
     {
         "from": required(WallTime(), "when they open, in the program's time zone"),
@@ -112,7 +97,7 @@ PROGRAM = Map(
         "events": optional(Plain(), "fields of the events"),
         "store": optional(_WORD, "sqlite:///file"),
         "feeds": optional(Many(Plain(), at_least=0), "where events come from"),
-        "channels": optional(Table(CHANNEL, pattern=NAME, what="channel"), "ways out"),
+        "channels": optional(Plain(), "ways out"),
         "policies": optional(Table(POLICY, pattern=FREE_NAME, what="policy"), "consent, caps, quiet hours"),
         "control_group": optional(
             Map(

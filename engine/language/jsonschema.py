@@ -14,8 +14,10 @@ from typing import Any, Final
 
 from engine import door
 from engine.actions import ACTIONS
+from engine.channels import CHANNELS
 from engine.core import shapes as sh
 from engine.core.history import HistoryBook
+from engine.feeds import FEEDS
 from engine.language.catalog import CatalogMaker
 from engine.language.diagnostics import Problems
 from engine.language.expressions.scope import BASES, Schema
@@ -24,9 +26,10 @@ from engine.language.forms import MODIFIERS, PLAYBOOK, PROGRAM, SECTIONS, TRIGGE
 from engine.language.nodes import MapNode, resolve
 from engine.language.playbooks import playbook_names
 from engine.language.program import ProgramMaker
-from engine.language.reference import manual, name_of
+from engine.language.reference import manual, name_of, summary
 from engine.language.scalars import CALENDAR, WORKDAYS  # the one truth about {days, at}
 from engine.language.scenario_forms import CONSENT, ENTRIES, HISTORY, REFUSALS, SCENARIO, WORDS, keys_of
+from engine.language.ways import CHANNEL, channel_shape, feed_shape
 from engine.language.workshop import Workshop
 from engine.registry import Registry
 from engine.render import TemplateSet
@@ -140,8 +143,28 @@ class _Maker:
             "properties": {"*": others},
             "additionalProperties": fields,
         }
-        own = {"profile": _choose("object", fields, {"const": "open"}), "events": events}
+        own = {
+            "profile": _choose("object", fields, {"const": "open"}),
+            "events": events,
+            "feeds": self._feeds(),
+            "channels": self._channels(),
+        }
         return self._file("The program file, drumbeat.yaml", self._fields(PROGRAM.fields, own))
+
+    def _feeds(self) -> Json:
+        """Each entry is one word with its setting."""
+        words = {word: _described(self.of(feed_shape(word)), summary(FEEDS.get(word))) for word in FEEDS}
+        one: Json = {"type": "object", "properties": words, "minProperties": 1, "maxProperties": 1}
+        return {"type": "array", "items": one}
+
+    def _channels(self) -> Json:
+        """``via`` is looked at first, and only the keys of that kind apply."""
+        out: Json = {"properties": {"via": {"enum": list(CHANNELS), "description": CHANNEL.fields["via"].note}}}
+        for word in CHANNELS:
+            body = self._fields(channel_shape(word).fields, {"via": {"const": word}})
+            out = {"if": {"properties": {"via": {"const": word}}}, "then": body, "else": out}
+        entry = {"type": "object", "required": ["via"], **out}
+        return {"type": "object", "propertyNames": {"pattern": f"^(?:{sh.NAME})$"}, "additionalProperties": entry}
 
     def scenario(self) -> Json:
         """A scenario test."""

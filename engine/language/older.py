@@ -21,9 +21,10 @@ from engine.language.diagnostics import Problems
 from engine.language.expressions.scope import Schema
 from engine.language.nodes import MapNode
 from engine.language.playbooks import PlaybookMaker
-from engine.language.program import ProgramMaker, ProgramSpec, webhook_channel
+from engine.language.program import ProgramMaker, ProgramSpec
 from engine.language.source import read_source
 from engine.language.versions import KIND_OF, canonical, unpack
+from engine.language.ways import webhook_channel
 from engine.language.workshop import Workshop
 from engine.ports import Version
 from engine.render import TemplateSet

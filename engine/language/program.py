@@ -8,29 +8,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from engine.channels import CHANNELS
 from engine.core.business import BusinessHours
 from engine.core.calendars import Calendar
 from engine.core.model import HOUR
 from engine.core.plan import ChannelInfo, Policy
 from engine.core.policies import Control
-from engine.core.shapes import Map, Plain, Text, optional, required
-from engine.feeds import FEEDS
+from engine.core.shapes import Text
 from engine.language.belts import BeltMaker, default_policy
 from engine.language.compiled import Settings
 from engine.language.expressions.scope import FieldType, Schema
 from engine.language.forms import PROGRAM
 from engine.language.meant import zone_hint
-from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
+from engine.language.nodes import MapNode, Node, ScalarNode
 from engine.language.reading import FAULT, zone_exists
 from engine.language.services import kind_word
+from engine.language.ways import WaysMaker, channel_info
 from engine.language.workshop import Workshop
 from engine.registry import nearest
 
 _OPENNESS = Text(("open", "closed"))
-_LATER_CHANNELS = ("apprise", "http", "smtp", "webhook")
-_LATER_FEEDS = ("http", "webhook", "kafka", "nats", "rabbitmq", "redis")
-_FILE_FEED = Map({"path": required(Text(what="path")), "csv": optional(Plain())}, short="path")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -60,6 +56,7 @@ class ProgramMaker:
         self.root = root
         self.spec = ProgramSpec()
         self.belts = BeltMaker(shop)
+        self.ways = WaysMaker(shop)
 
     # ------------------------------------------------------------------ schema
 
@@ -131,12 +128,13 @@ class ProgramMaker:
         if "late_events" in fields:
             spec.act_within = fields["late_events"]["act_within"].elapsed
         self._business(node, fields.get("business_hours"))
-        self._feeds(node.get("feeds"))
-        self._channels(node, fields.get("channels", {"console": {"via": "console"}}))
+        feeds, channels = self.ways.feeds(node.get("feeds")), self.ways.channels(node.get("channels"))
+        known = {name: channel_info(name, it) for name, it in channels.items()}
+        spec.channels = {**self._broken_channels(channels_node), **known}
         spec.policies = self.belts.policies(node, fields.get("policies", {}))
         spec.control = self.belts.control(fields.get("control_group"), node.get("control_group"))
         spec.best_hour = fields.get("best_hour", spec.best_hour)
-        self._settings(node, fields)
+        self._settings(node, fields, feeds, channels)
         return spec
 
     def nothing(self) -> ProgramSpec:
@@ -150,6 +148,11 @@ class ProgramMaker:
         self.spec.policies = {name: default_policy(name) for name in names["policy"]}
         self.spec.channels = {name: ChannelInfo(name=name, via="file", address=None) for name in names["channel"]}
         return self.spec
+
+    def _broken_channels(self, node: Node | None) -> dict[str, ChannelInfo]:
+        """Stand-ins for channels that cannot be read, so that using them is no second problem."""
+        names = node.keys() if isinstance(node, MapNode) else []
+        return {name: ChannelInfo(name=name, via="file", address=None) for name in names}
 
     def _zone(self, node: MapNode, name: str) -> str:
         if zone_exists(name):
@@ -190,55 +193,7 @@ class ProgramMaker:
             self.shop.problems.error(place, "unknown-calendar", message, hint=hint)
         return hours
 
-    def _feeds(self, node: Node | None) -> None:
-        """Each feed is one word with its setting."""
-        for place, item in enumerate(node.items if isinstance(node, SeqNode) else [] if node is None else [node]):
-            mapping = self.shop.reading.mapping(item, f"feeds[{place}]", "such as {file: feed/*.jsonl}")
-            if not isinstance(mapping, MapNode) or mapping.broken:
-                continue
-            for key, value in mapping:
-                self._feed(key, value)
-            if len(mapping) != 1:
-                where = mapping.entries[1][0] if len(mapping) else mapping
-                message = "a feed is one word with its setting"
-                self.shop.problems.error(where, "conflict", message, hint="{file: feed/*.jsonl}")
-
-    def _feed(self, key: ScalarNode, value: Node) -> None:
-        known = [*FEEDS, *_LATER_FEEDS]
-        if key.text == "file":
-            self.shop.reading.read(value, _FILE_FEED, "feeds.file")
-        elif key.text in _LATER_FEEDS:
-            self.shop.problems.warning(key, "not-yet", f"feed '{key.text}' comes with a later version: run refuses it")
-        elif key.text not in FEEDS:
-            near = nearest(key.text, known)
-            hint = f"did you mean '{near}'?" if near else "one of " + ", ".join(known)
-            self.shop.problems.error(key, "unknown-feed", f"unknown feed '{key.text}'", hint=hint)
-
-    def _channels(self, node: MapNode, channels: dict[str, dict[str, Any]]) -> None:
-        section = node.get("channels")
-        for name, fields in channels.items():
-            via = fields["via"]
-            inner = section.get(name) if isinstance(section, MapNode) else None
-            where = (inner.get("via") if isinstance(inner, MapNode) else None) or node
-            if via in _LATER_CHANNELS:
-                message = f"channels of kind '{via}' come with a later version: run refuses them"
-                self.shop.problems.warning(where, "not-yet", message, hint="until then: file or console")
-            elif via not in CHANNELS:
-                near = nearest(via, [*CHANNELS, *_LATER_CHANNELS])
-                hint = f"did you mean '{near}'?" if near else "one of " + ", ".join([*CHANNELS, *_LATER_CHANNELS])
-                message = f"there is no channel of kind '{via}'"
-                self.shop.problems.error(where, "unknown-channel-kind", message, hint=hint)
-            if via == "file" and "path" not in fields:
-                message = f"channel '{name}' has no 'path': simulate decides all the same, run refuses to deliver"
-                key = section.key(name) if isinstance(section, MapNode) else None
-                self.shop.problems.warning(key or node, "missing-path", message, hint="path: out/messages.jsonl")
-            address = fields.get("address")
-            default = "email" if via == "smtp" else None
-            self.spec.channels[name] = ChannelInfo(
-                name=name, via=via, address=address.removeprefix("user.") if address else default
-            )
-
-    def _settings(self, node: MapNode, fields: dict[str, Any]) -> None:
+    def _settings(self, node: MapNode, fields: dict[str, Any], feeds: Any, channels: Any) -> None:
         store = fields.get("store", "sqlite:///drumbeat.db")
         if not store.startswith(("sqlite:///", "postgresql://", "memory:")):
             where, message = node.get("store") or node, f"there is no store '{store}'"
@@ -248,12 +203,7 @@ class ProgramMaker:
             self.shop.problems.warning(node.get("store") or node, "not-yet", message, hint="sqlite:///drumbeat.db")
         self.spec.settings = Settings(
             store=store,
-            feeds=tuple(fields.get("feeds", ())),
-            channels=fields.get("channels", {"console": {"via": "console"}}),
+            feeds=feeds,
+            channels=channels,
         )
 
-
-def webhook_channel(channels: Mapping[str, ChannelInfo]) -> ChannelInfo | None:
-    """The channel of webhook steps: the first of kind ``webhook``, else the one of that name."""
-    kinds = [channel for channel in channels.values() if channel.via == "webhook"]
-    return kinds[0] if kinds else channels.get("webhook")

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from engine.actions import ACTIONS
+from engine.channels import CHANNELS
 from engine.core import shapes as sh
+from engine.feeds import FEEDS
 from engine.language.codes import PAGES, shown
 from engine.language.forms import MODIFIERS, TRIGGER_MODIFIERS
+from engine.language.ways import CHANNEL
 from engine.registry import Registry
 from engine.triggers import TRIGGERS
 
@@ -31,6 +34,8 @@ def pages() -> dict[str, str]:
     return {
         "triggers.md": _words("Triggers", _TRIGGERS_HEAD, TRIGGERS, TRIGGER_MODIFIERS),
         "steps.md": _words("Steps", _STEPS_HEAD, ACTIONS, MODIFIERS),
+        "channels.md": _words("Channels", _CHANNELS_HEAD, CHANNELS, CHANNEL),
+        "feeds.md": _words("Feeds", _FEEDS_HEAD, FEEDS, None),
         "codes.md": _codes(),
     }
 
@@ -44,7 +49,20 @@ _STEPS_HEAD: Final = (
 )
 
 
-def _words(title: str, head: str, registry: Registry[Any], modifiers: sh.Map) -> str:
+_CHANNELS_HEAD: Final = (
+    "The ways out: each entry of `channels:` in drumbeat.yaml names one of these kinds with `via`, and may carry "
+    "the keys of the last table."
+)
+_FEEDS_HEAD: Final = "Where events come from: each entry of `feeds:` in drumbeat.yaml holds one of these words."
+
+
+def summary(kind: type[Any]) -> str:
+    """The first sentence of a kind's manual page."""
+    text, _ = manual(kind)
+    return " ".join(text.split(". ")[0].partition("\n\n")[0].split())
+
+
+def _words(title: str, head: str, registry: Registry[Any], modifiers: sh.Map | None) -> str:
     parts = [f"# {title}", MADE, head]
     for word in registry:
         kind = registry.get(word)
@@ -53,7 +71,8 @@ def _words(title: str, head: str, registry: Registry[Any], modifiers: sh.Map) ->
         results: frozenset[str] = getattr(kind, "results", frozenset())
         if results:
             parts.append("Gives " + ", ".join(f"`steps.<id>.{name}`" for name in sorted(results)) + ".")
-    parts += ["## Keys that go with each", _table(modifiers)]
+    if modifiers is not None:
+        parts += ["## Keys that go with each", _table(modifiers)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -20,6 +20,7 @@ from engine.feeds import FEEDS
 from engine.feeds.files import BLOCK, KEPT, READ, JsonlFeed, Source, split_batches, split_lines
 from engine.feeds.table import CsvMapping, Table
 from engine.ports import Feed, Record
+from engine.site import Site
 
 Pack = Callable[[bytes], bytes]
 
@@ -342,21 +343,25 @@ def test_open(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.jsonl", "c.jsonl.gz", "deep/d.jsonl"):
         (tmp_path / "feed" / name).write_bytes(b"")
     (tmp_path / "feed" / "folder.jsonl").mkdir()
-    assert [f.name for f in JsonlFeed.open("feed/*.jsonl", tmp_path)] == ["file:feed/a.jsonl", "file:feed/b.jsonl"]
-    assert len(JsonlFeed.open("feed/**/*.jsonl*", tmp_path)) == 4
-    assert [f.name for f in JsonlFeed.open("later.jsonl", tmp_path)] == ["file:later.jsonl"]
-    assert JsonlFeed.open("none/*.jsonl", tmp_path) == []
+    site = Site(tmp_path)
+
+    def named(path: str) -> list[str]:
+        return [feed.name for feed in JsonlFeed.open({"path": path}, site)]
+
+    assert named("feed/*.jsonl") == ["file:feed/a.jsonl", "file:feed/b.jsonl"]
+    assert len(named("feed/**/*.jsonl*")) == 4
+    assert named("later.jsonl") == ["file:later.jsonl"]
+    assert named("none/*.jsonl") == []
     setting = {"path": "x.csv", "csv": {"time": "t", "type_is": "x", "user": "u"}}
-    assert [f.name for f in JsonlFeed.open(setting, tmp_path)] == ["file:x.csv"]
-    for wrong in ({}, {"path": 3}, {"path": "x", "colour": 1}):
-        with pytest.raises(UsageError):
-            JsonlFeed.open(wrong, tmp_path)
+    assert [f.name for f in JsonlFeed.open(setting, site)] == ["file:x.csv"]
+    with pytest.raises(UsageError):
+        JsonlFeed.open({"path": "x.csv", "csv": {"time": "t"}}, site)
 
 
 def test_registry() -> None:
     """The word ``file`` of ``feeds:`` is the class above, and it is a Feed."""
     assert FEEDS.get("file") is JsonlFeed
-    assert list(FEEDS) == ["file"]
+    assert FEEDS.get("file").shape.short == "path"
     assert isinstance(JsonlFeed(Path("x.jsonl"), "f"), Feed)
     with pytest.raises(UsageError, match="fiel"):
         FEEDS.get("fiel")

@@ -87,10 +87,18 @@ def test_adapter(registry: Registry[Any], port: type[Any], word: str) -> None:
 @pytest.mark.parametrize("word", list(CHANNELS))
 def test_channel_example_loads(word: str, tmp_path: Path) -> None:
     """The example of a channel's docstring is a valid entry of ``channels:``."""
-    _, _, example = (inspect.getdoc(CHANNELS.get(word)) or "").partition("::\n")
-    entry = inspect.cleandoc(example)
+    _, entry = manual(CHANNELS.get(word))
     assert f"via: {word}" in entry
     found = compiled(tmp_path, f"channels:\n  {entry}\n")
+    assert found.plan is not None, [str(problem) for problem in found.problems]
+
+
+@pytest.mark.parametrize("word", list(FEEDS))
+def test_feed_example_loads(word: str, tmp_path: Path) -> None:
+    """The example of a feed's docstring is a valid entry of ``feeds:``."""
+    _, entry = manual(FEEDS.get(word))
+    assert re.search(rf"^- \{{?{word}:", entry, re.MULTILINE)
+    found = compiled(tmp_path, "feeds:\n  " + entry.replace("\n", "\n  ") + "\n")
     assert found.plan is not None, [str(problem) for problem in found.problems]
 
 

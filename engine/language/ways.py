@@ -1,0 +1,145 @@
+"""Reads ``feeds`` and ``channels`` of the program file: each kind says itself which keys it takes.
+
+Rule 1: a word is looked up in the table of its family, and the shape of its class is all that is known of it here.
+Rule 2: what needs a secret holds ``${NAME}``; whether the variable is set is the business of ``doctor`` and ``run``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine.channels import CHANNELS
+from engine.core import shapes as sh
+from engine.core.plan import ChannelInfo
+from engine.core.shapes import Duration, Int, Map, Text, optional, required
+from engine.feeds import FEEDS
+from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
+from engine.language.services import FAULT
+from engine.language.workshop import Workshop
+from engine.registry import Registry, nearest
+
+_USER_FIELD = r"user\.[A-Za-z_][A-Za-z0-9_]*"
+
+CHANNEL = Map(
+    {
+        "via": required(Text(what="kind of channel"), "kind: " + ", ".join(CHANNELS)),
+        "mode": optional(Text(("at_most_once", "at_least_once")), "what a crash while sending means"),
+        "address": optional(Text(pattern=_USER_FIELD, what=sh.USER_FIELD), "trait with the address"),
+        "rate": optional(Text(pattern=r"[1-9][0-9]{0,6}/(s|min|h)", what="rate such as 100/s"), "most messages"),
+        "concurrency": optional(Int(low=1, high=256), "messages on their way at once"),
+        "attempts": optional(Int(low=1, high=100), "tries before a message is given up"),
+        "retry_for": optional(Duration(), "how long after the first try it may be tried again (24h)"),
+        "max_chars": optional(Int(low=1), "longest text of one message"),
+    }
+)
+"""Keys that every channel takes."""
+
+_LATER_CHANNELS = ("apprise", "http", "smtp", "webhook")
+_LATER_FEEDS = ("http", "nats", "redis", "kafka", "rabbitmq")
+
+
+def channel_shape(via: str) -> Map:
+    """All keys of a kind of channel."""
+    return _with(CHANNEL, CHANNELS, via)
+
+
+def feed_shape(word: str) -> Map:
+    """All keys of a kind of feed."""
+    shape: Map = FEEDS.get(word).shape  # type: ignore[attr-defined]  # each kind has one, see engine/feeds/__init__.py
+    return shape
+
+
+def _with(common: Map, registry: Registry[Any], word: str) -> Map:
+    own: Map = registry.get(word).shape
+    return Map({**common.fields, **own.fields}, one_of=own.one_of)
+
+
+class WaysMaker:
+    """Reads the two sections; what was read goes to the settings as it is."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self.shop = shop
+
+    # ------------------------------------------------------------------ feeds
+
+    def feeds(self, node: Node | None) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+        """(word, its keys) of each feed, in order."""
+        found = []
+        for place, item in enumerate(node.items if isinstance(node, SeqNode) else [] if node is None else [node]):
+            mapping = self.shop.reading.mapping(item, f"feeds[{place}]", "such as {file: feed/*.jsonl}")
+            if not isinstance(mapping, MapNode) or mapping.broken:
+                continue
+            read = [(key.text, self._feed(key, value)) for key, value in mapping]
+            found += [(word, fields) for word, fields in read if fields is not None]
+            if len(mapping) != 1:
+                where = mapping.entries[1][0] if len(mapping) else mapping
+                message = "a feed is one word with its setting"
+                self.shop.problems.error(where, "conflict", message, hint="{file: feed/*.jsonl}")
+        return tuple(found)
+
+    def _feed(self, key: ScalarNode, value: Node) -> Mapping[str, Any] | None:
+        problems = self.shop.problems
+        if key.text in FEEDS:
+            fields = self.shop.reading.read(value, feed_shape(key.text), f"feeds.{key.text}")
+            return None if fields is FAULT else fields
+        if key.text in _LATER_FEEDS:
+            problems.warning(key, "not-yet", f"feed '{key.text}' comes with a later version: run refuses it")
+            return {}
+        known = [*FEEDS, *_LATER_FEEDS]
+        near = nearest(key.text, known)
+        hint = f"did you mean '{near}'?" if near else "one of " + ", ".join(known)
+        problems.error(key, "unknown-feed", f"unknown feed '{key.text}'", hint=hint)
+        return None
+
+    # ------------------------------------------------------------------ channels
+
+    def channels(self, node: Node | None) -> dict[str, Mapping[str, Any]]:
+        """Name -> keys of each channel; without any, messages go to the console."""
+        if node is None:
+            return {"console": {"via": "console"}}
+        names = self.shop.reading.read(node, sh.Table(sh.Plain(), pattern=sh.NAME, what="channel"), "channels")
+        found: dict[str, Mapping[str, Any]] = {}
+        for key, value in node if isinstance(node, MapNode) and names is not FAULT else ():
+            inner = self.shop.reading.mapping(value, f"channels.{key.text}", "{via: file, path: out/messages.jsonl}")
+            if isinstance(inner, MapNode) and not inner.broken:
+                fields = self._channel(key, inner)
+                if fields is not None:
+                    found[key.text] = fields
+        return found
+
+    def _channel(self, key: ScalarNode, inner: MapNode) -> Mapping[str, Any] | None:
+        via = inner.get("via")
+        word = via.text if isinstance(via, ScalarNode) else None
+        problems, what = self.shop.problems, f"channels.{key.text}"
+        if word in _LATER_CHANNELS and word not in CHANNELS:
+            message = f"channels of kind '{word}' come with a later version: run refuses them"
+            problems.warning(via or inner, "not-yet", message, hint="until then: file or console")
+            return {"via": word, **({"address": inner.get("address").text} if inner.get("address") else {})}  # type: ignore[union-attr]
+        if word is not None and word not in CHANNELS:
+            near = nearest(word, CHANNELS)
+            hint = f"did you mean '{near}'?" if near else "one of " + ", ".join(CHANNELS)
+            problems.error(via or inner, "unknown-channel-kind", f"there is no channel of kind '{word}'", hint=hint)
+            return None
+        shape = CHANNEL if word is None else channel_shape(word)
+        fields = self.shop.reading.fields(inner, shape, what, ignore=() if word else tuple(inner.keys()))
+        if fields is FAULT:
+            return None
+        if word == "file" and "path" not in fields:
+            message = f"channel '{key.text}' has no 'path': simulate decides all the same, run refuses to deliver"
+            problems.warning(key, "missing-path", message, hint="path: out/messages.jsonl")
+        found: Mapping[str, Any] = fields
+        return found
+
+
+def channel_info(name: str, fields: Mapping[str, Any]) -> ChannelInfo:
+    """What deciding needs to know of a channel."""
+    address, via = fields.get("address"), fields["via"]
+    default = "email" if via == "smtp" else None
+    return ChannelInfo(name=name, via=via, address=address.removeprefix("user.") if address else default)
+
+
+def webhook_channel(channels: Mapping[str, ChannelInfo]) -> ChannelInfo | None:
+    """The channel of webhook steps: the first of kind ``webhook``, else the one of that name."""
+    kinds = [channel for channel in channels.values() if channel.via == "webhook"]
+    return kinds[0] if kinds else channels.get("webhook")
