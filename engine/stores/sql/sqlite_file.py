@@ -169,6 +169,13 @@ class SqliteFile:
             added += self.db.execute(many, [*chain.from_iterable(rows[start : start + _ROWS])]).rowcount
         return added + self.write(query, rows[whole:])
 
+    def run(self, statement: str) -> None:
+        """A statement that goes in no transaction."""
+        try:
+            self.db.execute(statement).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"store {self.path} cannot be written: {error}") from error
+
     @contextmanager
     def transaction(self, verb: str, committed: Callable[[], None] | None = None) -> Iterator[None]:
         """All or nothing; ``committed`` is called when the changes are durable."""
