@@ -31,6 +31,7 @@ VERBS = {
     "test": "engine.cli.test:test",
     "trigger": "engine.cli.trigger:trigger",
     "user": "engine.cli.user:user",
+    "users": "engine.cli.users:users",
     "validate": "engine.cli.validate:validate",
     "why": "engine.cli.why:why",
 }
