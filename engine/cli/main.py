@@ -16,6 +16,7 @@ from engine.errors import DrumbeatError, ProgramError
 
 VERBS = {
     "audience": "engine.cli.audience:audience",
+    "backup": "engine.cli.backup:backup",
     "demo": "engine.cli.demo:demo",
     "docs": "engine.cli.docs:docs",
     "explain": "engine.cli.explain:explain",
@@ -24,6 +25,7 @@ VERBS = {
     "init": "engine.cli.init:init",
     "quarantine": "engine.cli.quarantine:quarantine",
     "report": "engine.cli.report:report",
+    "restore": "engine.cli.backup:restore",
     "run": "engine.cli.run:run",
     "schema": "engine.cli.schema:schema",
     "simulate": "engine.cli.simulate:simulate",

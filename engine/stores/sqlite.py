@@ -17,6 +17,7 @@ from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.ports import Batch, Outgoing, Rejected, Settlement, Version
 from engine.stores import codec, tally
+from engine.stores.sql import sqlite_copy
 from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
 from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, SqliteStates
@@ -92,6 +93,10 @@ class SqliteStore:
 
     def close(self) -> None:
         self._file.close()
+
+    def backup(self, target: str | os.PathLike[str], marks: dict[str, str]) -> int:
+        """Copy this moment of the store into a new file; see ``sqlite_copy``. Returns its size in bytes."""
+        return sqlite_copy.copy(self._file.path, Path(target), marks)
 
     # -- deciding
 

@@ -62,8 +62,8 @@ def test_old_store_is_migrated_with_its_data(old: Path) -> None:
     upgrade(old)
     upgrade(old)
     db = sqlite3.connect(old)
-    assert db.execute("select id, name from nickname").fetchall() == [("u1", "old; 周")]
-    assert db.execute("select value from meta").fetchall() == [("周",)]
+    assert db.execute("select id, name from nickname where id <> 'epoch'").fetchall() == [("u1", "old; 周")]
+    assert db.execute("select value from meta where name <> 'epoch'").fetchall() == [("周",)]
     records = db.execute("select version, name, sha256 from migration order by version").fetchall()
     assert records[-1] == (NEXT.version, "nicknames", NEXT.digest)
     assert [row[0] for row in records] == list(range(1, NEXT.version + 1))

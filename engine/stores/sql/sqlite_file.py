@@ -36,6 +36,9 @@ _WRITER = (
 )
 
 
+_OLDER = "an older copy of this store was put back: what it believes pending may have been sent"
+
+
 @cache
 def _many(query: str) -> str:
     return repeated(Q[query], _ROWS)
@@ -57,14 +60,22 @@ class WriterLock:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            words = os.pread(self._fd, 32, 0).decode("ascii", "replace").split()
+            holder = words[0] if words else "unknown"
             os.close(self._fd)
             raise StoreError(
                 f"store {path} is being written by process {holder}",
                 hint="stop that process, or open the store for reading",
             ) from error
+        known = os.pread(self._fd, 64, 0).split()
+        self.epoch = int(known[1]) if len(known) > 1 and known[1].isdigit() else 0  #: openings known of
+        self.note(self.epoch)
+
+    def note(self, epoch: int) -> None:
+        """Remember, outside the store, how often it was opened: a store put back from earlier knows of fewer."""
+        self.epoch = epoch
         os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n{epoch}\n".encode(), 0)
 
     def release(self) -> None:
         """Give the lock back. The file stays: removing it would let two processes lock two files of one name."""
@@ -109,8 +120,25 @@ class SqliteFile:
                 raise _cannot_open(path, error) from error
             raise
         file = cls(db, path, lock)
+        if durable:
+            file.count_epoch()
         file.fault = fault
         return file
+
+    def count_epoch(self) -> None:
+        """Count an opening (or a day) in the store and beside it.
+
+        A store that knows of fewer than its lock file was put back: it is held, see ``runtime/standing.py``.
+        """
+        if self._lock is None:
+            return
+        found = self.rows("meta", "epoch")
+        mine = int(found[0][0]) if found else 0
+        with self.transaction("meta"):
+            if mine < self._lock.epoch and found:
+                self.write("hold", [(_OLDER,)])
+            self.write("save_meta", [("epoch", str(max(mine, self._lock.epoch) + 1))])
+        self._lock.note(max(mine, self._lock.epoch) + 1)
 
     @property
     def read_only(self) -> bool:
