@@ -38,6 +38,15 @@ class Rejected(msgspec.Struct):
     number: int = 0  #: the store's own number
 
 
+class Fault(msgspec.Struct):
+    """Something a store promises and does not keep."""
+
+    check: str  #: name of the check
+    message: str  #: what is wrong
+    count: int  #: how often
+    examples: list[str] = []  #: a few places
+
+
 class Batch(msgspec.Struct):
     """Everything one transaction must hold; all of it or nothing is written."""
 

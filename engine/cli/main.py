@@ -20,6 +20,7 @@ VERBS = {
     "demo": "engine.cli.demo:demo",
     "docs": "engine.cli.docs:docs",
     "explain": "engine.cli.explain:explain",
+    "fsck": "engine.cli.fsck:fsck",
     "graph": "engine.cli.graph:graph",
     "ingest": "engine.cli.ingest:ingest",
     "init": "engine.cli.init:init",

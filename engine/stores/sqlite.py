@@ -15,9 +15,10 @@ from typing import Any
 
 from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.core.predicate import Filter, Selection
-from engine.ports import Batch, Outgoing, Rejected, Settlement, Version
+from engine.ports import Batch, Fault, Outgoing, Rejected, Settlement, Version
 from engine.stores import codec, tally
 from engine.stores.sql import sqlite_copy
+from engine.stores.sql.sqlite_check import SqliteCheck
 from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
 from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, SqliteStates
@@ -93,6 +94,10 @@ class SqliteStore:
 
     def close(self) -> None:
         self._file.close()
+
+    def check(self) -> list[Fault]:
+        """Every promise of the file that does not hold; see ``sqlite_check``."""
+        return list(SqliteCheck(self._file, self._states, self._erasure).run())
 
     def backup(self, target: str | os.PathLike[str], marks: dict[str, str]) -> int:
         """Copy this moment of the store into a new file; see ``sqlite_copy``. Returns its size in bytes."""

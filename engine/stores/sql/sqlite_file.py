@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -239,7 +239,8 @@ class SqliteFile:
         try:
             yield
         finally:
-            self.db.execute("commit")
+            with suppress(sqlite3.Error):  # nothing was written; what was wrong with reading was said already
+                self.db.execute("rollback")
 
 
 _RELAXED = "pragma synchronous = off"
