@@ -19,6 +19,7 @@ VERBS = {
     "backup": "engine.cli.backup:backup",
     "demo": "engine.cli.demo:demo",
     "docs": "engine.cli.docs:docs",
+    "doctor": "engine.cli.doctor:doctor",
     "explain": "engine.cli.explain:explain",
     "fsck": "engine.cli.fsck:fsck",
     "graph": "engine.cli.graph:graph",
