@@ -48,6 +48,7 @@ def test_a_restored_store_sends_nothing_until_released(root: Path, drumbeat: Dru
     """It decides what comes, holds what it would send, says so each time, and sends it once when released.
 
     Semantics: store.restored
+    Failure: backup.old
     """
     copy = tmp_path / "b.db"
     said = drumbeat("backup", copy, "--program", root, "--format", "json")

@@ -121,6 +121,7 @@ def test_each_planted_error_is_found(root: Path, drumbeat: Drumbeat, name: str) 
     """A check that never failed proves nothing: each finds its error, and its name is among what is said.
 
     Semantics: store.fsck — mutants
+    Failure: fsck.finds
     """
     fold(root)
     plant(root, name)

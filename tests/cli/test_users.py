@@ -75,6 +75,7 @@ def test_erase_leaves_no_byte(root: Path, drumbeat: Drumbeat) -> None:
     """No file of the store holds a word of the erased; the journey ends, and the others go on untouched.
 
     Semantics: erasure.records — by the verb
+    Threat: erase.whole — by the verb
     """
     said = drumbeat("users", "erase", f"{CANARY}-a", "--program", root, "--format", "json")
     assert (said.code, said.json["events"], said.json["effects"], said.json["quarantined"]) == (0, 2, 2, 1)

@@ -136,6 +136,7 @@ def test_no_byte_is_left_in_the_files(tmp_path: Path, monkeypatch: pytest.Monkey
     """After ``scrub`` neither the file nor its write-ahead log holds a word of the erased.
 
     Semantics: erasure.records — on the disk
+    Threat: erase.whole
     """
     if folds:
         monkeypatch.setattr(sqlite, "FOLD_SUBJECTS", 0)

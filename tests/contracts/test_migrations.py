@@ -95,7 +95,10 @@ def _number(name: str) -> int:
 
 @pytest.mark.parametrize("read_only", [False, True])
 def test_newer_store_is_refused(old: Path, read_only: bool) -> None:
-    """A store of a newer program is refused with exit code 3, both versions named, and left as it is."""
+    """A store of a newer program is refused with exit code 3, both versions named, and left as it is.
+
+    Failure: migration.cut — newer
+    """
     upgrade(old)
     with pytest.raises(StoreError, match=rf"schema {NEXT.version}, this program knows up to {NEXT.version - 1}") as got:
         SqliteStore.open(old, read_only=read_only)
@@ -114,7 +117,10 @@ def test_older_store_is_not_read_without_migration(old: Path, monkeypatch: pytes
 
 
 def test_interrupted_migration_leaves_no_trace(old: Path) -> None:
-    """A failure at any statement of a migration leaves the old schema, and the next try succeeds."""
+    """A failure at any statement of a migration leaves the old schema, and the next try succeeds.
+
+    Failure: migration.cut — refused
+    """
     passed: list[str] = []
     before = tables(old)
     steps = (
@@ -138,7 +144,10 @@ def test_interrupted_migration_leaves_no_trace(old: Path) -> None:
 
 @pytest.mark.parametrize("stop", range(0, 40, 3))
 def test_killed_while_a_store_is_made(tmp_path: Path, stop: int) -> None:
-    """A process killed while it makes a store leaves a file that the next process opens and completes."""
+    """A process killed while it makes a store leaves a file that the next process opens and completes.
+
+    Failure: migration.cut — killed
+    """
     path = tmp_path / "s.db"
     child = os.fork()
     if child == 0:
