@@ -38,6 +38,12 @@ def open_store(settings: Settings, root: Path, *, read_only: bool = False, overr
     return SqliteStore.open(path, read_only=read_only)
 
 
+def for_good(store: SqliteStore) -> SqliteStore:
+    """A store for a process that lives long: it folds often, so that no fold keeps anybody waiting."""
+    store.fold_at = 20_000
+    return store
+
+
 def scratch_store(folder: Path) -> SqliteStore:
     """A new store of the kind the daemon uses, for a test to work on."""
     return SqliteStore.open(folder / "scratch.db", durable=False)

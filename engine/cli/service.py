@@ -145,7 +145,7 @@ def _open(wishes: Wishes, signals: Signals) -> Any:
     told = False
     while not signals.leaving.is_set():
         try:
-            return wiring.open_store(found.settings, root, override=wishes.store)
+            return wiring.for_good(wiring.open_store(found.settings, root, override=wishes.store))
         except StoreHeld as error:
             if not wishes.standby:
                 raise

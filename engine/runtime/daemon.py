@@ -182,18 +182,30 @@ class Daemon:
             if now - self._last_turn > STALL:
                 self._worker.pump.catch_up(now)
             self._last_turn = max(now, self._last_turn)
-        more, records = self._worker.piece(now, paused=self.clock.paused, until=until)
+        records = self._worker.events(now, paused=self.clock.paused, until=until)
         for record in records:
             if record.event is not None:
                 self.clock.heard(record.event.time)
-        ended = self._sending.drain()
-        self.state.add({f"deliveries.{status}": n for status, n in ended.items()})
+        more = len(records) >= self._piece
+        if records:
+            self._deliver()  # what is new need not wait for everything that is due
+        if not self.clock.paused:
+            more |= self._worker.due(now)
+        more |= self._deliver()
         self._tell()
-        return more or bool(ended)
+        return more
+
+    def _deliver(self) -> bool:
+        """Carry out what there is room for; whether anything ended."""
+        ended = self._sending.drain()
+        self._count(ended)
+        return bool(ended)
+
+    def _count(self, ended: Mapping[str, int]) -> None:
+        self.state.add({f"deliveries.{status}": n for status, n in ended.items()})
 
     def _begin(self) -> None:
-        ended = self._sending.recover()
-        self.state.add({f"deliveries.{status}": n for status, n in ended.items()})
+        self._count(self._sending.recover())
         self._keep(self.program)
         if self._suspects.died:
             _log.warning("the last process died at work: events are tried in small parts for a while")
@@ -211,8 +223,7 @@ class Daemon:
             self._reloader.close()
         try:
             self.jobs.do(self._store)
-            ended = self._sending.stop(DRAIN_SECONDS)
-            self.state.add({f"deliveries.{status}": n for status, n in ended.items()})
+            self._count(self._sending.stop(DRAIN_SECONDS))
             self._suspects.leave()
         except StoreError as error:
             _log.error("the store cannot be written, leaving all the same: %s", error)
@@ -262,7 +273,7 @@ class Daemon:
         gather = Gather(feeds, self._store.position, self.clock.elapsed)
         for version, why in pump.done.published.stuck.items():
             _log.warning("journeys of %s stand still, it cannot be compiled any more: %s", version, why)
-        return Worker(pump, gather, self._suspects, self._piece)
+        return Worker(pump, gather, self._suspects, self.clock.elapsed, self._piece)
 
     def _reload(self) -> None:
         built = self._reloader.take() if self._reloader is not None else None
@@ -310,11 +321,10 @@ class Daemon:
         _log.info("another program is at work", extra={"plan": program.plan.digest})
 
     def _change_channels(self, channels: Mapping[str, Channel]) -> None:
-        ended = self._sending.stop(DRAIN_SECONDS)
+        self._count(self._sending.stop(DRAIN_SECONDS))
         self._sending.close()
         self._sending = self._make_sending(channels, self._claims)
-        self.state.add({f"deliveries.{status}": n for status, n in ended.items()})
-        self.state.add({f"deliveries.{status}": n for status, n in self._sending.recover().items()})
+        self._count(self._sending.recover())
 
     def _keep(self, program: Program) -> None:
         """The files of a program that is at work are the last good ones."""

@@ -12,6 +12,9 @@ from typing import Protocol
 
 from engine.runtime.outbox import BATCH, Outbox
 
+A_TURN = 10 * BATCH
+"""Deliveries of one turn, sent by the engine's own thread."""
+
 
 class Sending(Protocol):
     """Carries out what was decided."""
@@ -42,7 +45,7 @@ class Sending(Protocol):
 
 
 class InTurn:
-    """The plain outbox as the daemon uses it: one claim a turn, sent by the engine's own thread."""
+    """The plain outbox as the daemon uses it: some claims a turn, sent by the engine's own thread."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -56,7 +59,7 @@ class InTurn:
         if self._doubtful:
             found.update(self._outbox.recover())
         self._doubtful = True
-        found.update(self._outbox.drain(BATCH if limit is None else limit))
+        found.update(self._outbox.drain(A_TURN if limit is None else limit))
         self._doubtful = False
         return dict(found)
 

@@ -86,6 +86,7 @@ class Session:
         self.queues = any(it.per != "run" for it in plan.limits.values())
         self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
         self.wakes_at_once = WAKES_AT_ONCE
+        self.kept = KEPT
         self.fair = False  #: events may go ahead of what is due for others, see ``take_fresh``
         self.store = store
         self.tracing = tracing
@@ -117,7 +118,7 @@ class Session:
     def _begin(self) -> None:
         self.out = Out(marks=[] if self.marking else None)
         self.turn = Turn(self.plan, self.out, self.tracing)
-        if not self.resident and len(self.states) > KEPT:
+        if not self.resident and len(self.states) > self.kept:
             self.states = {}
         if not self.resident:
             self.alarms.clear()

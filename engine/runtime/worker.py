@@ -8,7 +8,7 @@ their own subjects come before them in order of time. While little is due, the o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from engine.core.slots import NEVER
 from engine.ports import Record, Store
@@ -18,7 +18,13 @@ from engine.runtime.pump import Pump
 from engine.runtime.suspects import Suspects
 
 PIECE = 2_000
-"""Records, or wake-ups, of one transaction."""
+"""Records of one transaction."""
+
+MOMENT = 0.2
+"""Seconds that a piece of what is due should take at most."""
+
+_LEAST, _MOST = 250, 5_000  # wake-ups of one transaction
+_KEPT = 10_000  # subjects held from one transaction to the next: a daemon lives long, and beside others
 
 _STEPS = 4
 """Transactions that events wait for a slot before them: wake-ups, the slot, what follows of it, and the rest."""
@@ -32,40 +38,57 @@ class Worker:
     pump: decides and commits; delivers nothing itself.
     gather: reads the feeds, the inbox included.
     suspects: who may have killed the last process.
+    elapsed: seconds on a steady clock.
+    piece: records of one transaction.
     """
 
-    def __init__(self, pump: Pump, gather: Gather, suspects: Suspects, piece: int = PIECE) -> None:
+    def __init__(
+        self, pump: Pump, gather: Gather, suspects: Suspects, elapsed: Callable[[], float], piece: int = PIECE
+    ) -> None:
         self.pump = pump
         self.gather = gather
         self._store: Store = pump.store
         self._suspects = suspects
         self._piece = piece
+        self._elapsed = elapsed
+        self._until: int | None = None
         pump.fresh = True
-        pump.session.wakes_at_once = piece
+        pump.session.wakes_at_once = min(piece, 2 * _LEAST)
+        pump.session.kept = _KEPT
 
-    def piece(self, now: int, *, paused: bool = False, until: int | None = None) -> tuple[bool, list[Record]]:
-        """A piece of events and a piece of what is due; (whether there is more right now, the records handled).
+    def events(self, now: int, *, paused: bool = False, until: int | None = None) -> list[Record]:
+        """Decide a piece of what stands in the feeds; the records handled.
 
         Parameters
         ----------
         now: the machine's clock.
-        paused: the clock is in doubt: nothing that is due goes, and events ahead of it wait in their feeds.
+        paused: the clock is in doubt: events ahead of it wait in their feeds, and slots between events wait, too.
         until: events after this instant are left in their feeds; None: none are.
         """
-        if paused:
-            until = now + AHEAD
-        records = self.gather.take(self._piece, until)
+        self._until = now + AHEAD if paused else until
+        records = self.gather.take(self._piece, self._until)
         if records:
             self._take(records, paused)
             self.gather.acknowledge(self._store.position, {it.feed for it in records})
         if self._suspects.careful and len(records) < self._piece:
             self._suspects.over()
-        if paused:
-            return len(records) == self._piece, records
+        return records
+
+    def due(self, now: int) -> bool:
+        """Do a piece of what is due by now, as far as no unread event comes before it; True: there is more to do."""
         frontier = self.gather.frontier(self._piece)
+        begun = self._elapsed()
         finished = self.pump.settle_some(now if frontier is None else min(now, frontier - 1))
-        waiting = frontier is not None and (until is None or frontier <= until)
-        return waiting or not finished or len(records) == self._piece, records
+        self._adapt(self._elapsed() - begun, finished)
+        return not finished or (frontier is not None and (self._until is None or frontier <= self._until))
+
+    def _adapt(self, seconds: float, finished: bool) -> None:
+        """How many wake-ups the next piece holds: as many as keep a new event waiting for a moment only."""
+        session = self.pump.session
+        if seconds > MOMENT:
+            session.wakes_at_once = max(_LEAST, session.wakes_at_once // 2)
+        elif not finished and seconds < MOMENT / 2:
+            session.wakes_at_once = min(_MOST, session.wakes_at_once * 2)
 
     def next_due(self) -> int | None:
         """The next instant at which something is due without any further event."""

@@ -54,6 +54,7 @@ class SqliteStore:
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
         self._states = SqliteStates(file)
+        self.fold_at: int | None = None  #: subjects in the log from which on it is folded; None: ``FOLD_SUBJECTS``
         self._untrailed: int = file.rows("untrailed")[0][0]
 
     @classmethod
@@ -121,7 +122,8 @@ class SqliteStore:
 
     def commit(self, batch: Batch) -> int:
         # Before the batch, never after it: what fails here must not look like a batch that was not written.
-        states, trail = len(self._states) >= FOLD_SUBJECTS, self._untrailed >= TRAIL_ROWS
+        most = FOLD_SUBJECTS if self.fold_at is None else self.fold_at
+        states, trail = len(self._states) >= most, self._untrailed >= TRAIL_ROWS
         if states or trail:
             self.fold(states=states, trail=trail)
         entries = self._states.entries(batch.states)
