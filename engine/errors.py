@@ -11,7 +11,8 @@
     │   ├── MissingVariable       the template needs a value that is missing
     │   └── TemplateLimit         output, loop or size limit of the sandbox
     └── CannotRun                 the surroundings do not allow it             (exit 3)
-        ├── StoreError            store unreadable, newer, locked by another
+        ├── StoreError            store unreadable, newer, not to be written
+        │   └── StoreHeld         another process writes it
         └── InternalError         a broken promise of our own
 
 Each message names the place, what was needed, what was found and the next move.
@@ -97,6 +98,10 @@ class CannotRun(DrumbeatError):
 
 class StoreError(CannotRun):
     """The store cannot be opened, is newer than this program, or is held by another process."""
+
+
+class StoreHeld(StoreError):
+    """Another process is writing the store."""
 
 
 class InternalError(CannotRun):

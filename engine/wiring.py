@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -58,6 +58,12 @@ def restore_store(settings: Settings, root: Path, backup: Path, now: str, overri
     return aside
 
 
+def for_good(store: SqliteStore) -> SqliteStore:
+    """A store for a process that lives long: it folds often, so that no fold keeps anybody waiting."""
+    store.fold_at = 20_000
+    return store
+
+
 def scratch_store(folder: Path) -> SqliteStore:
     """A new store of the kind the daemon uses, for a test to work on."""
     return SqliteStore.open(folder / "scratch.db", durable=False)
@@ -82,13 +88,15 @@ def site_of(root: Path, *, final: bool = True, wake: Callable[[], None] = lambda
 
 def open_feeds(settings: Settings, root: Path, site: Site | None = None) -> list[Feed]:
     """The feeds of the program file; kinds of a later version are refused."""
-    feeds: list[Feed] = []
-    for word, fields in settings.feeds:
-        if word not in FEEDS:
-            raise CannotRun(f"feed '{word}' comes with a later version", hint="use file:, or drumbeat ingest")
-        kind: Any = FEEDS.get(word)
-        feeds.extend(kind.open(fields, site or site_of(root)))
-    return feeds
+    return [feed for word, fields in settings.feeds for feed in open_feed(word, fields, site or site_of(root))]
+
+
+def open_feed(word: str, fields: Mapping[str, Any], site: Site) -> list[Feed]:
+    """The feeds of one entry of ``feeds:``."""
+    if word not in FEEDS:
+        raise CannotRun(f"feed '{word}' comes with a later version", hint="use file:, or drumbeat ingest")
+    kind: Any = FEEDS.get(word)
+    return list(kind.open(fields, site))
 
 
 def read_records(source: Path | BinaryIO) -> Iterator[Record]:
@@ -113,13 +121,16 @@ def _records(reader: Source, feed: str, lines: Iterable[Line]) -> Iterator[Recor
 
 def open_channels(settings: Settings, root: Path, site: Site | None = None) -> dict[str, Channel]:
     """The channels of the program file."""
-    channels: dict[str, Channel] = {}
-    for name, fields in settings.channels.items():
-        if fields["via"] not in CHANNELS:
-            raise CannotRun(f"channel '{name}' of kind '{fields['via']}' comes with a later version")
-        kind: Any = CHANNELS.get(fields["via"])
-        channels[name] = kind.open(name, fields, site or site_of(root))
-    return channels
+    return {name: open_channel(name, fields, site or site_of(root)) for name, fields in settings.channels.items()}
+
+
+def open_channel(name: str, fields: Mapping[str, Any], site: Site) -> Channel:
+    """One channel of the program file."""
+    if fields["via"] not in CHANNELS:
+        raise CannotRun(f"channel '{name}' of kind '{fields['via']}' comes with a later version")
+    kind: Any = CHANNELS.get(fields["via"])
+    channel: Channel = kind.open(name, fields, site)
+    return channel
 
 
 def secret_of(store: Store) -> bytes:

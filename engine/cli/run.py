@@ -21,13 +21,19 @@ _TOLD_EACH = 5
 
 
 @click.command()
-@click.option("--until-idle", is_flag=True, help="Do everything that is there, then leave.")
+@click.option("--until-idle", is_flag=True, help="Do everything that is there, by the clock of the feeds, then leave.")
+@click.option("--once", is_flag=True, help="Do everything that is due by the machine's clock, then leave.")
+@click.option("--standby", is_flag=True, help="Where another process is at work on the store, wait for its end.")
+@click.option("--trust-clock", is_flag=True, help="Go on at once when the machine's clock jumps ahead.")
 @click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
 @click.option("--strict", is_flag=True, help="Quarantined or repeated records give exit code 1.")
 @click.option("--batch", type=click.IntRange(min=1), default=10_000, hidden=True)
 @common_options
 def run(
     until_idle: bool,
+    once: bool,
+    standby: bool,
+    trust_clock: bool,
     store: str | None,
     strict: bool,
     batch: int,
@@ -36,15 +42,24 @@ def run(
     quiet: bool,
     no_color: bool,
 ) -> int:
-    """Read the feeds and the inbox, decide, commit, deliver.
+    """Read the feeds and the inbox, decide, commit, deliver, for good.
+
+    SIGTERM leaves in order: what is begun is finished. SIGHUP, or an edit of the program's files, puts the new program
+    to work when it is whole. When the machine's clock jumps more than 10 minutes ahead, what is due waits until events
+    agree with it for 5 minutes, or SIGUSR1 says that it is right.
 
     With --until-idle the engine's clock follows the feeds: it stands at the newest event, so a backlog is decided as it
     would have been then. Running again does nothing twice.
     """
+    if until_idle and (once or standby or trust_clock):
+        hint = "leave out --once, --standby and --trust-clock"
+        raise UsageError("--until-idle goes by the clock of the feeds", hint=hint)
     if not until_idle:
-        raise UsageError("the daemon comes with a later version", hint="use drumbeat run --until-idle")
+        from engine.cli.service import Wishes, serve
+
+        return serve(Wishes(program, store, once, standby, trust_clock, format_ == "json", quiet), _accept)
     found = compiled(program)
-    _refuse_webhooks(found.plan)
+    _accept(found)
     done, seconds = _work(found, store, batch, quiet)
     result = _result(done, seconds)
     if format_ == "json":
@@ -54,9 +69,9 @@ def run(
     return EXIT_WRONG if strict and (done.quarantined or done.duplicate) else EXIT_OK
 
 
-def _refuse_webhooks(plan: Any) -> None:
+def _accept(found: Any) -> None:
     """A webhook step without a channel would wait in the outbox for ever, and nobody would know."""
-    for playbook in plan.playbooks:
+    for playbook in found.plan.playbooks:
         for node in playbook.nodes.values():
             if node.action.word == "webhook" and node.action.channel is None:
                 raise CannotRun(

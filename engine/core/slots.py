@@ -2,8 +2,8 @@
 
 Rule 1: a slot belongs to the program, not to a subject: (playbook, trigger, instant). ``SlotTable`` keeps one row a
 trigger, and the runtime writes it in the very transaction that holds what was decided.
-Rule 2: all slots before the engine's clock are done. So after a crash there is at most one to be gone on with, behind
-the last subject its row names.
+Rule 2: a slot before the engine's clock is done, or its row names it as the one to be gone on with, behind the last
+subject it was decided for. Slots after that one follow, also when the clock has passed them (``overtaken``).
 Rule 3: slots at or before the row began (publication, or the first event of all) never fire.
 Rule 4: what fell into a time in which the engine was down is caught up as the trigger says, within a day.
 """
@@ -229,6 +229,16 @@ class SlotTable:
         self._find(due.scheduled, due.instant)
         self._soonest()
         return True
+
+    def overtaken(self, clock: int) -> None:
+        """The engine's clock goes past slots that are not done: their rows say so, or a crash would lose them."""
+        if self.next_at >= clock:
+            return
+        for it in self.schedules:
+            row = self.rows.get(it.name)
+            if row is not None and row.at is None and self._next[it.name] < clock:
+                row.at, row.after = self._next[it.name], ""
+                self._changed.add(it.name)
 
     def changes(self) -> dict[str, bytes | None]:
         """Rows that changed since the last call; None: one that goes."""

@@ -28,6 +28,10 @@ _DEFAULT_HOLD = Span(text="48h", elapsed=48 * HOUR)
 _NO_GRACE = Span(text="0", elapsed=0)
 
 
+CALENDAR = "calendar "
+"""What the name of a calendar begins with among the lists that make the digest."""
+
+
 @dataclass
 class Catalog:
     """What the catalog files define, compiled."""
@@ -127,7 +131,7 @@ class CatalogMaker:
         self.catalog.calendars = self.shop.calendars = calendars.made
         self.catalog.holidays = calendars.made.get(calendars.main or "")
         # what the packages say is part of what the plan was made from
-        self.catalog.lists.extend((f"calendar {name}", repr(it).encode()) for name, it in calendars.made.items())
+        self.catalog.lists.extend((CALENDAR + name, repr(it).encode()) for name, it in calendars.made.items())
         return self.catalog
 
     def _later(self, section: str, name: str, fields: dict[str, Any], node: Node) -> None:

@@ -18,7 +18,7 @@ from engine.errors import InternalError
 from engine.language.assemble import assemble, digest_of
 from engine.language.audiences import Audiences, remark
 from engine.language.building import Bench
-from engine.language.catalog import Catalog, CatalogMaker
+from engine.language.catalog import CALENDAR, Catalog, CatalogMaker
 from engine.language.codes import PAGES
 from engine.language.compiled import Compiled
 from engine.language.diagnostics import Mark, Problems
@@ -122,6 +122,7 @@ class _Compiler:
             scenarios=tuple(it for it in self.scenarios if it.file not in wrong),
             rehearse=None if errors or self.plan_of is None else self._rehearse,
             playbooks=tuple(self.playbooks),
+            lists=tuple(name for name, _ in catalog.lists if not name.startswith(CALENDAR)),
         )
 
     def _take(self, sources: list[Source]) -> None:

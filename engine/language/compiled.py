@@ -37,6 +37,7 @@ class Compiled:
     scenarios: tuple[Scenario, ...] = ()  #: the tests that can be run, when they were asked for
     rehearse: Callable[[Collection[str]], Plan] | None = None  #: a fresh plan of these playbooks alone, as if live
     playbooks: tuple[Playbook, ...] = ()  #: all that could be compiled, whatever their status
+    lists: tuple[str, ...] = ()  #: files of codes and members it names
 
     @property
     def errors(self) -> int:

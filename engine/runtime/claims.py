@@ -35,6 +35,10 @@ class Claims:
         self._store = store
         self._clock = clock
 
+    def adopt(self, plan: Plan) -> None:
+        """Judge by another plan from now on."""
+        self._plan = plan
+
     def judge(self, items: Sequence[Outgoing]) -> tuple[list[Outgoing], list[Settlement]]:
         """(what is to be sent, what becomes of the others)."""
         now = self._clock.now()

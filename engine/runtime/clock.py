@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+# counts on while the machine sleeps, which CLOCK_MONOTONIC does not
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class SystemClock:
     """The machine's clock."""
@@ -14,4 +17,4 @@ class SystemClock:
 
     def elapsed(self) -> float:
         """Seconds on a clock that never jumps, for measuring how long work took."""
-        return time.monotonic()
+        return time.clock_gettime(_STEADY)

@@ -127,6 +127,7 @@ class Pump:
         self.fault = fault
         self.watch = watch
         self.alert = alert
+        self.fresh = False  #: new events may go ahead of what is due for others, see ``Session.take_fresh``
         self.done = Done()
         self._put_offs: dict[str, int] = {}  #: subject -> how often its wake-up was put off by this run
         self._feeds: list[Feed] = [InboxFeed(store), *feeds]
@@ -154,6 +155,39 @@ class Pump:
         self._read_all()
         self._handle_wakes(self.session.clock)
         return self.done
+
+    def decide(self, records: list[Record]) -> None:
+        """Decide these records, the next ones of their feeds: the daemon's part of ``until_idle``."""
+        self._handle(records)
+
+    def settle_some(self, until: int) -> bool:
+        """Fire what is due up to an instant, at most one transaction of it; True: nothing is left."""
+        work = _Work(())
+        try:
+            finished = self.session.settle(until)
+            self._commit(work, 0)
+        except CannotRun:
+            raise
+        except Exception as error:  # found out which subject's wake-up it was
+            finished = False
+            self._isolate(work, error)
+        return finished
+
+    def catch_up(self, now: int) -> None:
+        """The engine did not run up to now: note which slots it missed, durably, and let its clock go on from here."""
+        session = self.session
+        session.missed(now)
+        self._commit(_Work(()), 0)
+        session.clock = max(session.clock, now)
+
+    def stamp(self, now: int) -> None:
+        """Write the engine's clock down, although nothing happened."""
+        self.session.clock = max(self.session.clock, now)
+        self.store.commit(self.session.batch())
+
+    def abandon(self) -> None:
+        """Forget what was decided and not committed: the store could not be written. The records are read again."""
+        self.session.abandon()
 
     def next_due(self) -> int | None:
         """The next instant at which something may happen without any further event."""
@@ -195,17 +229,9 @@ class Pump:
 
     def _handle_wakes(self, until: int) -> None:
         """Fire what is due up to an instant, in several transactions when it is much."""
-        work = _Work(())
         finished = False
         while not finished:
-            try:
-                finished = self.session.settle(until)
-                self._commit(work, 0)
-            except CannotRun:
-                raise
-            except Exception as error:  # as above
-                finished = False
-                self._isolate(work, error)
+            finished = self.settle_some(until)
             self._deliver()
 
     def _decide(self, work: _Work) -> None:
@@ -215,7 +241,7 @@ class Pump:
         if work.events:
             part = [event for _, event in work.events[: work.limit]]
             work.trying = len(part)
-            taken = self.session.take(part)
+            taken = self.session.take_fresh(part) if self.fresh else self.session.take(part)
             if taken < len(work.events):
                 upto = work.events[taken - 1][0] + 1 if taken else work.start
         self.fault("decide.after")
@@ -281,7 +307,8 @@ class Pump:
         else:
             # begun but never ended: the event; nothing begun: the commit failed, and halving finds the reason
             before = begun - 1 if begun else work.trying // 2
-        if before > 0:
+        # where all of them were begun, it was a wake-up of somebody the last one sends an event to
+        if 0 < before < work.trying:
             work.limit = before
         elif subject is not None:
             self._put_off(work, subject, error)

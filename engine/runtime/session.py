@@ -34,6 +34,8 @@ WAKES_AT_ONCE = 5_000
 
 
 _FOREVER = 1 << 63
+_DEEPEST = 30
+"""Wake-ups fired inside of one another."""
 
 
 def _up_to(events: Sequence[Event], instant: int) -> Sequence[Event]:
@@ -83,6 +85,9 @@ class Session:
         #: entries wait for a window, so wake-ups of one instant have an order
         self.queues = any(it.per != "run" for it in plan.limits.values())
         self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
+        self.wakes_at_once = WAKES_AT_ONCE
+        self.kept = KEPT
+        self.fair = False  #: events may go ahead of what is due for others, see ``take_fresh``
         self.store = store
         self.tracing = tracing
         self.clock = store.clock()
@@ -113,7 +118,7 @@ class Session:
     def _begin(self) -> None:
         self.out = Out(marks=[] if self.marking else None)
         self.turn = Turn(self.plan, self.out, self.tracing)
-        if not self.resident and len(self.states) > KEPT:
+        if not self.resident and len(self.states) > self.kept:
             self.states = {}
         if not self.resident:
             self.alarms.clear()
@@ -122,6 +127,7 @@ class Session:
         self.askers: dict[str, str] = {}
         self.late = 0
         self.firing: str | None = None  #: the subject whose wake-up is being decided
+        self._nested = 0  #: wake-ups being fired inside of one another
 
     def abandon(self) -> None:
         """Forget what was decided since the last commit (a transaction failed)."""
@@ -190,6 +196,53 @@ class Session:
                 alarms.put(state.wake_at, user)
         return len(events)
 
+    def take_fresh(self, events: Sequence[Event]) -> int:
+        """As ``take``, for a process that must not keep new events waiting; takes all of them.
+
+        When more wake-ups are due than one transaction should hold, only those of the subjects at hand go first, each
+        before the event it precedes; everybody else's, and slots, wait for ``settle``. Events may lie before the
+        engine's clock: a subject's own wake-ups and events come in order of time all the same.
+        """
+        self.fair = True
+        if self.walk is not None:
+            self.walk.arriving(events)
+        horizon = self.horizon = max(self.clock, max((it.time for it in events if not it.history), default=0))
+        self._load(event.user for event in events)
+        full, due = self._due(horizon)
+        mine = [subject for _, subject in due] if full else [user for it in events if (user := it.user) is not None]
+        self._load(mine)
+        for subject in dict.fromkeys(mine):
+            state = self.states.get(subject)
+            if state is not None and state.wake_at is not None and state.wake_at < horizon:
+                self.alarms.put(state.wake_at, subject)
+        for event in events:
+            if event.history:
+                self.history_until = self.plan.env.history["until"] = max(self.history_until, event.time)
+            else:
+                if self.alarms.next < event.time:
+                    self._wake_before(event.time)
+                self.clock = max(self.clock, event.time)
+            if self.log:
+                self.decided.append((event, self.clock))
+            if event.user is not None:
+                self._event(event, event.user)
+        return len(events)
+
+    def _event(self, event: Event, user: str) -> None:
+        """Decide one event of a user, the short way where there is one."""
+        state = self.states.get(user)
+        if state is None:
+            state = self.states[user] = new_state(user)
+        before = state.wake_at
+        way = self.ways.get(event.type) or self.plan.default.way
+        place = way(self.turn.m, state, event, self.clock) if self.quick else SLOW
+        if place != DONE:
+            self._turn(state, event, place, before)
+            return
+        self.touched[user] = state
+        if state.wake_at is not before and state.wake_at is not None and state.wake_at < self.horizon:
+            self.alarms.put(state.wake_at, user)
+
     def settle(self, until: int) -> bool:
         """Fire the wake-ups and slots due at or before ``until``; False when more remain (commit and call again)."""
         if self.walk is not None and self.walk.next_at <= until:
@@ -240,7 +293,7 @@ class Session:
 
     def _due(self, before: int) -> tuple[bool, list[tuple[int, str]]]:
         """Subjects due before an instant; whether these are all. Where entries queue, no instant is cut in two."""
-        size = WAKES_AT_ONCE
+        size = self.wakes_at_once
         due = self.store.wakes(before, size)
         if not self.queues:
             return len(due) < size, due
@@ -285,14 +338,14 @@ class Session:
             return
         self.clock = max(self.clock, instant)
         state.wake_at = None
-        self.firing = subject
+        outer, self.firing = self.firing, subject
         if self.quick and self.plan.wake(self.turn.m, state, self.clock):
             self.touched[subject] = state
             if state.wake_at is not None and state.wake_at < self.horizon:
                 self.alarms.put(state.wake_at, subject)
         else:
             self._turn(state, None, SLOW, None)
-        self.firing = None
+        self.firing = outer
 
     def put_off(self, subject: str, until: int) -> None:
         """Look at a subject again later than it asked for: its wake-up cannot be decided."""
@@ -322,9 +375,22 @@ class Session:
                 # a replay of one subject makes its own events again, but not those of others
                 self.decided.append((event, self.clock))
             state = self._state(event.user)
+            if self.fair:
+                self._own_first(state, event.time)
             self._once(state, event, SLOW, state.wake_at)
             queue.extend((event.user, made) for made in self.out.emits)
             self.out.emits.clear()
+
+    def _own_first(self, state: State, before: int) -> None:
+        """Fire what a subject has due before an event that another subject sends it."""
+        if self._nested >= _DEEPEST:
+            return  # a chain of subjects each of whom wakes the next: the rest fires when its turn comes
+        self._nested += 1
+        for _ in range(_DEEPEST):
+            if state.wake_at is None or state.wake_at >= before:
+                break
+            self._fire(state.wake_at, state.id)
+        self._nested -= 1
 
     def _state(self, subject: str) -> State:
         state = self.states.get(subject)

@@ -68,7 +68,7 @@ class Walk:
 
         ``horizon``: the newest of all events (or the engine's clock, when that is newer).
         """
-        self._arriving(events)
+        self.arriving(events)
         slot = self.next_at
         if slot >= horizon:
             return events
@@ -80,7 +80,8 @@ class Walk:
         self.step(horizon - 1)  # the engine's clock has passed it already
         return ()
 
-    def _arriving(self, events: Sequence[Event]) -> None:
+    def arriving(self, events: Sequence[Event]) -> None:
+        """These events come next: the table begins with the first, and knows the zones they name."""
         if not self._begun:
             first = next((event.time for event in events if not event.history), None)
             if first is not None:
@@ -131,6 +132,8 @@ class Walk:
     def handed_over(self) -> dict[str, bytes | None]:
         """Rows of the slot table for the transaction that begins now."""
         self.handed, self.entered = self.entered, []
+        if self.session.fair:
+            self.table.overtaken(self.session.clock)
         return self.table.changes()
 
     def follow(self, before: Walk) -> None:

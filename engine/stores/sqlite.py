@@ -58,6 +58,7 @@ class SqliteStore:
         self._file = file
         self._states = SqliteStates(file)
         self._erasure = SqliteErasure(file)
+        self.fold_at: int | None = None  #: subjects in the log from which on it is folded; None: ``FOLD_SUBJECTS``
         self._untrailed: int = file.rows("untrailed")[0][0]
 
     @classmethod
@@ -150,7 +151,8 @@ class SqliteStore:
 
     def commit(self, batch: Batch) -> int:
         # Before the batch, never after it: what fails here must not look like a batch that was not written.
-        states, trail = len(self._states) >= FOLD_SUBJECTS, self._untrailed >= TRAIL_ROWS
+        most = FOLD_SUBJECTS if self.fold_at is None else self.fold_at
+        states, trail = len(self._states) >= most, self._untrailed >= TRAIL_ROWS
         if states or trail or batch.erased:
             self.fold(states=states or bool(batch.erased), trail=trail)
         written = batch.states

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from engine.errors import InternalError, StoreError
+from engine.errors import InternalError, StoreError, StoreHeld
 from engine.stores.sql import repeated
 from engine.stores.sql.sqlite_schema import Q, migrate
 
@@ -63,7 +63,7 @@ class WriterLock:
             words = os.pread(self._fd, 32, 0).decode("ascii", "replace").split()
             holder = words[0] if words else "unknown"
             os.close(self._fd)
-            raise StoreError(
+            raise StoreHeld(
                 f"store {path} is being written by process {holder}",
                 hint="stop that process, or open the store for reading",
             ) from error

@@ -1,0 +1,166 @@
+"""``drumbeat run`` as a service: signals, waiting for the store, and what is said at the end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.common import EXIT_OK, compiled, emit_json, program_root, quick_garbage, say
+
+if TYPE_CHECKING:
+    from engine.runtime.daemon import Daemon
+
+_STANDBY = 0.1
+"""Seconds between two tries for the store."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line asked for."""
+
+    program: Path | None
+    store: str | None
+    once: bool
+    standby: bool
+    trust_clock: bool
+    json: bool
+    quiet: bool
+
+
+class Signals:
+    """What the process was told by signals, also before there is a daemon to tell it to."""
+
+    def __init__(self) -> None:
+        self.leaving = Event()
+        self.daemon: Daemon | None = None
+
+    def attach(self, daemon: Daemon) -> None:
+        """From now on signals go to a daemon."""
+        self.daemon = daemon
+        if self.leaving.is_set():
+            daemon.stop()
+
+    def leave(self, number: int, frame: Any) -> None:
+        """SIGTERM, SIGINT: leave in order; a second SIGINT: at once."""
+        if number == signal.SIGINT and self.leaving.is_set():
+            raise KeyboardInterrupt
+        self.leaving.set()
+        if self.daemon is not None:
+            self.daemon.stop()
+
+    def reload(self, number: int, frame: Any) -> None:
+        """SIGHUP: compile the program's files."""
+        if self.daemon is not None:
+            self.daemon.reload()
+
+    def trust(self, number: int, frame: Any) -> None:
+        """SIGUSR1: the machine's clock is right."""
+        if self.daemon is not None:
+            self.daemon.trust_clock()
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Listen to signals."""
+        wanted = {
+            signal.SIGTERM: self.leave, signal.SIGINT: self.leave, signal.SIGHUP: self.reload,
+            signal.SIGUSR1: self.trust,
+        }  # fmt: skip
+        before = {number: signal.signal(number, call) for number, call in wanted.items()}
+        try:
+            yield
+        finally:
+            for number, call in before.items():
+                signal.signal(number, call)
+
+
+def serve(wishes: Wishes, accept: Callable[[Any], None]) -> int:
+    """Run the daemon until it is told to leave; the exit code. ``accept`` raises CannotRun for what cannot be run."""
+    signals = Signals()
+    with signals.heard():
+        counts = _serve(wishes, accept, signals)
+    if counts is not None:
+        if wishes.json:
+            emit_json({"counts": dict(sorted(counts.items()))})
+        else:
+            click.echo(_farewell(counts))
+    elif wishes.json:
+        emit_json({"counts": {}})
+    return EXIT_OK
+
+
+def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> dict[str, int] | None:
+    from engine import serving, wiring
+    from engine.runtime.clock import SystemClock
+    from engine.runtime.daemon import Daemon
+    from engine.runtime.jobs import Jobs
+    from engine.runtime.outbox import Outbox
+    from engine.runtime.sending import InTurn
+    from engine.runtime.state import DaemonState
+    from engine.runtime.steady import SteadyClock
+
+    clock, jobs, state = SteadyClock(SystemClock(), believing=wishes.trust_clock), Jobs(), DaemonState()
+    with ExitStack() as closing:
+        store = _open(wishes, signals)
+        if store is None:
+            return None
+        closing.callback(store.close)
+        root = program_root(wishes.program)
+        program, found = serving.first_program(root, store, accept)
+        adapters = serving.Adapters(wiring.site_of(root, final=False, wake=jobs.ring))
+        closing.callback(adapters.close)
+        closing.enter_context(quick_garbage())
+        daemon = Daemon(
+            program, store, adapters,
+            lambda channels, claims: InTurn(Outbox(store, channels, clock, claims)),
+            clock, secret=wiring.secret_of(store), jobs=jobs, state=state,
+            reloader=None if wishes.once else serving.reloader(root, jobs, accept, found.lists),
+        )  # fmt: skip
+        signals.attach(daemon)
+        if wishes.once:
+            daemon.run_once()
+        else:
+            where = wiring.store_path(found.settings, root, wishes.store)
+            say(f"at work: program in {root}, store {where}", wishes.quiet)
+            daemon.run()
+        return dict(state.counts)
+
+
+def _open(wishes: Wishes, signals: Signals) -> Any:
+    """The store, opened for writing; with ``--standby`` as soon as nobody else has it. None: told to leave before."""
+    from engine import wiring
+    from engine.errors import StoreHeld
+    from engine.language.compile import compile_program
+
+    root = program_root(wishes.program)
+    found = compile_program(root)
+    if found.plan is None and not wiring.store_path(found.settings, root, wishes.store).exists():
+        found = compiled(wishes.program)  # says what is wrong
+    told = False
+    while not signals.leaving.is_set():
+        try:
+            return wiring.for_good(wiring.open_store(found.settings, root, override=wishes.store))
+        except StoreHeld as error:
+            if not wishes.standby:
+                raise
+            if not told:
+                say(f"standing by: {error.message}", wishes.quiet)
+            told = True
+            signals.leaving.wait(_STANDBY)
+    return None
+
+
+def _farewell(counts: dict[str, int]) -> str:
+    """What was done, in a line or two."""
+    read, accepted = counts.get("events.read", 0), counts.get("events.accepted", 0)
+    lines = [f"events      {accepted:,} accepted of {read:,} read"]
+    sent = {name.removeprefix("deliveries."): n for name, n in counts.items() if name.startswith("deliveries.")}
+    if sent:
+        lines.append("deliveries  " + ", ".join(f"{n:,} {status}" for status, n in sorted(sent.items())))
+    return "\n".join(lines)

@@ -1,0 +1,390 @@
+"""The daemon: one thread owns the store and does everything with it, a piece at a time.
+
+A turn: what others ask for (jobs), a program that was edited, a piece of events, a piece of what is due, deliveries;
+then it sleeps until something is due or somebody rings.
+
+Rule 1: the engine's clock is the machine's, and never behind the last commit. A jump of the machine's clock ahead is
+not believed at once (``steady``): meanwhile events are decided, and nothing that is due fires.
+Rule 2: a program is swapped between two pieces by one assignment, and only when it is whole.
+Rule 3: a store that cannot be written ends nothing: what was not committed is forgotten and read again, after a pause.
+Rule 4: asked to leave, it takes nothing more, finishes the piece at hand, and waits for what is on its way out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from engine.core.model import MINUTE, SECOND, Alert
+from engine.errors import CannotRun, StoreError
+from engine.ports import Channel, Store
+from engine.runtime.bell import Bell
+from engine.runtime.claims import Claims
+from engine.runtime.fittings import Fittings, Program
+from engine.runtime.gather import Gather
+from engine.runtime.jobs import Jobs
+from engine.runtime.pump import Done, InboxFeed, Pump
+from engine.runtime.reload import Built, Reloader
+from engine.runtime.sending import Sending
+from engine.runtime.state import DaemonState
+from engine.runtime.steady import SteadyClock
+from engine.runtime.suspects import Suspects
+from engine.runtime.worker import PIECE, Worker
+
+POLL = 1.0
+"""Seconds after which feeds that cannot ring are asked again, and clocks are compared."""
+
+STALL = 2 * MINUTE
+"""A pause between two turns from which on the engine counts as having been down: slots are caught up, not fired."""
+
+DRAIN_SECONDS = 20.0
+"""How long what is on its way out is waited for when the daemon leaves."""
+
+LAST_GOOD = "program"
+"""Name under which the store keeps the files of the last program that was whole."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class Daemon:
+    """A program at work for good.
+
+    Parameters
+    ----------
+    program: what to begin with.
+    store: opened for writing, by the thread that calls ``run``.
+    fittings: opens feeds and channels.
+    sending: makes whoever carries deliveries out, from channels and claims.
+    clock: the machine's clock.
+    secret: key of generated coupon codes.
+    jobs: what others ask of the engine's thread.
+    state: what is told about the daemon.
+    reloader: builds programs of edited files; None: the program stays as it is.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        store: Store,
+        fittings: Fittings,
+        sending: Callable[[Mapping[str, Channel], Claims], Sending],
+        clock: SteadyClock,
+        *,
+        secret: bytes,
+        jobs: Jobs | None = None,
+        state: DaemonState | None = None,
+        reloader: Reloader[Program] | None = None,
+        piece: int = PIECE,
+        fault: Callable[[str], object] = lambda point: None,
+    ) -> None:
+        self.program = program
+        self.jobs = jobs or Jobs()
+        self.state = state or DaemonState()
+        self.clock = clock
+        self._store = store
+        self._fittings = fittings
+        self._make_sending = sending
+        self._secret = secret
+        self._reloader = reloader
+        self._piece = piece
+        self._fault = fault
+        self._stopping = False
+        self._trusting = False
+        self._failed = False  #: the store could not be written: what the session holds is not what the store has
+        self._pause = 0.0  #: seconds to wait before the store is tried again
+        self._built: Program | None = None  #: a program waiting for its swap
+        self._told_at = 0.0
+        self._shown = Done()
+        self._suspects = Suspects(store, piece)
+        self._fitted = fittings.fit(program.settings)
+        self._worker = self._employ(program)
+        self._claims = Claims(program.plan, store, clock)
+        self._sending = sending(self._fitted.channels, self._claims)
+        self._last_turn = store.clock()  #: the machine's clock at the last turn, ever
+
+    # ------------------------------------------------------------------ told from outside, by any thread
+
+    def stop(self) -> None:
+        """Leave in order."""
+        self._stopping = True
+        self.jobs.ring()
+
+    def reload(self) -> None:
+        """Compile the program's files now."""
+        if self._reloader is not None:
+            self._reloader.force()
+
+    def trust_clock(self) -> None:
+        """The operator says that the machine's clock is right."""
+        self._trusting = True
+        self.jobs.ring()
+
+    # ------------------------------------------------------------------ life
+
+    def run(self) -> None:
+        """Work until told to stop. Raises CannotRun for what no waiting can mend."""
+        self._begin()
+        bell = Bell(self.jobs.ring)
+        bell.every(POLL, self.jobs.ring)
+        if self._reloader is not None:
+            self._reloader.start()
+        try:
+            while not self._stopping:
+                more = self.try_turn()
+                if self._pause:
+                    self._rest(self._pause)
+                elif not more and not self._stopping:
+                    bell.at(self.state.next_due)
+                    self.jobs.wait(POLL)
+        finally:
+            bell.close()
+            self._leave()
+
+    def run_once(self) -> None:
+        """Do everything that is due by the machine's clock now, then leave. Raises StoreError."""
+        self._begin()
+        until = self.clock.now()
+        try:
+            while not self._stopping:
+                if not self.turn(until) and not self._sending.in_flight():
+                    break
+                if self._sending.in_flight():
+                    self.jobs.wait(POLL)
+        finally:
+            self._leave()
+
+    def try_turn(self) -> bool:
+        """As ``turn``; a store in trouble is told and waited for."""
+        try:
+            more = self.turn()
+        except StoreError as error:
+            self._store_failed(error)
+            return False
+        if self._pause:
+            self._pause = 0.0
+            _log.warning("the store can be written again")
+            self._tell()
+        return more
+
+    def turn(self, until: int | None = None) -> bool:
+        """One turn; True: there is more to do at once. ``until``: events after it are left in their feeds."""
+        self._mind_the_clock()
+        if self._failed:
+            self._worker.again()
+            self._worker.pump.stamp(self._worker.pump.session.clock)  # a commit that shows that it works
+            self._failed = False
+        self.jobs.do(self._store)
+        self._reload()
+        now = self.clock.now()
+        if not self.clock.paused:
+            if now - self._last_turn > STALL:
+                self._worker.pump.catch_up(now)
+            self._last_turn = max(now, self._last_turn)
+        records = self._worker.events(now, paused=self.clock.paused, until=until)
+        for record in records:
+            if record.event is not None:
+                self.clock.heard(record.event.time)
+        more = len(records) >= self._piece
+        if records:
+            self._deliver()  # what is new need not wait for everything that is due
+        if not self.clock.paused:
+            more |= self._worker.due(now)
+        more |= self._deliver()
+        self._tell()
+        return more
+
+    def _deliver(self) -> bool:
+        """Carry out what there is room for; whether anything ended."""
+        ended = self._sending.drain()
+        self._count(ended)
+        return bool(ended)
+
+    def _count(self, ended: Mapping[str, int]) -> None:
+        self.state.add({f"deliveries.{status}": n for status, n in ended.items()})
+
+    def _begin(self) -> None:
+        self._count(self._sending.recover())
+        self._keep(self.program)
+        if self._suspects.died:
+            _log.warning("the last process died at work: events are tried in small parts for a while")
+        if self.program.warning:
+            self._shout_reload(self.program.warning)
+        self._tell()
+        _log.info("at work", extra={"plan": self.program.plan.digest})
+
+    def _leave(self) -> None:
+        """Take nothing more, wait for what is on its way, say good-bye to the store."""
+        self.state.status, self.state.ready, self.state.reason = "draining", False, "the daemon is leaving"
+        self.state.troubles = (("draining", "the daemon is leaving"),)
+        self.jobs.close()
+        if self._reloader is not None:
+            self._reloader.close()
+        try:
+            self.jobs.do(self._store)
+            self._count(self._sending.stop(DRAIN_SECONDS))
+            self._suspects.leave()
+        except StoreError as error:
+            _log.error("the store cannot be written, leaving all the same: %s", error)
+        finally:
+            self._sending.close()
+            self._fittings.close()
+            self.state.status = "stopped"
+
+    def _rest(self, seconds: float) -> None:
+        """Wait, whoever rings, unless it is time to leave."""
+        until = self.clock.elapsed() + seconds
+        while not self._stopping and (left := until - self.clock.elapsed()) > 0:
+            self.jobs.wait(left)
+
+    # ------------------------------------------------------------------ trouble
+
+    def _store_failed(self, error: StoreError) -> None:
+        self._failed = True
+        if not self._pause:
+            self.state.shout(f"the store cannot be written: {error}")
+        self._pause = min(_LONGEST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
+        self.state.count("store.errors")
+        self._tell(f"the store cannot be written: {error}")
+
+    def _mind_the_clock(self) -> None:
+        if self._trusting:
+            self._trusting = False
+            self.clock.trust()
+            _log.warning("the machine's clock is trusted by hand")
+        if self.clock.paused:
+            for time in self._worker.gather.heads():
+                self.clock.heard(time)
+        words = self.clock.look()
+        if words is not None:
+            self.state.shout(words)
+            self.state.count("clock.jumps")
+
+    # ------------------------------------------------------------------ the program
+
+    def _employ(self, program: Program) -> Worker:
+        """A worker of this program; publishes it."""
+        pump = Pump(
+            program.plan, self._store, (), None, self.clock, secret=self._secret, known_types=program.known_types,
+            batch=self._piece, alert=self._alert, fault=self._fault,
+        )  # fmt: skip
+        feeds = [InboxFeed(self._store), *self._fitted.feeds]
+        gather = Gather(feeds, self._store.position, self.clock.elapsed)
+        for version, why in pump.done.published.stuck.items():
+            _log.warning("journeys of %s stand still, it cannot be compiled any more: %s", version, why)
+        return Worker(pump, gather, self._suspects, self.clock.elapsed, self._piece)
+
+    def _reload(self) -> None:
+        built = self._reloader.take() if self._reloader is not None else None
+        if built is not None:
+            self._built = self._judged(built)
+        if self._built is None:
+            return
+        try:
+            self._swap(self._built)
+        except StoreError:
+            raise  # tried again when the store is well
+        except Exception as error:  # whatever it is, the old program goes on
+            if not isinstance(error, CannotRun):
+                _log.exception("the new program could not be put to work")
+            self._worker.again()
+            self._shout_reload(str(error))
+            self.state.count("reloads.failed")
+        self._built = None
+
+    def _judged(self, built: Built[Program]) -> Program | None:
+        if built.program is None:
+            self._shout_reload(built.problem)
+            self.state.count("reloads.failed")
+        return built.program
+
+    def _swap(self, program: Program) -> None:
+        """Put another program to work."""
+        fitted = self._fittings.fit(program.settings)
+        before, self._fitted = self._fitted, fitted
+        try:
+            self._worker.pump.stamp(max(self.clock.now(), self._worker.pump.session.clock))
+            worker = self._employ(program)
+        except BaseException:
+            self._fitted, self._failed = before, True
+            raise
+        self._show()  # what the old one counted
+        self._worker, self.program, self._shown = worker, program, Done()
+        self._claims.adopt(program.plan)
+        if dict(fitted.channels) != dict(before.channels):
+            self._change_channels(fitted.channels)
+        self._fittings.tidy()
+        self._keep(program)
+        self.state.reload_error = ""
+        self.state.count("reloads")
+        _log.info("another program is at work", extra={"plan": program.plan.digest})
+
+    def _change_channels(self, channels: Mapping[str, Channel]) -> None:
+        self._count(self._sending.stop(DRAIN_SECONDS))
+        self._sending.close()
+        self._sending = self._make_sending(channels, self._claims)
+        self._count(self._sending.recover())
+
+    def _keep(self, program: Program) -> None:
+        """The files of a program that is at work are the last good ones."""
+        if program.pack and self._store.get_meta(LAST_GOOD) != program.pack:
+            self._store.set_meta(LAST_GOOD, program.pack)
+
+    def _shout_reload(self, words: str) -> None:
+        self.state.reload_error = words
+        self.state.shout(f"the program's files are not taken, the last good ones stay at work: {words}")
+
+    # ------------------------------------------------------------------ telling
+
+    def _alert(self, alert: Alert) -> None:
+        self.state.count("limits")
+        _log.warning(
+            "playbook %s reached its limit %s", alert.playbook, alert.limit, extra={"playbook": alert.playbook}
+        )
+
+    def _show(self) -> None:
+        """Add to the counters what the pump has done since the last time."""
+        done, shown = self._worker.pump.done, self._shown
+        fresh = {
+            "events.read": done.read - shown.read,
+            "events.accepted": done.accepted - shown.accepted,
+            "events.duplicate": done.duplicate - shown.duplicate,
+            "events.quarantined": done.quarantined - shown.quarantined,
+            "events.late": done.late - shown.late,
+            "conflicts": done.conflicts - shown.conflicts,
+            "poisoned": done.reasons["poison"] - shown.reasons["poison"],
+        }
+        self.state.add({name: n for name, n in fresh.items() if n})
+        self._shown = Done(
+            read=done.read, accepted=done.accepted, duplicate=done.duplicate, quarantined=done.quarantined,
+            late=done.late, conflicts=done.conflicts, reasons=done.reasons.copy(),
+        )  # fmt: skip
+
+    def _tell(self, trouble: str = "") -> None:
+        """Bring the state up to date."""
+        state = self.state
+        self._show()
+        state.now = self.clock.now()
+        state.clock = self._worker.pump.session.clock
+        state.plan = self.program.plan.digest
+        state.in_flight = self._sending.in_flight()
+        state.ready = not trouble
+        state.troubles = (("store", trouble),) if trouble else ()
+        if self.clock.paused:
+            state.status = "paused"
+            ahead = self.clock.ahead // SECOND
+            state.reason = trouble or f"the machine's clock is {ahead} seconds ahead of what is believed"
+            state.next_due = None
+        else:
+            state.status, state.reason = "running", trouble or state.reload_error
+            state.next_due = None if trouble else self._next_due()
+        elapsed = self.clock.elapsed()
+        if elapsed - self._told_at >= POLL:
+            self._told_at = elapsed
+            state.feeds = self._worker.gather.lags()
+            state.broken_feeds = self._worker.gather.broken
+
+    def _next_due(self) -> int | None:
+        found = (self._worker.next_due(), self._sending.next_due())
+        return min((it for it in found if it is not None), default=None)

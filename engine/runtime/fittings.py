@@ -1,0 +1,45 @@
+"""What a daemon is given from outside: a compiled program, and the adapters it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine.core.plan import Plan
+from engine.ports import Channel, Feed
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled program, as the daemon needs it."""
+
+    plan: Plan
+    known_types: frozenset[str] | None  #: event types let in; None: any
+    settings: object  #: for the fittings alone
+    pack: str = ""  #: its files, to be kept as the last good ones; "": they are kept already
+    warning: str = ""  #: what the operator must know about it: it is not what the files say now
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The adapters of a program."""
+
+    feeds: Sequence[Feed]
+    channels: Mapping[str, Channel]
+
+
+class Fittings(Protocol):
+    """Opens feeds and channels; what has the same settings as before stays open."""
+
+    def fit(self, settings: object) -> Fitted:
+        """The adapters of these settings. Raises CannotRun, and then nothing has changed."""
+        ...
+
+    def tidy(self) -> None:
+        """Close what the last ``fit`` does not need any more."""
+        ...
+
+    def close(self) -> None:
+        """Close everything."""
+        ...

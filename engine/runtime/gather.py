@@ -1,0 +1,138 @@
+"""Reads what stands in the feeds right now, merged by time, piece by piece.
+
+Rule 1: each feed keeps its own order; between feeds the earlier event goes first, at one instant the feed named first.
+Rule 2: nothing waits: a feed gives what is there. What was read and not yet handed out is held, at most one piece a
+feed.
+Rule 3: a feed that breaks is left alone for a while and the others go on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import islice
+
+from engine.errors import CannotRun, StoreError
+from engine.ports import Feed, Lag, LiveFeed, Record
+
+PAUSE = 5.0
+"""Seconds a broken feed is left alone."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Reader:
+    """One feed: where it stands, and what was read ahead."""
+
+    def __init__(self, feed: Feed, position: Callable[[str], int]) -> None:
+        self.feed = feed
+        self.ahead: deque[Record] = deque()
+        self.at = position(feed.name)  #: position after the last record read
+        self.more = True  #: there may be more right now
+        self.broken: str | None = None
+        self.rest_until = 0.0
+
+    def fill(self, limit: int, elapsed: float) -> None:
+        """Read on, if nothing is held."""
+        if self.ahead or not self.more:
+            return
+        self.more = False
+        if self.broken is not None and elapsed < self.rest_until:
+            return
+        try:
+            self.ahead.extend(islice(self.feed.read(self.at, limit), limit))  # some give more than asked for
+        except StoreError:
+            raise  # the inbox: the store is everybody's trouble
+        except (CannotRun, OSError) as error:
+            self.rest_until = elapsed + PAUSE
+            if self.broken != str(error):
+                _log.error("feed %s cannot be read: %s", self.feed.name, error, extra={"feed": self.feed.name})
+            self.broken = str(error)
+            return
+        self.broken = None
+        if self.ahead:
+            self.at = self.ahead[-1].position
+            self.more = len(self.ahead) >= limit
+
+
+class Gather:
+    """What stands in several feeds.
+
+    Parameters
+    ----------
+    feeds: in order of precedence.
+    position: where each feed goes on, by the store.
+    elapsed: seconds on a steady clock.
+    """
+
+    def __init__(self, feeds: Sequence[Feed], position: Callable[[str], int], elapsed: Callable[[], float]) -> None:
+        self.feeds = list(feeds)
+        self._position = position
+        self._elapsed = elapsed
+        self._readers: list[_Reader] = []
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin again where the store says: what was held is read once more."""
+        self._readers = [_Reader(feed, self._position) for feed in self.feeds]
+
+    def take(self, limit: int, until: int | None = None) -> list[Record]:
+        """The next records, at most ``limit``; none of an event after ``until``, nor what stands behind it."""
+        for reader in self._readers:
+            reader.more = True
+        out: list[Record] = []
+        elapsed = self._elapsed()
+        while len(out) < limit:
+            best = self._first(limit, until, elapsed)
+            if best is None:
+                break
+            out.append(best.ahead.popleft())
+        return out
+
+    def frontier(self, limit: int) -> int | None:
+        """Time of the earliest event that is there and was not taken; None: all were."""
+        best = self._first(limit, None, self._elapsed())
+        return None if best is None else _time(best.ahead[0])
+
+    def heads(self) -> list[int]:
+        """Times of the events at the heads of the feeds."""
+        return [reader.ahead[0].event.time for reader in self._readers if reader.ahead and reader.ahead[0].event]
+
+    def acknowledge(self, positions: Callable[[str], int], names: set[str]) -> None:
+        """Tell live feeds how far their records are committed."""
+        for feed in self.feeds:
+            if feed.name in names and isinstance(feed, LiveFeed):
+                feed.acknowledge(positions(feed.name))
+
+    def lags(self) -> dict[str, Lag]:
+        """Where each live feed stands; those that cannot say are left out."""
+        found = {}
+        for feed in self.feeds:
+            if isinstance(feed, LiveFeed):
+                with suppress(CannotRun, OSError):  # it is among the broken ones, or will be
+                    found[feed.name] = feed.lag()
+        return found
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """Feeds that cannot be read, and why."""
+        return {reader.feed.name: reader.broken for reader in self._readers if reader.broken is not None}
+
+    def _first(self, limit: int, until: int | None, elapsed: float) -> _Reader | None:
+        """The feed whose next record goes first."""
+        best: _Reader | None = None
+        earliest = 0
+        for reader in self._readers:
+            reader.fill(limit, elapsed)
+            if not reader.ahead:
+                continue
+            time = _time(reader.ahead[0])
+            if (until is None or time <= until) and (best is None or time < earliest):
+                best, earliest = reader, time
+        return best
+
+
+def _time(record: Record) -> int:
+    return -1 << 62 if record.event is None else record.event.time

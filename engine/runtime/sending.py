@@ -1,0 +1,76 @@
+"""What the daemon asks of whoever carries deliveries out, and the plain outbox behind it.
+
+Rule 1: ``drain`` never waits: it settles what came back and hands over what there is room for.
+Rule 2: ``stop`` claims nothing more and waits for what is under way, so long and no longer; the rest stays ``sending``
+in the store, and the next process finds out about it (``recover``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Protocol
+
+from engine.runtime.outbox import BATCH, Outbox
+
+A_TURN = 10 * BATCH
+"""Deliveries of one turn, sent by the engine's own thread."""
+
+
+class Sending(Protocol):
+    """Carries out what was decided."""
+
+    def recover(self) -> dict[str, int]:
+        """Settle what a process that died left ``sending``; once, before the first ``drain``."""
+        ...
+
+    def drain(self, limit: int | None = None) -> dict[str, int]:
+        """Settle what came back, claim what there is room for; how many deliveries ended how."""
+        ...
+
+    def next_due(self) -> int | None:
+        """The earliest instant after now at which something is to be tried again."""
+        ...
+
+    def in_flight(self) -> int:
+        """Deliveries handed to channels and not settled."""
+        ...
+
+    def stop(self, seconds: float) -> dict[str, int]:
+        """Claim nothing more, wait for what is in flight at most so long; what ended how."""
+        ...
+
+    def close(self) -> None:
+        """Let go of threads. Channels are closed by whoever opened them."""
+        ...
+
+
+class InTurn:
+    """The plain outbox as the daemon uses it: some claims a turn, sent by the engine's own thread."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._doubtful = False  #: the store failed between a claim and its settlement
+
+    def recover(self) -> dict[str, int]:
+        return self._outbox.recover()
+
+    def drain(self, limit: int | None = None) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        if self._doubtful:
+            found.update(self._outbox.recover())
+        self._doubtful = True
+        found.update(self._outbox.drain(A_TURN if limit is None else limit))
+        self._doubtful = False
+        return dict(found)
+
+    def next_due(self) -> int | None:
+        return self._outbox.next_due()
+
+    def in_flight(self) -> int:
+        return 0
+
+    def stop(self, seconds: float) -> dict[str, int]:
+        return {}
+
+    def close(self) -> None:
+        """Nothing is held."""

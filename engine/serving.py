@@ -1,0 +1,157 @@
+"""From a program's folder to a daemon at work: what ``wiring`` is for one run, kept up while files are edited.
+
+Rule 1: an adapter whose settings did not change stays open over a reload.
+Rule 2: the daemon starts with the last good program of its store when the files are broken, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine import wiring
+from engine.errors import CannotRun, DrumbeatError, ProgramError
+from engine.language.compile import compile_program
+from engine.language.compiled import Compiled, Settings
+from engine.language.keeping import Look, compile_pack, look_at, pack
+from engine.ports import Channel, Feed, Store, Version
+from engine.runtime.daemon import LAST_GOOD
+from engine.runtime.fittings import Fitted, Program
+from engine.runtime.jobs import Jobs
+from engine.runtime.reload import Built, Reloader
+from engine.site import Site
+
+_TOLD = 3
+"""Problems of a broken program that are named; ``drumbeat validate`` shows all."""
+
+
+class Adapters:
+    """The feeds and channels of a program that may change.
+
+    Parameters
+    ----------
+    site: the surroundings.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._feeds: dict[str, list[Feed]] = {}  #: setting -> what is open
+        self._channels: dict[str, Channel] = {}
+        self._wanted: set[str] = set()  #: settings of the last ``fit``
+
+    def fit(self, settings: Any) -> Fitted:
+        """The adapters of these settings, those that are open already as they are."""
+        wanted: Settings = settings
+        feeds: list[Feed] = []
+        channels: dict[str, Channel] = {}
+        used: set[str] = set()
+        for word, fields in wanted.feeds:
+            key = _key("feed", word, fields)
+            if key not in self._feeds:
+                self._feeds[key] = wiring.open_feed(word, fields, self._site)
+            feeds += self._feeds[key]
+            used.add(key)
+        for name, fields in wanted.channels.items():
+            key = _key("channel", name, fields)
+            if key not in self._channels:
+                self._channels[key] = wiring.open_channel(name, fields, self._site)
+            channels[name] = self._channels[key]
+            used.add(key)
+        self._wanted = used
+        return Fitted(feeds, channels)
+
+    def tidy(self) -> None:
+        """Close what the last ``fit`` does not need any more."""
+        for key in [key for key in self._feeds if key not in self._wanted]:
+            for feed in self._feeds.pop(key):
+                _close(feed)
+        for key in [key for key in self._channels if key not in self._wanted]:
+            self._channels.pop(key).close()
+
+    def close(self) -> None:
+        """Close everything."""
+        self._wanted = set()
+        self.tidy()
+
+
+def _key(kind: str, name: str, fields: Mapping[str, Any]) -> str:
+    return msgspec.json.encode([kind, name, fields], order="sorted").decode()
+
+
+def _close(feed: Feed) -> None:
+    close: Callable[[], None] | None = getattr(feed, "close", None)
+    if close is not None:
+        close()
+
+
+def reloader(root: Path, jobs: Jobs, accept: Callable[[Compiled], object], lists: Iterable[str]) -> Reloader[Program]:
+    """Watches the files of a program.
+
+    Parameters
+    ----------
+    accept: raises CannotRun for a program that cannot be put to work here.
+    lists: files of codes and members the present program names.
+    """
+    named = list(lists)
+
+    def look() -> Look:
+        return look_at(root, named)
+
+    def build(older: Sequence[Version]) -> Built[Program]:
+        packed = pack(root)
+        found = compile_program(root, older)
+        named[:] = found.lists
+        if found.plan is None:
+            return Built(None, problems_of(found))
+        accept(found)
+        return Built(program_of(found, packed))
+
+    return Reloader(look, build, lambda: jobs.submit(lambda store: store.versions()), jobs.ring)
+
+
+def program_of(found: Compiled, packed: str = "", warning: str = "") -> Program:
+    """A program that compiled, for the daemon."""
+    if found.plan is None:
+        raise ProgramError("the program is invalid", problems=(found,))
+    return Program(found.plan, found.known_types, found.settings, packed, warning)
+
+
+def first_program(root: Path, store: Store, accept: Callable[[Compiled], object]) -> tuple[Program, Compiled]:
+    """What a daemon begins with: the program in its folder, or the last good one when that is broken.
+
+    Raises ProgramError when it is broken and the store has none.
+    """
+    packed = pack(root)
+    found = compile_program(root, store.versions())
+    wrong: DrumbeatError | None = None
+    if found.plan is not None:
+        try:
+            accept(found)
+            return program_of(found, packed), found
+        except CannotRun as error:
+            wrong = error
+    kept = store.get_meta(LAST_GOOD)
+    if kept is None:
+        if wrong is not None:
+            raise wrong
+        raise ProgramError(f"the program is invalid: {found.errors} error(s)", problems=(found,))
+    older = compile_pack(kept, root, store.versions())
+    if older.plan is None:
+        raise ProgramError(
+            f"the program is invalid: {found.errors} error(s)", problems=(found,),
+            hint="the last good one that the store keeps cannot be compiled either",
+        )  # fmt: skip
+    warning = str(wrong) if wrong is not None else problems_of(found)
+    return program_of(older, warning=warning), replace(found, plan=older.plan, settings=older.settings)
+
+
+def problems_of(found: Compiled) -> str:
+    """The first things that are wrong with a program, in a few words."""
+    errors = [it for it in found.problems if it.severity == "error"]
+    told = "; ".join(f"{it.file}:{it.line}:{it.col} {it.message}" for it in errors[:_TOLD])
+    more = f"; and {len(errors) - _TOLD} more" if len(errors) > _TOLD else ""
+    return told + more
