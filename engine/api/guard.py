@@ -90,6 +90,8 @@ def _unfit(scope: Scope, limits: Limits) -> Refused | None:
     head = len(scope["method"]) + len(scope.get("raw_path", b"")) + len(scope["query_string"]) + 12
     if head + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > limits.header:
         return Refused(431, "headers", f"the headers have more than {limits.header} bytes", "send fewer")
+    if scope["http_version"] not in ("1.0", "1.1"):
+        return Refused(505, "version", "HTTP 1.0 and 1.1 are spoken here", headers={"connection": "close"})
     if b"transfer-encoding" in names and b"content-length" in names:
         # Two servers in a row could disagree on where such a request ends.
         return Refused(400, "framing", "a request has a content-length or a transfer-encoding, never both")

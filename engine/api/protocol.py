@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 import h11
 import msgspec
@@ -14,6 +14,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from engine.api.answers import refusal
 
 _silent = logging.Logger("engine.api.silent", logging.CRITICAL + 1)  # by this name nobody finds it
+
+_LINGER = 1.0
+"""Seconds a connection that was answered outside of any application may still send into nothing."""
 
 _PHRASES = {400: b"Bad Request", 431: b"Request Header Fields Too Large", 501: b"Not Implemented"}
 
@@ -24,6 +27,7 @@ class Connection(H11Protocol):
     cap = 500
     header_seconds = 5.0
     stuck_seconds = 30.0
+    _leaving: ClassVar[set[Connection]] = set()  #: answered without an application, waiting for the other side to close
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         super().__init__(*args, **fields)
@@ -47,10 +51,11 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         _cancel(self._header_timer)
         _cancel(self._stuck_timer)
+        self._leaving.discard(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self in self._leaving:
             return
         super().data_received(data)
         if not self.idle:
@@ -77,7 +82,7 @@ class Connection(H11Protocol):
         error = sys.exc_info()[1]
         status = error.error_status_hint if isinstance(error, h11.ProtocolError) else 400
         status = status if status in _PHRASES else 400
-        self._refuse(status, "http", "the request is not HTTP/1.1 as we read it", "")
+        self._refuse(status, "http", "the request is not HTTP as we read it", "")
 
     # ------------------------------------------------------------------ timers and the cap
 
@@ -113,12 +118,22 @@ class Connection(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self.transport.close()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close gently: bytes that are still on their way would otherwise take the answer away from its reader."""
+        self.connections.discard(self)
+        if self.transport.can_write_eof() and len(self._leaving) < self.cap:
+            self.transport.write_eof()
+            self._leaving.add(self)
+            self._header_timer = self.loop.call_later(_LINGER, self.transport.abort)
+        else:
+            self.transport.close()
 
 
 def connection_class(cap: int, header_seconds: float, stuck_seconds: float) -> type[Connection]:
     """Connections of one listener."""
-    fields = {"cap": cap, "header_seconds": header_seconds, "stuck_seconds": stuck_seconds}
+    fields = {"cap": cap, "header_seconds": header_seconds, "stuck_seconds": stuck_seconds, "_leaving": set[Any]()}
     return type("Connection", (Connection,), fields)
 
 

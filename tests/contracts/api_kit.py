@@ -234,3 +234,11 @@ def served(
         jobs.ring()
         thread.join(30)
         assert not thread.is_alive()
+
+
+def free_port() -> int:
+    """A port nobody has now, for feeds that must share one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        found: int = probe.getsockname()[1]
+        return found
