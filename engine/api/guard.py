@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 def application(routes: list[BaseRoute], limits: Limits) -> ASGIApp:
     """The server's application."""
-    inner = Starlette(routes=routes, exception_handlers={HTTPException: _no_route, Refused: _refused})
+    inner = Starlette(routes=routes, exception_handlers=_HANDLERS)
     inner.router.redirect_slashes = False
     return Guard(inner, limits)
 
@@ -41,6 +41,13 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     return error.answer() if isinstance(error, Refused) else _broken()
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    return _broken()  # the guard logs it: it is raised on from here
+
+
+_HANDLERS = {HTTPException: _no_route, Refused: _refused, Exception: _fault}
 
 
 def _broken() -> Response:
@@ -74,9 +81,10 @@ class Guard:
                 await gone.answer()(scope, exchange.receive, exchange.send)
         except Exception as error:  # nothing of it may reach whoever asked
             _log.error("%s %s failed: %s", scope["method"], _route(scope), type(error).__name__, exc_info=error)
-            if exchange.answered:
-                raise
-            await _broken()(scope, exchange.receive, exchange.send)
+            if not exchange.answered:
+                await _broken()(scope, exchange.receive, exchange.send)
+            elif not exchange.complete:
+                raise  # the server cuts the connection: half an answer must not look whole
 
 
 def _route(scope: Scope) -> str:
@@ -104,6 +112,7 @@ class _Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
         headers = dict(scope["headers"])
         self.answered = False
+        self.complete = False
         self._receive = receive
         self._send = send
         self._limits = limits
@@ -128,6 +137,7 @@ class _Exchange:
                 await self._drain()
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
+        self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
 
     async def _drain(self) -> None:
         left = self._limits.drain

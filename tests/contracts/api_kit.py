@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from engine.api.engine import Engine, Program, Trouble
 from engine.api.limits import Limits
-from engine.api.server import Api
+from engine.api.server import Api, MoreWays
 from engine.core.instants import format_instant
 from engine.feeds.http import HttpFeed
 from engine.language.compile import compile_program
@@ -182,7 +182,7 @@ def served(
     env: Mapping[str, str] | None = None,
     limits: Limits | None = None,
     admin: bool = False,
-    durable: bool = True,
+    more: MoreWays = lambda gathering: (),
 ) -> Iterator[Desk]:
     """A server with a feed for each setting (one on a free port when none is given)."""
     root = folder / "tea"
@@ -200,14 +200,14 @@ def served(
     Counter("drumbeat_tests", "what tests look for", registry=registry).inc()
     engine = Engine(jobs, clock, lambda: program, lambda: list(troubles))
     socket_ = path.with_name(path.name + ".sock") if admin else None
-    api = Api(engine, feeds, socket=socket_, registry=registry, limits=limits, grace=5)
+    api = Api(engine, feeds, socket=socket_, registry=registry, limits=limits, more=more, grace=5)
     hold, over = Event(), Event()
     hold.set()
     desk = Desk(api, jobs, path, clock, troubles, hold)
     ready = Event()
 
     def work() -> None:
-        store = SqliteStore.open(path, durable=durable)
+        store = SqliteStore.open(path)
         ready.set()
         while not over.is_set():
             jobs.wait(0.2)
