@@ -70,11 +70,27 @@ def compiled(program: Path | None) -> Any:
 
 
 def with_store(program: Path | None, store: str | None, *, read_only: bool) -> tuple[Any, Any]:
-    """The program and its store, opened; the caller closes it."""
+    """The program and its store, opened; the caller closes it. What is written goes through a running daemon."""
     from engine import wiring
 
     found = compiled(program)
-    return found, wiring.open_store(found.settings, found.root, read_only=read_only, override=store)
+    if read_only:
+        return found, wiring.open_store(found.settings, found.root, read_only=True, override=store)
+    return found, writer(found, store)
+
+
+def writer(found: Any, store: str | None) -> Any:
+    """The store of a program for writing: the file, or the daemon that holds it; the caller closes it."""
+    from engine.api.remote import open_writer
+
+    return open_writer(found.settings, found.root, store)
+
+
+def who_decides(store: Any) -> str:
+    """What becomes of something that was put into the inbox of a store."""
+    from engine.api.remote import through_daemon
+
+    return "the running daemon decides" if through_daemon(store) else "drumbeat run --until-idle decides"
 
 
 def verdict(found: Any, problems: Iterable[Any], *, failed: bool) -> dict[str, Any]:

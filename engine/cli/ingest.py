@@ -9,7 +9,17 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, common_options, compiled, emit_json, feed_paths, progress_bar
+from engine.cli.common import (
+    EXIT_OK,
+    EXIT_WRONG,
+    common_options,
+    compiled,
+    emit_json,
+    feed_paths,
+    progress_bar,
+    who_decides,
+    writer,
+)
 from engine.ports import Record
 
 STDIN = "-"
@@ -33,7 +43,7 @@ def ingest(
     quiet: bool,
     no_color: bool,
 ) -> int:
-    """Put events into the store, to be decided by the next drumbeat run.
+    """Put events into the store, to be decided by the running daemon or the next drumbeat run.
 
     FILE holds JSON lines, plain or compressed (.gz, .zst); - reads them from standard input. What the verb has counted
     is on the disk. Interrupted, it can be given the same file again: ids that are there are counted as duplicates.
@@ -42,7 +52,7 @@ def ingest(
     sources: list[Path | None] = []
     for name in files:
         sources += [None] if name == STDIN else feed_paths((name,))
-    taken = _take(found, sources, history, store, batch, quiet)
+    taken, decides = _take(found, sources, history, store, batch, quiet)
     result = {
         "events": {
             "read": taken.read,
@@ -55,17 +65,19 @@ def ingest(
     if format_ == "json":
         emit_json(result)
     else:
-        click.echo(_text(result["events"]))
+        click.echo(_text(result["events"], decides))
     return EXIT_WRONG if strict and (taken.quarantined or taken.duplicate) else EXIT_OK
 
 
-def _take(found: Any, sources: list[Path | None], history: bool, store: str | None, batch: int, quiet: bool) -> Any:
+def _take(
+    found: Any, sources: list[Path | None], history: bool, store: str | None, batch: int, quiet: bool
+) -> tuple[Any, str]:
     from engine import wiring
     from engine.runtime.clock import SystemClock
     from engine.runtime.intake import Intake
 
     readers = [wiring.read_records(sys.stdin.buffer if path is None else path) for path in sources]
-    opened = wiring.open_store(found.settings, found.root, override=store)
+    opened = writer(found, store)
     try:
         with progress_bar(None, "taking in", quiet) as advance:
             intake = Intake(
@@ -74,7 +86,7 @@ def _take(found: Any, sources: list[Path | None], history: bool, store: str | No
             intake.take(_all(readers))
     finally:
         opened.close()
-    return intake.taken
+    return intake.taken, who_decides(opened)
 
 
 def _all(readers: list[Iterator[Record]]) -> Iterator[Record]:
@@ -82,14 +94,14 @@ def _all(readers: list[Iterator[Record]]) -> Iterator[Record]:
         yield from reader
 
 
-def _text(events: Any) -> str:
+def _text(events: Any, decides: str) -> str:
     lines = [
         f"events      {events['accepted']:,} accepted of {events['read']:,} read"
         f" ({events['duplicate']:,} duplicate, {events['quarantined']:,} quarantined)"
     ]
     lines += [f"            quarantined: {reason} {number:,}" for reason, number in events["reasons"].items()]
     if events["accepted"]:
-        lines.append("next        drumbeat run --until-idle decides them")
+        lines.append(f"next        {decides} them")
     if events["quarantined"]:
         lines.append("            drumbeat quarantine list shows what was refused, and why")
     return "\n".join(lines)

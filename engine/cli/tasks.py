@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, emit_json, with_store
+from engine.cli.common import EXIT_OK, common_options, emit_json, who_decides, with_store
 from engine.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -97,7 +97,7 @@ def done(
     quiet: bool,
     no_color: bool,
 ) -> int:
-    """Say that a task is done; the next drumbeat run decides what follows.
+    """Say that a task is done; the running daemon or the next drumbeat run decides what follows.
 
     The word goes into the inbox of the store, as with drumbeat ingest.
     """
@@ -113,7 +113,7 @@ def done(
     if format_ == "json":
         emit_json({"key": task["key"], "outcome": outcome, "accepted": accepted})
     elif accepted:
-        click.echo(f"done        {task['title']}\nnext        drumbeat run --until-idle decides what follows")
+        click.echo(f"done        {task['title']}\nnext        {who_decides(opened)} what follows")
     else:
         click.echo(f"nothing new: that task {task['key'][:_KEY]} is done was said before")
     return EXIT_OK

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json
+from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, who_decides, writer
 from engine.errors import EventRejected, UsageError
 
 
@@ -32,17 +32,17 @@ def trigger(
 ) -> int:
     """Start a playbook with the trigger manual (or webhook) for a user.
 
-    The request goes into the inbox of the store, as with drumbeat ingest; the next drumbeat run decides it. Whether the
-    user enters is up to the playbook: its when and its entry are judged as always. The request happens now, so after
-    the next run the engine's clock stands at now.
+    The request goes into the inbox of the store, as with drumbeat ingest; a running daemon decides it at once, else the
+    next drumbeat run. Whether the user enters is up to the playbook: its when and its entry are judged as always. The
+    request happens now, so after the next run the engine's clock stands at now.
     """
     found = compiled(program)
     event, raw = _event(_type(found.plan, playbook), user, data, id_)
-    accepted = _put(found, event, raw, store)
+    accepted, decides = _put(found, event, raw, store)
     if format_ == "json":
         emit_json({"playbook": playbook, "user": user, "id": event.id, "accepted": accepted})
     elif accepted:
-        click.echo(f"accepted    {event.id}\nnext        drumbeat run --until-idle decides it")
+        click.echo(f"accepted    {event.id}\nnext        {decides} it")
     else:
         click.echo(f"nothing new: the request {event.id} was there before")
     return EXIT_OK
@@ -89,17 +89,16 @@ def _event(type_: str, user: str, data: str | None, id_: str | None) -> tuple[An
     return event, raw
 
 
-def _put(found: Any, event: Any, raw: bytes, store: str | None) -> bool:
-    """Into the inbox, the way ``ingest`` goes; False when its id was there before."""
-    from engine import wiring
+def _put(found: Any, event: Any, raw: bytes, store: str | None) -> tuple[bool, str]:
+    """Into the inbox, the way ``ingest`` goes: False when its id was there before, and who decides it."""
     from engine.ports import Record
     from engine.runtime.clock import SystemClock
     from engine.runtime.intake import Intake
 
-    opened = wiring.open_store(found.settings, found.root, override=store)
+    opened = writer(found, store)
     try:
         intake = Intake(opened, SystemClock(), known_types=found.known_types)
         intake.take([Record("trigger", 1, raw, event)])
     finally:
         opened.close()
-    return bool(intake.taken.accepted)
+    return bool(intake.taken.accepted), who_decides(opened)

@@ -13,4 +13,10 @@ from engine.registry import Registry
 if TYPE_CHECKING:
     from engine.ports import Feed
 
-FEEDS: Registry[Feed] = Registry("feed", {"file": "engine.feeds.files:JsonlFeed"})
+FEEDS: Registry[Feed] = Registry(
+    "feed",
+    {
+        "file": "engine.feeds.files:JsonlFeed",
+        "http": "engine.feeds.http:HttpFeed",
+    },
+)

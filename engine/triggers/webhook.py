@@ -13,9 +13,9 @@ from engine.core.starts import WEBHOOK, by_hand
 class Webhook(Trigger):
     """Fire when another system asks for this playbook; what it sends is ``event``.
 
-    The authenticated HTTP endpoint comes with a later version; until then ``drumbeat trigger PLAYBOOK --user ID
-    --data JSON`` does the same. The event has the type ``playbook.webhook:<id>``, is no activity of the user, and
-    cannot be sent by a feed.
+    It calls ``POST /v1/playbooks/<id>/webhook`` of a feed ``http`` with ``{user, data, id}`` and the key of the feed;
+    the same ``id`` begins nothing twice. ``drumbeat trigger PLAYBOOK --user ID --data JSON`` does the same. The event
+    has the type ``playbook.webhook:<id>``, is no activity of the user, and cannot be sent by a feed.
 
     Example:
         trigger: {webhook: true, if: event.source == "crm"}

@@ -1,0 +1,61 @@
+"""What the HTTP side knows of the engine behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from engine.api.answers import Refused, busy
+from engine.core.plan import Plan
+from engine.ports import Clock
+from engine.runtime.jobs import Jobs
+
+
+class Trouble(NamedTuple):
+    """Why the engine takes nothing now."""
+
+    code: str  #: draining paused store plan, or another short word
+    message: str  #: sentence for people
+
+
+class Program(NamedTuple):
+    """What is running."""
+
+    plan: Plan
+    known_types: frozenset[str] | None  #: event types let in; None: any
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The engine, seen from the server's thread; each function may be called by any thread and returns at once.
+
+    Parameters
+    ----------
+    jobs: the way to the thread that owns the store.
+    clock: the machine's clock.
+    program: what is running now; None: nothing yet.
+    troubles: why nothing is taken now; empty: all is well.
+    """
+
+    jobs: Jobs
+    clock: Clock
+    program: Callable[[], Program | None]
+    troubles: Callable[[], Sequence[Trouble]] = tuple
+
+    def reasons(self) -> list[Trouble]:
+        """Everything that stands against taking events."""
+        found = list(self.troubles())
+        if self.program() is None:
+            found.append(Trouble("plan", "no program is loaded yet"))
+        return found
+
+    def running(self) -> Program:
+        """What is running; raises Refused (503) when nothing may be taken."""
+        found = self.reasons()
+        if found:
+            raise busy(found[0].code, found[0].message, 5)
+        program = self.program()
+        if program is None:  # it went between the two questions
+            raise Refused(503, "plan", "no program is loaded", "try again", {"retry-after": "5"})
+        return program

@@ -1,0 +1,144 @@
+"""Group commit: requests that wait become one transaction, and each is answered when it is durable.
+
+Rule 1: one transaction is under way at a time; what comes meanwhile is the next one.
+Rule 2: each key has a line of its own with a bound, and the lines are served in turn: one sender cannot hold up others.
+Rule 3: what breaks a transaction for a reason of its own is found by trying request by request; the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from engine.api.answers import Refused, busy, cannot
+from engine.core.model import Event
+from engine.errors import CannotRun
+from engine.ports import Rejected, Store
+from engine.runtime.jobs import Jobs
+
+
+@dataclass
+class Parcel:
+    """What one request brings."""
+
+    events: list[tuple[Event, bytes]]
+    rejected: list[Rejected] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Its records."""
+        return len(self.events) + len(self.rejected)
+
+
+Repeated = frozenset[int]
+"""Places in ``events`` of those whose id was there before."""
+
+
+class Gathering:
+    """Parcels on their way into the store; belongs to the server's loop.
+
+    Parameters
+    ----------
+    jobs: the way to the thread that owns the store.
+    commit: records one transaction holds, or one parcel that is larger.
+    waiting: records of one key that may wait.
+    """
+
+    def __init__(self, jobs: Jobs, *, commit: int, waiting: int) -> None:
+        self._jobs = jobs
+        self._commit = commit
+        self._most = waiting
+        self._lines: dict[str, deque[tuple[Parcel, asyncio.Future[Repeated]]]] = {}
+        self._waiting: dict[str, int] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def put(self, who: str, parcel: Parcel) -> Repeated:
+        """Have a parcel committed; which of its events were there before.
+
+        Raises Refused (503) when its line is full or the store cannot take it now.
+        """
+        if self._waiting.get(who, 0) + parcel.size > self._most and self._waiting.get(who, 0):
+            raise busy("busy", "too many records of this sender wait for their commit")
+        promise: asyncio.Future[Repeated] = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(who, deque()).append((parcel, promise))
+        self._waiting[who] = self._waiting.get(who, 0) + parcel.size
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+        # Shielded: whoever stops waiting for an answer does not stop the commit.
+        return await asyncio.shield(promise)
+
+    async def _work(self) -> None:
+        while self._lines:
+            chosen = self._choose()
+            try:
+                await self._write(chosen)
+            except BaseException as error:
+                for _, promise in chosen:
+                    _fail(promise, error)
+                if not isinstance(error, Exception):
+                    raise
+
+    def _choose(self) -> list[tuple[Parcel, asyncio.Future[Repeated]]]:
+        """The next transaction: from each line in turn, as much as fits."""
+        chosen: list[tuple[Parcel, asyncio.Future[Repeated]]] = []
+        size = 0
+        while self._lines:
+            who = next(iter(self._lines))
+            line = self._lines.pop(who)
+            if chosen and size + line[0][0].size > self._commit:
+                self._lines = {who: line, **self._lines}
+                break
+            chosen.append(line.popleft())
+            size += chosen[-1][0].size
+            self._waiting[who] -= chosen[-1][0].size
+            if line:
+                self._lines[who] = line  # last in turn now
+            else:
+                del self._waiting[who]
+        return chosen
+
+    async def _write(self, chosen: Sequence[tuple[Parcel, asyncio.Future[Repeated]]]) -> None:
+        parcels = [parcel for parcel, _ in chosen]
+        try:
+            repeated = await asyncio.wrap_future(self._jobs.submit(lambda store: write(store, parcels)))
+        except CannotRun as error:
+            raise cannot(error) from error
+        except Exception as error:
+            if len(chosen) == 1:
+                raise Refused(500, "internal", "the store cannot take this request; nothing of it was taken") from error
+            for one in chosen:
+                try:
+                    await self._write([one])
+                except Exception as its_own:
+                    _fail(one[1], its_own)
+            return
+        for (_, promise), places in zip(chosen, repeated, strict=True):
+            if not promise.done():
+                promise.set_result(places)
+
+
+def write(store: Store, parcels: Sequence[Parcel]) -> list[Repeated]:
+    """Put parcels into the inbox, in one transaction; of each, which events were there before.
+
+    Called by the thread that owns the store, so nothing comes between the question and the writing.
+    """
+    events = [pair for parcel in parcels for pair in parcel.events]
+    met = store.known([event.id for event, _ in events]) if events else set()
+    found: list[Repeated] = []
+    for parcel in parcels:
+        places = []
+        for place, (event, _) in enumerate(parcel.events):
+            if event.id in met:
+                places.append(place)
+            met.add(event.id)
+        found.append(frozenset(places))
+    store.ingest(events, [it for parcel in parcels for it in parcel.rejected])
+    return found
+
+
+def _fail(promise: asyncio.Future[Repeated], error: BaseException) -> None:
+    if not promise.done():
+        promise.set_exception(error if isinstance(error, Exception) else busy("stopping", "the engine is leaving", 5))
+        promise.exception()  # read once: whoever waited may be gone, and that is no fault
