@@ -63,6 +63,7 @@ class Site:
     final: bool = False
     wake: Callable[[], None] = lambda: None
     now: Callable[[], int] = lambda: 0
+    seen: set[str] = field(default_factory=set, repr=False)  #: what was looked up: to be masked in logs
 
     def text(self, setting: str, what: str) -> str:
         """A setting with its references filled in; ``what`` names it in messages ("channels.sms.url").
@@ -79,13 +80,16 @@ class Site:
         if name.startswith(_FILE):
             path = self.root / name.removeprefix(_FILE)
             try:
-                return path.read_text(encoding="utf-8").strip()
+                found = path.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise CannotRun(f"{what} names the file {path}, and it cannot be read: {error}") from error
+            self.seen.add(found)
+            return found
         if _NAME.fullmatch(name) is None:
             hint = "${NAME} stands for a variable of the environment, ${file:path} for the content of a file"
             raise CannotRun(f"{what} has '${{{name}}}', which is no name of a variable", hint=hint)
         if name not in self.env:
             message = f"{what} needs the environment variable {name}, and it is not set"
             raise CannotRun(message, hint=f"export {name}=...")
+        self.seen.add(self.env[name])
         return self.env[name]

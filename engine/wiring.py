@@ -18,6 +18,7 @@ from engine.ports import Channel, Feed, Record, Store
 from engine.runtime.clock import SystemClock
 from engine.site import Site
 from engine.stores.sql import sqlite_copy
+from engine.stores.sql.sqlite_file import LIBRARY
 from engine.stores.sqlite import SqliteStore
 
 _SECRET = "secret"  # noqa: S105 - the name of the record that holds it
@@ -38,6 +39,11 @@ def open_store(settings: Settings, root: Path, *, read_only: bool = False, overr
         raise CannotRun(f"there is no store at {path}", hint="drumbeat run --until-idle makes it")
     path.parent.mkdir(parents=True, exist_ok=True)
     return SqliteStore.open(path, read_only=read_only)
+
+
+def database_version() -> tuple[int, ...]:
+    """Version of the SQLite library at work."""
+    return LIBRARY
 
 
 def place_of(path: Path) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -46,6 +45,8 @@ class Finding:
 
 def machine() -> Iterator[Finding]:
     """Python and SQLite."""
+    from engine import wiring
+
     version = sys.version_info
     words = f"Python {version.major}.{version.minor}.{version.micro}"
     wanted = _FIXED_PATCH.get((version.major, version.minor), 0)
@@ -54,8 +55,9 @@ def machine() -> Iterator[Finding]:
         yield Finding("python", WARN, words, advice)
     else:
         yield Finding("python", OK, words)
-    words = f"SQLite {sqlite3.sqlite_version}"
-    if sqlite3.sqlite_version_info < _WAL_FIXED:
+    library = wiring.database_version()
+    words = "SQLite " + ".".join(map(str, library))
+    if library < _WAL_FIXED:
         words += ", which can damage a file that two connections write at once; Drumbeat writes with one"
     yield Finding("sqlite", OK, words)
 

@@ -25,6 +25,7 @@ _TOLD_EACH = 5
 @click.option("--once", is_flag=True, help="Do everything that is due by the machine's clock, then leave.")
 @click.option("--standby", is_flag=True, help="Where another process is at work on the store, wait for its end.")
 @click.option("--trust-clock", is_flag=True, help="Go on at once when the machine's clock jumps ahead.")
+@click.option("--logs", type=click.Choice(("auto", "json", "text")), default="auto", help="Form of the daemon's log.")
 @click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
 @click.option("--strict", is_flag=True, help="Quarantined or repeated records give exit code 1.")
 @click.option("--batch", type=click.IntRange(min=1), default=10_000, hidden=True)
@@ -34,6 +35,7 @@ def run(
     once: bool,
     standby: bool,
     trust_clock: bool,
+    logs: str,
     store: str | None,
     strict: bool,
     batch: int,
@@ -57,7 +59,7 @@ def run(
     if not until_idle:
         from engine.cli.service import Wishes, serve
 
-        return serve(Wishes(program, store, once, standby, trust_clock, format_ == "json", quiet), _accept)
+        return serve(Wishes(program, store, once, standby, trust_clock, format_ == "json", quiet, logs), _accept)
     found = compiled(program)
     _accept(found)
     done, seconds = _work(found, store, batch, quiet)

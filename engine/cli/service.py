@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class Wishes:
     trust_clock: bool
     json: bool
     quiet: bool
+    logs: str = "auto"  #: json | text | auto: text on a terminal
 
 
 class Signals:
@@ -97,9 +99,11 @@ def serve(wishes: Wishes, accept: Callable[[Any], None]) -> int:
 
 def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> dict[str, int] | None:
     from engine import serving, wiring
+    from engine.cli.front import Front
     from engine.runtime.clock import SystemClock
     from engine.runtime.daemon import Daemon
     from engine.runtime.jobs import Jobs
+    from engine.runtime.logs import Masking, logging_to
     from engine.runtime.outbox import Outbox
     from engine.runtime.sending import InTurn
     from engine.runtime.state import DaemonState
@@ -112,21 +116,32 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
             return None
         closing.callback(store.close)
         root = program_root(wishes.program)
+        site = wiring.site_of(root, final=False, wake=jobs.ring)
+        as_json = wishes.logs == "json" or (wishes.logs == "auto" and not sys.stderr.isatty())
+        closing.enter_context(logging_to(sys.stderr, Masking(lambda: list(site.seen)), as_json=as_json))
         program, found = serving.first_program(root, store, accept)
-        adapters = serving.Adapters(wiring.site_of(root, final=False, wake=jobs.ring))
+        adapters = serving.Adapters(site)
         closing.callback(adapters.close)
         closing.enter_context(quick_garbage())
+        where = wiring.store_path(found.settings, root, wishes.store)
+        front = None
+        if not wishes.once:
+            front = Front(jobs, state, clock, store, where, adapters.fit(program.settings).feeds)
         daemon = Daemon(
             program, store, adapters,
             lambda channels, claims: InTurn(Outbox(store, channels, clock, claims)),
             clock, secret=wiring.secret_of(store), jobs=jobs, state=state,
             reloader=None if wishes.once else serving.reloader(root, jobs, accept, found.lists),
+            goodbye=_nothing if front is None else front.goodbye,
         )  # fmt: skip
         signals.attach(daemon)
         if wishes.once:
             daemon.run_once()
         else:
-            where = wiring.store_path(found.settings, root, wishes.store)
+            if front is not None:
+                front.open(daemon)
+                for host, port in front.api.addresses:
+                    say(f"listening: http://{host}:{port}", wishes.quiet)
             say(f"at work: program in {root}, store {where}", wishes.quiet)
             daemon.run()
         return dict(state.counts)
@@ -154,6 +169,10 @@ def _open(wishes: Wishes, signals: Signals) -> Any:
             told = True
             signals.leaving.wait(_STANDBY)
     return None
+
+
+def _nothing() -> None:
+    """Nobody lets events in."""
 
 
 def _farewell(counts: dict[str, int]) -> str:

@@ -62,6 +62,7 @@ class Daemon:
     jobs: what others ask of the engine's thread.
     state: what is told about the daemon.
     reloader: builds programs of edited files; None: the program stays as it is.
+    goodbye: called when the daemon begins to leave, while jobs are still done: whoever lets events in stops there.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Daemon:
         jobs: Jobs | None = None,
         state: DaemonState | None = None,
         reloader: Reloader[Program] | None = None,
+        goodbye: Callable[[], None] = lambda: None,
         piece: int = PIECE,
         fault: Callable[[str], object] = lambda point: None,
     ) -> None:
@@ -88,6 +90,7 @@ class Daemon:
         self._make_sending = sending
         self._secret = secret
         self._reloader = reloader
+        self._goodbye = goodbye
         self._piece = piece
         self._fault = fault
         self._stopping = False
@@ -218,6 +221,10 @@ class Daemon:
         """Take nothing more, wait for what is on its way, say good-bye to the store."""
         self.state.status, self.state.ready, self.state.reason = "draining", False, "the daemon is leaving"
         self.state.troubles = (("draining", "the daemon is leaving"),)
+        try:
+            self._goodbye()
+        except CannotRun as error:
+            _log.error("%s", error)
         self.jobs.close()
         if self._reloader is not None:
             self._reloader.close()

@@ -17,6 +17,9 @@ from engine.errors import InternalError, StoreError, StoreHeld
 from engine.stores.sql import repeated
 from engine.stores.sql.sqlite_schema import Q, migrate
 
+LIBRARY: tuple[int, ...] = sqlite3.sqlite_version_info
+"""Version of SQLite."""
+
 _PAGE = 1000
 _ROWS = 40  #: rows of one insert; stepping through a statement costs more than binding a row
 

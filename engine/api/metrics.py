@@ -1,0 +1,89 @@
+"""What ``/metrics`` shows: the state of the daemon, read when it is asked for.
+
+Rule 1: names of feeds, statuses and outcomes are the only labels, and all come from the program or from the code:
+nothing that is sent from outside makes a new series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from engine.core.model import SECOND
+from engine.runtime.state import DaemonState
+
+_GROUPS = {"events.": ("drumbeat_events", "outcome", "Records of the feeds, by what became of them"),
+           "deliveries.": ("drumbeat_deliveries", "status", "Deliveries settled, by how")}  # fmt: skip
+_SINGLE = {
+    "turns": "Turns of the engine",
+    "reloads": "Programs put to work while running",
+    "reloads.failed": "Programs that were not taken",
+    "store.errors": "Times the store could not be written",
+    "clock.jumps": "Jumps of the machine's clock",
+    "limits": "Windows in which an entry limit was reached",
+    "poisoned": "Events quarantined because they broke the deciding or the process",
+    "conflicts": "Effects that existed already; must stay 0",
+}
+
+
+class Metrics(Collector):
+    """The state of a daemon as metrics."""
+
+    def __init__(self, state: DaemonState) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        """All of them, as they are now."""
+        yield from self._gauges()
+        yield from self._feeds()
+        yield from self._counters()
+
+    def _gauges(self) -> Iterator[Metric]:
+        state = self._state
+        yield _gauge("drumbeat_ready", "1 while events are taken and progress is made", int(state.ready))
+        yield _gauge("drumbeat_paused", "1 while what is due waits for the clock", int(state.status == "paused"))
+        stale = int(bool(state.reload_error))
+        yield _gauge("drumbeat_stale_program", "1 while the files are not the program at work", stale)
+        yield _gauge("drumbeat_clock_seconds", "The engine's clock", state.clock / SECOND)
+        behind = max(0, state.now - state.clock) / SECOND
+        yield _gauge("drumbeat_behind_seconds", "How far the engine's clock is behind the machine's", behind)
+        late = 0 if state.next_due is None else max(0, state.now - state.next_due) / SECOND
+        yield _gauge("drumbeat_overdue_seconds", "How long the earliest thing that is due has been waiting", late)
+        yield _gauge("drumbeat_deliveries_in_flight", "Deliveries handed to channels and not settled", state.in_flight)
+
+    def _feeds(self) -> Iterator[Metric]:
+        position = GaugeMetricFamily("drumbeat_feed_position", "Read and committed up to here", labels=["feed"])
+        behind = GaugeMetricFamily("drumbeat_feed_behind", "Still to be read, where the feed knows", labels=["feed"])
+        broken = GaugeMetricFamily("drumbeat_feed_broken", "1 while the feed cannot be read", labels=["feed"])
+        for name, lag in sorted(self._state.feeds.items()):
+            position.add_metric([name], lag.position)
+            if lag.behind is not None:
+                behind.add_metric([name], lag.behind)
+            broken.add_metric([name], int(name in self._state.broken_feeds))
+        yield from (position, behind, broken)
+
+    def _counters(self) -> Iterator[Metric]:
+        counts = self._state.counts
+        for start, (name, label, words) in _GROUPS.items():
+            family = CounterMetricFamily(name, words, labels=[label])
+            for what, number in sorted(counts.items()):
+                if what.startswith(start):
+                    family.add_metric([what.removeprefix(start)], number)
+            yield family
+        for what, words in _SINGLE.items():
+            yield CounterMetricFamily("drumbeat_" + what.replace(".", "_"), words, value=counts.get(what, 0))
+
+
+def registry(state: DaemonState) -> CollectorRegistry:
+    """Everything one daemon shows: itself and its process."""
+    made = CollectorRegistry()
+    made.register(Metrics(state))
+    ProcessCollector(registry=made)
+    return made
+
+
+def _gauge(name: str, words: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, words, value=value)

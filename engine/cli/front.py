@@ -1,0 +1,62 @@
+"""The HTTP side of a daemon, put together: listeners, the socket for verbs, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.api.engine import Engine, Program, Trouble
+from engine.api.metrics import registry
+from engine.api.server import Api
+from engine.api.unix import socket_path
+from engine.feeds.http import HttpFeed
+from engine.runtime.jobs import Jobs
+from engine.runtime.state import DaemonState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from engine.ports import Clock, Feed, Store
+    from engine.runtime.daemon import Daemon
+
+_TICK = 0.1
+
+
+class Front:
+    """What a daemon shows to others.
+
+    Parameters
+    ----------
+    jobs, state, clock: of the daemon.
+    store: opened for writing, by the thread that calls ``goodbye``.
+    path: the file of the store; the socket for verbs is beside it.
+    feeds: the feeds of the program; those of kind ``http`` are listened for.
+    """
+
+    def __init__(
+        self, jobs: Jobs, state: DaemonState, clock: Clock, store: Store, path: Path, feeds: Iterable[Feed]
+    ) -> None:
+        self._jobs = jobs
+        self._state = state
+        self._store = store
+        self._program: Callable[[], Program | None] = lambda: None
+        listened = [feed for feed in feeds if isinstance(feed, HttpFeed)]
+        engine = Engine(jobs, clock, lambda: self._program(), self._troubles)
+        self.api = Api(engine, listened, socket=socket_path(path), registry=registry(state))
+
+    def open(self, daemon: Daemon) -> None:
+        """Let events in for a daemon; raises CannotRun where an address cannot be had."""
+        self._program = lambda: Program(daemon.program.plan, daemon.program.known_types)
+        self.api.start()
+
+    def goodbye(self) -> None:
+        """Let nothing new in, and answer what is under way; by the engine's thread, which does its jobs meanwhile."""
+        self.api.stop()
+        while not self.api.stopped:
+            self._jobs.do(self._store)
+            self._jobs.wait(_TICK)
+        self.api.join()
+
+    def _troubles(self) -> list[Trouble]:
+        return [Trouble(code, message) for code, message in self._state.troubles]
