@@ -1,4 +1,4 @@
-"""The only place where Drumbeat reads a clock."""
+"""The only place where Drumbeat reads a clock, or waits for one."""
 
 from __future__ import annotations
 
@@ -15,3 +15,11 @@ class SystemClock:
     def elapsed(self) -> float:
         """Seconds on a clock that never jumps, for measuring how long work took."""
         return time.monotonic()
+
+    def ticks(self) -> int:
+        """Microseconds on a clock that never jumps, for pauses and rates."""
+        return time.monotonic_ns() // 1_000
+
+    def pause(self, microseconds: int) -> None:
+        """Let time pass."""
+        time.sleep(microseconds / 1_000_000)

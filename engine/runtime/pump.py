@@ -144,6 +144,9 @@ class Pump:
             self._deliver()
         self._read_all()
         self._handle_wakes(self.session.clock)
+        while self.outbox is not None and self.store.inbox(0, 1):  # answers to what was sent meanwhile
+            self._read_all()
+            self._handle_wakes(self.session.clock)
         self._count({"cancelled": n} if (n := self._taken_back() - cancelled) else {})
         return self.done
 

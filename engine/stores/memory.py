@@ -17,11 +17,11 @@ from msgspec import structs
 from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.errors import InternalError
-from engine.ports import Batch, Outgoing, Rejected, Settlement, Version
+from engine.ports import Batch, Delivery, Outgoing, Rejected, Settlement, Version
 from engine.stores import tally
 from engine.stores.wakes import Wakes
 
-_VERBS = ("commit", "ingest", "release", "claim", "settle", "meta", "version")
+_VERBS = ("commit", "ingest", "release", "claim", "settle", "redrive", "drop", "meta", "version")
 FAULT_POINTS = tuple(f"{verb}.{edge}" for verb in _VERBS for edge in ("before", "after"))
 """Names given to ``fault``."""
 
@@ -39,9 +39,15 @@ class _Row:
     attempts: int = 0
     next_at: int | None = None
     outcome: str | None = None
+    first: int | None = None  #: instant of the first try by that channel
+    receipt: str | None = None
 
-    def outgoing(self, attempts: int) -> Outgoing:
-        return Outgoing(self.effect.key, self.channel, tally.carried(self.effect, self.channel), attempts)
+    def outgoing(self) -> Outgoing:
+        effect = tally.carried(self.effect, self.channel)
+        return Outgoing(self.effect.key, self.channel, effect, self.attempts, self.first)
+
+    def standing(self) -> Delivery:
+        return Delivery(self.outgoing(), self.delivery or "", self.outcome, self.next_at, self.receipt)
 
 
 class MemoryStore:
@@ -279,40 +285,86 @@ class MemoryStore:
             if row.channel not in channels or (row.next_at is not None and row.next_at > now):
                 left.append(entry)
                 continue
-            claimed.append(row.outgoing(row.attempts))
+            claimed.append(row.outgoing())
             row.delivery = "sending"
             row.attempts += 1
+            row.first = now if row.first is None else row.first
         self._pending = left
         self.fault("claim.after")
         return claimed
 
-    def settle(self, settlements: Sequence[Settlement]) -> None:
+    def settle(self, settlements: Sequence[Settlement], events: Sequence[Event] = ()) -> None:
         self.fault("settle.before")
         for it in settlements:
             row = self._rows.get(it.key)
-            if row is None or row.delivery is None:
+            status = "pending" if it.channel is not None else _DELIVERY[it.status]
+            if row is None or row.delivery is None or (row.delivery == "cancelled" and status == "pending"):
                 continue
-            was, row.delivery = row.delivery, "pending" if it.channel is not None else _DELIVERY[it.status]
             row.next_at, row.outcome = it.next_at, it.reason
             if it.channel is not None:
-                row.channel, row.attempts = it.channel, 0
-            if was != row.delivery and "pending" in (was, row.delivery):
-                self._requeue(it.key, row)
+                row.channel, row.attempts, row.first, row.receipt = it.channel, 0, None, None
+            elif it.uncounted and status == "pending":
+                row.attempts = max(0, row.attempts - 1)
+            row.receipt = it.receipt if it.receipt is not None else row.receipt
+            self._turn(it.key, row, status)
+        self._take_in([(event, b"") for event in events])
         self.fault("settle.after")
 
-    def _requeue(self, key: str, row: _Row) -> None:
-        entry = (row.place, key)
-        if row.delivery == "pending":
-            insort(self._pending, entry)
-        else:
-            self._pending.remove(entry)
+    def _turn(self, key: str, row: _Row, status: str) -> None:
+        """Give a row a status, and its place among the pending ones."""
+        was, row.delivery = row.delivery, status
+        if was != status and status == "pending":
+            insort(self._pending, (row.place, key))
+        elif was != status and was == "pending":
+            self._pending.remove((row.place, key))
 
     def stuck(self) -> list[Outgoing]:
         return [item for item, _ in self.deliveries("sending")]
 
     def deliveries(self, status: str) -> list[tuple[Outgoing, str | None]]:
-        rows = [row for row in self._rows.values() if row.delivery == status]
-        return [(row.outgoing(row.attempts), row.outcome) for row in rows]
+        return [(row.outgoing(), row.outcome) for row in self._rows.values() if row.delivery == status]
+
+    def waits(self, channel: str, now: int) -> bool:
+        rows = (self._rows[key] for _, key in self._pending)
+        return any(row.channel == channel and (row.next_at is None or row.next_at <= now) for row in rows)
+
+    def tries(self) -> list[int]:
+        rows = (self._rows[key] for _, key in self._pending)
+        return [row.next_at for row in rows if row.next_at is not None]
+
+    def outbox(self, status: str) -> Iterator[Delivery]:
+        yield from [row.standing() for row in self._rows.values() if row.delivery == status]
+
+    def delivery(self, key: str) -> Delivery | None:
+        row = self._rows.get(key)
+        return row.standing() if row is not None and row.delivery else None
+
+    def redrive(self, keys: Sequence[str]) -> int:
+        self.fault("redrive.before")
+        found = self._standing(keys, "dead", "unknown")
+        for key, row in found:
+            row.attempts, row.first, row.next_at = 0, None, None
+            self._turn(key, row, "pending")
+        self.fault("redrive.after")
+        return len(found)
+
+    def drop(self, keys: Sequence[str], events: Sequence[Event] = ()) -> int:
+        self.fault("drop.before")
+        found = self._standing(keys, "pending", "dead", "unknown")
+        for key, row in found:
+            row.next_at, row.outcome = None, "dropped"
+            self._turn(key, row, "cancelled")
+        self._take_in([(event, b"") for event in events])
+        self.fault("drop.after")
+        return len(found)
+
+    def _standing(self, keys: Iterable[str], *statuses: str) -> list[tuple[str, _Row]]:
+        rows = ((key, self._rows.get(key)) for key in dict.fromkeys(keys))
+        return [(key, row) for key, row in rows if row is not None and row.delivery in statuses]
+
+    def by_receipt(self, channel: str, receipt: str) -> str | None:
+        rows = [row for row in self._rows.values() if (row.channel, row.receipt) == (channel, receipt)]
+        return rows[-1].effect.key if rows else None
 
     # -- reading
 
