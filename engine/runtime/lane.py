@@ -157,7 +157,8 @@ class Lane:
         else:
             for one in bad:
                 self.breaker.answered(one, now)
-        for answer in answers:
-            pause = pause_of(answer)
-            if pause is not None:
-                self.gate = max(self.gate, now + pause)
+        pauses = [pause for answer in answers if (pause := pause_of(answer)) is not None]
+        if pauses:
+            if self.bucket is not None and now >= self.gate:
+                self.bucket.refused(now)  # once for all calls that met the same refusal
+            self.gate = max(self.gate, now + max(pauses))

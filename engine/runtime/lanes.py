@@ -186,7 +186,14 @@ class Lanes:
             except Empty:
                 return self._settle(ended)
             result.lane.back(result, self._ticks())
-            ended += self._judged(result.items, result.answers, result.broke, result.proven, result.lane.terms)
+            terms = result.lane.terms
+            found = self._judged(
+                result.items, result.answers, result.broke, result.proven, terms.for_probe() if result.probe else terms
+            )
+            if result.probe:  # it asked after the provider, and says nothing of the message
+                for _, settlement, _ in found:
+                    settlement.uncounted = settlement.status == "retry"
+            ended += found
 
     def _judged(
         self, items: Sequence[Outgoing], answers: Sequence[Sent], broke: str | None, proven: set[str], terms: Terms

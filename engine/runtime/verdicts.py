@@ -4,6 +4,7 @@ Rule 1: where nobody knows whether it went out, it is either sent again with the
 Rule 2: a failure that may pass is tried again after growing, spread pauses: so often, and for so long, as the channel
 says. What would be tried later than the provider knows its key is given up instead, for a person to decide.
 Rule 3: a provider that asks to be left alone has refused nothing: that was no try, and only the time for tries ends it.
+The same goes for a message that was only sent to see whether the provider works again.
 Rule 4: the next channel has its try only when the one before said that it did not and will not send the message. What
 may have gone out, and what was given up after many tries, never moves on.
 Rule 5: who waits for the answer of a request is told it, or that there will be none, in the transaction that settles.
@@ -12,7 +13,7 @@ Rule 5: who waits for the answer of a request is told it, or that there will be 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -35,6 +36,7 @@ HORIZON = "retry horizon"
 
 _FIRST_DELAY = 30 * SECOND
 _LONGEST_DELAY = HOUR
+_ANY = 1 << 62
 _LARGEST_BODY = 64 * 1024
 _UNKNOWN = "nobody knows whether it was sent"
 _write = msgspec.json.Encoder(decimal_format="number").encode
@@ -57,6 +59,10 @@ class Terms:
         pace: Pace | None = getattr(channel, "pace", None)
         mode: str | None = getattr(channel, "mode", None)
         return cls(MAX_ATTEMPTS, None, mode) if pace is None else cls(pace.attempts, pace.horizon, mode)
+
+    def for_probe(self) -> Terms:
+        """The same for a message that is sent to see whether the provider works: only the horizon ends its tries."""
+        return replace(self, attempts=_ANY)
 
     def parks(self, item: Outgoing) -> bool:
         """Whether a message that may have been sent is parked: the channel says so, or its purpose."""
