@@ -81,7 +81,7 @@ class Outgoing(msgspec.Struct):
     channel: str
     effect: Effect  #: as this channel carries it
     attempts: int  #: how often this channel was given it before
-    first: int | None = None  #: instant of its first try by this channel, by the machine's clock; None: there was none
+    first: int | None = None  #: instant of the first try by this channel, by the machine's clock; None: none yet
 
 
 class Settlement(msgspec.Struct):

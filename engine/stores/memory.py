@@ -285,10 +285,10 @@ class MemoryStore:
             if row.channel not in channels or (row.next_at is not None and row.next_at > now):
                 left.append(entry)
                 continue
+            row.first = row.first or now
             claimed.append(row.outgoing())
             row.delivery = "sending"
             row.attempts += 1
-            row.first = now if row.first is None else row.first
         self._pending = left
         self.fault("claim.after")
         return claimed

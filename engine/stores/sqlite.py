@@ -294,7 +294,7 @@ class SqliteStore:
             rows = self._outbox.claimable(channels, now, limit)
             self._file.fault("claim.mark")
             self._file.write("claim", ((now, row[0]) for row in rows))
-        return [outgoing(attempts, first, row) for _, attempts, first, *row in rows]
+        return [outgoing(attempts, first or now, row) for _, attempts, first, *row in rows]
 
     def settle(self, settlements: Sequence[Settlement], events: Sequence[Event] = ()) -> None:
         with self._file.transaction("settle"):

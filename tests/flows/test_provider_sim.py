@@ -119,7 +119,8 @@ def test_an_outage(store: Any) -> None:
     probes = [at for at in failing if at > START + 5 * SECOND]
     assert len(failing) - len(probes) <= LAST + pace.concurrency * pace.batch
     assert 300 < len(probes) <= 30 * 60 / 5
-    assert all(later - earlier > PROBE_EVERY - SECOND // 10 for earlier, later in pairwise(probes))  # takes 50 to 100 ms
+    # a call takes 50 to 100 ms
+    assert all(later - earlier > PROBE_EVERY - SECOND // 10 for earlier, later in pairwise(probes))
     assert world.statuses() == {"sent": 2 * COUNT}
     assert set(world.provider.outgoing.values()) == {1}
     assert busiest([at for at, _ in world.provider.arrivals]) <= 500 * 11 // 10  # a call takes longer or shorter
