@@ -255,12 +255,16 @@ class Lanes:
         self._owed += ended
         if not self._owed:
             return {}
-        now, settlements = self._clock.now(), [settlement for _, settlement, _ in self._owed]
+        now, settlements = self._stamp(), [settlement for _, settlement, _ in self._owed]
         events = [event for it in self._owed if (event := told(*it, now)) is not None]
         self._store.settle(settlements, events)
         self._owed.clear()
         self._note_later(settlements)
         return dict(Counter(it.status for it in settlements))
+
+    def _stamp(self) -> int:
+        """The instant at which an answer comes, for the journey that waits for it."""
+        return self._clock.now()
 
     def _note_later(self, settlements: Sequence[Settlement]) -> None:
         self.next_due()  # forget what is over

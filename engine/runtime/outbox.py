@@ -2,6 +2,7 @@
 
 Rule 1: a drain is over when nothing is on its way and nothing can be sent now. A rate is waited for: it says how fast,
 not whether. What a provider has put off, and what is to be tried again later, is left for the next run.
+Rule 2: answers come when the engine's clock stands, which follows the feeds: they never drag it to the present.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ class Outbox(Lanes):
                 self._wait()
             elif left == 0 or not self._slow():
                 return dict(total)
+
+    def _stamp(self) -> int:
+        return self._store.clock()
 
     def _wait(self) -> None:
         """Until an answer is there."""

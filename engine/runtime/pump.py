@@ -26,7 +26,7 @@ from engine.ports import Batch, Clock, Feed, Record, Rejected, Store
 from engine.runtime.arming import arm
 from engine.runtime.intake import HISTORY, Taken, left_out, refusal
 from engine.runtime.merge import Merge
-from engine.runtime.outbox import Outbox
+from engine.runtime.lanes import Lanes
 from engine.runtime.publish import Published, announce, publish
 from engine.runtime.rows import event_row
 from engine.runtime.session import HISTORY_UNTIL, Session
@@ -106,7 +106,7 @@ class Pump:
         plan: Plan,
         store: Store,
         feeds: Sequence[Feed],
-        outbox: Outbox | None,
+        outbox: Lanes | None,
         clock: Clock,
         *,
         secret: bytes,

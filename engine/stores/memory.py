@@ -6,10 +6,9 @@ Rule 2: a commit is checked whole before anything is changed.
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from msgspec import structs
@@ -17,40 +16,17 @@ from msgspec import structs
 from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.errors import InternalError
-from engine.ports import Batch, Delivery, Outgoing, Rejected, Settlement, Version
+from engine.ports import Batch, Rejected, Version
 from engine.stores import tally
+from engine.stores.memory_outbox import MemoryOutbox, Row
 from engine.stores.wakes import Wakes
 
 _VERBS = ("commit", "ingest", "release", "claim", "settle", "redrive", "drop", "meta", "version")
 FAULT_POINTS = tuple(f"{verb}.{edge}" for verb in _VERBS for edge in ("before", "after"))
 """Names given to ``fault``."""
 
-_DELIVERY = {"sent": "sent", "retry": "pending", "dead": "dead", "unknown": "unknown", "cancelled": "cancelled"}
 
-
-@dataclass(slots=True)
-class _Row:
-    """An effect and how far its delivery is."""
-
-    place: int  #: in the order of decision
-    effect: Effect
-    delivery: str | None
-    channel: str = ""  #: the one that has its try
-    attempts: int = 0
-    next_at: int | None = None
-    outcome: str | None = None
-    first: int | None = None  #: instant of the first try by that channel
-    receipt: str | None = None
-
-    def outgoing(self) -> Outgoing:
-        effect = tally.carried(self.effect, self.channel)
-        return Outgoing(self.effect.key, self.channel, effect, self.attempts, self.first)
-
-    def standing(self) -> Delivery:
-        return Delivery(self.outgoing(), self.delivery or "", self.outcome, self.next_at, self.receipt)
-
-
-class MemoryStore:
+class MemoryStore(MemoryOutbox):
     """A store in memory.
 
     ``keep_log``: False keeps no events, effects and decisions, only their counts; then no id is known, no effect
@@ -67,7 +43,7 @@ class MemoryStore:
         self._clock = 0
         self._ids: set[str] = set()  #: of events decided
         self._events: dict[str, list[tuple[Event, int]]] = {}
-        self._rows: dict[str, _Row] = {}
+        self._rows: dict[str, Row] = {}
         self._pending: list[tuple[int, str]] = []  #: (place, key), sorted
         self._answers: dict[str, dict[str, Answer]] = {}
         self._codes: set[str] = set()
@@ -174,7 +150,7 @@ class MemoryStore:
                 conflicts += 1
                 continue
             delivery = tally.first_delivery(effect)
-            row = self._rows[effect.key] = _Row(len(self._rows), effect, delivery, effect.deliver or "")
+            row = self._rows[effect.key] = Row(len(self._rows), effect, delivery, effect.deliver or "")
             if row.delivery:
                 self._pending.append((row.place, effect.key))
         for decision in batch.decisions:
@@ -270,101 +246,6 @@ class MemoryStore:
         taken = self._take_in(events)
         self.fault("release.after")
         return taken
-
-    # -- outbox
-
-    def claim(self, channels: Sequence[str], now: int, limit: int) -> list[Outgoing]:
-        self.fault("claim.before")
-        claimed: list[Outgoing] = []
-        left: list[tuple[int, str]] = []
-        for place, entry in enumerate(self._pending):
-            if len(claimed) == limit:
-                left += self._pending[place:]
-                break
-            row = self._rows[entry[1]]
-            if row.channel not in channels or (row.next_at is not None and row.next_at > now):
-                left.append(entry)
-                continue
-            row.first = row.first or now
-            claimed.append(row.outgoing())
-            row.delivery = "sending"
-            row.attempts += 1
-        self._pending = left
-        self.fault("claim.after")
-        return claimed
-
-    def settle(self, settlements: Sequence[Settlement], events: Sequence[Event] = ()) -> None:
-        self.fault("settle.before")
-        for it in settlements:
-            row = self._rows.get(it.key)
-            status = "pending" if it.channel is not None else _DELIVERY[it.status]
-            if row is None or row.delivery is None or (row.delivery == "cancelled" and status == "pending"):
-                continue
-            row.next_at, row.outcome = it.next_at, it.reason
-            if it.channel is not None:
-                row.channel, row.attempts, row.first, row.receipt = it.channel, 0, None, None
-            elif it.uncounted and status == "pending":
-                row.attempts = max(0, row.attempts - 1)
-            row.receipt = it.receipt if it.receipt is not None else row.receipt
-            self._turn(it.key, row, status)
-        self._take_in([(event, b"") for event in events])
-        self.fault("settle.after")
-
-    def _turn(self, key: str, row: _Row, status: str) -> None:
-        """Give a row a status, and its place among the pending ones."""
-        was, row.delivery = row.delivery, status
-        if was != status and status == "pending":
-            insort(self._pending, (row.place, key))
-        elif was != status and was == "pending":
-            self._pending.remove((row.place, key))
-
-    def stuck(self) -> list[Outgoing]:
-        return [item for item, _ in self.deliveries("sending")]
-
-    def deliveries(self, status: str) -> list[tuple[Outgoing, str | None]]:
-        return [(row.outgoing(), row.outcome) for row in self._rows.values() if row.delivery == status]
-
-    def waits(self, channel: str, now: int) -> bool:
-        rows = (self._rows[key] for _, key in self._pending)
-        return any(row.channel == channel and (row.next_at is None or row.next_at <= now) for row in rows)
-
-    def tries(self) -> list[int]:
-        rows = (self._rows[key] for _, key in self._pending)
-        return [row.next_at for row in rows if row.next_at is not None]
-
-    def outbox(self, status: str) -> Iterator[Delivery]:
-        yield from [row.standing() for row in self._rows.values() if row.delivery == status]
-
-    def delivery(self, key: str) -> Delivery | None:
-        row = self._rows.get(key)
-        return row.standing() if row is not None and row.delivery else None
-
-    def redrive(self, keys: Sequence[str]) -> int:
-        self.fault("redrive.before")
-        found = self._standing(keys, "dead", "unknown")
-        for key, row in found:
-            row.attempts, row.first, row.next_at = 0, None, None
-            self._turn(key, row, "pending")
-        self.fault("redrive.after")
-        return len(found)
-
-    def drop(self, keys: Sequence[str], events: Sequence[Event] = ()) -> int:
-        self.fault("drop.before")
-        found = self._standing(keys, "pending", "dead", "unknown")
-        for key, row in found:
-            row.next_at, row.outcome = None, "dropped"
-            self._turn(key, row, "cancelled")
-        self._take_in([(event, b"") for event in events])
-        self.fault("drop.after")
-        return len(found)
-
-    def _standing(self, keys: Iterable[str], *statuses: str) -> list[tuple[str, _Row]]:
-        rows = ((key, self._rows.get(key)) for key in dict.fromkeys(keys))
-        return [(key, row) for key, row in rows if row is not None and row.delivery in statuses]
-
-    def by_receipt(self, channel: str, receipt: str) -> str | None:
-        rows = [row for row in self._rows.values() if (row.channel, row.receipt) == (channel, receipt)]
-        return rows[-1].effect.key if rows else None
 
     # -- reading
 

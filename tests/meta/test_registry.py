@@ -38,6 +38,7 @@ HELPERS = {
     "feeds/replay": "files read whole and put in order, for simulate",
     "feeds/table": "rows of CSV files, used by files",
     "stores/codec": "states to bytes and back, used by the stores",
+    "stores/memory_outbox": "the outbox of the memory store",
     "stores/tally": "counters, used by the stores",
     "stores/wakes": "the index of wake-ups of the memory store",
 }
