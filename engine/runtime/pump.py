@@ -25,8 +25,8 @@ from engine.errors import CannotRun, InternalError
 from engine.ports import Batch, Clock, Feed, Record, Rejected, Store
 from engine.runtime.arming import arm
 from engine.runtime.intake import HISTORY, Taken, left_out, refusal
-from engine.runtime.merge import Merge
 from engine.runtime.lanes import Lanes
+from engine.runtime.merge import Merge
 from engine.runtime.publish import Published, announce, publish
 from engine.runtime.rows import event_row
 from engine.runtime.session import HISTORY_UNTIL, Session
