@@ -2,7 +2,9 @@
 
 Rule 1: a channel's threads are its own, so one that hangs holds nobody else.
 Rule 2: only the engine's thread changes what stands here; a thread that sends hands its result over and rings.
-Rule 3: instants here are those of a clock that never jumps: they say how long to wait, not when it is.
+Rule 3: a provider that asks to be left alone is believed, unless it does nothing else: then the pauses grow up to a
+minute, and one message goes after each of them.
+Rule 4: instants here are those of a clock that never jumps: they say how long to wait, not when it is.
 """
 
 from __future__ import annotations
@@ -14,10 +16,14 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Protocol
 
+from engine.core.model import MINUTE, SECOND
 from engine.ports import Channel, Outgoing, Pace, Sent
 from engine.runtime.breaker import Breaker
 from engine.runtime.rate import Bucket
 from engine.runtime.verdicts import Terms, failed, pause_of, proof
+
+_LONGEST_OWN_PAUSE = MINUTE
+_MANY_PAUSES = 2
 
 Work = Callable[[], None]
 
@@ -83,6 +89,7 @@ class Lane:
     terms: Terms
     breaker: Breaker = field(default_factory=Breaker)
     gate: int = 0  #: instant before which the provider wants to be left alone
+    pauses: int = 0  #: how often it has asked for that since it last took a message
     busy: int = 0  #: calls under way
     flying: dict[str, Outgoing] = field(default_factory=dict)  #: messages under way, by key
     more: bool = False  #: messages may be waiting that could not be claimed
@@ -95,14 +102,16 @@ class Lane:
         """Messages it can take on now: each goes on the wire at once."""
         probes = self.breaker.lets_through(now)
         free = self.pace.concurrency - self.busy
+        if self.pauses >= _MANY_PAUSES and self.busy:
+            free = 0
         if free <= 0 or now < self.gate or probes == 0:
             return 0
-        room = free * self.pace.batch if probes is None else probes
+        room = 1 if probes is not None or self.pauses >= _MANY_PAUSES else free * self.pace.batch
         return room if self.bucket is None else min(room, self.bucket.tokens(now))
 
     def opens_at(self, now: int) -> int | None:
         """Instant at which it has room; None: when something under way comes back."""
-        if self.busy >= self.pace.concurrency:
+        if self.busy >= (1 if self.pauses >= _MANY_PAUSES else self.pace.concurrency):
             return None
         probe = self.breaker.opens_at()
         if probe is None and self.breaker.is_open:
@@ -157,8 +166,17 @@ class Lane:
         else:
             for one in bad:
                 self.breaker.answered(one, now)
-        pauses = [pause for answer in answers if (pause := pause_of(answer)) is not None]
-        if pauses:
-            if self.bucket is not None and now >= self.gate:
-                self.bucket.refused(now)  # once for all calls that met the same refusal
-            self.gate = max(self.gate, now + max(pauses))
+        self._shut(answers, now)
+
+    def _shut(self, answers: Sequence[Sent], now: int) -> None:
+        if any(answer.ok for answer in answers):
+            self.pauses = 0
+        asked = max((pause for answer in answers if (pause := pause_of(answer)) is not None), default=None)
+        if asked is None:
+            return
+        if now >= self.gate:  # once for all calls that met the same refusal
+            if self.bucket is not None:
+                self.bucket.refused(now)
+            self.pauses += 1
+        own = min(_LONGEST_OWN_PAUSE, SECOND << min(self.pauses, 8)) if self.pauses > _MANY_PAUSES else 0
+        self.gate = max(self.gate, now + max(asked, own))

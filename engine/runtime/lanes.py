@@ -80,9 +80,9 @@ class Lanes:
     def recover(self) -> dict[str, int]:
         """Settle what a process that died left ``sending``; call it once, before the first ``drain``."""
         stuck: dict[str, list[Outgoing]] = {}
-        flying = {key for lane in self._lanes.values() for key in lane.flying}
+        known = {key for lane in self._lanes.values() for key in lane.flying} | {item.key for item, _, _ in self._owed}
         for item in self._store.stuck():
-            if item.key not in flying:
+            if item.key not in known:
                 stuck.setdefault(item.channel, []).append(item)
         now, ended = self._clock.now(), []
         for name, items in stuck.items():
@@ -213,8 +213,14 @@ class Lanes:
             claimed, wanted = self._claim(self._local, BATCH if left is None else min(BATCH, left), total)
             if not claimed:
                 break
-            for name, items in _by_channel(wanted):
-                total.update(self._send(self._channels[name], items))
+            unsent = _by_channel(wanted)
+            try:
+                while unsent:
+                    name, items = unsent.pop(0)
+                    total.update(self._send(self._channels[name], items))
+            except BaseException:
+                self._give_back(item for _, items in unsent for item in items)
+                raise
             left = None if left is None else left - claimed
         return left
 
@@ -236,6 +242,13 @@ class Lanes:
         claimed = self._store.claim(names, self._clock.now(), limit)
         if not claimed:
             return 0, []
+        try:
+            return len(claimed), self._still_wanted(claimed, total)
+        except BaseException:
+            self._give_back(claimed)
+            raise
+
+    def _still_wanted(self, claimed: list[Outgoing], total: Counter[str]) -> list[Outgoing]:
         wanted, refused = claimed, list[Settlement]()
         if self._claims is not None:
             wanted, refused = self._claims.judge(claimed)
@@ -248,7 +261,14 @@ class Lanes:
                 refused.append(late)
         by_key = {item.key: item for item in claimed} if refused else {}
         total.update(self._settle([(by_key[it.key], it, None) for it in refused]))
-        return len(claimed), timely
+        return timely
+
+    def _give_back(self, items: Iterable[Outgoing]) -> None:
+        """What was claimed and never sent waits again: nobody has to doubt it."""
+        now, ends = self._clock.now(), {item.key for item, _, _ in self._owed}
+        for item in items:
+            if item.key not in ends:
+                self._owed.append((item, Settlement(item.key, "retry", None, now, uncounted=True), None))
 
     def _settle(self, ended: Iterable[Ended]) -> dict[str, int]:
         """What cannot be written stays owed, and is written the next time."""

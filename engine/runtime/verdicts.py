@@ -81,12 +81,13 @@ def backoff(key: str, tries: int) -> int:
 
 def failed(answer: Sent) -> bool:
     """Whether an answer speaks against the provider's health."""
-    return not answer.ok and (answer.unknown or (answer.passing and answer.retry_after is None))
+    return not answer.ok and (answer.unknown or (answer.passing and pause_of(answer) is None))
 
 
 def pause_of(answer: Sent) -> int | None:
-    """How long the whole channel is to be left alone after an answer."""
-    return None if answer.retry_after is None else min(max(0, answer.retry_after), LONGEST_PAUSE)
+    """How long the whole channel is to be left alone after an answer; None: the provider asks for nothing."""
+    asked = answer.retry_after
+    return min(asked, LONGEST_PAUSE) if asked is not None and asked > 0 else None
 
 
 def verdict(item: Outgoing, answer: Sent, terms: Terms, now: int) -> Settlement:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -167,14 +168,71 @@ def test_retry_after_shuts_the_gate_for_all(store: Any, wall: Wall) -> None:
     busy = Sent(ok=False, reason="429", passing=True, retry_after=90 * SECOND)
     channel, bell = Net(lambda item: busy, concurrency=1, batch=2), Bell()
     lanes = Lanes(store, {"sms": channel}, wall, wake=bell.ring)
-    for _ in range(2 * MAX_ATTEMPTS):
-        assert settled(lanes, bell) == {"retry": 2}
+    for times in range(2 * MAX_ATTEMPTS):
+        assert settled(lanes, bell) == {"retry": 2 if times < 2 else 1}
         assert lanes.drain() == {}
         assert lanes.next_due() == wall.at + 90 * SECOND
         wall.at += 90 * SECOND
     assert {it.item.attempts for it in store.outbox("pending")} == {0}
     channel.answer = lambda item: Sent(ok=True)
     assert settled(lanes, bell) == {"sent": 4}
+    lanes.close()
+
+
+def test_a_provider_that_only_puts_off_is_asked_less_and_less(store: Any, wall: Wall) -> None:
+    """Asked to wait a second each time, a channel waits longer and longer, up to a minute; one message goes each time.
+
+    Semantics: outbox.rates
+    """
+    plan(store, *(f"k{number:02d}" for number in range(40)))
+    asked: list[int] = []
+    busy = Sent(ok=False, reason="503", passing=True, retry_after=SECOND)
+    channel, bell = Net(lambda item: asked.append(wall.at) or busy, concurrency=2, batch=3), Bell()
+    lanes = Lanes(store, {"sms": channel}, wall, wake=bell.ring)
+    while len(set(asked)) < 12:
+        settled(lanes, bell)
+        wall.at = lanes.next_due() or wall.at
+    gaps = [later - earlier for earlier, later in pairwise(sorted(set(asked)))]
+    assert gaps == sorted(gaps)
+    assert gaps[:2] == [SECOND, SECOND]
+    assert set(gaps[-3:]) == {MINUTE}
+    assert len(asked) == 6 + 6 + 10
+    channel.answer = lambda item: Sent(ok=True)
+    for _ in range(3):
+        wall.at += HOUR
+        settled(lanes, bell)
+    assert set(statuses(store).values()) == {"sent"}
+    lanes.close()
+
+
+def test_no_time_at_all_is_no_request(store: Any, wall: Wall) -> None:
+    """A provider that asks to be left alone for no time has simply failed."""
+    plan(store, "a")
+    bell = Bell()
+    answer = Sent(ok=False, reason="503", passing=True, retry_after=0)
+    lanes = Lanes(store, {"sms": Net(lambda item: answer)}, wall, wake=bell.ring)
+    settled(lanes, bell)
+    assert lanes.next_due() == wall.at + backoff("a", 1)
+    lanes.close()
+
+
+def test_a_claim_that_comes_to_nothing(store: Any, wall: Wall) -> None:
+    """What was claimed when something broke before it was sent is sent later, without a doubt about it."""
+
+    class Broken:
+        def judge(self, items: Any) -> Any:
+            raise StoreError("cannot be read")
+
+    plan(store, "a", "b", purpose="marketing")
+    plan(store, "c", channel="box", purpose="marketing")
+    box, bell = Fake(), Bell()
+    box.name = "box"
+    lanes = Lanes(store, {"sms": Net(), "box": box}, wall, Broken(), wake=bell.ring)  # type: ignore[arg-type]
+    with pytest.raises(StoreError):
+        lanes.drain()
+    lanes._claims = None
+    assert lanes.recover() == {"retry": 1}
+    assert settled(lanes, bell) == {"sent": 3}
     lanes.close()
 
 
