@@ -92,6 +92,7 @@ class Outgoing(msgspec.Struct):
     channel: str
     effect: Effect  #: as this channel carries it
     attempts: int  #: how often this channel was given it before
+    first: int | None = None  #: instant of the first try by this channel, by the machine's clock; None: none yet
 
 
 class Settlement(msgspec.Struct):
@@ -102,6 +103,18 @@ class Settlement(msgspec.Struct):
     reason: str | None = None
     next_at: int | None = None  #: for retry
     channel: str | None = None  #: for passed_on: the channel that has its try now, with all tries before it
+    receipt: str | None = None  #: the provider's own id of the message, where it gave one
+    uncounted: bool = False  #: for retry: the provider only asked to come later, so it was no try
+
+
+class Delivery(msgspec.Struct):
+    """Where an effect stands in the outbox."""
+
+    item: Outgoing  #: ``attempts``: tries begun so far
+    status: str  #: pending | sending | sent | dead | unknown | cancelled | held
+    reason: str | None  #: of what was settled last
+    next_at: int | None  #: instant before which it is not tried again
+    receipt: str | None  #: the provider's own id of the message
 
 
 class Sent(msgspec.Struct):
@@ -285,7 +298,12 @@ class Store(Protocol):
         """Mark planned (or due again) deliveries ``sending``, durably, and hand them out in order of decision."""
         ...
 
-    def settle(self, settlements: Sequence[Settlement]) -> None: ...
+    def settle(self, settlements: Sequence[Settlement], events: Sequence[Event] = ()) -> None:
+        """What became of deliveries, and what follows from that: events for the inbox, all in one transaction.
+
+        What was cancelled meanwhile stays cancelled, unless it went out or may have.
+        """
+        ...
 
     def stuck(self) -> list[Outgoing]:
         """Deliveries left ``sending`` by a process that died."""
@@ -294,6 +312,41 @@ class Store(Protocol):
     def deliveries(self, status: str) -> list[tuple[Outgoing, str | None]]:
         """Deliveries pending, sending, sent, dead, unknown or cancelled, in order of decision, with the reason last
         settled."""
+        ...
+
+    def waits(self, channel: str, now: int) -> bool:
+        """Whether anything could be claimed for a channel."""
+        ...
+
+    def tries(self) -> list[int]:
+        """The instants before which pending deliveries are not tried again, in no order."""
+        ...
+
+    def outbox(self, status: str) -> Iterator[Delivery]:
+        """Deliveries in a status (pending, sending, dead, unknown ...), in order of decision, read as they are used."""
+        ...
+
+    def delivery(self, key: str) -> Delivery | None:
+        """Where one effect stands; None where there is none of that key, or nothing of it to send."""
+        ...
+
+    def redrive(self, keys: Sequence[str]) -> int:
+        """Dead and unknown deliveries are pending again, under their keys, as if they had never been tried; how many.
+
+        That is for a person to ask for: whoever may have got the message gets it again, unless the provider knows its
+        key still.
+        """
+        ...
+
+    def drop(self, keys: Sequence[str], events: Sequence[Event] = ()) -> int:
+        """Pending, dead and unknown deliveries are cancelled, with the reason ``dropped``; how many.
+
+        ``events`` go to the inbox in the same transaction.
+        """
+        ...
+
+    def by_receipt(self, channel: str, receipt: str) -> str | None:
+        """Key of the newest delivery for which a channel's provider gave this id."""
         ...
 
     # -- reading

@@ -25,6 +25,7 @@ VERBS = {
     "graph": "engine.cli.graph:graph",
     "ingest": "engine.cli.ingest:ingest",
     "init": "engine.cli.init:init",
+    "outbox": "engine.cli.outbox:outbox",
     "quarantine": "engine.cli.quarantine:quarantine",
     "report": "engine.cli.report:report",
     "restore": "engine.cli.backup:restore",

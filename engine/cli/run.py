@@ -105,8 +105,10 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
             closing.callback(channel.close)
         begun = clock.elapsed()
         with quick_garbage(), progress_bar(None, "running", quiet) as advance:
+            outbox = Outbox(opened, channels, clock, Claims(found.plan, opened, clock), pause=clock.pause)
+            closing.callback(outbox.close)
             pump = Pump(
-                found.plan, opened, feeds, Outbox(opened, channels, clock, Claims(found.plan, opened, clock)), clock,
+                found.plan, opened, feeds, outbox, clock,
                 secret=wiring.secret_of(opened), known_types=found.known_types, batch=batch, progress=advance,
                 alert=_alerting(quiet),
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The only place where Drumbeat reads a clock."""
+"""The only place where Drumbeat reads a clock, or waits for one."""
 
 from __future__ import annotations
 
@@ -18,3 +18,11 @@ class SystemClock:
     def elapsed(self) -> float:
         """Seconds on a clock that never jumps, for measuring how long work took."""
         return time.clock_gettime(_STEADY)
+
+    def ticks(self) -> int:
+        """Microseconds on a clock that never jumps, for pauses and rates."""
+        return time.clock_gettime_ns(_STEADY) // 1_000
+
+    def pause(self, microseconds: int) -> None:
+        """Let time pass."""
+        time.sleep(microseconds / 1_000_000)

@@ -25,8 +25,8 @@ from engine.errors import CannotRun, InternalError
 from engine.ports import Batch, Clock, Feed, Record, Rejected, Store
 from engine.runtime.arming import arm
 from engine.runtime.intake import HISTORY, Taken, left_out, refusal
+from engine.runtime.lanes import Lanes
 from engine.runtime.merge import Merge
-from engine.runtime.outbox import Outbox
 from engine.runtime.publish import Published, announce, publish
 from engine.runtime.rows import event_row
 from engine.runtime.session import HISTORY_UNTIL, Session
@@ -106,7 +106,7 @@ class Pump:
         plan: Plan,
         store: Store,
         feeds: Sequence[Feed],
-        outbox: Outbox | None,
+        outbox: Lanes | None,
         clock: Clock,
         *,
         secret: bytes,
@@ -145,6 +145,9 @@ class Pump:
             self._deliver()
         self._read_all()
         self._handle_wakes(self.session.clock)
+        while self.outbox is not None and self.store.inbox(0, 1):  # answers to what was sent meanwhile
+            self._read_all()
+            self._handle_wakes(self.session.clock)
         self._count({"cancelled": n} if (n := self._taken_back() - cancelled) else {})
         return self.done
 

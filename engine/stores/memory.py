@@ -6,10 +6,9 @@ Rule 2: a commit is checked whole before anything is changed.
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from msgspec import structs
@@ -17,34 +16,17 @@ from msgspec import structs
 from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.errors import InternalError
-from engine.ports import Batch, Outgoing, Rejected, Settlement, Version
+from engine.ports import Batch, Rejected, Version
 from engine.stores import erasing, tally
+from engine.stores.memory_outbox import MemoryOutbox, Row
 from engine.stores.wakes import Wakes
 
-_VERBS = ("commit", "ingest", "release", "claim", "settle", "meta", "version")
+_VERBS = ("commit", "ingest", "release", "claim", "settle", "redrive", "drop", "meta", "version")
 FAULT_POINTS = tuple(f"{verb}.{edge}" for verb in _VERBS for edge in ("before", "after"))
 """Names given to ``fault``."""
 
-_DELIVERY = {"sent": "sent", "retry": "pending", "dead": "dead", "unknown": "unknown", "cancelled": "cancelled"}
 
-
-@dataclass(slots=True)
-class _Row:
-    """An effect and how far its delivery is."""
-
-    place: int  #: in the order of decision
-    effect: Effect
-    delivery: str | None
-    channel: str = ""  #: the one that has its try
-    attempts: int = 0
-    next_at: int | None = None
-    outcome: str | None = None
-
-    def outgoing(self, attempts: int) -> Outgoing:
-        return Outgoing(self.effect.key, self.channel, tally.carried(self.effect, self.channel), attempts)
-
-
-class MemoryStore:
+class MemoryStore(MemoryOutbox):
     """A store in memory.
 
     ``keep_log``: False keeps no events, effects and decisions, only their counts; then no id is known, no effect
@@ -61,7 +43,7 @@ class MemoryStore:
         self._clock = 0
         self._ids: set[str] = set()  #: of events decided
         self._events: dict[str, list[tuple[Event, int]]] = {}
-        self._rows: dict[str, _Row] = {}
+        self._rows: dict[str, Row] = {}
         self._pending: list[tuple[int, str]] = []  #: (place, key), sorted
         self._answers: dict[str, dict[str, Answer]] = {}
         self._codes: set[str] = set()
@@ -192,7 +174,7 @@ class MemoryStore:
                 conflicts += 1
                 continue
             delivery = tally.first_delivery(effect)
-            row = self._rows[effect.key] = _Row(len(self._rows), effect, delivery, effect.deliver or "")
+            row = self._rows[effect.key] = Row(len(self._rows), effect, delivery, effect.deliver or "")
             if row.delivery:
                 self._pending.append((row.place, effect.key))
         for decision in batch.decisions:
@@ -227,11 +209,11 @@ class MemoryStore:
             if subject == (row.effect.user or row.effect.group) and row.effect.time <= at:
                 self._scrub(row, alias)
 
-    def _scrub(self, row: _Row, alias: str) -> None:
+    def _scrub(self, row: Row, alias: str) -> None:
         row.effect = erasing.scrubbed(row.effect, alias)
         if row.delivery == "pending":
             self._pending.remove((row.place, row.effect.key))
-        row.next_at, row.outcome = None, None
+        row.next_at, row.outcome, row.receipt = None, None, None
         if row.delivery in ("pending", "sending", "dead", "unknown"):
             row.delivery, row.outcome = "cancelled", erasing.OUTCOME
 
@@ -324,55 +306,6 @@ class MemoryStore:
         taken = self._take_in(events)
         self.fault("release.after")
         return taken
-
-    # -- outbox
-
-    def claim(self, channels: Sequence[str], now: int, limit: int) -> list[Outgoing]:
-        self.fault("claim.before")
-        claimed: list[Outgoing] = []
-        left: list[tuple[int, str]] = []
-        for place, entry in enumerate(self._pending):
-            if len(claimed) == limit:
-                left += self._pending[place:]
-                break
-            row = self._rows[entry[1]]
-            if row.channel not in channels or (row.next_at is not None and row.next_at > now):
-                left.append(entry)
-                continue
-            claimed.append(row.outgoing(row.attempts))
-            row.delivery = "sending"
-            row.attempts += 1
-        self._pending = left
-        self.fault("claim.after")
-        return claimed
-
-    def settle(self, settlements: Sequence[Settlement]) -> None:
-        self.fault("settle.before")
-        for it in settlements:
-            row = self._rows.get(it.key)
-            if row is None or row.delivery is None:
-                continue
-            was, row.delivery = row.delivery, "pending" if it.channel is not None else _DELIVERY[it.status]
-            row.next_at, row.outcome = it.next_at, it.reason
-            if it.channel is not None:
-                row.channel, row.attempts = it.channel, 0
-            if was != row.delivery and "pending" in (was, row.delivery):
-                self._requeue(it.key, row)
-        self.fault("settle.after")
-
-    def _requeue(self, key: str, row: _Row) -> None:
-        entry = (row.place, key)
-        if row.delivery == "pending":
-            insort(self._pending, entry)
-        else:
-            self._pending.remove(entry)
-
-    def stuck(self) -> list[Outgoing]:
-        return [item for item, _ in self.deliveries("sending")]
-
-    def deliveries(self, status: str) -> list[tuple[Outgoing, str | None]]:
-        rows = [row for row in self._rows.values() if row.delivery == status]
-        return [(row.outgoing(row.attempts), row.outcome) for row in rows]
 
     # -- reading
 

@@ -526,11 +526,20 @@ def act(store: Any, verb: str) -> None:
         "ingest": lambda: store.ingest([(event("i2"), b"")], [Rejected("h", 1, "json", "", b"", 1)]),
         "release": lambda: store.release([1], [(event("i3"), b"")]),
         "claim": lambda: store.claim(["sms"], 1, 9),
-        "settle": lambda: store.settle([Settlement("k1", "sent")]),
+        "settle": lambda: store.settle([Settlement("k1", "sent", receipt="r")], [event("i4")]),
+        "redrive": lambda: store.redrive(["k1"]),
+        "drop": lambda: store.drop(["k1"], [event("i5")]),
         "meta": lambda: store.set_meta("word", "new"),
         "version": lambda: store.keep_versions([Version("p", "v2", 5, b"two")]),
     }
     verbs[verb]()
+
+
+def prepare(store: Any, verb: str) -> None:
+    """What a verb needs to have anything to do."""
+    store.commit(full_batch(1))
+    if verb == "redrive":
+        store.settle([Settlement("k1", "dead", "no such number")])
 
 
 @pytest.mark.parametrize(
@@ -540,7 +549,7 @@ def test_failure_leaves_no_trace(kind: str, point: str, tmp_path: Path) -> None:
     """An exception at any point of a verb leaves the store as it was, and the same call succeeds afterwards."""
     bench = Bench(kind, tmp_path / "s.db")
     verb = point.split(".")[0]
-    bench.store.commit(full_batch(1))
+    prepare(bench.store, verb)
     bench.store.ingest([(event("i1"), b"")], [])
     before = picture(bench.store)
 
@@ -573,13 +582,13 @@ def test_killed_at_any_point(point: str, tmp_path: Path) -> None:
     pictures = []
     for done in (False, True):
         store = SqliteStore.open(tmp_path / f"{done}.db")
-        store.commit(full_batch(1))
+        prepare(store, point.split(".")[0])
         if done:
             act(store, point.split(".")[0])
         pictures.append(picture(store))
         store.close()
     store = SqliteStore.open(path)
-    store.commit(full_batch(1))
+    prepare(store, point.split(".")[0])
     store.close()
     child = os.fork()
     if child == 0:
@@ -602,7 +611,7 @@ def test_every_point_is_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     store = SqliteStore.open(tmp_path / "s.db", fault=passed.append)
     store.commit(full_batch(1))
     store.commit(full_batch(2))
-    for verb in ("ingest", "release", "claim", "settle", "meta", "version"):
+    for verb in ("ingest", "release", "claim", "settle", "redrive", "drop", "meta", "version"):
         act(store, verb)
     store.close()
     assert set(passed) == set(sqlite.FAULT_POINTS)
@@ -732,7 +741,11 @@ def test_busy_file_is_a_store_error(tmp_path: Path) -> None:
     ("query", "values", "index"),
     [
         ("due_subjects", (1, "a", 9, 5), "COVERING INDEX subject_wake"),
-        ("claimable", (1, "[]", 5), "INDEX effect_pending"),
+        ("claimable", (1, "sms", 5), "INDEX effect_pending (channel=?)"),
+        ("claimable_numbers", (1, "sms", 5), "INDEX effect_pending (channel=?)"),
+        ("tries", (), "SCAN effect USING INDEX effect_pending"),
+        ("outbox_open", ("dead",), "INDEX effect_open (delivery=?)"),
+        ("by_receipt", ("sms", "r1"), "INDEX effect_receipt (channel=? AND receipt=?)"),
         ("open_deliveries", ("sending",), "INDEX effect_open (delivery=?)"),
         ("known_ids", ("[]",), "COVERING INDEX event_id (id=?)"),
         ("decided_ids", ("[]",), "COVERING INDEX event_id (id=?)"),

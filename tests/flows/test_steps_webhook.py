@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from steps_kit import Live, write
 from engine.channels.file import FileChannel
 from engine.core.instants import format_instant
 from engine.feeds.replay import Replay
+from engine.ports import Outgoing, Pace, Sent
 from engine.runtime.simulate import simulate
 from engine.stores.memory import MemoryStore
 
@@ -100,6 +102,46 @@ def test_who_reads_the_answer_waits_for_it(tmp_path: Path) -> None:
     assert values(live) == {"user.status": ("03-01T10:03", 404), "user.vip": ("03-01T10:03", "yes")}
     live.run(answer("5", "10:04", key, 200), own=True)
     assert (live.running(), len(live.effects())) == ([], 3)
+    live.check_replay("u1")
+
+
+class Hooks:
+    """A channel over a network that gives answers."""
+
+    name = "crm"
+    once = False
+    pace = Pace(concurrency=2, batch=1)
+
+    def __init__(self, *answers: Sent) -> None:
+        self.answers = list(answers)
+        self.keys: list[str] = []
+
+    def send(self, items: Sequence[Outgoing]) -> list[Sent]:
+        self.keys += [item.key for item in items]
+        return [self.answers.pop(0) for _ in items]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(
+    ("sent", "results"),
+    [
+        (Sent(ok=True, status=201, body={"vip": 3}), {"user.status": 201, "user.vip": 3}),
+        (Sent(ok=False, reason="no such host"), {"user.status": None, "user.vip": None}),
+    ],
+)
+def test_the_answer_comes_through_the_outbox(tmp_path: Path, sent: Sent, results: dict[str, Any]) -> None:
+    """One run sends the request, takes the answer in and goes on with it; a request given up fails the step at once.
+
+    Semantics: webhook-step.answer
+    """
+    live = Live(tmp_path, {"p": ENTRY + READ}, head=REAL)
+    hooks = Hooks(sent)
+    live.run(GO, channels={"crm": hooks})
+    assert hooks.keys == [live.effects("webhook")[0].key]
+    assert {field: value for field, (_, value) in values(live).items()} == results
+    assert live.running() == []
     live.check_replay("u1")
 
 

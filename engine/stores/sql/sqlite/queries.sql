@@ -85,24 +85,35 @@ select key, outcome from (
 ) where outcome is not null;
 
 -- name: claimable
--- Deliveries to send over the channels of a JSON array, in order of decision. The index is named, so that no guess of
--- the planner can make a scan of all that was ever sent.
-select seq, attempts, key, time, channel, body from effect indexed by effect_pending
-where delivery = 'pending' and (next_at is null or next_at <= ?) and channel in (select value from json_each(?))
-order by seq limit ?;
+-- Deliveries to send over a channel, in order of decision. The index is named, so that no guess of the planner can make
+-- a scan of all that was ever sent, or of all that waits for other channels.
+select seq, attempts, tried_at, key, time, channel, body from effect indexed by effect_pending
+where delivery = 'pending' and (next_at is null or next_at <= ?) and channel = ? order by seq limit ?;
+
+-- name: claimable_numbers
+-- The same, only where they stand: what the index tells without a look at the rows.
+select seq from effect indexed by effect_pending
+where delivery = 'pending' and (next_at is null or next_at <= ?) and channel = ? order by seq limit ?;
+
+-- name: claimable_rows
+-- The deliveries that stand at the places of a JSON array, in its order.
+select effect.seq, attempts, tried_at, effect.key, time, channel, body from json_each(?) as wanted
+cross join effect on effect.seq = wanted.value;
 
 -- name: claim
 -- A delivery is about to be sent.
-update effect set delivery = 'sending', attempts = attempts + 1 where seq = ?;
+update effect set delivery = 'sending', attempts = attempts + 1, tried_at = coalesce(tried_at, ?) where seq = ?;
 
 -- name: settle
--- What became of a delivery.
-update effect set delivery = ?, next_at = ?, outcome = ? where key = ? and delivery is not null;
+-- What became of a delivery; what was cancelled meanwhile is not tried again.
+update effect set delivery = ?1, next_at = ?2, outcome = ?3
+where key = ?4 and delivery is not null and not (delivery = 'cancelled' and ?1 = 'pending');
 
 -- name: pass_on
 -- A channel refused a delivery for good: the next one has its tries.
-update effect set channel = ?, delivery = 'pending', attempts = 0, next_at = null, outcome = ?
-where key = ? and delivery is not null;
+update effect
+set channel = ?, delivery = 'pending', attempts = 0, tried_at = null, receipt = null, next_at = null, outcome = ?
+where key = ? and delivery is not null and delivery <> 'cancelled';
 
 -- name: cancel
 -- A delivery that has not begun is not wanted any more.
@@ -110,12 +121,12 @@ update effect set delivery = 'cancelled', outcome = ? where key = ? and delivery
 
 -- name: open_deliveries
 -- Deliveries that are being sent, dead or unknown, in order of decision; the index holds no others.
-select attempts, outcome, key, time, channel, body from effect indexed by effect_open
+select attempts, outcome, tried_at, key, time, channel, body from effect indexed by effect_open
 where delivery in ('sending', 'dead', 'unknown') and delivery = ? order by seq;
 
 -- name: deliveries
 -- Deliveries in any status, in order of decision.
-select attempts, outcome, key, time, channel, body from effect
+select attempts, outcome, tried_at, key, time, channel, body from effect
 where delivery = ? order by seq;
 
 -- name: save_answer

@@ -1,0 +1,305 @@
+"""The way out for everything decided: claim, send, settle; what goes over a network goes in lanes of its own.
+
+Rule 1: a message is marked ``sending`` durably before it touches a wire, and settled after the channel's answer.
+Rule 2: the store is touched by the engine's thread alone. Others only send, and ring when they have an answer.
+Rule 3: nothing sleeps in here: a message to be tried later carries the instant, and the caller comes back.
+Rule 4: a message is claimed when somebody is free to send it: what a crash leaves in doubt was on the wire, or nearly.
+Rule 5: a channel without a ``pace`` writes to this machine; it sends in the engine's thread, in order of decision.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import heapify, heappop, heappush
+from queue import Empty, SimpleQueue
+from threading import Condition
+
+from engine.ports import Channel, Clock, Outgoing, Pace, Sent, Settlement, Store
+from engine.runtime.claims import Claims
+from engine.runtime.lane import Crew, Lane, Result, Threads
+from engine.runtime.rate import Bucket
+from engine.runtime.verdicts import Terms, again, at_once, doubts, overdue, proof, told, verdict
+
+BATCH = 500
+"""Messages of channels without a pace that are claimed in one transaction."""
+
+Ended = tuple[Outgoing, Settlement, Sent | None]
+"""A message, what becomes of it, and the channel's answer if it gave one."""
+
+
+class Lanes:
+    """Sends what the store holds, without waiting for any network.
+
+    Parameters
+    ----------
+    store: opened for writing; every method but ``wake``'s caller belongs to the thread that owns it.
+    channels: by name; they are closed by whoever opened them, after ``close``.
+    clock: the machine's clock; with ``ticks`` (microseconds that never jump) pauses are measured by these.
+    claims: judges once more what is about to be sent.
+    wake: called, from any thread, when an answer has come: ``drain`` has something to do.
+    crew: makes those who send for a channel, from its name and concurrency.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        channels: Mapping[str, Channel],
+        clock: Clock,
+        claims: Claims | None = None,
+        wake: Callable[[], None] = lambda: None,
+        crew: Callable[[str, int], Crew] = Threads,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._ticks: Callable[[], int] = getattr(clock, "ticks", clock.now)
+        self._claims = claims
+        self._wake = wake
+        self._channels = dict(channels)
+        self._terms = {name: Terms.of(channel) for name, channel in self._channels.items()}
+        self._lanes = {
+            name: self._lane(name, pace, crew)
+            for name, channel in self._channels.items()
+            if (pace := getattr(channel, "pace", None)) is not None
+        }
+        self._local = [name for name in self._channels if name not in self._lanes]
+        self._later: list[int] = []  #: instants at which there is something to try again
+        self._owed: list[Ended] = []  #: not yet in the store: it could not be written
+        self._results: SimpleQueue[Result] = SimpleQueue()
+        self._arrived = Condition()  #: something stands in ``_results``, or a call is over
+        self._calls = 0  #: calls begun and not over, guarded by ``_arrived``
+        self._passed_on = False  #: a message went on to another channel, which may have been looked at already
+        self._stopped = False
+
+    def _lane(self, name: str, pace: Pace, crew: Callable[[str, int], Crew]) -> Lane:
+        bucket = None if pace.rate is None else Bucket(pace.rate, self._ticks())
+        return Lane(self._channels[name], pace, crew(name, pace.concurrency), bucket, self._terms[name])
+
+    # ------------------------------------------------------------------ what the engine's loop calls
+
+    def recover(self) -> dict[str, int]:
+        """Settle what a process that died left ``sending``; call it once, before the first ``drain``."""
+        stuck: dict[str, list[Outgoing]] = {}
+        known = {key for lane in self._lanes.values() for key in lane.flying} | {item.key for item, _, _ in self._owed}
+        for item in self._store.stuck():
+            if item.key not in known:
+                stuck.setdefault(item.channel, []).append(item)
+        now, ended = self._clock.now(), []
+        for name, items in stuck.items():
+            if name in self._channels:  # of a channel that is no more nothing can be known; its messages wait
+                proven, terms = proof(self._channels[name], items), self._terms[name]
+                ended += _paired(items, doubts(items, proven, "the process died while sending", terms, now, at_once))
+        self._later = self._store.tries()
+        heapify(self._later)
+        return self._settle(ended)
+
+    def drain(self, limit: int | None = None) -> dict[str, int]:
+        """Settle what came back, and send what may go now, at most ``limit`` messages; how many ended how.
+
+        Channels without a pace are served to the end, the others as far as they have room.
+        """
+        total: Counter[str] = Counter(self._collect())
+        self._turn(limit, total)
+        return dict(total)
+
+    def next_due(self) -> int | None:
+        """The earliest instant after now at which something can be sent, as far as this process knows.
+
+        What hangs on an answer has no instant: ``wake`` is called when it comes.
+        """
+        now, ticks = self._clock.now(), self._ticks()
+        while self._later and self._later[0] <= now:
+            heappop(self._later)
+        found = [self._later[0]] if self._later else []
+        for lane in self._lanes.values():
+            at = lane.opens_at(ticks) if lane.more else None
+            if at is not None:
+                found.append(now + max(1, at - ticks))
+        return min(found, default=None)
+
+    def in_flight(self) -> int:
+        """Messages handed to a channel whose answer is not settled yet."""
+        return sum(len(lane.flying) for lane in self._lanes.values())
+
+    def stop(self, seconds: float) -> dict[str, int]:
+        """Send nothing more, wait for what is on its way, settle it; the rest stays ``sending`` for ``recover``.
+
+        Parameters
+        ----------
+        seconds: how long to wait at most.
+        """
+        self._stopped = True
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._calls == 0, seconds)
+        return self._collect()
+
+    def close(self) -> None:
+        """Let the threads go; what hangs is left behind."""
+        self._stopped = True
+        for lane in self._lanes.values():
+            lane.crew.close()
+
+    # ------------------------------------------------------------------ lanes
+
+    def _turn(self, limit: int | None, total: Counter[str]) -> int | None:
+        """Send what may go now; what is left of the limit."""
+        left = limit
+        while True:
+            self._passed_on = False
+            left = self._fill(self._serve_local(left, total), total)
+            if not self._passed_on or left == 0:
+                return left
+
+    def _fill(self, limit: int | None, total: Counter[str]) -> int | None:
+        """Claim for every lane that has room; what is left of the limit."""
+        for lane in () if self._stopped else self._lanes.values():
+            now = self._ticks()
+            room = lane.room(now)
+            room = room if limit is None else min(room, limit)
+            lane.more = True
+            while room > 0:
+                claimed, wanted = self._claim([lane.name], room, total)
+                limit = None if limit is None else limit - claimed
+                lane.more = claimed == room
+                if wanted:
+                    with self._arrived:
+                        before = lane.busy
+                        lane.send(wanted, now, self._report)
+                        self._calls += lane.busy - before
+                room = (room if limit is None else min(room, limit)) if claimed and not wanted else 0
+        return limit
+
+    def _report(self, result: Result) -> None:
+        """In a thread that sends: an answer is there."""
+        self._results.put(result)
+        with self._arrived:
+            self._calls -= 1
+            self._arrived.notify_all()
+        self._wake()
+
+    def _collect(self) -> dict[str, int]:
+        """Settle every answer that has come, in one transaction."""
+        ended: list[Ended] = []
+        while True:
+            try:
+                result = self._results.get_nowait()
+            except Empty:
+                return self._settle(ended)
+            result.lane.back(result, self._ticks())
+            terms = result.lane.terms
+            found = self._judged(
+                result.items, result.answers, result.broke, result.proven, terms.for_probe() if result.probe else terms
+            )
+            if result.probe:  # it asked after the provider, and says nothing of the message
+                for _, settlement, _ in found:
+                    settlement.uncounted = settlement.status == "retry"
+            ended += found
+
+    def _judged(
+        self, items: Sequence[Outgoing], answers: Sequence[Sent], broke: str | None, proven: set[str], terms: Terms
+    ) -> list[Ended]:
+        now = self._clock.now()
+        ended: list[Ended] = [
+            (item, verdict(item, answer, terms, now), answer) for item, answer in zip(items, answers, strict=False)
+        ]
+        silent = items[len(ended) :]
+        return ended + _paired(silent, doubts(silent, proven, broke or "the channel gave no answer", terms, now, again))
+
+    # ------------------------------------------------------------------ channels without a pace
+
+    def _serve_local(self, limit: int | None, total: Counter[str]) -> int | None:
+        left = limit
+        while self._local and not self._stopped and (left is None or left > 0):
+            claimed, wanted = self._claim(self._local, BATCH if left is None else min(BATCH, left), total)
+            if not claimed:
+                break
+            unsent = _by_channel(wanted)
+            try:
+                while unsent:
+                    name, items = unsent.pop(0)
+                    total.update(self._send(self._channels[name], items))
+            except BaseException:
+                self._give_back(item for _, items in unsent for item in items)
+                raise
+            left = None if left is None else left - claimed
+        return left
+
+    def _send(self, channel: Channel, items: Sequence[Outgoing]) -> dict[str, int]:
+        answers: Sequence[Sent] = ()
+        broke = None
+        try:
+            answers = channel.send(items)
+        except Exception as error:  # a channel that breaks has answered nothing: it may have sent some, all or none
+            broke = f"{type(error).__name__}: {error}"
+        silent = items[len(answers) :]
+        proven = proof(channel, silent) if silent else set()
+        return self._settle(self._judged(items, answers, broke, proven, self._terms[channel.name]))
+
+    # ------------------------------------------------------------------ the store
+
+    def _claim(self, names: Sequence[str], limit: int, total: Counter[str]) -> tuple[int, list[Outgoing]]:
+        """(how many were claimed, those of them that are to be sent)."""
+        claimed = self._store.claim(names, self._clock.now(), limit)
+        if not claimed:
+            return 0, []
+        try:
+            return len(claimed), self._still_wanted(claimed, total)
+        except BaseException:
+            self._give_back(claimed)
+            raise
+
+    def _still_wanted(self, claimed: list[Outgoing], total: Counter[str]) -> list[Outgoing]:
+        wanted, refused = claimed, list[Settlement]()
+        if self._claims is not None:
+            wanted, refused = self._claims.judge(claimed)
+        now, timely = self._clock.now(), []
+        for item in wanted:
+            late = overdue(item, self._terms[item.channel], now)
+            if late is None:
+                timely.append(item)
+            else:
+                refused.append(late)
+        by_key = {item.key: item for item in claimed} if refused else {}
+        total.update(self._settle([(by_key[it.key], it, None) for it in refused]))
+        return timely
+
+    def _give_back(self, items: Iterable[Outgoing]) -> None:
+        """What was claimed and never sent waits again: nobody has to doubt it."""
+        now, ends = self._clock.now(), {item.key for item, _, _ in self._owed}
+        for item in items:
+            if item.key not in ends:
+                self._owed.append((item, Settlement(item.key, "retry", None, now, uncounted=True), None))
+
+    def _settle(self, ended: Iterable[Ended]) -> dict[str, int]:
+        """What cannot be written stays owed, and is written the next time."""
+        self._owed += ended
+        if not self._owed:
+            return {}
+        now, settlements = self._stamp(), [settlement for _, settlement, _ in self._owed]
+        events = [event for it in self._owed if (event := told(*it, now)) is not None]
+        self._store.settle(settlements, events)
+        self._owed.clear()
+        self._note_later(settlements)
+        return dict(Counter(it.status for it in settlements))
+
+    def _stamp(self) -> int:
+        """The instant at which an answer comes, for the journey that waits for it."""
+        return self._clock.now()
+
+    def _note_later(self, settlements: Sequence[Settlement]) -> None:
+        self.next_due()  # forget what is over
+        for it in settlements:
+            if it.next_at is not None:
+                heappush(self._later, it.next_at)
+            self._passed_on = self._passed_on or it.channel is not None
+
+
+def _paired(items: Sequence[Outgoing], settlements: Sequence[Settlement]) -> list[Ended]:
+    return [(item, settlement, None) for item, settlement in zip(items, settlements, strict=True)]
+
+
+def _by_channel(items: Iterable[Outgoing]) -> list[tuple[str, list[Outgoing]]]:
+    groups: dict[str, list[Outgoing]] = {}
+    for item in items:
+        groups.setdefault(item.channel, []).append(item)
+    return list(groups.items())
