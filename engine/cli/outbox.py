@@ -14,7 +14,7 @@ from engine.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_OPEN = ("pending", "sending", "unknown", "dead", "held")
+_OPEN = ("pending", "sending", "unknown", "dead")
 _SHOWN = 100
 _keys = click.argument("keys", nargs=-1, metavar="KEY...")
 _channel = click.option("--channel", default=None, help="Only deliveries over this channel.")
@@ -35,7 +35,7 @@ def outbox() -> None:
     """Messages and requests on their way out: look at them, try again, drop them.
 
     A delivery is pending (waits for its channel or its next try), sending, unknown (nobody can tell whether it went
-    out), dead (refused for good, or given up) or held (the store was restored).
+    out) or dead (refused for good, or given up). Of a store that was restored or copied nothing is sent until release.
     """
 
 
@@ -55,6 +55,8 @@ def list_(
     no_color: bool,
 ) -> int:
     """What stands in the outbox, one line each, and how many there are in each status."""
+    from engine.runtime.standing import held
+
     opened = with_store(program, store, read_only=True)[1]
     counts: Counter[str] = Counter()
     shown: list[dict[str, Any]] = []
@@ -65,12 +67,42 @@ def list_(
                     counts[status] += 1
                     if len(shown) < limit:
                         shown.append(_row(it))
+        why_held = held(opened)
     finally:
         opened.close()
     if format_ == "json":
-        emit_json({"total": counts.total(), "counts": dict(sorted(counts.items())), "deliveries": shown})
+        told = {"held": why_held, "total": counts.total(), "counts": dict(sorted(counts.items()))}
+        emit_json({**told, "deliveries": shown})
     else:
+        if why_held:
+            click.echo(f"held: nothing is sent: {why_held}; drumbeat outbox release lets what is pending go")
         click.echo(_listed(shown, counts))
+    return EXIT_OK
+
+
+@outbox.command()
+@_options
+def release(store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool) -> int:
+    """Say that this store, here, is the one that sends: after a restore, or when it was moved.
+
+    Look at drumbeat outbox list before: what the store believes pending may have been sent since the backup was made.
+    """
+    from engine import wiring
+    from engine.runtime import standing
+
+    found, opened = with_store(program, store, read_only=False)
+    try:
+        path = wiring.store_path(found.settings, found.root, store)
+        reason = standing.release(opened, wiring.place_of(path))
+        pending = sum(1 for _ in opened.outbox("pending"))
+    finally:
+        opened.close()
+    if format_ == "json":
+        emit_json({"released": reason is not None, "reason": reason, "pending": pending})
+    elif reason is None:
+        click.echo("nothing was held")
+    else:
+        click.echo(f"released    {pending:,} delivery(s) go out with the next run")
     return EXIT_OK
 
 

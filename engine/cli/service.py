@@ -103,9 +103,9 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
     from engine.runtime.clock import SystemClock
     from engine.runtime.daemon import Daemon
     from engine.runtime.jobs import Jobs
+    from engine.runtime.lanes import Lanes
     from engine.runtime.logs import Masking, logging_to
-    from engine.runtime.outbox import Outbox
-    from engine.runtime.sending import InTurn
+    from engine.runtime.standing import settle_in
     from engine.runtime.state import DaemonState
     from engine.runtime.steady import SteadyClock
 
@@ -124,12 +124,15 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
         closing.callback(adapters.close)
         closing.enter_context(quick_garbage())
         where = wiring.store_path(found.settings, root, wishes.store)
+        why_held = settle_in(store, wiring.place_of(where))
+        if why_held is not None:
+            say(f"warning: nothing is sent: {why_held}; drumbeat outbox list shows what waits", wishes.quiet)
         front = None
         if not wishes.once:
             front = Front(jobs, state, clock, store, where, adapters.fit(program.settings).feeds)
         daemon = Daemon(
             program, store, adapters,
-            lambda channels, claims: InTurn(Outbox(store, channels, clock, claims)),
+            lambda channels, claims: Lanes(store, {} if why_held else channels, clock, claims, jobs.ring),
             clock, secret=wiring.secret_of(store), jobs=jobs, state=state,
             reloader=None if wishes.once else serving.reloader(root, jobs, accept, found.lists),
             goodbye=_nothing if front is None else front.goodbye,

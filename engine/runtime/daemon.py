@@ -25,7 +25,7 @@ from engine.runtime.gather import Gather
 from engine.runtime.jobs import Jobs
 from engine.runtime.pump import Done, InboxFeed, Pump
 from engine.runtime.reload import Built, Reloader
-from engine.runtime.sending import Sending
+from engine.runtime.sending import A_TURN, Sending
 from engine.runtime.state import DaemonState
 from engine.runtime.steady import SteadyClock
 from engine.runtime.suspects import Suspects
@@ -200,7 +200,7 @@ class Daemon:
 
     def _deliver(self) -> bool:
         """Carry out what there is room for; whether anything ended."""
-        ended = self._sending.drain()
+        ended = self._sending.drain(A_TURN)
         self._count(ended)
         return bool(ended)
 

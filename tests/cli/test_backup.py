@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from engine.runtime import standing
 from engine.stores.sqlite import SqliteStore
 
 TYPE_CHECKING = False
@@ -61,12 +60,10 @@ def test_a_restored_store_sends_nothing_until_released(root: Path, drumbeat: Dru
     assert "nothing is sent: it was restored from the backup of 20" in more(root, drumbeat)
     assert len(box(root)) == 4
     assert "nothing is sent" in drumbeat("run", "--until-idle", "--program", root).err
-    store = SqliteStore.open(root / "drumbeat.db")
-    assert len(store.deliveries("pending")) == 1
-    place = store.get_meta(standing.PLACE)
-    assert place is not None
-    assert "restored" in (standing.release(store, place) or "")
-    store.close()
+    assert "held: nothing is sent: it was restored" in drumbeat("outbox", "list", "--program", root).out
+    said = drumbeat("outbox", "release", "--program", root, "--format", "json").json
+    assert (said["released"], said["pending"]) == (True, 1)
+    assert drumbeat("outbox", "release", "--program", root).out == "nothing was held\n"
     shutil.rmtree(root / "out")
     assert drumbeat("run", "--until-idle", "--program", root).err == ""
     assert len(box(root)) == 1
