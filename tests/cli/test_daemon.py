@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import sqlite3
@@ -290,6 +291,28 @@ def test_killed_at_any_moment(service: Service) -> None:
     service.at_work()
     service.until(lambda: len(service.sent()) >= 2 * users)
     assert sorted(service.sent()) == sorted((f"u{n}", text) for n in range(users) for text in ("hello", "again"))
+
+
+def test_a_full_disk(service: Service) -> None:
+    """No byte can be added to the store for a while: the daemon says so, stays, and does everything afterwards.
+
+    Semantics: store.trouble — a limit of the system on the size of files stands in for the disk
+    """
+    daemon = service.at_work()
+    service.say("u1")
+    service.until(lambda: len(service.sent()) == 2)
+    size = (service.root / "drumbeat.db-wal").stat().st_size
+    _, most = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (size, most))
+    for number in range(2, 50):
+        service.say(f"u{number}")
+    service.hears(daemon, "the store cannot be written")
+    assert daemon.poll() is None
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (most, most))
+    service.until(lambda: len(service.sent()) == 98)
+    assert len(set(service.sent())) == 98
+    daemon.send_signal(signal.SIGTERM)
+    service.ends(daemon, 0)
 
 
 def test_words_that_do_not_go_together(service: Service) -> None:

@@ -86,10 +86,14 @@ class Life:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
-    def start(self, *, piece: int = 100, fault: Callable[[str], object] | None = None, **more: Any) -> Daemon:
+    def start(
+        self, *, piece: int = 100, fault: Callable[[str], object] | None = None, busy_seconds: float = 10, **more: Any
+    ) -> Daemon:
         """Begin a daemon; turns are taken by ``quiet`` or by hand."""
         watch = fault or (lambda point: None)
-        store = self.store = SqliteStore.open(self.root / "s.db", fault=watch, durable=False)
+        store = self.store = SqliteStore.open(
+            self.root / "s.db", fault=watch, durable=False, busy_seconds=busy_seconds
+        )
         self.jobs = Jobs()
         program, _ = serving.first_program(self.root, store, lambda found: None)
         adapters = serving.Adapters(wiring.site_of(self.root, final=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,10 @@ def test_an_unread_event_comes_before_what_is_due_after_it(tmp_path: Path) -> No
 
 
 def test_a_backlog_is_read_before_what_is_due(tmp_path: Path) -> None:
-    """More events stand in the feeds than a piece holds: what is due waits for those before it."""
+    """More events stand in the feeds than a piece holds: what is due waits for those before it.
+
+    Semantics: order.visible — however many pieces it takes
+    """
     life = Life(tmp_path, WAITING)
     life.start()
     for number in range(7):
@@ -80,7 +84,10 @@ def test_a_backlog_is_read_before_what_is_due(tmp_path: Path) -> None:
 
 def test_new_events_overtake_what_is_due_for_others(tmp_path: Path) -> None:
     """While more is due than a transaction holds, a new user is greeted before all the old ones are; and a user's own
-    wake-up still comes before the user's event."""
+    wake-up still comes before the user's event.
+
+    Semantics: order.fair — nobody starves, and nobody's own order changes
+    """
     life = Life(tmp_path)
     life.start(piece=1_000)
     for number in range(900):
@@ -212,7 +219,10 @@ def test_a_broken_feed_stops_nobody(tmp_path: Path) -> None:
 
 
 def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
-    """A full disk ends nothing: the daemon says so, tries again, and decides everything once when there is room."""
+    """A full disk ends nothing: the daemon says so, tries again, and decides everything once when there is room.
+
+    Semantics: store.trouble — disk full
+    """
     full = False
 
     def fault(point: str) -> None:
@@ -240,6 +250,28 @@ def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     assert sorted(life.sent()) == sorted(life.texts())
     assert daemon.state.counts["store.errors"] == 3
     assert daemon.state.counts.get("conflicts", 0) == 0
+    life.end()
+
+
+def test_a_foreign_process_holds_the_lock(tmp_path: Path) -> None:
+    """Somebody else writes the file: the daemon waits for them, tells it once, and goes on.
+
+    Semantics: store.trouble — locked by another
+    """
+    life = Life(tmp_path)
+    daemon = life.start(busy_seconds=0.05)
+    life.say("user.signup", "u1")
+    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+    other.execute("begin immediate")
+    for _ in range(5):
+        assert daemon.try_turn() is False
+        assert "locked" in daemon.state.reason
+    other.execute("rollback")
+    other.close()
+    while daemon.try_turn():
+        pass
+    assert daemon.state.ready
+    assert life.sent() == [("u1", "hello")]
     life.end()
 
 
@@ -338,7 +370,7 @@ def _work_in_a_child(life: Life) -> bool:
 def test_a_swap_keeps_everybody_on_the_way(tmp_path: Path) -> None:
     """Who is on the way goes on with the version it began with; who comes now begins on the new one.
 
-    Semantics: editing.version — over a reload of the daemon
+    Semantics: edit.pinned — over a reload of the daemon
     """
     life = Life(tmp_path)
     daemon = life.start()
