@@ -357,6 +357,8 @@ class Pump:
         """Which records are to be decided, which go to quarantine, and which were there before."""
         work = _Work(records)
         now = self.clock.now()
+        if self.fresh:  # a machine's clock that was set back makes no event a future one
+            now = max(now, self.session.clock)
         candidates: list[tuple[int, Event]] = []
         for place, record in enumerate(records):
             event = record.event

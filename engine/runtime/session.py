@@ -203,7 +203,6 @@ class Session:
         before the event it precedes; everybody else's, and slots, wait for ``settle``. Events may lie before the
         engine's clock: a subject's own wake-ups and events come in order of time all the same.
         """
-        self.fair = True
         if self.walk is not None:
             self.walk.arriving(events)
         horizon = self.horizon = max(self.clock, max((it.time for it in events if not it.history), default=0))

@@ -52,7 +52,7 @@ class Worker:
         self._piece = piece
         self._elapsed = elapsed
         self._until: int | None = None
-        pump.fresh = True
+        pump.fresh = pump.session.fair = True
         pump.session.wakes_at_once = min(piece, 2 * _LEAST)
         pump.session.kept = _KEPT
 

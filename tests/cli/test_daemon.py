@@ -1,0 +1,321 @@
+"""``drumbeat run`` as a service: real processes, real signals, real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FILES = {
+    "drumbeat.yaml": """\
+program: service
+feeds: [{file: feed/a.jsonl}]
+channels: {box: {via: file, path: out/box.jsonl}}
+policies: {default: {quiet_hours: never, consent: {service: none}}}
+""",
+    "playbooks/hello.yaml": """\
+playbook: hello
+title: Hello, and again
+trigger: {signup: true}
+entry: {mode: once, limit: unlimited}
+steps:
+  - message: {template: hello, via: box, purpose: service}
+  - wait: 1s
+  - message: {template: again, via: box, purpose: service}
+""",
+    "templates/hello.box.j2": "hello",
+    "templates/again.box.j2": "again",
+}
+PATIENCE = 60.0
+"""Seconds after which something that should happen has not."""
+
+
+class Service:
+    """A program in a folder and the daemons at work on it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.all: list[subprocess.Popen[str]] = []
+        self.number = 0
+        for name, text in FILES.items():
+            self.write(name, text)
+        (root / "feed").mkdir()
+
+    def write(self, name: str, text: str) -> None:
+        """A file, whole or not at all, as editors write."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(path.name + ".new")
+        fresh.write_text(text, encoding="utf-8")
+        fresh.rename(path)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "engine", "run", *words, "--program", str(self.root)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.all.append(daemon)
+        return daemon
+
+    def at_work(self, *words: str) -> subprocess.Popen[str]:
+        """A daemon that has said that it is at work."""
+        daemon = self.start(*words)
+        self.hears(daemon, "at work")
+        return daemon
+
+    def hears(self, daemon: subprocess.Popen[str], words: str) -> str:
+        """Wait until a daemon says something on its error stream."""
+        assert daemon.stderr is not None
+        ends = time.monotonic() + PATIENCE
+        heard = ""
+        while words not in heard:
+            ready, _, _ = select.select([daemon.stderr], [], [], max(0.0, ends - time.monotonic()))
+            piece = os.read(daemon.stderr.fileno(), 65_536).decode() if ready else ""
+            assert piece, f"never said {words!r}, but {heard!r}"
+            heard += piece
+        return heard
+
+    def say(self, user: str, ago: float = 0.0) -> None:
+        self.number += 1
+        at = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat().replace("+00:00", "Z")
+        row = {"id": f"e{self.number}", "type": "user.signup", "user": user, "time": at}
+        with (self.root / "feed" / "a.jsonl").open("a") as feed:
+            feed.write(json.dumps(row) + "\n")
+
+    def sent(self) -> list[tuple[str, str]]:
+        path = self.root / "out" / "box.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [(row["user"], row["text"]) for row in rows]
+
+    def until(self, true: Callable[[], Any]) -> None:
+        """Look again and again until something is so."""
+        ends = time.monotonic() + PATIENCE
+        while not true():
+            assert time.monotonic() < ends, f"it never came; sent was {self.sent()}"
+            select.select([], [], [], 0.02)
+
+    def ends(self, daemon: subprocess.Popen[str], code: int) -> tuple[str, str]:
+        out, err = daemon.communicate(timeout=PATIENCE)
+        assert daemon.returncode == code, err
+        return out, err
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    made = Service(tmp_path)
+    yield made
+    for daemon in made.all:
+        if daemon.poll() is None:
+            daemon.kill()
+        daemon.communicate()
+
+
+def test_events_wakeups_and_leaving(service: Service) -> None:
+    """A daemon decides what comes, wakes who is due, and leaves in order at SIGTERM."""
+    daemon = service.at_work()
+    service.say("u1")
+    service.until(lambda: service.sent() == [("u1", "hello"), ("u1", "again")])
+    daemon.send_signal(signal.SIGTERM)
+    out, _ = service.ends(daemon, 0)
+    assert "1 accepted of 1 read" in out
+    assert "2 sent" in out
+
+
+def test_one_object_as_json(service: Service) -> None:
+    """With --format json standard output holds one object, the counters."""
+    daemon = service.at_work("--format", "json")
+    service.say("u1")
+    service.until(lambda: len(service.sent()) == 2)
+    daemon.send_signal(signal.SIGINT)
+    out, _ = service.ends(daemon, 0)
+    assert json.loads(out)["counts"]["deliveries.sent"] == 2
+
+
+def test_leaving_under_load_loses_nothing(service: Service) -> None:
+    """SIGTERM again and again while events come in: each leaves in order, nothing stays in doubt, nothing is lost."""
+    rounds, each = 4, 50
+    for turn in range(rounds):
+        daemon = service.at_work()
+        for number in range(each):
+            service.say(f"u{turn}-{number}")
+        daemon.send_signal(signal.SIGTERM)
+        service.ends(daemon, 0)
+        with sqlite3.connect(service.root / "drumbeat.db") as db:
+            stuck = db.execute("select count(*) from effect where delivery in ('sending', 'unknown')").fetchone()[0]
+        db.close()
+        assert stuck == 0
+    service.at_work()
+    service.until(lambda: len(service.sent()) == 2 * rounds * each)
+    assert len(set(service.sent())) == 2 * rounds * each
+
+
+def test_once(service: Service) -> None:
+    """--once does what is there and what is due by now, and leaves; run again later it does the rest."""
+    service.say("u1", ago=30)
+    out, _ = service.ends(service.start("--once"), 0)
+    assert "1 accepted of 1 read" in out
+    assert service.sent()[0] == ("u1", "hello")
+
+    def all_of_it() -> bool:
+        service.ends(service.start("--once"), 0)
+        return service.sent() == [("u1", "hello"), ("u1", "again")]
+
+    service.until(all_of_it)
+
+
+def test_a_second_daemon_leaves(service: Service) -> None:
+    """Two daemons on one store: the second says who has it and leaves with 3.
+
+    Semantics: store.one-writer — daemons too
+    """
+    first = service.at_work()
+    _, err = service.ends(service.start(), 3)
+    assert f"is being written by process {first.pid}" in err
+
+
+def test_standing_by(service: Service) -> None:
+    """With --standby the second waits, and takes over when the first is killed; what the first had begun goes on."""
+    first = service.at_work()
+    second = service.start("--standby")
+    service.hears(second, "standing by")
+    for number in range(3):
+        service.say(f"u{number}")
+        service.until(lambda user=f"u{number}": (user, "hello") in service.sent())  # type: ignore[misc]
+        first.kill()
+        service.hears(second, "at work")
+        first, second = second, service.start("--standby")
+        service.hears(second, "standing by")
+    service.until(lambda: len(service.sent()) == 6)
+    assert len(set(service.sent())) == 6
+
+
+def test_standing_by_and_told_to_leave(service: Service) -> None:
+    """Who waits for the store can be told to leave."""
+    service.at_work()
+    second = service.start("--standby")
+    service.hears(second, "standing by")
+    second.send_signal(signal.SIGTERM)
+    service.ends(second, 0)
+
+
+def test_an_edit_is_put_to_work(service: Service) -> None:
+    """An edited program is at work without a restart."""
+    service.at_work()
+    service.say("u1")
+    service.until(lambda: ("u1", "hello") in service.sent())
+    service.write("templates/hello.box.j2", "good day")
+    users = iter(range(2, 10_000))
+
+    def greeted_anew() -> bool:
+        service.say(f"u{next(users)}")
+        return any(text == "good day" for _, text in service.sent())
+
+    service.until(greeted_anew)
+    service.until(lambda: ("u1", "again") in service.sent())
+
+
+def test_a_broken_edit_is_told_and_left_alone(service: Service) -> None:
+    """A broken file is told with its place; the program at work goes on, over a restart too, until the file is right.
+
+    Semantics: reload.whole — the last good program stays at work, also after a restart
+    """
+    daemon = service.at_work()
+    service.say("u1")
+    service.until(lambda: len(service.sent()) == 2)
+    service.write("playbooks/hello.yaml", FILES["playbooks/hello.yaml"].replace("wait: 1s", "wiat: 1s"))
+    assert "playbooks/hello.yaml:7:" in service.hears(daemon, "stay at work")
+    service.say("u2")
+    service.until(lambda: len(service.sent()) == 4)
+    daemon.send_signal(signal.SIGTERM)
+    service.ends(daemon, 0)
+    daemon = service.start()
+    assert "playbooks/hello.yaml:7:" in service.hears(daemon, "stay at work")
+    service.say("u3")
+    service.until(lambda: len(service.sent()) == 6)
+    service.write("playbooks/hello.yaml", FILES["playbooks/hello.yaml"].replace("template: hello", "template: again"))
+    users = iter(range(4, 10_000))
+
+    def greeted_anew() -> bool:
+        service.say(f"u{next(users)}")
+        return any(service.sent()[n] == (user, "again") for n, (user, text) in enumerate(service.sent())
+                   if (user, "hello") not in service.sent())
+
+    service.until(greeted_anew)
+
+
+def test_a_hangup_compiles_at_once(service: Service) -> None:
+    """SIGHUP compiles the files although nothing changed, and nothing changes by it."""
+    daemon = service.at_work()
+    service.write("drumbeat.yaml", "program: [")
+    service.hears(daemon, "stay at work")
+    daemon.send_signal(signal.SIGHUP)
+    service.hears(daemon, "stay at work")
+    service.say("u1")
+    service.until(lambda: len(service.sent()) == 2)
+
+
+def test_a_program_that_never_was_whole(service: Service) -> None:
+    """Without a last good program a broken one is refused with 1, and its problems."""
+    service.write("playbooks/hello.yaml", "playbook: hello\n")
+    _, err = service.ends(service.start(), 1)
+    assert "playbooks/hello.yaml:1:" in err
+
+
+def test_killed_at_any_moment(service: Service) -> None:
+    """SIGKILL while events come in, again and again: everybody has both messages once.
+
+    Semantics: store.atomic — for the daemon, killed from outside
+    """
+    users = 0
+    for turn in range(8):
+        daemon = service.at_work()
+        for _ in range(20 + 5 * turn):
+            service.say(f"u{users}")
+            users += 1
+        before = len(service.sent())
+        service.until(lambda was=before: len(service.sent()) > was)  # type: ignore[misc]
+        daemon.kill()
+        daemon.communicate()
+    service.at_work()
+    service.until(lambda: len(service.sent()) >= 2 * users)
+    assert sorted(service.sent()) == sorted((f"u{n}", text) for n in range(users) for text in ("hello", "again"))
+
+
+def test_a_full_disk(service: Service) -> None:
+    """No byte can be added to the store for a while: the daemon says so, stays, and does everything afterwards.
+
+    Semantics: store.trouble — a limit of the system on the size of files stands in for the disk
+    """
+    daemon = service.at_work()
+    service.say("u1")
+    service.until(lambda: len(service.sent()) == 2)
+    size = (service.root / "drumbeat.db-wal").stat().st_size
+    _, most = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (size, most))
+    for number in range(2, 50):
+        service.say(f"u{number}")
+    service.hears(daemon, "the store cannot be written")
+    assert daemon.poll() is None
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (most, most))
+    service.until(lambda: len(service.sent()) == 98)
+    assert len(set(service.sent())) == 98
+    daemon.send_signal(signal.SIGTERM)
+    service.ends(daemon, 0)
+
+
+def test_words_that_do_not_go_together(service: Service) -> None:
+    """--until-idle goes by another clock than the daemon."""
+    _, err = service.ends(service.start("--until-idle", "--once"), 2)
+    assert "--until-idle" in err
