@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from engine.api.answers import Refused, busy
 from engine.core.plan import Plan
@@ -19,11 +19,16 @@ class Trouble(NamedTuple):
     message: str  #: sentence for people
 
 
-class Program(NamedTuple):
+class Program(Protocol):
     """What is running."""
 
-    plan: Plan
-    known_types: frozenset[str] | None  #: event types let in; None: any
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def known_types(self) -> frozenset[str] | None:
+        """Event types let in; None: any."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,17 +40,17 @@ class Engine:
     jobs: the way to the thread that owns the store.
     clock: the machine's clock.
     program: what is running now; None: nothing yet.
-    troubles: why nothing is taken now; empty: all is well.
+    troubles: why nothing is taken now, each as (short word, sentence); empty: all is well.
     """
 
     jobs: Jobs
     clock: Clock
     program: Callable[[], Program | None]
-    troubles: Callable[[], Sequence[Trouble]] = tuple
+    troubles: Callable[[], Sequence[tuple[str, str]]] = tuple
 
     def reasons(self) -> list[Trouble]:
         """Everything that stands against taking events."""
-        found = list(self.troubles())
+        found = [Trouble(*it) for it in self.troubles()]
         if self.program() is None:
             found.append(Trouble("plan", "no program is loaded yet"))
         return found

@@ -3,12 +3,11 @@
 Use, by the thread that runs the engine::
 
     api = Api(Engine(jobs, clock, program, troubles), feeds, socket=socket_path(store), registry=registry)
-    api.start()              # bound and serving, or CannotRun
-    ...                      # the engine's loop does jobs.do(store)
-    api.stop()               # nothing new is let in; what is under way is answered
-    while not api.stopped:   # what is under way still needs its commits
-        jobs.do(store); jobs.wait(0.1)
-    api.join()
+    with api.serving():      # bound and serving, or CannotRun
+        ...                  # the engine's loop does jobs.do(store), and jobs.close() when it leaves
+
+What was submitted before the jobs were closed is committed and answered 202; what comes later is 503, and its sender
+comes again. An engine that would rather answer everything calls ``stop`` first, and does jobs until ``stopped``.
 
 Rule 1: an address that others can reach is not listened on without keys.
 Rule 2: ``stop`` returns at once, since requests that are under way wait for jobs of the very thread that calls it.
@@ -21,7 +20,8 @@ import contextlib
 import logging
 import resource
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -62,6 +62,7 @@ class Api:
     registry: metrics to show; None: no route for them.
     more: routes of other parts, on every listener.
     grace: seconds that requests under way may take after ``stop``.
+    broke: called, by the server's thread, when it breaks down instead of being stopped: let the daemon leave then.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Api:
         more: MoreWays = lambda gathering: (),
         limits: Limits | None = None,
         grace: float = 20.0,
+        broke: Callable[[], object] = lambda: None,
     ) -> None:
         self.addresses: list[tuple[str, int]] = []  #: host and port of each listener, once started
         self._engine = engine
@@ -83,6 +85,7 @@ class Api:
         self._more = more
         self._limits = limits or Limits()
         self._grace = grace
+        self._broke = broke
         self._servers: list[Server] = []
         self._ready = Event()
         self._error: BaseException | None = None
@@ -128,6 +131,16 @@ class Api:
         if self._error is not None:
             raise InternalError(f"the HTTP server broke down: {self._error}") from self._error
 
+    @contextmanager
+    def serving(self) -> Iterator[Api]:
+        """Serve as long as a block lasts. A server that broke down meanwhile is an error at the end of it."""
+        self.start()
+        try:
+            yield self
+        finally:
+            self.stop()
+            self.join(self._grace + 5)
+
     # ------------------------------------------------------------------ listeners
 
     def _listeners(self) -> list[list[HttpFeed]]:
@@ -152,7 +165,8 @@ class Api:
                 )
         try:
             family = socket.getaddrinfo(first.host, first.port, type=socket.SOCK_STREAM)[0][0]
-            made = socket.socket(family, socket.SOCK_STREAM)
+            # Said to be TCP, so that the loop sends each piece of an answer at once (no delay of 40 ms).
+            made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         except OSError as error:
             raise CannotRun(f"feed http: there is no address {first.host!r}: {error.strerror}") from error
         try:
@@ -173,11 +187,15 @@ class Api:
             self._error = error
             _log.error("the HTTP server broke down: %s", type(error).__name__, exc_info=error)
         finally:
+            for bound in [it for _, it in planned] + ([] if admin_socket is None else [admin_socket]):
+                bound.close()
             if self._socket is not None:
                 with contextlib.suppress(OSError):
                     self._socket.unlink()
             self._ready.set()
             self._engine.jobs.ring()  # whoever waits for the end need not wait longer
+            if self._error is not None:
+                self._broke()
 
     async def _serve(
         self, planned: list[tuple[list[HttpFeed], socket.socket]], admin_socket: socket.socket | None

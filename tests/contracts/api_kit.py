@@ -8,6 +8,7 @@ import hmac
 import http.client
 import json
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
 
-from engine.api.engine import Engine, Program, Trouble
+from engine.api.engine import Engine, Trouble
 from engine.api.limits import Limits
 from engine.api.server import Api, MoreWays
 from engine.core.instants import format_instant
@@ -183,6 +184,8 @@ def served(
     limits: Limits | None = None,
     admin: bool = False,
     more: MoreWays = lambda gathering: (),
+    grace: float = 5,
+    broke: Callable[[], object] = lambda: None,
 ) -> Iterator[Desk]:
     """A server with a feed for each setting (one on a free port when none is given)."""
     root = folder / "tea"
@@ -191,7 +194,7 @@ def served(
         (root / name).write_text(text, encoding="utf-8")
     found = compile_program(root)
     assert found.plan is not None, found.problems
-    program = Program(found.plan, found.known_types)
+    program: Any = found  # a compiled program has a plan and the types it knows
     path = root / "drumbeat.db"
     site = Site(root, env or {})
     feeds = [HttpFeed({"port": 0, **setting}, site) for setting in settings or ({},)]
@@ -200,7 +203,7 @@ def served(
     Counter("drumbeat_tests", "what tests look for", registry=registry).inc()
     engine = Engine(jobs, clock, lambda: program, lambda: list(troubles))
     socket_ = path.with_name(path.name + ".sock") if admin else None
-    api = Api(engine, feeds, socket=socket_, registry=registry, limits=limits, more=more, grace=5)
+    api = Api(engine, feeds, socket=socket_, registry=registry, limits=limits, more=more, grace=grace, broke=broke)
     hold, over = Event(), Event()
     hold.set()
     desk = Desk(api, jobs, path, clock, troubles, hold)
@@ -223,17 +226,21 @@ def served(
     thread.start()
     assert ready.wait(30)
     try:
-        api.start()
-        yield desk
+        with api.serving():
+            yield desk
     finally:
-        hold.set()
-        api.stop()
-        api.join(30)
-        assert api.stopped
         over.set()
+        hold.set()
         jobs.ring()
         thread.join(30)
         assert not thread.is_alive()
+
+
+def main() -> None:
+    """Serve in a process of its own, to be killed: ``python api_kit.py FOLDER`` prints its port."""
+    with served(Path(sys.argv[1]), admin=True) as desk:
+        print(desk.address[1], flush=True)
+        sys.stdin.read()
 
 
 def free_port() -> int:
@@ -242,3 +249,7 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         found: int = probe.getsockname()[1]
         return found
+
+
+if __name__ == "__main__":
+    main()
