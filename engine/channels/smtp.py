@@ -106,7 +106,7 @@ class SmtpChannel:
         self._starttls: str = fields.get("starttls", "required")
         self._helo: str = fields.get("helo", "localhost")
         ca = fields.get("ca")
-        self._tls = tls(None if ca is None else str(site.root / ca))
+        self._tls = None if ca is None else tls(str(site.root / ca))
         self._limits = seconds_of(fields)
         self._site = site
         login = self._server.login or ()
@@ -164,6 +164,11 @@ class SmtpChannel:
     def __repr__(self) -> str:
         return f"<SmtpChannel {self.name}>"
 
+    def _context(self) -> ssl.SSLContext:
+        """What certificates are checked with; the system's are read when they are needed first."""
+        self._tls = self._tls or tls(None)
+        return self._tls
+
     def _prepared(self, item: Outgoing) -> tuple[Address, bytes, bool] | Sent:
         """(receiver, bytes, whether they need SMTPUTF8) of a mail, or why there is none."""
         try:
@@ -181,7 +186,7 @@ class SmtpChannel:
         talk = None
         try:
             talk = Conversation(self._server, self._limits, self._helo, self._site.elapsed, until)
-            talk.greet(self._tls, self._starttls, until)
+            talk.greet(self._context, self._starttls, until)
             return talk, None
         except _Gone as error:
             reason = str(error)
@@ -221,12 +226,12 @@ class Conversation:
         self._smtp = _Smtp(self._line, server.host, helo)
         self._begun = False
 
-    def greet(self, context: ssl.SSLContext, starttls: str, until: float) -> None:
+    def greet(self, context: Callable[[], ssl.SSLContext], starttls: str, until: float) -> None:
         """Everything up to the first mail; raises _Gone, OSError, smtplib.SMTPException."""
         server, smtp, line = self._server, self._smtp, self._line
         line.begin(until, self._limits.read)
         if server.secure:
-            line.secure(context, server.host, self._limits.connect)
+            line.secure(context(), server.host, self._limits.connect)
         code, text = smtp.getreply()
         if code != 220:
             raise _Gone(f"it greets with {code} {_shown(text)}")
@@ -234,7 +239,7 @@ class Conversation:
         safe = server.secure
         if not safe and starttls != "never":
             if smtp.has_extn("starttls"):
-                smtp.to_tls(context, server.host, self._limits.connect)
+                smtp.to_tls(context(), server.host, self._limits.connect)
                 safe = True
             elif starttls == "required":
                 raise _Gone("it has no STARTTLS; 'starttls: never' sends without TLS")

@@ -192,6 +192,8 @@ def _place(url: Secret | None, what: str) -> tuple[int | None, str | None]:
         return None, None
     try:
         parts = urlsplit(url.reveal())
-        return parts.port, host_name(parts.hostname or "")
+        if parts.scheme in ("http", "https") and "@" not in parts.netloc:
+            return parts.port, host_name(parts.hostname or "")
     except (ValueError, Refused):
-        raise CannotRun(f"{what}.url is no address", hint="https://host/path") from None
+        pass
+    raise CannotRun(f"{what}.url is no address", hint="https://host/path") from None

@@ -192,7 +192,7 @@ class Caller:
         self._guard = guard
         self._elapsed = elapsed
         self._limits = limits or Limits()
-        self._tls = tls(ca)
+        self._tls = None if ca is None else tls(ca)  #: the system's are read when they are needed first: there are many
         self._kept: dict[tuple[bool, str, int], deque[Line]] = {}
         self._lock = Lock()
         self._closed = False
@@ -263,6 +263,7 @@ class Caller:
         except OSError as error:
             raise Unsent(f"{target.host} cannot be connected: {_words(error)}") from None
         if target.secure:
+            self._tls = self._tls or tls(None)
             try:
                 line.secure(self._tls, target.host, limits.connect)
             except (OSError, ValueError) as error:
