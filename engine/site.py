@@ -14,7 +14,8 @@ from pathlib import Path
 
 from engine.errors import CannotRun
 
-_REFERENCE = re.compile(r"\$\{([^}]*)\}")
+REFERENCE = re.compile(r"\$\{([^}]*)\}")
+"""``${NAME}`` or ``${file:path}`` in a setting."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FILE = "file:"
 
@@ -42,7 +43,7 @@ class Secret:
 
 def references(text: str) -> list[str]:
     """The names between ``${`` and ``}`` of a setting."""
-    return _REFERENCE.findall(text)
+    return REFERENCE.findall(text)
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Site:
     final: files will not grow any more: their last line counts without a newline too.
     wake: called, from any thread, by a feed that has got something new.
     now: the machine's clock, microseconds UTC.
+    elapsed: seconds on a clock that never jumps, for deadlines.
     """
 
     root: Path
@@ -63,6 +65,7 @@ class Site:
     final: bool = False
     wake: Callable[[], None] = lambda: None
     now: Callable[[], int] = lambda: 0
+    elapsed: Callable[[], float] = lambda: 0.0
     seen: set[str] = field(default_factory=set, repr=False)  #: what was looked up: to be masked in logs
 
     def text(self, setting: str, what: str) -> str:
@@ -70,7 +73,7 @@ class Site:
 
         Raises CannotRun where a variable is not set or a file cannot be read.
         """
-        return _REFERENCE.sub(lambda match: self._look_up(match[1], what), setting)
+        return REFERENCE.sub(lambda match: self._look_up(match[1], what), setting)
 
     def secret(self, setting: str, what: str) -> Secret:
         """As ``text``, for what nobody may see."""

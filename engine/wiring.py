@@ -89,7 +89,8 @@ def with_older(found: Compiled, store: Store) -> Compiled:
 
 def site_of(root: Path, *, final: bool = True, wake: Callable[[], None] = lambda: None) -> Site:
     """The surroundings of a program; ``final`` and ``wake`` as in ``Site``."""
-    return Site(root, os.environ, final, wake, SystemClock().now)
+    clock = SystemClock()
+    return Site(root, os.environ, final, wake, clock.now, clock.elapsed)
 
 
 def open_feeds(settings: Settings, root: Path, site: Site | None = None) -> list[Feed]:

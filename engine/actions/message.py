@@ -225,7 +225,12 @@ class SendMessage(Action):
         except RenderError as error:
             run.explain("render", False, str(error))
             return {}, "render"
-        return self._detail(channel.name, message.text, message.subject), None
+        detail = self._detail(channel.name, message.text, message.subject)
+        if message.html:
+            detail["html"] = True
+        if message.fields:
+            detail["fields"] = message.fields
+        return detail, None
 
     def _quiet(self, run: Run) -> Quiet | None:
         return None if self.purpose == EXEMPT else run.playbook.policy.quiet
@@ -267,7 +272,8 @@ class SendMessage(Action):
                 continue
             detail, fault = self._render(run, channel)
             if fault is None:
-                found.append(Spare(channel.name, address, detail["text"], detail.get("subject")))
+                html, fields = detail.get("html", False), detail.get("fields")
+                found.append(Spare(channel.name, address, detail["text"], detail.get("subject"), html, fields))
         return found or ()
 
     # ------------------------------------------------------------------ outcomes

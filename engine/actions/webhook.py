@@ -35,8 +35,8 @@ class CallWebhook(Action):
     again; an answer that does not come is a failure of the step (``on_error``). Elsewhere it goes on at once. A status
     such as 404 is an answer.
 
-    Channels of kind ``webhook`` come with a later version. Until then a channel named ``webhook``, of kind ``file`` or
-    ``console``, takes the requests; it gives no answers, so ``steps.<id>`` is none. In ``simulate`` it is none, too.
+    The first channel of kind ``webhook`` takes the requests; without one a channel named ``webhook``, of kind ``file``
+    or ``console``, which gives no answers: ``steps.<id>`` is none then. In ``simulate`` it is none, too.
 
     Example:
         webhook: {url: "https://crm.example/calls", body: {user: "{{ user.id }}", spent: "{{ event.amount }}"}}

@@ -9,6 +9,7 @@ nobody knows whether the message went out; the outbox then goes by the channel's
 
 A kind has ``shape``, the keys it takes beside those of every channel (``language/ways.py``), and
 ``open(name, fields, site)``, which makes the channel of an entry of ``channels:``. Its docstring is its manual page.
+Where a shape is not enough it has ``faults(fields)``: (key, message, hint) of what is wrong, secrets not looked up.
 
 A channel that can tell from its own records whether a key went out has ``written(keys)``, which names those that did.
 """
@@ -21,7 +22,11 @@ from engine.registry import Registry
 CHANNELS: Registry[Channel] = Registry(
     "channel",
     {
+        "apprise": "engine.channels.apprise:AppriseChannel",
         "console": "engine.channels.console:ConsoleChannel",
         "file": "engine.channels.file:FileChannel",
+        "http": "engine.channels.http:HttpChannel",
+        "smtp": "engine.channels.smtp:SmtpChannel",
+        "webhook": "engine.channels.webhook:WebhookChannel",
     },
 )

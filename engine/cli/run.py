@@ -78,8 +78,8 @@ def _accept(found: Any) -> None:
             if node.action.word == "webhook" and node.action.channel is None:
                 raise CannotRun(
                     f"playbook '{playbook.id}' has a webhook step, and no channel of the program takes webhooks",
-                    hint="channels of kind webhook come with a later version; until then write them to a file: "
-                    "channels: {webhook: {via: file, path: out/webhooks.jsonl}}",
+                    hint="channels: {webhook: {via: webhook, secret: \"${WEBHOOK_SECRET}\"}} sends them, "
+                    "{via: file, path: out/webhooks.jsonl} writes them down",
                 )
 
 

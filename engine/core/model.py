@@ -167,6 +167,8 @@ class Spare(msgspec.Struct, array_like=True):
     to: str | None
     text: str | None
     subject: str | None = None
+    html: bool = False  #: ``text`` is HTML
+    fields: dict[str, str] | None = None  #: the other front matter: title, buttons ...
 
 
 class Effect(msgspec.Struct):

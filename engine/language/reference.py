@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from textwrap import dedent
 from typing import Any, Final
 
 from engine.actions import ACTIONS
@@ -26,7 +27,7 @@ _EXAMPLE: Final = "\nExample:\n"
 def manual(kind: type[Any]) -> tuple[str, str]:
     """(text, example) of a kind's docstring; "" for an example that is not there."""
     text, _, example = (inspect.getdoc(kind) or "").partition(_EXAMPLE)
-    return text.strip(), inspect.cleandoc(example)
+    return text.strip(), dedent(example).strip()
 
 
 def pages() -> dict[str, str]:

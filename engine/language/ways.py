@@ -35,7 +35,6 @@ CHANNEL = Map(
 )
 """Keys that every channel takes."""
 
-_LATER_CHANNELS = ("apprise", "http", "smtp", "webhook")
 _LATER_FEEDS = ("nats", "redis", "kafka", "rabbitmq")
 
 
@@ -112,10 +111,6 @@ class WaysMaker:
         via = inner.get("via")
         word = via.text if isinstance(via, ScalarNode) else None
         problems, what = self.shop.problems, f"channels.{key.text}"
-        if word in _LATER_CHANNELS and word not in CHANNELS:
-            message = f"channels of kind '{word}' come with a later version: run refuses them"
-            problems.warning(via or inner, "not-yet", message, hint="until then: file or console")
-            return {"via": word, **({"address": inner.get("address").text} if inner.get("address") else {})}  # type: ignore[union-attr]
         if word is not None and word not in CHANNELS:
             near = nearest(word, CHANNELS)
             hint = f"did you mean '{near}'?" if near else "one of " + ", ".join(CHANNELS)
@@ -125,11 +120,22 @@ class WaysMaker:
         fields = self.shop.reading.fields(inner, shape, what, ignore=() if word else tuple(inner.keys()))
         if fields is FAULT:
             return None
+        if word is not None and not self._sound(word, inner, fields):
+            return None
         if word == "file" and "path" not in fields:
             message = f"channel '{key.text}' has no 'path': simulate decides all the same, run refuses to deliver"
             problems.warning(key, "missing-path", message, hint="path: out/messages.jsonl")
         found: Mapping[str, Any] = fields
         return found
+
+
+    def _sound(self, word: str, inner: MapNode, fields: Mapping[str, Any]) -> bool:
+        """Does the kind itself find nothing wrong with the keys of an entry?"""
+        faults = getattr(CHANNELS.get(word), "faults", None)
+        found = list(faults(fields)) if faults is not None else []
+        for key, message, hint in found:
+            self.shop.problems.error(inner.get(key) or inner, "wrong-value", message, hint=hint)
+        return not found
 
 
 def channel_info(name: str, fields: Mapping[str, Any]) -> ChannelInfo:

@@ -88,15 +88,16 @@ def _too_big(value: object) -> bool:
     return isinstance(value, (int, float)) and abs(value) > MAX_LITERAL  # infinite ones too
 
 
-def check(tree: nodes.Template, site: Site) -> tuple[list[TemplateProblem], int]:
+def check(tree: nodes.Template, site: Site, roots: frozenset[str] = ROOTS) -> tuple[list[TemplateProblem], int]:
     """(every fault of a parsed template, how deep it nests); no fault means it may be compiled."""
-    checker = _Checker(site)
+    checker = _Checker(site, roots)
     return checker.run(tree), checker.deepest
 
 
 class _Checker:
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, roots: frozenset[str]) -> None:
         self.site = site
+        self.roots = roots
         self.problems: list[TemplateProblem] = []
         self.made: set[str] = set()
         self.used: list[tuple[nodes.Name, int]] = []
@@ -155,7 +156,7 @@ class _Checker:
             self.refuse("template-operator", spot.node, "a number has at most 15 digits before the point")
 
     def _names(self) -> None:
-        known = ROOTS | self.made
+        known = self.roots | self.made
         for node, loops in self.used:
             if node.name in known or (node.name == "loop" and loops):
                 continue

@@ -15,7 +15,7 @@ from jinja2 import nodes
 from jinja2.exceptions import TemplateSyntaxError
 
 from engine.errors import DrumbeatError, RenderError, TemplateLimit
-from engine.render.check import check
+from engine.render.check import ROOTS, check
 from engine.render.filters import FILTERS
 from engine.render.harden import harden
 from engine.render.htmlscan import scan
@@ -110,13 +110,15 @@ class Piece:
         return f"{self._site.file}:{self._site.above + line}"
 
 
-def parse(site: Site, *, html: bool = False) -> tuple[nodes.Template | None, list[TemplateProblem], int]:
+def parse(
+    site: Site, *, html: bool = False, roots: frozenset[str] = ROOTS
+) -> tuple[nodes.Template | None, list[TemplateProblem], int]:
     """The parsed text, or its problems, and how deep it nests. Nothing of it has run or been compiled yet."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "\d" in a text stays "\d"; Python would warn about it
             tree = sandbox(html).parse(site.source)
-        return tree, *check(tree, site)
+        return tree, *check(tree, site, roots)
     except TemplateSyntaxError as error:
         return None, [site.problem("template-syntax", error.lineno or 1, error.message or "cannot be parsed")], 0
     except RecursionError:

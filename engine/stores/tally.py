@@ -76,15 +76,22 @@ def first_delivery(effect: Effect) -> str | None:
     return "pending" if effect.deliver is not None and effect.status == "planned" else None
 
 
+_OWN = ("subject", "text", "html", "fields")  #: what of a message each channel has in its own words
+
+
 def carried(effect: Effect, channel: str) -> Effect:
-    """A message as one of its channels carries it: the text, the subject and the address differ."""
+    """A message as one of its channels carries it: the words and the address differ."""
     for spare in effect.spares:
         if spare.channel == channel:
-            detail = {name: value for name, value in effect.detail.items() if name not in ("subject", "text")}
+            detail = {name: value for name, value in effect.detail.items() if name not in _OWN}
             detail["via"] = channel
             if spare.subject is not None:
                 detail["subject"] = spare.subject
             detail["text"] = spare.text
+            if spare.html:
+                detail["html"] = True
+            if spare.fields:
+                detail["fields"] = spare.fields
             return structs.replace(effect, deliver=channel, to=spare.to, detail=detail)
     return effect
 

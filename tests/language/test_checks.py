@@ -159,14 +159,15 @@ def test_an_unknown_code_is_told_with_the_nearest(check: Write) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ("{url: 'https://u:pass1234@sms.example/send'}", ["secret"]),
-        ("{url: 'https://u:${PW}@sms.example/send'}", []),
-        ("{headers: {Authorization: 'Bearer ${TOKEN}'}}", []),
-        ("{headers: {Authorization: 'Bearer abcdef123456'}}", ["secret"]),
-        ("{note: 'sk-abcdefghijklmnopqrstuvwxyz'}", ["secret"]),
-        ("{api_key: '${KEY}'}", []),
-        ("{app: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b}", ["maybe-secret"]),
-        ("{path: out/a-rather-long-name-of-a-file-2026.jsonl}", []),
+        ("via: smtp, from: hi@shop.example, url: 'smtp://u:pass1234@mail.example'", ["secret"]),
+        ("via: smtp, from: hi@shop.example, url: 'smtp://u:${PW}@mail.example'", []),
+        ("via: http, url: 'https://sms.example', headers: {Authorization: 'Bearer ${TOKEN}'}", []),
+        ("via: http, url: 'https://sms.example', headers: {Authorization: 'Bearer abcdef123456'}", ["secret"]),
+        ("via: http, url: 'https://sms.example', form: {note: 'sk-abcdefghijklmnopqrstuvwxyz'}", ["secret"]),
+        ("via: http, url: 'https://sms.example', form: {api_key: '${KEY}'}", []),
+        ("via: http, url: 'https://sms.example', body: {app: 9f86d081884c7d659a2feaa0c55ad015a3bf}", ["maybe-secret"]),
+        ("via: webhook, secret: whsec_not_so_good", ["secret"]),
+        ("via: file, path: out/a-rather-long-name-of-a-file-2026.jsonl", []),
     ],
 )
 def test_secrets(check: Write, options: str, expected: list[str]) -> None:
@@ -175,7 +176,7 @@ def test_secrets(check: Write, options: str, expected: list[str]) -> None:
     Semantics: secret.program
     Threat: secret.program
     """
-    program = PROGRAM.replace("path: out/app.jsonl", f"path: out/app.jsonl, options: {options}")
+    program = PROGRAM.replace("via: file, path: out/app.jsonl", options)
     found = check(files={"drumbeat.yaml": program})
     assert told(found) == expected
     assert (found.plan is None) is (expected == ["secret"])

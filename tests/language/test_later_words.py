@@ -13,8 +13,6 @@ from engine.language.compile import compile_program
     ("text", "line", "word"),
     [
         ("program: p\nstore: postgresql://host/db\n", 2, "PostgreSQL"),
-        ("program: p\nchannels:\n  mail: {via: smtp}\n", 3, "'smtp'"),
-        ("program: p\nchannels:\n  crm: {via: webhook, url: https://crm.example}\n", 3, "'webhook'"),
         ("program: p\nfeeds: [{kafka: {topic: t}}]\n", 2, "'kafka'"),
     ],
 )

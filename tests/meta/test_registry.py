@@ -35,6 +35,14 @@ FOLDERS: dict[str, Registry[Any]] = {
     "triggers": TRIGGERS, "actions": ACTIONS, "channels": CHANNELS, "feeds": FEEDS, "stores": STORES,
 }  # fmt: skip
 HELPERS = {
+    "channels/guard": "where requests may go, for channels over the network",
+    "channels/mail": "a message as a mail, for smtp",
+    "channels/network": "keys and masking of channels over the network",
+    "channels/pace": "rate, concurrency and tries of a channel",
+    "channels/plaintext": "HTML as text, for mails",
+    "channels/replies": "what a reply over HTTP means",
+    "channels/signing": "Standard Webhooks, for webhook",
+    "channels/wire": "one request under a deadline",
     "feeds/replay": "files read whole and put in order, for simulate",
     "feeds/table": "rows of CSV files, used by files",
     "stores/erasing": "what an erasure leaves, used by the stores",
@@ -91,7 +99,7 @@ def test_channel_example_loads(word: str, tmp_path: Path) -> None:
     """The example of a channel's docstring is a valid entry of ``channels:``."""
     _, entry = manual(CHANNELS.get(word))
     assert f"via: {word}" in entry
-    found = compiled(tmp_path, f"channels:\n  {entry}\n")
+    found = compiled(tmp_path, "channels:\n  " + entry.replace("\n", "\n  ") + "\n")
     assert found.plan is not None, [str(problem) for problem in found.problems]
 
 

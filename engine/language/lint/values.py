@@ -35,18 +35,21 @@ PAGES: Final[dict[str, Page]] = {
         "a secret written into a file",
         "Whoever may read the repository, now or later, has it. Put it into the environment and write ${NAME} here; "
         "and replace the secret, since it has been seen.",
-        "channels:\n  sms: {via: file, path: out/sms.jsonl, options: {password: hunter2-for-real}}\n"
+        "channels:\n  sms: {via: http, url: https://sms.example/, headers: {Authorization: Bearer hunter2-for-real}}\n"
         "  wecom: {via: console}",
-        'channels:\n  sms: {via: file, path: out/sms.jsonl, options: {password: "${SMS_PASSWORD}"}}\n'
+        "channels:\n"
+        '  sms: {via: http, url: https://sms.example/send, headers: {Authorization: "Bearer ${SMS_TOKEN}"}}\n'
         "  wecom: {via: console}",
     ),
     "maybe-secret": Page(
         "a value that looks like a secret",
         "It is as long and as random as keys and tokens are. If it is one, put it into the environment, write ${NAME} "
         "here, and replace it; if not, say so: '# allow: maybe-secret — why'.",
-        "channels:\n  sms: {via: file, path: out/sms.jsonl, options: {app: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b}}\n"
+        "channels:\n"
+        "  sms: {via: http, url: https://sms.example/send, form: {app: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b}}\n"
         "  wecom: {via: console}",
-        'channels:\n  sms: {via: file, path: out/sms.jsonl, options: {app: "${SMS_APP}"}}\n  wecom: {via: console}',
+        "channels:\n"
+        '  sms: {via: http, url: https://sms.example/send, form: {app: "${SMS_APP}"}}\n  wecom: {via: console}',
         "warning",
     ),
 }
