@@ -132,7 +132,8 @@ class Lag(msgspec.Struct):
 
     position: int  #: read and committed up to here
     newest: int | None = None  #: position of the newest record there is; None: the source does not say
-    behind: int | None = None  #: records still to be read; None: unknown
+    behind: int | None = None  #: records still to be read (of a file: bytes); None: unknown
+    says: str = ""  #: what people should know: why the source cannot be reached, that it has ended
 
 
 @runtime_checkable

@@ -13,4 +13,12 @@ from engine.registry import Registry
 if TYPE_CHECKING:
     from engine.ports import Feed
 
-FEEDS: Registry[Feed] = Registry("feed", {"file": "engine.feeds.files:JsonlFeed"})
+FEEDS: Registry[Feed] = Registry(
+    "feed",
+    {
+        "file": "engine.feeds.files:JsonlFeed",
+        "nats": "engine.feeds.nats:NatsFeed",
+        "redis": "engine.feeds.redis:RedisFeed",
+        "stdin": "engine.feeds.stdin:StdinFeed",
+    },
+)

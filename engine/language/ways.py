@@ -36,7 +36,7 @@ CHANNEL = Map(
 """Keys that every channel takes."""
 
 _LATER_CHANNELS = ("apprise", "http", "smtp", "webhook")
-_LATER_FEEDS = ("http", "nats", "redis", "kafka", "rabbitmq")
+_LATER_FEEDS = ("http", "kafka", "rabbitmq")
 
 
 def channel_shape(via: str) -> Map:
