@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from engine.errors import CannotRun
 
@@ -45,6 +46,14 @@ def references(text: str) -> list[str]:
     return _REFERENCE.findall(text)
 
 
+class Notes(Protocol):
+    """Small things that are remembered beside positions; a store keeps them."""
+
+    def get_meta(self, name: str) -> str | None: ...
+
+    def set_meta(self, name: str, value: str) -> None: ...
+
+
 @dataclass(frozen=True)
 class Site:
     """The surroundings of a program.
@@ -56,6 +65,7 @@ class Site:
     final: files will not grow any more: their last line counts without a newline too.
     wake: called, from any thread, by a feed that has got something new.
     now: the machine's clock, microseconds UTC.
+    notes: where a feed keeps what it must remember beside its position; None: it forgets.
     """
 
     root: Path
@@ -63,6 +73,7 @@ class Site:
     final: bool = False
     wake: Callable[[], None] = lambda: None
     now: Callable[[], int] = lambda: 0
+    notes: Notes | None = None
 
     def text(self, setting: str, what: str) -> str:
         """A setting with its references filled in; ``what`` names it in messages ("channels.sms.url").

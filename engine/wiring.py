@@ -55,9 +55,11 @@ def with_older(found: Compiled, store: Store) -> Compiled:
     return compile_program(found.root, older)
 
 
-def site_of(root: Path, *, final: bool = True, wake: Callable[[], None] = lambda: None) -> Site:
-    """The surroundings of a program; ``final`` and ``wake`` as in ``Site``."""
-    return Site(root, os.environ, final, wake, SystemClock().now)
+def site_of(
+    root: Path, *, final: bool = True, wake: Callable[[], None] = lambda: None, notes: Store | None = None
+) -> Site:
+    """The surroundings of a program; ``final``, ``wake`` and ``notes`` as in ``Site``."""
+    return Site(root, os.environ, final, wake, SystemClock().now, notes)
 
 
 def open_feeds(settings: Settings, root: Path, site: Site | None = None) -> list[Feed]:

@@ -78,7 +78,7 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
         opened = wiring.open_store(found.settings, found.root, override=store)
         closing.callback(opened.close)
         found = wiring.with_older(found, opened)
-        feeds = wiring.open_feeds(found.settings, found.root)
+        feeds = wiring.open_feeds(found.settings, found.root, wiring.site_of(found.root, notes=opened))
         channels = wiring.open_channels(found.settings, found.root)
         for channel in channels.values():
             closing.callback(channel.close)

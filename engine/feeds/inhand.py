@@ -31,12 +31,13 @@ class InHand:
     Parameters
     ----------
     wake: called when something came.
-    most, most_bytes: how much is taken before the program has committed any of it.
+    most, most_bytes: how much is taken before the program has committed any of it; None: ``MOST``, ``MOST_BYTES``.
     """
 
-    def __init__(self, wake: Callable[[], None], *, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, wake: Callable[[], None], *, most: int | None = None, most_bytes: int | None = None) -> None:
         self._wake = wake
-        self._most, self._most_bytes = most, most_bytes
+        self._most = MOST if most is None else most
+        self._most_bytes = MOST_BYTES if most_bytes is None else most_bytes
         self._changed = threading.Condition()
         self._fresh: deque[Piece] = deque()  #: not read yet
         self._read: deque[Piece] = deque()  #: read, with positions, not committed
