@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from engine.core.model import SECOND
+from engine.core.plan import Span
 from engine.core.shapes import Duration, Map, Text, optional, required
 from engine.door import MAX_EVENT
 from engine.errors import CannotRun
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 500  #: messages one request asks for
 EXPIRES: Final = 0.5  #: seconds after which the server answers that there is none
-ACK_WAIT: Final = 30 * SECOND  #: after which the server hands out again what was not acknowledged
+ACK_WAIT: Final = Span(
+    text="30s", elapsed=30 * SECOND
+)  #: after which the server hands out again what was not acknowledged
 MOST_PENDING: Final = 25_000  #: messages a consumer made by us may have out
+_CONNECT: Final = 2  #: seconds one server may take to let us in
 _ANSWER: Final = 5  #: seconds a server may take to answer
 _NAME: Final = Text(pattern=r"[^\s.*>/\\]{1,200}", what="name")
 _NONE: Final = ("404", "408")  #: there is no message; the request has expired
@@ -78,7 +82,7 @@ class NatsFeed(Receiving):
         self._durable = str(fields.get("durable", "drumbeat"))
         self._subject: str | None = fields.get("subject")
         self._only_new = fields.get("from") == "new"
-        self._ack_wait = int(fields.get("ack_wait", ACK_WAIT)) / SECOND
+        self._ack_wait = fields.get("ack_wait", ACK_WAIT).elapsed / SECOND
         self._url = site.secret(str(fields["url"]), "feeds.nats.url")
         self._credentials = site.root / fields["credentials"] if "credentials" in fields else None
         self._replies: dict[int, str] = {}  #: stream sequence -> where its message is acknowledged
@@ -124,12 +128,17 @@ class NatsFeed(Receiving):
 
         client = Client()
         try:
-            await client.connect(
-                servers=[it.strip() for it in self._url.reveal().split(",")],
-                connect_timeout=3,
-                allow_reconnect=False,  # a broken connection ends the session, and the next begins it (rule 2)
-                error_cb=_silent,
-                user_credentials=str(self._credentials) if self._credentials is not None else None,
+            await asyncio.wait_for(
+                client.connect(
+                    servers=[it.strip() for it in self._url.reveal().split(",")],
+                    connect_timeout=_CONNECT,
+                    allow_reconnect=False,  # a broken connection ends the session, and the next begins it (rule 2)
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    error_cb=_silent,
+                    user_credentials=str(self._credentials) if self._credentials is not None else None,
+                ),
+                2 * _CONNECT,
             )
         except Exception as error:  # its words may hold the address, and the address a password
             raise CannotRun(f"{self.name}: no connection: {type(error).__name__}") from None

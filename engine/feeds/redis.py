@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from engine.core.model import MINUTE, SECOND
+from engine.core.plan import Span
 from engine.core.shapes import Duration, Map, Text, optional, required
 from engine.door import MAX_EVENT, read_payload
 from engine.errors import CannotRun, EventRejected
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 500  #: entries one command asks for, or acknowledges
 BLOCK: Final = 500  #: milliseconds Redis waits for an entry before it answers that there is none
-STALE: Final = 5 * MINUTE  #: after which entries of another consumer are taken over
+STALE: Final = Span(text="5m", elapsed=5 * MINUTE)  #: after which entries of another consumer are taken over
 _MEASURE: Final = SECOND  #: between two looks at the length of the stream
 _ID: Final = re.compile(rb"([0-9]{1,13})-([0-9]{1,6})")
 _NAME: Final = Text(pattern=r"[^\s]{1,200}", what="name")
@@ -79,7 +80,7 @@ class RedisFeed(Receiving):
         self._consumer = str(fields.get("consumer", "drumbeat"))
         self._field = fields["field"].encode() if "field" in fields else None
         self._begin = "$" if fields.get("from") == "new" else "0"
-        self._stale = int(fields.get("take_over", STALE))
+        self._stale = fields.get("take_over", STALE).elapsed
         self._url = site.secret(str(fields["url"]), "feeds.redis.url")
         self._connect().close()  # an address that is none is said now
         self._looked: dict[str, int] = {}  #: what was done when

@@ -166,9 +166,7 @@ class TailFeed:
         trail.load(position)
         if not trail.pieces and position:
             self._adopt(trail, position)
-        for held in (piece.held for piece in trail.pieces):
-            if held is not None and held not in self._older:
-                self._older.append(held)
+        self._older = list(trail.seen)
         if trail.pieces and trail.pieces[-1].held is None:
             self._says = f"the file that was read up to {position} is not to be found any more"
         return trail
@@ -178,24 +176,29 @@ class TailFeed:
         held = Held.open(self.path)
         if held is not None and held.size() >= position:
             trail.add(0, 0, held)
+            self._newest = held
 
     def _look(self, trail: Trail, position: int) -> None:
         """What stands at the path now: the newest file, cut or not, or another one."""
         for held in self._all():
             self._see_cut(trail, held, position)
+        newest = self._newest
+        if newest is not None and newest.mark is None and newest.lines_end(0):
+            trail.saw(newest)
         try:
             found = os.stat(self.path)
         except OSError:
-            found = None
-        newest = self._newest
-        if found is None or (newest is not None and _is(newest, found)):
+            return
+        if newest is not None and _is(newest, found):
             return
         known = next((it for it in self._older if _is(it, found)), None)
         if known is not None:
             self._older.remove(known)
         if newest is not None:
             self._older.append(newest)
-        self._newest = known if known is not None else Held.open(self.path)
+        self._newest = newest = known if known is not None else Held.open(self.path)
+        if newest is not None and newest.mark is None and newest.lines_end(0):
+            trail.saw(newest)
 
     def _see_cut(self, trail: Trail, held: Held, position: int) -> None:
         """A file that is shorter than what was read of it, or begins otherwise, was cut: its rest is in a copy."""

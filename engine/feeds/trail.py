@@ -141,19 +141,19 @@ class Trail:
         self.name = name
         self.path = path
         self.pieces: list[Piece] = []
+        self.seen: list[Held] = []  #: files that were there and are not committed yet, the oldest first
         self._notes = notes
         self._key = f"tail:{name}"
 
     def load(self, position: int) -> None:
         """Read the trail up to the committed position, and look for its files (rules 2 and 3)."""
         kept = self._notes.get_meta(self._key)
-        rows = msgspec.json.decode(kept, type=list[_Row]) if kept else []
-        found: dict[Mark, Held | None] = {}
+        rows, seen = msgspec.json.decode(kept, type=tuple[list[_Row], list[Mark]]) if kept else ([], [])
+        found = {mark: find(self.path, mark) for mark in dict.fromkeys([*(row.mark for row in rows), *seen])}
         for row in rows:
             if row.at <= position or not self.pieces:
-                if row.mark not in found:
-                    found[row.mark] = find(self.path, row.mark)
                 self.pieces.append(Piece(row.at, row.start, row.mark, found[row.mark]))
+        self.seen = [held for held in found.values() if held is not None]
 
     def cut(self, position: int) -> None:
         """Throw away the pieces behind the committed position."""
@@ -166,12 +166,24 @@ class Trail:
         if self.pieces and self.pieces[-1].at == at:
             self.pieces.pop()  # nothing was read of it
         self.pieces = [*self.pieces[1 - _KEPT :], piece]
+        self.claim(held, piece.mark)
+        self._keep()
+        return piece
+
+    def saw(self, held: Held) -> None:
+        """A file is there: written down, so that it is found again should it be renamed before it is read."""
+        self.seen = [*self.seen[1 - _KEPT :], held]
+        self.claim(held, held.learn())
+        self._keep()
+
+    def _keep(self) -> None:
         rows = [_Row(it.at, it.start, it.mark) for it in self.pieces]
+        read = {row.mark for row in rows}
+        self.seen = [it for it in self.seen if it.mark is not None and it.mark not in read]
         if self._notes.get_meta(FOLLOWED) is None:
             self._notes.set_meta(FOLLOWED, "1")
-        self.claim(held, piece.mark)
-        self._notes.set_meta(self._key, msgspec.json.encode(rows).decode())
-        return piece
+        kept = (rows, [it.mark for it in self.seen])
+        self._notes.set_meta(self._key, msgspec.json.encode(kept).decode())
 
     def claim(self, held: Held, mark: Mark) -> None:
         """Write down that a file is read under this name, whatever it is called later."""

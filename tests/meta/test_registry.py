@@ -35,6 +35,11 @@ FOLDERS: dict[str, Registry[Any]] = {
     "triggers": TRIGGERS, "actions": ACTIONS, "channels": CHANNELS, "feeds": FEEDS, "stores": STORES,
 }  # fmt: skip
 HELPERS = {
+    "feeds/inhand": "records fetched and not committed, used by the feeds that listen to somebody",
+    "feeds/mapping": "map: of every feed, payloads made into events",
+    "feeds/receiving": "what the feeds that listen to somebody have in common",
+    "feeds/tail": "files followed while they grow, used by files in the daemon",
+    "feeds/trail": "which files a followed name has stood for, used by tail",
     "feeds/replay": "files read whole and put in order, for simulate",
     "feeds/table": "rows of CSV files, used by files",
     "stores/codec": "states to bytes and back, used by the stores",
