@@ -166,7 +166,9 @@ class TailFeed:
         trail.load(position)
         if not trail.pieces and position:
             self._adopt(trail, position)
-        self._older = list(trail.seen)
+        for held in [*(piece.held for piece in trail.pieces), *trail.seen]:
+            if held is not None and held not in self._older:
+                self._older.append(held)
         if trail.pieces and trail.pieces[-1].held is None:
             self._says = f"the file that was read up to {position} is not to be found any more"
         return trail
@@ -176,7 +178,6 @@ class TailFeed:
         held = Held.open(self.path)
         if held is not None and held.size() >= position:
             trail.add(0, 0, held)
-            self._newest = held
 
     def _look(self, trail: Trail, position: int) -> None:
         """What stands at the path now: the newest file, cut or not, or another one."""

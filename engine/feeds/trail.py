@@ -141,7 +141,7 @@ class Trail:
         self.name = name
         self.path = path
         self.pieces: list[Piece] = []
-        self.seen: list[Held] = []  #: files that were there and are not committed yet, the oldest first
+        self.seen: list[Held] = []  #: files that are in no piece yet, the oldest first
         self._notes = notes
         self._key = f"tail:{name}"
 
@@ -150,21 +150,22 @@ class Trail:
         kept = self._notes.get_meta(self._key)
         rows, seen = msgspec.json.decode(kept, type=tuple[list[_Row], list[Mark]]) if kept else ([], [])
         found = {mark: find(self.path, mark) for mark in dict.fromkeys([*(row.mark for row in rows), *seen])}
-        for row in rows:
-            if row.at <= position or not self.pieces:
-                self.pieces.append(Piece(row.at, row.start, row.mark, found[row.mark]))
+        self.pieces = [Piece(row.at, row.start, row.mark, found[row.mark]) for row in rows]
         self.seen = [held for held in found.values() if held is not None]
+        self.cut(position)
 
     def cut(self, position: int) -> None:
-        """Throw away the pieces behind the committed position."""
-        while len(self.pieces) > 1 and self.pieces[-1].at > position:
-            self.pieces.pop()
+        """Throw away the pieces behind the committed position; written down, for the tape goes on otherwise now."""
+        if len(self.pieces) > 1 and self.pieces[-1].at > position:
+            while len(self.pieces) > 1 and self.pieces[-1].at > position:
+                self._drop()
+            self._keep()
 
     def add(self, at: int, start: int, held: Held, *, last: bool = False) -> Piece:
         """Go on with a file, from a byte on; written down before this returns."""
         piece = Piece(at, start, held.mark or held.learn(), held, last)
         if self.pieces and self.pieces[-1].at == at:
-            self.pieces.pop()  # nothing was read of it
+            self._drop()  # nothing was read of it
         self.pieces = [*self.pieces[1 - _KEPT :], piece]
         self.claim(held, piece.mark)
         self._keep()
@@ -184,6 +185,11 @@ class Trail:
             self._notes.set_meta(FOLLOWED, "1")
         kept = (rows, [it.mark for it in self.seen])
         self._notes.set_meta(self._key, msgspec.json.encode(kept).decode())
+
+    def _drop(self) -> None:
+        held = self.pieces.pop().held
+        if held is not None and held not in self.seen:
+            self.seen.append(held)
 
     def claim(self, held: Held, mark: Mark) -> None:
         """Write down that a file is read under this name, whatever it is called later."""
