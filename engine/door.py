@@ -236,12 +236,7 @@ _decode_lines: Final = msgspec.json.Decoder(Event, float_hook=_short_decimal).de
 
 def read_slow(raw: bytes, fallback_id: str | None = None) -> Event:
     """The event, read step by step; each refusal with its reason. This way is the definition."""
-    if len(raw) > MAX_EVENT:
-        _refuse("oversize", f"the record has {len(raw)} bytes; at most {MAX_EVENT} are read")
-    record = _parse(raw)
-    if not isinstance(record, dict):
-        _refuse("not_object", "the record is not a JSON object")
-    _check_values(record)
+    record = read_payload(raw)
     for key in record:
         if key not in KEYS:
             near = difflib.get_close_matches(key[:64].lower(), KEYS, n=1, cutoff=0.6)
@@ -262,6 +257,17 @@ def read_slow(raw: bytes, fallback_id: str | None = None) -> Event:
     if user is None and group is None:
         raise NoSubject(time, id)
     return Event(id=id, type=type, time=time, user=user, group=group, data=data or {})
+
+
+def read_payload(raw: bytes) -> dict[str, Any]:
+    """A JSON object of any keys, by the same strict reading and limits; what ``map:`` makes an event of."""
+    if len(raw) > MAX_EVENT:
+        _refuse("oversize", f"the record has {len(raw)} bytes; at most {MAX_EVENT} are read")
+    record = _parse(raw)
+    if not isinstance(record, dict):
+        _refuse("not_object", "the record is not a JSON object")
+    _check_values(record)
+    return record
 
 
 def _refuse(reason: str, message: str) -> NoReturn:

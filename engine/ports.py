@@ -156,7 +156,8 @@ class Lag(msgspec.Struct):
 
     position: int  #: read and committed up to here
     newest: int | None = None  #: position of the newest record there is; None: the source does not say
-    behind: int | None = None  #: records still to be read; None: unknown
+    behind: int | None = None  #: records still to be read (of a file: bytes); None: unknown
+    says: str = ""  #: what people should know: why the source cannot be reached, that it has ended
 
 
 @runtime_checkable
@@ -173,6 +174,15 @@ class LiveFeed(Feed, Protocol):
     def lag(self) -> Lag: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """Several feeds behind one setting, such as the files of a pattern; there may be more of them later."""
+
+    def members(self) -> Sequence[Feed]:
+        """The feeds there are now; each has a position of its own."""
+        ...
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from engine.errors import CannotRun
 
@@ -46,6 +47,14 @@ def references(text: str) -> list[str]:
     return REFERENCE.findall(text)
 
 
+class Notes(Protocol):
+    """Small things that are remembered beside positions; a store keeps them."""
+
+    def get_meta(self, name: str) -> str | None: ...
+
+    def set_meta(self, name: str, value: str) -> None: ...
+
+
 @dataclass(frozen=True)
 class Site:
     """The surroundings of a program.
@@ -58,6 +67,7 @@ class Site:
     wake: called, from any thread, by a feed that has got something new.
     now: the machine's clock, microseconds UTC.
     elapsed: seconds on a clock that never jumps, for deadlines.
+    notes: where a feed keeps what it must remember beside its position; None: it forgets.
     """
 
     root: Path
@@ -66,6 +76,7 @@ class Site:
     wake: Callable[[], None] = lambda: None
     now: Callable[[], int] = lambda: 0
     elapsed: Callable[[], float] = lambda: 0.0
+    notes: Notes | None = None
     seen: set[str] = field(default_factory=set, repr=False)  #: what was looked up: to be masked in logs
 
     def text(self, setting: str, what: str) -> str:

@@ -87,10 +87,12 @@ def with_older(found: Compiled, store: Store) -> Compiled:
     return compile_program(found.root, older)
 
 
-def site_of(root: Path, *, final: bool = True, wake: Callable[[], None] = lambda: None) -> Site:
-    """The surroundings of a program; ``final`` and ``wake`` as in ``Site``."""
+def site_of(
+    root: Path, *, final: bool = True, wake: Callable[[], None] = lambda: None, notes: Store | None = None
+) -> Site:
+    """The surroundings of a program; ``final``, ``wake`` and ``notes`` as in ``Site``."""
     clock = SystemClock()
-    return Site(root, os.environ, final, wake, clock.now, clock.elapsed)
+    return Site(root, os.environ, final, wake, clock.now, clock.elapsed, notes)
 
 
 def open_feeds(settings: Settings, root: Path, site: Site | None = None) -> list[Feed]:

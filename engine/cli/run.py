@@ -96,7 +96,7 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
         opened = wiring.open_store(found.settings, found.root, override=store)
         closing.callback(opened.close)
         found = wiring.with_older(found, opened)
-        feeds = wiring.open_feeds(found.settings, found.root)
+        feeds = wiring.open_feeds(found.settings, found.root, wiring.site_of(found.root, notes=opened))
         why_held = settle_in(opened, wiring.place_of(wiring.store_path(found.settings, found.root, store)))
         if why_held is not None:
             say(f"warning: nothing is sent: {why_held}; drumbeat outbox list shows what waits", quiet)

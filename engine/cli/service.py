@@ -116,7 +116,7 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
             return None
         closing.callback(store.close)
         root = program_root(wishes.program)
-        site = wiring.site_of(root, final=False, wake=jobs.ring)
+        site = wiring.site_of(root, final=False, wake=jobs.ring, notes=store)
         as_json = wishes.logs == "json" or (wishes.logs == "auto" and not sys.stderr.isatty())
         closing.enter_context(logging_to(sys.stderr, Masking(lambda: list(site.seen)), as_json=as_json))
         program, found = serving.first_program(root, store, accept)

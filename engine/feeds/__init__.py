@@ -18,5 +18,8 @@ FEEDS: Registry[Feed] = Registry(
     {
         "file": "engine.feeds.files:JsonlFeed",
         "http": "engine.feeds.http:HttpFeed",
+        "nats": "engine.feeds.nats:NatsFeed",
+        "redis": "engine.feeds.redis:RedisFeed",
+        "stdin": "engine.feeds.stdin:StdinFeed",
     },
 )

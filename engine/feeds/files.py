@@ -24,8 +24,9 @@ from engine.core.model import Event
 from engine.core.shapes import Map, Plain, Text, optional, required
 from engine.door import MAX_EVENT, read_fast, read_many, read_slow
 from engine.errors import CannotRun, EventRejected, UsageError
+from engine.feeds.mapping import SHAPE, PayloadMap
 from engine.feeds.table import CsvMapping, Table, rows
-from engine.ports import Record
+from engine.ports import Feed, Record
 from engine.site import Site
 
 READ: Final = MAX_EVENT + 3  # an event of full size with \r\n is shorter than this
@@ -120,11 +121,15 @@ class Source:
     path: the file; the ends ``.gz``, ``.zst`` and ``.csv`` of its name say what it is.
     name: how it is called in positions, ids and messages.
     mapping: which columns mean what, for ``.csv``.
+    payload: which fields form an event, for JSON lines.
     """
 
-    def __init__(self, path: Path, name: str, mapping: CsvMapping | None = None) -> None:
+    def __init__(
+        self, path: Path, name: str, mapping: CsvMapping | None = None, payload: PayloadMap | None = None
+    ) -> None:
         self.path = path
         self.name = name
+        self._payload = payload
         inner, self.compression = (path.stem, path.suffix) if path.suffix in (".gz", ".zst") else (path.name, "")
         self._mapping = mapping if inner.endswith(".csv") else None
         if inner.endswith(".csv") and mapping is None:
@@ -182,8 +187,8 @@ class Source:
 
     @property
     def is_table(self) -> bool:
-        """Is it CSV, the rows of which have to be made into records?"""
-        return self._mapping is not None
+        """Have its rows or payloads to be made into records?"""
+        return self._mapping is not None or self._payload is not None
 
     @contextmanager
     def _damage(self) -> Iterator[None]:
@@ -213,6 +218,8 @@ class Source:
                 raise EventRejected("oversize", f"the record has more than {MAX_EVENT} bytes")
         if self._table is not None:
             line = self._table.json(line)
+        elif self._payload is not None:
+            line = self._payload.event_bytes(line.rstrip(b"\r\n"))
         return read_fast(line, fallback_id) or read_slow(line, fallback_id)
 
 
@@ -236,6 +243,7 @@ class JsonlFeed:
     name: name of the feed; positions are kept under it.
     final: the file will not grow: read its last line without newline too.
     mapping: for CSV.
+    payload: for JSON lines that are no events.
 
     Example:
         - file: feed/*.jsonl
@@ -245,13 +253,22 @@ class JsonlFeed:
         {
             "path": required(Text(what="path"), "a file, or a pattern such as feed/*.jsonl"),
             "csv": optional(Plain(), "which columns form an event"),
+            "map": optional(SHAPE, "which fields of a payload form an event, for JSON lines"),
         },
         short="path",
     )
 
-    def __init__(self, path: Path, name: str, *, final: bool = False, mapping: CsvMapping | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        *,
+        final: bool = False,
+        mapping: CsvMapping | None = None,
+        payload: PayloadMap | None = None,
+    ) -> None:
         self.name = name
-        self._source = Source(path, name, mapping)
+        self._source = Source(path, name, mapping, payload)
         self._plain = not self._source.compression
         self._final = final or not self._plain
         self._open: Iterator[Line] | None = None  # lines of a compressed file, to go on without unpacking it again
@@ -259,15 +276,29 @@ class JsonlFeed:
         self._read_out: tuple[int, int, int] | None = None  # position, size and mtime of a file read to its end
 
     @classmethod
-    def open(cls, fields: Mapping[str, Any], site: Site) -> list[JsonlFeed]:
+    def open(cls, fields: Mapping[str, Any], site: Site) -> list[Feed]:
         """The feeds of a setting, in order of their names; raises UsageError for a mapping that is none."""
+        from engine.feeds.tail import StillFeed, follow, is_due  # it stands on this module
+
         pattern, root, final = str(fields["path"]), site.root, site.final
         mapping = CsvMapping.of(fields["csv"]) if "csv" in fields else None
+        payload = PayloadMap.of(fields["map"]) if "map" in fields else None
+        if is_due(site):
+            return [
+                follow(
+                    pattern,
+                    site,
+                    payload,
+                    lambda name: StillFeed(
+                        root / name, f"file:{Path(name).as_posix()}", final=final, mapping=mapping, payload=payload
+                    ),
+                )
+            ]
         names = [pattern]
         if glob.has_magic(pattern):
             names = [n for n in glob.glob(pattern, root_dir=root, recursive=True) if (root / n).is_file()]
         return [
-            cls(root / name, f"file:{Path(name).as_posix()}", final=final, mapping=mapping)
+            cls(root / name, f"file:{Path(name).as_posix()}", final=final, mapping=mapping, payload=payload)
             for name in sorted(names, key=lambda n: Path(n).as_posix())
         ]
 

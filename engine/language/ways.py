@@ -35,7 +35,7 @@ CHANNEL = Map(
 )
 """Keys that every channel takes."""
 
-_LATER_FEEDS = ("nats", "redis", "kafka", "rabbitmq")
+_LATER_FEEDS = ("kafka", "rabbitmq")
 
 
 def channel_shape(via: str) -> Map:

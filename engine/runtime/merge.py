@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heappop, heapreplace
 
-from engine.ports import Feed, Record
+from engine.ports import Feed, Gathering, Record
 
 _READ_AHEAD = 1 << 62  # records a feed is asked for; it stops by itself at its end
 
@@ -24,7 +24,8 @@ class Merge:
     """
 
     def __init__(self, feeds: Sequence[Feed], position: Callable[[str], int]) -> None:
-        self._readers: list[Iterator[Record]] = [feed.read(position(feed.name), _READ_AHEAD) for feed in feeds]
+        present = [it for feed in feeds for it in (feed.members() if isinstance(feed, Gathering) else (feed,))]
+        self._readers: list[Iterator[Record]] = [feed.read(position(feed.name), _READ_AHEAD) for feed in present]
         self._heads: list[tuple[int, int, Record]] = []
         for place, reader in enumerate(self._readers):
             head = next(reader, None)

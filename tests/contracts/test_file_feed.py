@@ -343,7 +343,7 @@ def test_open(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.jsonl", "c.jsonl.gz", "deep/d.jsonl"):
         (tmp_path / "feed" / name).write_bytes(b"")
     (tmp_path / "feed" / "folder.jsonl").mkdir()
-    site = Site(tmp_path)
+    site = Site(tmp_path, final=True)
 
     def named(path: str) -> list[str]:
         return [feed.name for feed in JsonlFeed.open({"path": path}, site)]
