@@ -12,6 +12,7 @@ others are.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -80,6 +81,9 @@ def course(plan: Plan, store: Store, user: str, until: int | None = None, *, fre
     """As ``replay``, with effects, their causes, and the state at the end."""
     record = _Record.read(store, user)
     published = {it.id: int(store.get_meta(f"published:{it.id}") or 0) for it in plan.playbooks}
+    record.published = published
+    reopened = {it.id: int(store.get_meta(f"opened:{it.id}") or 0) for it in plan.playbooks}
+    record.reopened = sorted((at, id_) for id_, at in reopened.items() if at)
     before = dict(plan.env.published)
     plan.env.published.clear()
     plan.env.published.update(published)
@@ -109,6 +113,8 @@ class _Record:
     end: int  #: where the engine stands
     settled: int  #: wake-ups up to here have fired
     slots: dict[str, bytes]  #: how far the slots of schedules are walked
+    published: dict[str, int] = field(default_factory=dict)  #: playbook -> instant
+    reopened: list[tuple[int, str]] = field(default_factory=list)  #: (instant, playbook) after a pause
 
     @classmethod
     def read(cls, store: Store, user: str) -> _Record:
@@ -215,10 +221,24 @@ def _pass(plan: Plan, record: _Record, early: Early, fresh: Callable[[], Store],
         found.effects.extend(batch.effects)
         store.commit(batch)
 
+    plan.env.published.update(record.published)
+    ahead = deque(record.reopened)
+
     def settle(instant: int) -> None:
+        while ahead and ahead[0][0] <= instant:
+            settle_up_to(ahead[0][0] - 1)
+            reopen(ahead[0][0])
+        settle_up_to(instant)
+
+    def settle_up_to(instant: int) -> None:
         while not session.settle(instant):
             hand_over()
         hand_over()
+
+    def reopen(instant: int) -> None:
+        while ahead and ahead[0][0] <= instant:
+            at, playbook = ahead.popleft()
+            plan.env.published[playbook] = at
 
     place = 0
     for event, clock in record.events:
@@ -227,6 +247,7 @@ def _pass(plan: Plan, record: _Record, early: Early, fresh: Callable[[], Store],
         if clock > session.clock:
             settle(clock - 1)
             session.clock, place = clock, 0
+            reopen(clock)
         state = store.load([record.user]).get(record.user)
         slots = session.slots_at(clock)
         if slots or (state is not None and state.wake_at is not None and state.wake_at <= clock):

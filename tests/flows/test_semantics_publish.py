@@ -10,6 +10,8 @@ from semantics_kit import event
 from steps_kit import Live, write
 
 from engine.core.instants import format_instant
+from engine.insight.replay import course
+from engine.stores.memory import MemoryStore
 
 ENTRY = "entry: {mode: single}\nsteps: [{tag: {add: [heard]}}]\n"
 BEFORE = {
@@ -142,3 +144,56 @@ def test_a_ladder_in_the_place_of_another(tmp_path: Path) -> None:
         (day(15), {"ladder": "n", "from": "high", "to": "low"}),
     ]
     assert list(live.store.quarantine()) == []
+
+
+HEARS = "trigger: {event: a}\nentry: {mode: parallel, limit: unlimited}\nsteps: [{tag: {add: [heard]}}]\n"
+
+
+def at_ten(hour: int) -> str:
+    return f"2026-03-10T{hour:02d}:00:00Z"
+
+
+def test_a_late_event_from_before_the_publication_starts_nothing(tmp_path: Path) -> None:
+    """What comes late and is older than the playbook does not start it, though it would be young enough to act.
+
+    Semantics: publish.only-after, late.acts
+    """
+    old = Live(tmp_path / "old", {**BEFORE, "known": HEARS})
+    old.run(event("1", "a", day(1)), event("2", "x", at_ten(10), "clock"))
+    new = Live(tmp_path / "new", {**BEFORE, "known": HEARS, "p": HEARS})
+    new.store = old.store
+    new.run(event("3", "a", at_ten(9)), event("4", "a", at_ten(10)), event("5", "a", at_ten(11)))
+    # by the engine's clock, which an event that comes late does not turn back
+    known = [day(1), at_ten(10), at_ten(10), at_ten(11)]
+    assert sorted(heard(new)) == [("known", at) for at in known] + [("p", at) for at in known[2:]]
+    story = course(new.plan, new.store, "u1", fresh=MemoryStore)
+    refused = [it for it in story.decisions if it.playbook == "p" and it.cause == {"event": "3"}]
+    assert [(it.verdict, [why.at for why in it.why]) for it in refused] == [("skipped", ["published"])]
+
+
+def test_the_line_of_a_publication_holds_again_after_a_pause(tmp_path: Path) -> None:
+    """Late events from a pause, or from the time before it, start nothing once the playbook is open again.
+
+    Semantics: publish.only-after
+    """
+    live = Live(tmp_path / "1", {**BEFORE, "p": HEARS})
+    live.run(event("1", "a", at_ten(1)))
+    paused = Live(tmp_path / "2", {**BEFORE, "p": "status: paused\n" + HEARS})
+    paused.store = live.store
+    paused.run(event("2", "x", at_ten(10), "clock"))
+    again = Live(tmp_path / "3", {**BEFORE, "p": HEARS})
+    again.store = live.store
+    again.run(event("3", "a", at_ten(9)), event("4", "x", at_ten(12), "clock"), event("5", "a", at_ten(11)))
+    assert heard(again) == [("p", at_ten(1)), ("p", at_ten(12))]
+    again.check_replay("u1")
+
+
+def test_the_first_publication_of_all_hears_the_whole_backlog(tmp_path: Path) -> None:
+    """On a store that knows nobody there is no time before: a backlog is decided from its first event on.
+
+    Semantics: publish.only-after, late.acts
+    """
+    live = Live(tmp_path, {"p": HEARS})
+    live.run()
+    live.run(event("1", "a", at_ten(8)), event("2", "x", at_ten(10), "clock"), event("3", "a", at_ten(9)))
+    assert heard(live) == [("p", at_ten(8)), ("p", at_ten(10))]
