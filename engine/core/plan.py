@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.core import localtime
 from engine.core.calendars import Calendar
+from engine.core.existing import Standing
 from engine.core.fold import Fold
 from engine.core.fuse import Following, Quick, QuickWake, following, nobody, quick, quick_wake, slow, slow_wake
 from engine.core.kinds import Action, Trigger
@@ -356,6 +357,11 @@ class Plan:
     def standing(self) -> tuple[list[str], frozenset[str]]:
         """Names of the watched segments, and of the ladders, a subject stands on once it was placed."""
         return [it.name for it in self.watched], frozenset(it.name for it in self.ladders)
+
+    @cached_property
+    def admitting(self) -> tuple[Standing, ...]:
+        """Triggers with ``existing: enter`` of a segment."""
+        return tuple(it for timer in self.timers for it in timer.triggers if isinstance(it, Standing) and it.admits)
 
     def fuse(self) -> None:
         """Write the short ways out: done when the plan is first put to work, for most compiled ones never are."""
