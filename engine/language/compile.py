@@ -26,7 +26,7 @@ from engine.language.expressions.scope import RESERVED_TYPES, Schema
 from engine.language.files import PROGRAM_FILE, SCENARIOS, ProgramFiles, read_program, text_of
 from engine.language.forms import SECTION_OF, SECTIONS
 from engine.language.lint import LINT_PAGES, Book, World, look
-from engine.language.loops import OWN_ENDS, SETS, cycles, edges, set_edges
+from engine.language.loops import OWN_ENDS, SETS, TOLD, cycles, edges, set_edges
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.older import OlderMaker
 from engine.language.playbooks import PlaybookMaker, playbook_names
@@ -324,10 +324,13 @@ class _Compiler:
         look(world, whole=not problems.has_errors)
 
     def _loops(self, bench: Bench, files: dict[str, str]) -> None:
-        for cycle in cycles([*edges(bench.emits, bench.listens), *set_edges(bench.sets, bench.triggers)]):
+        told = edges(bench.tells, bench.unasked)
+        for cycle in cycles([*edges(bench.emits, bench.listens), *set_edges(bench.sets, bench.triggers), *told]):
             way = " -> ".join(f"{edge.source} ({files.get(edge.source, '?')}) {_says(edge.type)}" for edge in cycle)
             message = f"trigger loop: {way} -> {cycle[0].source}"
             hint = "break the circle: another event type, or no emit (or start, or set)"
+            if any(edge.type in TOLD for edge in cycle):
+                hint = "break the circle, or ask the event when to go on: if: event.balance >= 1000"
             if cycle[0].type in OWN_ENDS:
                 hint = "say whose journey: if: event.playbook == \"welcome\""
             self.problems.error(cycle[0].where, "trigger-loop", message, hint=hint)  # type: ignore[arg-type]
@@ -350,6 +353,8 @@ def _says(type_: str) -> str:
     """What a step does that begins a playbook, for the message about a circle."""
     if type_ in OWN_ENDS:
         return f"tells {type_}"
+    if type_ in TOLD:
+        return f"books points ({type_})"
     if type_.startswith(SETS):
         return "sets " + type_.removeprefix("set ")
     return f"starts {type_.removeprefix(CALLED)}" if type_.startswith(CALLED) else f"emits {type_}"
