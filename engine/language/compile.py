@@ -9,6 +9,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
+from engine.core.admission import EventTypes
 from engine.core.history import HistoryBook
 from engine.core.moment import Env
 from engine.core.plan import Plan, Playbook
@@ -108,7 +109,7 @@ class _Compiler:
             problems=result,
             sources=self._texts(sources, {problem.file for problem in result}),
             settings=settings,
-            known_types=frozenset(self.shop.schema.events) | RESERVED_TYPES if self.shop.schema.closed else None,
+            known_types=self._known_types(catalog),
             audiences=None if errors or plan is None else self._audiences(plan, catalog),
             counts={
                 "playbooks": len(self.playbooks),
@@ -122,6 +123,11 @@ class _Compiler:
             rehearse=None if errors or self.plan_of is None else self._rehearse,
             playbooks=tuple(self.playbooks),
         )
+
+    def _known_types(self, catalog: Catalog) -> EventTypes | None:
+        schema = self.shop.schema
+        names = frozenset(schema.events) | RESERVED_TYPES if schema.closed else None
+        return EventTypes(names, catalog.schemas) if names is not None or catalog.schemas else None
 
     def _take(self, sources: list[Source]) -> None:
         """Take over what reading the files found."""
