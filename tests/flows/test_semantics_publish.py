@@ -363,3 +363,23 @@ def test_the_first_publication_of_all_hears_the_whole_backlog(tmp_path: Path) ->
     live.run()
     live.run(event("1", "a", at_ten(8)), event("2", "x", at_ten(10), "clock"), event("3", "a", at_ten(9)))
     assert heard(live) == [("p", at_ten(8)), ("p", at_ten(10))]
+
+
+@pytest.mark.parametrize("move", ["enters", "leaves"])
+def test_moves_within_the_history_are_nobodys(tmp_path: Path, move: str) -> None:
+    """What time alone moved before the end of the history starts nothing; what it moves afterwards does, then.
+
+    Semantics: history.silent, segment.recompute
+    """
+    catalog = "segments: {s: {if: 'count(\"a\", within=\"5d\") >= 1'}, t: {if: 'count(\"a\", within=\"5d\") == 0'}}\n"
+    segment = "s" if move == "leaves" else "t"
+    live = Live(tmp_path, {"p": f"trigger: {{segment: {{{move}: {segment}}}}}\n{ENTRY}"}, catalog=catalog)
+    for number, (at, user) in enumerate([(1, "u1"), (12, "u2"), (13, "zz")]):
+        old = event_of(event(f"h{number}", "a", day(at), user))
+        old.history = True
+        live.store.ingest([(old, b"")], [])
+    live.run()
+    live.run(event("3", "x", day(20), "clock"))
+    moved = [(it.user, format_instant(it.time)) for it in live.effects("tag")]
+    assert moved == [("u2", day(17)), ("zz", day(18))]
+    live.check_replay("u1", "u2", "zz")
