@@ -35,11 +35,14 @@ class Standing(Trigger):
         except Exception:  # neither in nor out
             return False
 
-    def noted(self, state: State, at: int, env: Env) -> bool:
-        """Note a subject that is inside at a publication; True when its state changed."""
+    def noted(self, state: State, at: int, due: int, env: Env) -> bool:
+        """Note a subject that is inside at a publication; True when its state changed.
+
+        ``due``: from when on it is let in.
+        """
         if self.place in state.memory or not self.inside(state, at, env):
             return False
-        state.memory[self.place] = at
+        state.memory[self.place] = due
         return True
 
     def told_by_history(self, state: State) -> None:

@@ -188,7 +188,7 @@ class _One(Session):
         """As publication did where the subject was in the segment."""
         self.bring((self.user,))
         state = self.states.get(self.user)
-        if state is not None and standing.noted(state, at, self.plan.env):
+        if state is not None and standing.noted(state, at, at, self.plan.env):
             state.wake_at = at if state.wake_at is None else min(at, state.wake_at)
             self.touched[self.user] = state
 

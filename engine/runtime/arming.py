@@ -81,10 +81,13 @@ class _Arming:
             self.met_somebody = True
             if self.placing or self.admitting or self._waits(state):
                 waiting.append(state.id)
-        count = 0
+        count, begun = 0, self.at <= self.store.clock()
         for first in range(0, len(waiting), _AT_ONCE):
+            # each piece is woken at an instant of its own, so that no transaction has to hold them all; what they
+            # decide is decided at the engine's clock, which is not before the last of these instants
+            instant = self.at - (len(waiting) - first - 1) // _AT_ONCE if begun else self.at
             states = self.store.load(waiting[first : first + _AT_ONCE]).values()
-            count += self._commit([state for state in states if self._arm(state)])
+            count += self._commit([state for state in states if self._arm(state, instant)])
         return count
 
     def _waits(self, state: State) -> bool:
@@ -92,13 +95,13 @@ class _Arming:
             return False
         return self.placing or any(trigger.awaits(state) for trigger in self.changed)
 
-    def _arm(self, state: State) -> bool:
-        """Bring one subject in line; False when there was nothing to do."""
-        noted = [it.noted(state, self.at, self.plan.env) for it in self.admitting]
+    def _arm(self, state: State, instant: int) -> bool:
+        """Bring one subject in line, to be woken at an instant; False when there was nothing to do."""
+        noted = [it.noted(state, self.at, instant, self.plan.env) for it in self.admitting]
         if self.placing:
             place(self.plan, Moment(state, None, self.at, self.at, self.plan.env))
         if self._waits(state) or any(noted):
-            state.wake_at = self.at if state.wake_at is None else min(self.at, state.wake_at)
+            state.wake_at = instant if state.wake_at is None else min(instant, state.wake_at)
             return True
         return self.placing
 

@@ -10,6 +10,7 @@ import random
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from crash_world import _ended, _live_and_die, killer, spread, without_disk
@@ -17,7 +18,9 @@ from flow_program import compiled, lines_of, picture, run, sent_keys, write_feed
 from schedule_program import FILES
 from semantics_kit import event
 
+from engine.ports import Batch
 from engine.runtime import arming, session
+from engine.stores.sqlite import SqliteStore
 
 MOMENTS = int(os.environ.get("DRUMBEAT_CRASH_POINTS", "8"))
 USERS = 700
@@ -42,12 +45,23 @@ steps:
 CATALOG = "points: {main: {}}\nsegments: {twice: {if: 'count(\"a\") >= 2'}}\n"
 
 
+class Sized(SqliteStore):
+    """Remembers how many subjects each transaction held."""
+
+    sizes: ClassVar[list[int]] = []
+
+    def commit(self, batch: Batch) -> int:
+        self.sizes.append(len(batch.states))
+        return super().commit(batch)
+
+
 @pytest.mark.parametrize("limit", ["unlimited", "300/day"])
 def test_killed_while_members_are_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     """Killed at moments of every kind while members are noted and let in, in chunks: nobody twice, nobody left out.
 
     Semantics: publish.existing-segment, store.atomic
     """
+    Sized.sizes.clear()
     monkeypatch.setattr(arming, "_AT_ONCE", CHUNK)
     monkeypatch.setattr(session, "WAKES_AT_ONCE", CHUNK)
     files = {name: FILES[name] for name in ("drumbeat.yaml", "templates/hello.box.j2")}
@@ -70,7 +84,9 @@ def test_killed_while_members_are_let_in(tmp_path: Path, monkeypatch: pytest.Mon
         write_feed(base, lines_of(crowd) + end)
         passes: list[str] = []
         wanted = shutil.copytree(base, tmp_path / "wanted")
-        run(after, wanted, fault=passes.append)
+        run(after, wanted, fault=passes.append, store_class=Sized)
+        # arming and letting in; whoever waits for a next window is woken there with all others, as everywhere
+        assert max(Sized.sizes[: 2 * USERS // CHUNK]) <= CHUNK
         want, sent = picture(wanted), Counter(sent_keys(wanted, "box"))
         entered = [it.user for it in want["effects"] if it.kind == "points"]
         assert sorted(entered) == sorted(inside)
