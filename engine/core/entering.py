@@ -61,7 +61,8 @@ class Entering(Moving):
         m = self.m
         m.vars, m.steps, m.trigger = playbook.variables, _NO_STEPS, trigger.id
         since = self.plan.env.published.get(playbook.id, 0)
-        if event is not None and event.time < since:  # it comes late, from a time in which there was no playbook
+        # it comes late, from a time in which there was no playbook; what a verb asks for is meant for now
+        if event is not None and event.time < since and not event.internal:
             why.append(Why(at=PUBLISHED, value=False, text=f"published, since {format_instant(since)}"))
             self.note(playbook, "skipped", why)
             return True

@@ -383,3 +383,16 @@ def test_moves_within_the_history_are_nobodys(tmp_path: Path, move: str) -> None
     moved = [(it.user, format_instant(it.time)) for it in live.effects("tag")]
     assert moved == [("u2", day(17)), ("zz", day(18))]
     live.check_replay("u1", "u2", "zz")
+
+
+def test_what_a_verb_asks_for_is_meant_for_now(tmp_path: Path) -> None:
+    """A request may carry a time before the publication where events ran ahead of the machine's clock: it acts.
+
+    Semantics: publish.only-after, webhook.request
+    """
+    old = Live(tmp_path / "old", BEFORE)
+    old.run(event("1", "a", at_ten(1)), event("2", "x", at_ten(10), "clock"))
+    new = Live(tmp_path / "new", {**BEFORE, "p": HEARS.replace("event: a", "manual: true")})
+    new.store = old.store
+    new.run(event("3", "playbook.manual:p", at_ten(9)), own=True)
+    assert heard(new) == [("p", at_ten(10))]
