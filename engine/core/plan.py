@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from engine.core import localtime
 from engine.core.calendars import Calendar
-from engine.core.existing import Standing
 from engine.core.fold import Fold
 from engine.core.fuse import Following, Quick, QuickWake, following, nobody, quick, quick_wake, slow, slow_wake
 from engine.core.kinds import Action, Trigger
@@ -23,6 +22,7 @@ from engine.core.moment import Condition, Env, Moment, Value
 from engine.core.policies import Cap, Control, Freeze, Quiet
 
 if TYPE_CHECKING:
+    from engine.core.existing import Standing
     from engine.core.slots import Scheduled
 
 
@@ -345,6 +345,7 @@ class Plan:
     fused: bool = False  #: the short ways are written out
     schedules: tuple[Scheduled, ...] = ()  #: playbooks entered at slots, in the order in which they go at one instant
     calendars: Mapping[str, Calendar] = field(default_factory=dict)  #: calendars of the catalog, by name
+    admitting: tuple[Standing, ...] = ()  #: triggers with ``existing: enter`` of a segment
     retimed: frozenset[str] = frozenset({"zone"})  #: traits that timers hang on
     control: Control | None = None  #: users some purposes never reach
     kept: Mapping[tuple[str, str], Playbook] = field(default_factory=dict)
@@ -357,11 +358,6 @@ class Plan:
     def standing(self) -> tuple[list[str], frozenset[str]]:
         """Names of the watched segments, and of the ladders, a subject stands on once it was placed."""
         return [it.name for it in self.watched], frozenset(it.name for it in self.ladders)
-
-    @cached_property
-    def admitting(self) -> tuple[Standing, ...]:
-        """Triggers with ``existing: enter`` of a segment."""
-        return tuple(it for timer in self.timers for it in timer.triggers if isinstance(it, Standing) and it.admits)
 
     def fuse(self) -> None:
         """Write the short ways out: done when the plan is first put to work, for most compiled ones never are."""
