@@ -25,8 +25,8 @@ class EmitEvent(Action):
         {
             "type": required(EventName(), "event type"),
             "data": optional(Table(Val(), what="field"), "payload"),
-            "user": optional(Val(), "the user it happens to; this one by default"),
-            "group": optional(Val(), "the group it happens in"),
+            "user": optional(Val(single=True), "the user it happens to; this one by default"),
+            "group": optional(Val(single=True), "the group it happens in"),
         }
     )
 

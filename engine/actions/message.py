@@ -48,7 +48,7 @@ class SendMessage(Action):
             "template": required(Ref("template"), "folder/name of the template"),
             "purpose": required(Text(PURPOSES), "what it is for; consent and caps go by it"),
             "via": optional(Many(Ref("channel")), "channels in order of preference; all the template has by default"),
-            "to": optional(Val(), "address, instead of the user's own"),
+            "to": optional(Val(single=True), "address, instead of the user's own"),
             "with": optional(Table(Val(), what="name"), "values the template sees as with.<name>"),
             "valid_for": optional(Duration(), "not sent later than this after the step was reached"),
             "at": optional(WallTime((BEST_HOUR,)), "wait for this wall time in the user's zone, or for its best hour"),

@@ -9,7 +9,7 @@ from engine.core.kinds import Action, Build, Pause
 from engine.core.plan import Node
 from engine.core.shapes import NAME, Many, Map, Text, optional
 
-_TAG = Text(pattern=NAME, what="tag")
+_TAG = Text(pattern=NAME, what="tag", only_text=True)
 
 
 class Tag(Action):

@@ -34,15 +34,15 @@ class GiveTask(Action):
     results = frozenset({"outcome", "by"})
     shape = Map(
         {
-            "assign": required(Val(), "who does it"),
-            "title": required(Val(), "what is to be done, in one line"),
+            "assign": required(Val(single=True), "who does it"),
+            "title": required(Val(single=True), "what is to be done, in one line"),
             "body": optional(Val(), "whatever else they need to know"),
             "due": optional(Duration(calendar=True), "by when; a journey that waits goes on then"),
             "escalate": optional(
                 Map(
                     {
                         "after": required(Duration(calendar=True), "how long after it was given"),
-                        "to": required(Val(), "who is told then"),
+                        "to": required(Val(single=True), "who is told then"),
                     }
                 ),
                 "who is told when it is still open",

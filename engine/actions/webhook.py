@@ -46,7 +46,7 @@ class CallWebhook(Action):
     results = frozenset({"status", "body"})
     shape = Map(
         {
-            "url": required(Val(), "where to, https://..."),
+            "url": required(Val(single=True), "where to, https://..."),
             "method": optional(Text(METHODS), "POST by default"),
             "body": optional(Val(), "what is sent"),
             "headers": optional(Table(Val(), pattern=r"[A-Za-z0-9-]+", what="header"), "further headers"),

@@ -54,7 +54,7 @@ def simulate(
     from engine.stores.memory import MemoryStore
 
     found = compiled(program)
-    replay = Replay(feed_paths(events), until)
+    replay = Replay(feed_paths(events), until, types=found.known_types)
     clock = SystemClock()
     begun = clock.elapsed()
     with (

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.core.chance import effect_key
 from engine.core.instants import format_instant
-from engine.core.judging import ALL, failed
+from engine.core.judging import ALL, PUBLISHED, failed
 from engine.core.kinds import Trigger
 from engine.core.model import Answer, Event, GoalWatch, Journey, Reserve, Waiting, Why
 from engine.core.moment import Moment
@@ -60,6 +60,12 @@ class Entering(Moving):
         """
         m = self.m
         m.vars, m.steps, m.trigger = playbook.variables, _NO_STEPS, trigger.id
+        since = self.plan.env.published.get(playbook.id, 0)
+        # it comes late, from a time in which there was no playbook; what a verb asks for is meant for now
+        if event is not None and event.time < since and not event.internal:
+            why.append(Why(at=PUBLISHED, value=False, text=f"published, since {format_instant(since)}"))
+            self.note(playbook, "skipped", why)
+            return True
         if trigger.condition is not None and not judged:
             verdict = self._judge(trigger.condition, m, f"{trigger.path}.if", why, playbook)
             if verdict is None:

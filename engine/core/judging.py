@@ -17,6 +17,9 @@ SILENT, NOTABLE, ALL = 0, 1, 2
 
 _NOTABLE = frozenset({"error", "capped", "late"})
 
+PUBLISHED = "published"
+"""``Why.at`` of what keeps a playbook out of the time before it was published."""
+
 
 class Judging:
     """Holds the subject and the instant at hand."""

@@ -22,6 +22,7 @@ from engine.core.moment import Condition, Env, Moment, Value
 from engine.core.policies import Cap, Control, Freeze, Quiet
 
 if TYPE_CHECKING:
+    from engine.core.existing import Standing
     from engine.core.slots import Scheduled
 
 
@@ -344,6 +345,7 @@ class Plan:
     fused: bool = False  #: the short ways are written out
     schedules: tuple[Scheduled, ...] = ()  #: playbooks entered at slots, in the order in which they go at one instant
     calendars: Mapping[str, Calendar] = field(default_factory=dict)  #: calendars of the catalog, by name
+    admitting: tuple[Standing, ...] = ()  #: triggers with ``existing: enter`` of a segment
     retimed: frozenset[str] = frozenset({"zone"})  #: traits that timers hang on
     control: Control | None = None  #: users some purposes never reach
     kept: Mapping[tuple[str, str], Playbook] = field(default_factory=dict)

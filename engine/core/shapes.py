@@ -23,6 +23,7 @@ class Text(Shape):
     choices: tuple[str, ...] = ()
     pattern: str = ""
     what: str = "text"  #: the word for messages
+    only_text: bool = False  #: a bare number or true/false is refused: who means the word quotes it
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ class Expr(Shape):
 class Val(Shape):
     """A literal, or ``{{ expression }}``, or text with expressions inside."""
 
+    single: bool = False  #: no list and no mapping, and something must stand there
+
 
 @dataclass(frozen=True)
 class Plain(Shape):
@@ -110,7 +113,7 @@ class Ref(Shape):
 
 @dataclass(frozen=True)
 class EventName(Shape):
-    """An event type."""
+    """An event type: a bare number, true/false or duration is a slip, who means the word quotes it."""
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,9 @@ class Turn(Slotting, Changing):
         plan, state = self.plan, self.state
         dispatch = plan.dispatch.get(event.type, plan.default)
         if plan.watching:
+            if event.history:
+                for standing in plan.admitting:
+                    standing.told_by_history(state)
             place(plan, self.m)
         changes = self._fold(event, dispatch)
         if not self._acts(event, dispatch):
@@ -188,7 +191,8 @@ class Turn(Slotting, Changing):
             return True
         self.touched = True
         for sieve in dispatch.sieves:
-            if not all(trigger.own for trigger in sieve.triggers):  # a timed one would not have started here
+            # one that goes by time alone would not have started here
+            if not all(trigger.own and not trigger.listens() for trigger in sieve.triggers):
                 self.note(sieve.playbook, "late", [])
         return False
 
@@ -285,11 +289,14 @@ class Turn(Slotting, Changing):
         if state.tasks:
             escalate(self)
         if plan.watching:
-            # somebody known from history alone stands where it stood until now, or this very move would be lost
-            self.m.time = self.m.now = self.now - 1
+            # somebody known from history alone stands where it stood until now, or this very move would be lost;
+            # but not where it stood before the end of the history, whose moves are nobody's
+            told = plan.env.history.get("until", 0)
+            self.m.time = self.m.now = max(self.now - 1, told)
             place(plan, self.m)
             self.m.time = self.m.now = self.now
-            watch(self, self._occurrence())
+            if self.now >= told:
+                watch(self, self._occurrence())
         todo: list[tuple[int, int, int, int, Task]] = []
         for journey in state.journeys:
             playbook = plan.of(journey)

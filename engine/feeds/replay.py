@@ -25,6 +25,7 @@ from typing import BinaryIO, Final, cast
 
 import msgspec
 
+from engine.core.admission import EventTypes
 from engine.core.instants import parse_instant
 from engine.core.model import Event
 from engine.door import NoSubject, read_many
@@ -65,6 +66,7 @@ class Replay:
     until: last instant that is read, inclusive; None: all.
     names: how the files are called in ids and messages; by default the file names, or the paths where those repeat.
     mapping: for CSV.
+    types: whose schemas the data of events must keep; None: there are none.
 
     The counts stand when ``chunks`` has ended; while it goes on they cover what was handed out.
     """
@@ -76,9 +78,11 @@ class Replay:
         *,
         names: Sequence[str] | None = None,
         mapping: CsvMapping | None = None,
+        types: EventTypes | None = None,
     ) -> None:
         self._reset()
         self._until = until
+        self._types = types if types is not None and types.checks else None
         self._sources = [Source(p, n, mapping) for p, n in zip(paths, names or _names(paths), strict=True)]
         self._without_id = [False] * len(paths)
         self._starts: list[int] = []  # index of the first record of each file
@@ -144,7 +148,7 @@ class Replay:
     def _in_hope(self, source: Source, first: int, lines: list[bytes], ids: set[int]) -> list[Event]:
         """The events of a few lines; those that hold none are dealt with when that is simple."""
         events = read_many(lines)
-        if events is not None:
+        if events is not None and not self._any_wrong(events):
             return events
         events = []
         for number, raw in enumerate(lines, first):
@@ -152,7 +156,7 @@ class Replay:
                 continue
             fallback = f"{source.name}:{number}"
             try:
-                event = source.event(raw, fallback)
+                event = self._event(source, raw, fallback)
             except EventRejected as error:
                 if self._until is not None or (isinstance(error, NoSubject) and hash(error.id) in ids):
                     raise NotInOrder from None
@@ -164,6 +168,18 @@ class Replay:
             self.assigned_ids = self.assigned_ids or event.id == fallback
             events.append(event)
         return events
+
+    def _any_wrong(self, events: Iterable[Event]) -> bool:
+        """Does one of them not keep the schema of its type?"""
+        types = self._types
+        return types is not None and any(event.type in types.checks and types.wrong_data(event) for event in events)
+
+    def _event(self, source: Source, raw: bytes, fallback: str | None) -> Event:
+        """What the door makes of a line; raises EventRejected."""
+        event = source.event(raw, fallback)
+        if self._types is not None and (wrong := self._types.wrong_data(event)) is not None:
+            raise EventRejected(*wrong)
+        return event
 
     def chunks(self, size: int = 2000) -> Iterator[list[Event]]:
         """Lists of at most ``size`` events; to be called once."""
@@ -250,7 +266,7 @@ class Replay:
         if self._beyond(source, raw):
             return None
         try:
-            event = source.event(raw, f"{source.name}:{number}")
+            event = self._event(source, raw, f"{source.name}:{number}")
         except EventRejected as error:
             self.read += 1
             self._quarantine(source.name, number, raw, error)
@@ -276,7 +292,7 @@ class Replay:
             for index in again:
                 source, raw = fetch(index)
                 try:
-                    id, accepted = source.event(raw, self._fallback(index)).id, True
+                    id, accepted = self._event(source, raw, self._fallback(index)).id, True
                 except NoSubject as error:
                     id, accepted = error.id, False
                 except EventRejected:
@@ -330,7 +346,7 @@ class Replay:
             source, raw = fetch(index)
             fallback = self._fallback(index) if assigning else None
             try:
-                event = source.event(raw, fallback)
+                event = self._event(source, raw, fallback)
             except EventRejected as error:
                 if isinstance(error, NoSubject):
                     self.end = error.time

@@ -14,12 +14,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from engine.core.instants import format_instant
+from engine.core.judging import PUBLISHED
 from engine.core.model import Decision, Why
 from engine.core.moment import Condition, Moment
 from engine.core.plan import Plan
-
-PUBLISHED = "published"
-"""``Why.at`` of the guard that keeps a playbook out of what happened before it was published."""
 
 
 @dataclass(frozen=True)

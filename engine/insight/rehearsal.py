@@ -217,6 +217,10 @@ class _Stage:
             self.result.refused.append((given.mark, f"{given.type} is refused: {error.message}"))
             return None
         event.internal = given.by_hand
+        wrong = self.known_types.wrong_data(event) if self.known_types is not None else None
+        if wrong is not None:
+            self.result.refused.append((given.mark, f"{given.type} is refused: {wrong[1]}"))
+            return None
         return event
 
     def _put(self, events: Iterable[Event], mark: Mark, *, history: bool) -> None:

@@ -12,9 +12,11 @@ others are.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from engine.core.existing import Standing
 from engine.core.model import Answer, Decision, Effect, Event, Release, Reserve, State, Why
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
@@ -22,7 +24,8 @@ from engine.core.slots import Due, SlotTable, replayed
 from engine.core.step import ALL
 from engine.insight.judged import placed, watching
 from engine.ports import Store
-from engine.runtime.session import Session
+from engine.runtime.arming import met_before
+from engine.runtime.session import HISTORY_UNTIL, Session
 from engine.runtime.walk import Walk
 
 _MOST_PASSES = 64
@@ -80,6 +83,12 @@ def course(plan: Plan, store: Store, user: str, until: int | None = None, *, fre
     """As ``replay``, with effects, their causes, and the state at the end."""
     record = _Record.read(store, user)
     published = {it.id: int(store.get_meta(f"published:{it.id}") or 0) for it in plan.playbooks}
+    record.published = published
+    reopened = {it.id: int(store.get_meta(f"opened:{it.id}") or 0) for it in plan.playbooks}
+    turns: list[tuple[int, str, Standing | None]] = [(at, id_, None) for id_, at in reopened.items() if at]
+    met = met_before(store)
+    turns += [(at, it.playbook, it) for it in plan.admitting if (at := met.get(it.met_as())) is not None]
+    record.turns = sorted(turns, key=lambda it: (it[0], it[2] is not None))
     before = dict(plan.env.published)
     plan.env.published.clear()
     plan.env.published.update(published)
@@ -109,6 +118,10 @@ class _Record:
     end: int  #: where the engine stands
     settled: int  #: wake-ups up to here have fired
     slots: dict[str, bytes]  #: how far the slots of schedules are walked
+    history_until: int = 0  #: time of the newest event of the history that came in before the first decision
+    published: dict[str, int] = field(default_factory=dict)  #: playbook -> instant
+    turns: list[tuple[int, str, Standing | None]] = field(default_factory=list)
+    """(instant, playbook, the trigger that let in who was in its segment; None: it was opened again after a pause)."""
 
     @classmethod
     def read(cls, store: Store, user: str) -> _Record:
@@ -121,7 +134,11 @@ class _Record:
         # a run that was killed may have left wake-ups of its last instant unfired
         settled = min(end, waiting - 1)
         events, answers = list(store.events(user)), store.answers(user)
-        return cls(user, events, answers, effects, times, end, settled, store.slots())
+        found = cls(user, events, answers, effects, times, end, settled, store.slots())
+        # that of all, also of others, unless some of it came in only after the engine had begun
+        history, begun = int(store.get_meta(HISTORY_UNTIL) or 0), next((clock for _, clock in events if clock), end)
+        found.history_until = history if history <= begun else 0
+        return found
 
 
 class _RecordedDesk(Desk):
@@ -151,6 +168,7 @@ class _One(Session):
         self.record = record
         self.answers = record.answers
         super().__init__(plan, store, secret=b"", tracing=ALL)
+        self.history_until = plan.env.history["until"] = record.history_until
 
     def _new_desk(self, secret: bytes) -> Desk:
         return _RecordedDesk(self.plan, self.answers, self.course.asked)
@@ -165,6 +183,14 @@ class _One(Session):
         table = SlotTable(plan.schedules, plan.env, kept, 0)
         table.begin_all(begun, record.end)
         return Walk(self, table, ends)
+
+    def note(self, standing: Standing, at: int) -> None:
+        """As publication did where the subject was in the segment."""
+        self.bring((self.user,))
+        state = self.states.get(self.user)
+        if state is not None and standing.noted(state, at, at, self.plan.env):
+            state.wake_at = at if state.wake_at is None else min(at, state.wake_at)
+            self.touched[self.user] = state
 
     def slots_at(self, instant: int) -> int:
         """How many slots of an instant are not done."""
@@ -215,10 +241,27 @@ def _pass(plan: Plan, record: _Record, early: Early, fresh: Callable[[], Store],
         found.effects.extend(batch.effects)
         store.commit(batch)
 
+    plan.env.published.update(record.published)
+    ahead = deque(record.turns)
+
     def settle(instant: int) -> None:
+        while ahead and ahead[0][0] <= instant:
+            at, _, standing = ahead[0]
+            settle_up_to(at - 1 if standing is None else at)
+            turn(*ahead.popleft())
+        settle_up_to(instant)
+
+    def settle_up_to(instant: int) -> None:
         while not session.settle(instant):
             hand_over()
         hand_over()
+
+    def turn(at: int, playbook: str, standing: Standing | None) -> None:
+        if standing is None:
+            plan.env.published[playbook] = at
+        else:
+            session.note(standing, at)
+            hand_over()
 
     place = 0
     for event, clock in record.events:
@@ -227,6 +270,8 @@ def _pass(plan: Plan, record: _Record, early: Early, fresh: Callable[[], Store],
         if clock > session.clock:
             settle(clock - 1)
             session.clock, place = clock, 0
+            while ahead and ahead[0][2] is None and ahead[0][0] <= clock:
+                turn(*ahead.popleft())
         state = store.load([record.user]).get(record.user)
         slots = session.slots_at(clock)
         if slots or (state is not None and state.wake_at is not None and state.wake_at <= clock):

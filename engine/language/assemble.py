@@ -8,6 +8,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
+from engine.core.existing import Standing
 from engine.core.fold import EXTERNAL_ONLY, FOLDS, traits
 from engine.core.history import HistoryBook, Streak
 from engine.core.hours import Hours
@@ -88,6 +89,7 @@ def assemble(
         pools=catalog.pools,
         rooms=catalog.groups,
         calendars=catalog.calendars,
+        admitting=tuple(trigger for _, trigger in timed if isinstance(trigger, Standing)),
         retimed=retimed,
         cap_window=max(windows, default=0),
         act_within=act_within,

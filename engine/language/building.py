@@ -40,6 +40,8 @@ class Bench:
     playbook: id of the playbook at hand.
     emits: (playbook, event type, node of the step) of every event a step emits, of all playbooks.
     listens: (playbook, event types its triggers listen to), of all playbooks.
+    tells: (playbook, event type, node of the step) of what the engine is sure to tell of a step, of all playbooks.
+    unasked: (playbook, event types that begin it without any condition), of all playbooks.
     webhooks: the channel that takes requests to other systems.
     sets: (playbook, trait, value, node of the step) of every trait a step sets, of all playbooks.
     triggers: (playbook, trigger), of all playbooks.
@@ -60,6 +62,8 @@ class Bench:
     sets: list[tuple[str, str, Value, Node]] = field(default_factory=list)
     triggers: list[tuple[str, Trigger]] = field(default_factory=list)
     templates: set[str] = field(default_factory=set)
+    tells: list[tuple[str, str, Node]] = field(default_factory=list)
+    unasked: list[tuple[str, frozenset[str]]] = field(default_factory=list)
 
 
 class KindBuild(Build):

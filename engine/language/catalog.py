@@ -18,6 +18,7 @@ from engine.core.moment import Moment
 from engine.core.plan import Ladder, Segment, Span
 from engine.core.scarce import CouponPool, GroupInfo, Room
 from engine.language.calendars import CalendarMaker
+from engine.language.event_schemas import Check, EventSchemas
 from engine.language.files import read_list
 from engine.language.forms import LATER, LATER_SECTIONS, SECTION_OF, SECTIONS
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
@@ -45,6 +46,7 @@ class Catalog:
     calendars: dict[str, Calendar] = field(default_factory=dict)
     holidays: Calendar | None = None  #: the one that says which days are holidays and workdays
     lists: list[tuple[str, bytes]] = field(default_factory=list)  #: list files used, for the digest
+    schemas: dict[str, Check] = field(default_factory=dict)  #: event type -> what its schema asks of the data
 
 
 class CatalogMaker:
@@ -82,6 +84,8 @@ class CatalogMaker:
             section = self._entries.setdefault(key.text, {})
             for name, entry in table:
                 shop.reading.name(name, SECTIONS[key.text])  # type: ignore[arg-type]  # the other sections were left
+                if key.text == "event_schemas":
+                    shop.event_type(name)
                 if name.text in section:
                     other = section[name.text].mark
                     message = f"'{name.text}' is defined twice in '{key.text}'"
@@ -107,8 +111,8 @@ class CatalogMaker:
 
     def make(self) -> Catalog:
         """Compile every entry."""
-        calendars = CalendarMaker(self.shop)
-        makers: dict[str, Callable[[str, dict[str, Any], Node], None]] = {
+        calendars, schemas = CalendarMaker(self.shop), EventSchemas(self.shop, self.root)
+        makers: dict[str, Callable[[str, Any, Node], None]] = {
             "segments": self._segment,
             "tiers": self._ladder,
             "coupons": self._coupon,
@@ -116,10 +120,11 @@ class CatalogMaker:
             "badges": self._badge,
             "groups": self._group,
             "calendars": calendars.make,
+            "event_schemas": schemas.make,
         }
         self.shop.trigger_types = None
         for section, maker in makers.items():
-            shape = SECTIONS[section].of  # type: ignore[attr-defined]  # these seven are tables
+            shape = SECTIONS[section].of  # type: ignore[attr-defined]  # these are tables
             for name, node in self._entries.get(section, {}).items():
                 fields = self.shop.reading.read(node, shape, f"{section}.{name}")
                 if fields is FAULT:
@@ -128,6 +133,7 @@ class CatalogMaker:
                 maker(name, fields, node)
         self._segment_cycles()
         calendars.finish()
+        self.catalog.schemas, self.catalog.lists = schemas.checks, [*self.catalog.lists, *schemas.files]
         self.catalog.calendars = self.shop.calendars = calendars.made
         self.catalog.holidays = calendars.made.get(calendars.main or "")
         # what the packages say is part of what the plan was made from

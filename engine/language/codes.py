@@ -14,6 +14,7 @@ from engine.errors import InternalError, UsageError
 from engine.language.calendar_pages import CALENDAR_PAGES
 from engine.language.diagnostics import Page
 from engine.language.edit_pages import EDIT_PAGES
+from engine.language.event_schemas import EVENT_SCHEMA_PAGES
 from engine.language.lint import LINT_PAGES
 from engine.language.pages import EXPRESSION_AREA, PLAYBOOK_PAGES, PROGRAM_PAGES, SHAPE_PAGES, TEMPLATE_AREA
 from engine.language.scenario_pages import SCENARIO_PAGES
@@ -259,6 +260,7 @@ AREAS: Final[tuple[Mapping[str, Page], ...]] = (
     PROGRAM_PAGES,
     EDIT_PAGES,
     CALENDAR_PAGES,
+    EVENT_SCHEMA_PAGES,
     EXPRESSION_AREA,
     TEMPLATE_AREA,
     LINT_PAGES,

@@ -9,6 +9,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
+from engine.core.admission import EventTypes
 from engine.core.history import HistoryBook
 from engine.core.moment import Env
 from engine.core.plan import Plan, Playbook
@@ -26,7 +27,7 @@ from engine.language.expressions.scope import RESERVED_TYPES, Schema
 from engine.language.files import PROGRAM_FILE, SCENARIOS, ProgramFiles, read_program, text_of
 from engine.language.forms import SECTION_OF, SECTIONS
 from engine.language.lint import LINT_PAGES, Book, World, look
-from engine.language.loops import OWN_ENDS, SETS, cycles, edges, set_edges
+from engine.language.loops import OWN_ENDS, SETS, TOLD, cycles, edges, set_edges
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.older import OlderMaker
 from engine.language.playbooks import PlaybookMaker, playbook_names
@@ -109,7 +110,7 @@ class _Compiler:
             problems=result,
             sources=self._texts(sources, {problem.file for problem in result}),
             settings=settings,
-            known_types=frozenset(self.shop.schema.events) | RESERVED_TYPES if self.shop.schema.closed else None,
+            known_types=self._known_types(catalog),
             audiences=None if errors or plan is None else self._audiences(plan, catalog),
             counts={
                 "playbooks": len(self.playbooks),
@@ -124,6 +125,11 @@ class _Compiler:
             playbooks=tuple(self.playbooks),
             lists=tuple(name for name, _ in catalog.lists if not name.startswith(CALENDAR)),
         )
+
+    def _known_types(self, catalog: Catalog) -> EventTypes | None:
+        schema = self.shop.schema
+        names = frozenset(schema.events) | RESERVED_TYPES if schema.closed else None
+        return EventTypes(names, catalog.schemas) if names is not None or catalog.schemas else None
 
     def _take(self, sources: list[Source]) -> None:
         """Take over what reading the files found."""
@@ -326,10 +332,13 @@ class _Compiler:
         look(world, whole=not problems.has_errors)
 
     def _loops(self, bench: Bench, files: dict[str, str]) -> None:
-        for cycle in cycles([*edges(bench.emits, bench.listens), *set_edges(bench.sets, bench.triggers)]):
+        told = edges(bench.tells, bench.unasked)
+        for cycle in cycles([*edges(bench.emits, bench.listens), *set_edges(bench.sets, bench.triggers), *told]):
             way = " -> ".join(f"{edge.source} ({files.get(edge.source, '?')}) {_says(edge.type)}" for edge in cycle)
             message = f"trigger loop: {way} -> {cycle[0].source}"
             hint = "break the circle: another event type, or no emit (or start, or set)"
+            if any(edge.type in TOLD for edge in cycle):
+                hint = "break the circle, or ask the event when to go on: if: event.balance >= 1000"
             if cycle[0].type in OWN_ENDS:
                 hint = "say whose journey: if: event.playbook == \"welcome\""
             self.problems.error(cycle[0].where, "trigger-loop", message, hint=hint)  # type: ignore[arg-type]
@@ -352,6 +361,8 @@ def _says(type_: str) -> str:
     """What a step does that begins a playbook, for the message about a circle."""
     if type_ in OWN_ENDS:
         return f"tells {type_}"
+    if type_ in TOLD:
+        return f"books points ({type_})"
     if type_.startswith(SETS):
         return "sets " + type_.removeprefix("set ")
     return f"starts {type_.removeprefix(CALLED)}" if type_.startswith(CALLED) else f"emits {type_}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.core.admission import EventTypes
 from engine.core.plan import Plan, Playbook
 from engine.language.audiences import Audiences
 from engine.language.diagnostics import Diagnostic
@@ -31,7 +32,7 @@ class Compiled:
     problems: tuple[Diagnostic, ...]
     sources: Mapping[str, str]  #: file -> text, for messages
     settings: Settings
-    known_types: frozenset[str] | None = None  #: event types let in; None: any (``"*": open``)
+    known_types: EventTypes | None = None  #: what is let in; None: anything (``"*": open``, and no schemas)
     counts: Mapping[str, int] = field(default_factory=dict)  #: playbooks, templates ... for the summary
     audiences: Audiences | None = None  #: makes filters of conditions on users; None without a plan
     scenarios: tuple[Scenario, ...] = ()  #: the tests that can be run, when they were asked for

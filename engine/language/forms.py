@@ -245,6 +245,9 @@ SECTIONS: dict[str, Shape] = {
     ),
     "groups": Table(GROUP, pattern=FREE_NAME, what="group"),
     "calendars": CALENDARS,
+    "event_schemas": Table(
+        Either(scalar=Text(what="path of a JSON file"), map=Plain()), pattern=FREE_NAME, what="event type"
+    ),
     "metrics": Plain(),
     "roles": Plain(),
     "surveys": Plain(),

@@ -99,7 +99,7 @@ class _Maker:
             sh.DateText: lambda it: _pattern("[0-9]{4}-[0-9]{2}-[0-9]{2}", "date YYYY-MM-DD"),
             sh.Cond: lambda it: self._shared("condition", self._condition),
             sh.Expr: lambda it: {"type": _SCALAR},
-            sh.Val: lambda it: {},
+            sh.Val: lambda it: {"type": _SCALAR} if it.single else {},
             sh.Plain: lambda it: {},
             sh.Ref: self._ref,
             sh.EventName: self._event_name,
@@ -268,6 +268,8 @@ class _Maker:
             return {"type": _SCALAR}
         # ``id: 7`` and ``id: true`` are text to the reader, so what YAML makes of them is let in where it fits
         fits = [word for word in ("0", "1", "true") if re.fullmatch(shape.pattern, word)]
+        if shape.only_text:
+            fits = []
         types = ["string", *(["integer"] if "1" in fits else []), *(["boolean"] if "true" in fits else [])]
         out = _pattern(shape.pattern, shape.what)
         if "1" in fits:
@@ -290,11 +292,11 @@ class _Maker:
         def make() -> Json:
             known, closed = sorted(self.names.get("event", ())), bool(self.names.get("closed"))
             if not known:
-                return {"type": _SCALAR, "description": "event type"}
-            choice: Json = {"enum": known} if closed else {"type": _SCALAR, "examples": known}
+                return {"type": "string", "description": "event type"}
+            choice: Json = {"enum": known} if closed else {"type": "string", "examples": known}
             return {"description": "event type", **choice}
 
-        return self._shared("name_of_event", make) if self.names.get("event") else {"type": _SCALAR}
+        return self._shared("name_of_event", make) if self.names.get("event") else {"type": "string"}
 
     def _duration(self, shape: sh.Duration) -> Json:
         elapsed = self._shared("duration", lambda: _pattern("[1-9][0-9]{0,8}[smhdw]", "elapsed time such as 3d"))

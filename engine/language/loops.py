@@ -1,6 +1,8 @@
-"""Loops of ``emit``, ``start`` and ``set`` to triggers, within one playbook and between several.
+"""Loops of ``emit``, ``start``, ``set`` and ``points`` to triggers, within one playbook and between several.
 
 Every cycle is refused, whatever the entry modes: one that ends after a lap is as surprising as one that does not.
+Of what the engine tells by itself (``TOLD``) only what is certain is taken: a step that nobody is led past, and a
+trigger that asks nothing. A condition on a balance is how such a circle is meant to end.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ SETS = "set user."
 
 OWN_ENDS = frozenset({"journey.started", "journey.finished"})
 """What every playbook tells without a step that says so."""
+
+TOLD = frozenset({"points.changed"})
+"""What steps tell without saying so, and may tell again and again. (A badge is given once, a coupon within limits.)"""
 
 
 @dataclass(frozen=True)

@@ -192,8 +192,9 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
     "trigger-loop": Page(
         "playbooks that start each other in a circle",
         "A step emits an event that starts a playbook which, in the end, emits what starts the first. It would go "
-        "round for ever, or until it is cut. A 'start' step and a 'set' of a trait that a 'changed' trigger looks at "
-        "count like an emit. Break the circle: another event type, another trait, or no such step.",
+        "round for ever, or until it is cut. A 'start' step, a 'set' of a trait that a 'changed' trigger looks at, and "
+        "points where a playbook begins at every 'points.changed', count like an emit. Break the circle: another event "
+        "type, another trait, a condition on the balance, or no such step.",
         "# file: playbooks/a.yaml\nplaybook: a\ntrigger: {event: gift.given}\nsteps:\n  - emit: {type: gift.taken}\n"
         "# file: playbooks/b.yaml\nplaybook: b\ntrigger: {event: gift.taken}\nsteps:\n  - emit: {type: gift.given}",
         "# file: playbooks/a.yaml\nplaybook: a\ntrigger: {event: gift.given}\nsteps:\n  - emit: {type: gift.taken}\n"

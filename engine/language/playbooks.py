@@ -68,9 +68,11 @@ class PlaybookMaker:
         mode = entry.get("mode") if isinstance(entry, MapNode) else entry
         if node.get("when") is not None or (isinstance(mode, ScalarNode) and mode.text == "once"):
             return
-        for trigger in triggers:
-            for type_ in sorted(OWN_ENDS & (trigger.listens() or frozenset())) if trigger.condition is None else ():
-                self.bench.emits.append((self.bench.playbook, type_, node.get("trigger") or node))
+        heard = [trigger.listens() or frozenset() for trigger in triggers if trigger.condition is None]
+        unasked: frozenset[str] = frozenset().union(*heard)
+        self.bench.unasked.append((self.bench.playbook, unasked))
+        for type_ in sorted(OWN_ENDS & unasked):
+            self.bench.emits.append((self.bench.playbook, type_, node.get("trigger") or node))
 
     def _later(self, node: MapNode, fields: dict[str, Any]) -> None:
         problems = self.shop.problems

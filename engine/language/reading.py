@@ -117,6 +117,8 @@ class Reading(ScalarReading):
         return found if isinstance(found, _Fault) else self.services.expression(found, shape)
 
     def _val(self, node: Node, shape: sh.Val, what: str) -> Any:
+        if shape.single and isinstance(self.scalar(node, what, "a single value"), _Fault):
+            return FAULT
         return FAULT if node.broken else self.services.value(node)
 
     def _plain(self, node: Node, shape: sh.Plain, what: str) -> Any:

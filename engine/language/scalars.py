@@ -18,6 +18,7 @@ from engine.language.services import FAULT, LETTERS, Services, _Fault, kind_word
 from engine.registry import nearest
 
 _NEARLY_WALL = re.compile(r"[0-9０-９]+[:：][0-9０-９]+")
+_DURATION = re.compile(r"-?[0-9]+[smhdw]")
 _WALL = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 CALENDAR = sh.Map(
@@ -70,6 +71,8 @@ class ScalarReading:
         if isinstance(found, _Fault):
             return found
         text = found.text
+        if shape.only_text and not found.style and not isinstance(found.value, str):
+            return self._not_meant(found, what, need)
         if shape.choices and text not in shape.choices:
             near = nearest(text, shape.choices)
             hint = f"did you mean '{near}'?" if near else "one of " + ", ".join(shape.choices)
@@ -118,10 +121,17 @@ class ScalarReading:
 
     # ------------------------------------------------------------------ names
 
+    def _not_meant(self, node: ScalarNode, what: str, need: str) -> _Fault:
+        """Report a bare value that would be taken for a word it was hardly meant to be."""
+        hint = f'if it is called so, put it in quotes: "{node.text}"'
+        return self.error(node, "wrong-type", f"'{what}' needs {need}, got {node.text}", hint)
+
     def _event(self, node: Node, shape: sh.EventName, what: str) -> Any:
         found = self.scalar(node, what, "an event type")
         if isinstance(found, _Fault):
             return found
+        if not found.style and (not isinstance(found.value, str) or _DURATION.fullmatch(found.text)):
+            return self._not_meant(found, what, "an event type")
         self.services.event_type(found)
         return found.text
 

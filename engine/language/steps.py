@@ -10,6 +10,7 @@ from engine.core.plan import Block, Node
 from engine.language.building import Bench, KindBuild, no_word
 from engine.language.diagnostics import Mark
 from engine.language.forms import MODIFIERS
+from engine.language.loops import TOLD
 from engine.language.meant import outdented
 from engine.language.nodes import MapNode, ScalarNode, SeqNode
 from engine.language.nodes import Node as Yaml
@@ -101,6 +102,9 @@ class StepReader:
         self._check_webhook(verb.text, verb)
         self.bench.emits.extend((self.bench.playbook, type_, verb) for type_, _ in action.says())
         self.bench.sets.extend((self.bench.playbook, name, value, verb) for name, value in action.writes())
+        if len(self._path) == 2 and frame.get("if") is None:  # nobody is led past it
+            told = (type_ for type_, _ in action.tells() if type_ in TOLD)
+            self.bench.tells.extend((self.bench.playbook, type_, verb) for type_ in told)
         mark = mapping.mark
         return Node(
             id=step_id, action=action, guard=frame.get("if"), path=path,

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from engine.core.admission import EventTypes
 from engine.core.fold import bad_fields
 from engine.core.model import MINUTE, Event
 from engine.errors import EventRejected
@@ -22,13 +23,11 @@ HISTORY = "history:"
 """What the feed of a record begins with whose event must only change state."""
 
 
-def refusal(event: Event, now: int, known_types: frozenset[str] | None) -> tuple[str, str] | None:
+def refusal(event: Event, now: int, known_types: EventTypes | None) -> tuple[str, str] | None:
     """Why a well-formed event is not let in, as reason and sentence; None when it is."""
     if event.time > now + AHEAD:
         return "future", "its time is more than 5 minutes ahead of the clock"
-    if known_types is not None and not event.internal and event.type not in known_types:
-        return "unknown_type", f"event type {event.type!r} is not declared, and '*' is closed"
-    return None
+    return None if known_types is None else known_types.refusal(event)
 
 
 def left_out(event: Event) -> tuple[str, str] | None:
@@ -58,7 +57,7 @@ class Intake:
     ----------
     store: opened for writing.
     clock: the machine's clock.
-    known_types: event types let in; None: any.
+    known_types: what is let in; None: anything.
     history: the events only change state and start nothing.
     batch: records a transaction holds.
     progress: told how many records were handled.
@@ -69,7 +68,7 @@ class Intake:
         store: Store,
         clock: Clock,
         *,
-        known_types: frozenset[str] | None = None,
+        known_types: EventTypes | None = None,
         history: bool = False,
         batch: int = 2_000,
         progress: Callable[[int], None] | None = None,
@@ -124,7 +123,7 @@ class Intake:
 
 
 def retry(
-    store: Store, numbers: Iterable[int], read: Callable[[bytes], Event], now: int, known_types: frozenset[str] | None
+    store: Store, numbers: Iterable[int], read: Callable[[bytes], Event], now: int, known_types: EventTypes | None
 ) -> tuple[Taken, dict[int, tuple[str, str]]]:
     """Read records in quarantine again; what is an event now goes into the inbox, the rest stays where it is.
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from engine.core.admission import EventTypes
 from engine.core.fold import TRAIT_TYPES
 from engine.core.instants import format_instant
 from engine.core.model import DAY, Alert, Event
@@ -93,7 +94,7 @@ class Pump:
     outbox: where messages go out; None delivers nothing.
     clock: the machine's clock.
     secret: key of generated coupon codes.
-    known_types: event types let in; None: any.
+    known_types: what is let in; None: anything.
     batch: records a transaction holds; never changes an outcome.
     progress: told how many records were handled.
     fault: called with each name of ``FAULT_POINTS`` as it is passed; crash tests kill the process there.
@@ -110,7 +111,7 @@ class Pump:
         clock: Clock,
         *,
         secret: bytes,
-        known_types: frozenset[str] | None = None,
+        known_types: EventTypes | None = None,
         batch: int = 5_000,
         progress: Callable[[int], None] | None = None,
         fault: Callable[[str], object] = lambda point: None,

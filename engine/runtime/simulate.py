@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, BinaryIO, Concatenate, ParamSpec, Protocol
 
+from engine.core.admission import EventTypes
 from engine.core.instants import format_instant
 from engine.core.model import Event
 from engine.core.plan import Plan
@@ -125,7 +126,7 @@ def simulate(
     effects: BinaryIO | None = None,
     decisions: BinaryIO | None = None,
     batch_size: int = 2_000,
-    known_types: frozenset[str] | None = None,
+    known_types: EventTypes | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Outcome:
     """Run a whole feed through a plan.
@@ -136,7 +137,7 @@ def simulate(
     until: where the virtual clock ends, microseconds; None: at the last well-formed event.
     effects, decisions: where the rows go.
     batch_size: events decided at once; never changes an outcome.
-    known_types: event types let in; None: any.
+    known_types: whose types are let in; None: any. What schemas say of the data is the matter of ``replay``.
     progress: told how many events were decided.
     """
     files = [file for file in (effects, decisions) if file is not None]
@@ -163,7 +164,7 @@ class _Replaying:
     until: int | None
     effects: BinaryIO | None
     decisions: BinaryIO | None
-    known_types: frozenset[str] | None
+    known_types: EventTypes | None
     progress: Callable[[int], None] | None
 
     def run(self, chunks: Iterable[list[Event]]) -> Outcome:
@@ -189,7 +190,7 @@ class _Replaying:
             if asked:
                 take_for_verbs(chunk, asked)
             if self.known_types is not None:
-                kept = [event for event in chunk if event.internal or event.type in self.known_types]
+                kept = [event for event in chunk if not self.known_types.unknown(event)]
                 unknown += len(chunk) - len(kept)
                 chunk = kept
             if not chunk:

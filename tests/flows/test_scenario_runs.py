@@ -343,3 +343,35 @@ def test_looking_on_changes_nothing(tmp_path: Path) -> None:
     before = [node.action for playbook in found.plan.playbooks for node in playbook.nodes.values()]
     run_one(found, found.scenarios[0], Coverage(), update=False)
     assert [node.action for playbook in found.plan.playbooks for node in playbook.nodes.values()] == before
+
+
+def test_an_event_that_does_not_keep_its_schema_fails_a_test(tmp_path: Path) -> None:
+    """The door of a scenario is that of the daemon: the event is refused, with the field.
+
+    Semantics: event.schema
+    """
+    schema = "event_schemas: {order.paid: {properties: {amount: {maximum: 100}}}}\n"
+    scenario = "users: {u1: {}}\nplaybooks: [thanks]\ntimeline:\n  - {event: order.paid, data: {amount: 500}}\n"
+    result = played(tmp_path, scenario + "  - {expect: nothing}\n", {"playbooks/catalog/schemas.yaml": schema})
+    ((_, said),) = result.refused
+    assert said.endswith("the schema of 'order.paid' is not kept: 'data.amount' must be at most 100")
+    assert not result.ok
+
+
+@pytest.mark.parametrize("existing", ["enter", "skip"])
+def test_a_playbook_that_lets_in_who_is_in_its_segment(tmp_path: Path, existing: str) -> None:
+    """A scenario deploys the program where it begins: `existing: enter` lets in whom the past puts into the segment.
+
+    Semantics: publish.existing-segment
+    """
+    quiet = "playbook: quiet\ntitle: t\ntrigger: {segment: {enters: quiet}, existing: EXISTING}\nentry: once\n"
+    expected = "[{points: 1, user: old}]" if existing == "enter" else "nothing"
+    result = played(
+        tmp_path,
+        "playbooks: [quiet]\n"
+        "users:\n  old: {history: [{app.opened: {}, at: -20d}]}\n  new: {history: [{app.opened: {}, at: -2d}]}\n"
+        f"timeline:\n  - {{expect: {expected}}}\n  - {{at: +8d, expect: [{{points: 1, user: new}}]}}\n"
+        "  - {at: +60d, expect: nothing}\n",
+        {"playbooks/quiet.yaml": quiet.replace("EXISTING", existing) + "steps: [{points: 1}]\n"},
+    )
+    assert result.ok, report(result, tmp_path, 120)

@@ -455,6 +455,7 @@ BEST = PARALLEL + steps("template: hi, purpose: marketing, via: box, at: best_ho
         ([9, 20, 9, 20, 12], "2026-03-02T09:00:00Z"),  # the earliest of equals
         ([23, 23, 23, 23, 20], "2026-03-01T20:00:00Z"),  # never an hour in which it may not go
         ([20, 20, 20, 20], "2026-03-02T07:30:00Z"),  # too little is known: the program's hour, and 07:30 is quiet
+        ([23, 23, 23, 23, 23], "2026-03-02T07:30:00Z"),  # known only at hours at which nothing may go
         ([], "2026-03-02T07:30:00Z"),
     ],
 )
@@ -465,6 +466,14 @@ def test_best_hour(tmp_path: Path, hours: list[int], due: str) -> None:
     seen = play(tmp_path, {"p": BEST}, feed, head=head("caps: []", more))
     expected = released("2026-03-02T07:30:00Z") if due.endswith("07:30:00Z") else due
     assert messages(seen) == [(expected, "planned")]
+
+
+def test_the_programs_hour_without_a_word_is_ten(tmp_path: Path) -> None:
+    """Who is new gets it at 10:00 of their own day, unless the program says otherwise."""
+    feed: list[Row] = [event("0", "user.updated", "2026-01-20T03:00:00Z", zone="Asia/Shanghai")]
+    feed += [event("1", "a", "2026-03-01T01:00:00Z"), END]
+    seen = play(tmp_path, {"p": BEST}, feed, head=head("quiet_hours: never"))
+    assert messages(seen) == [("2026-03-01T02:00:00Z", "planned")]
 
 
 def test_best_hour_goes_by_the_users_clock_and_by_external_events(tmp_path: Path) -> None:

@@ -76,3 +76,39 @@ def test_a_playbook_that_hears_its_own_end(tmp_path: Path, trigger: str, circle:
     found = loops(tmp_path, {"a": (trigger, "[{wait: 1d}]"), "b": ("{event: order.paid}", "[{wait: 1d}]")})
     assert bool(found) is circle
     assert all("tells journey." in it for it in found)
+
+
+POINTS = "[{wait: 1d}, {points: 5}]"
+
+
+@pytest.mark.parametrize(
+    ("trigger", "steps", "circle"),
+    [
+        ("{event: points.changed}", POINTS, True),
+        ("{event: [signup, points.changed]}", "[{points: {take: 5}}]", True),
+        ("{count: {event: points.changed, at_least: 3}}", POINTS, True),
+        ("{event: points.changed, if: event.balance >= 1000}", POINTS, False),  # that is how it is meant to end
+        ("[{event: points.changed, if: event.delta > 9}, {signup: true}]", POINTS, False),
+        ("{event: points.changed}", "[{points: 5, if: user.points < 100}]", False),
+        ("{event: points.changed}", "[{choose: [{when: user.points > 9, do: [{points: {take: 9}}]}]}]", False),
+        ("{event: points.changed}", "[{badge: star}, {tag: {add: rich}}]", False),
+        ("{signup: true}", POINTS, False),
+    ],
+)
+def test_points_that_begin_their_own_playbook(tmp_path: Path, trigger: str, steps: str, circle: bool) -> None:
+    """Points in a playbook that begins whenever points change are a circle, a `wait` between or not.
+
+    Semantics: loop.seen
+    """
+    message = "trigger loop: p (playbooks/p.yaml) books points (points.changed) -> p"
+    assert loops(tmp_path, {"p": (trigger, steps)}) == ([message] if circle else [])
+
+
+def test_points_as_one_part_of_a_circle(tmp_path: Path) -> None:
+    """Points join with the other edges into one circle.
+
+    Semantics: loop.seen
+    """
+    books = {"a": ("{event: go}", POINTS), "b": ("{event: points.changed}", "[{wait: 1d}, {emit: {type: go}}]")}
+    way = ["a (playbooks/a.yaml) books points (points.changed)", "b (playbooks/b.yaml) emits go"]
+    assert loops(tmp_path, books) == ["trigger loop: " + " -> ".join([*reversed(way), "b"])]

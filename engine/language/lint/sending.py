@@ -14,7 +14,7 @@ from engine.actions.stop import StopJourney
 from engine.actions.wait import Wait
 from engine.actions.wait_for import WaitFor
 from engine.core import plan as core
-from engine.core.model import DAY
+from engine.core.model import DAY, MINUTE
 from engine.core.plan import Block, Span
 from engine.core.policies import Cap
 from engine.core.waits import Until
@@ -23,6 +23,7 @@ from engine.language.lint.registry import Check
 from engine.language.lint.terms import Terms, clash, terms
 from engine.language.lint.world import Book, Step, World, scalars
 from engine.language.nodes import MapNode, Node, ScalarNode
+from engine.triggers.schedule import Schedule
 
 PAGES: Final[dict[str, Page]] = {
     "dressed-up": Page(
@@ -38,8 +39,9 @@ PAGES: Final[dict[str, Page]] = {
     ),
     "quiet-time": Page(
         "a fixed time inside quiet hours",
-        "The message is due at a wall time at which nothing may be sent, so it always waits until the quiet hours end. "
-        "Choose another time, or a policy with other quiet hours.",
+        "The message is due at a wall time (of its own, of a wait right above it, or of the trigger) at which nothing "
+        "may be sent, so it always waits until the quiet hours end. Choose another time, or a policy with other quiet "
+        "hours.",
         'policies:\n  default: {quiet_hours: {from: "22:00", to: "08:00"}}\n'.join(
             ("# file: drumbeat.yaml\n", "# file: playbooks/tea.yaml\nsteps:\n")
         )
@@ -122,6 +124,9 @@ def _gives_coupon(book: Book, step: Step) -> bool:
 # ---------------------------------------------------------------------- quiet hours
 
 
+_WALL: Final = re.compile(r"\d\d:\d\d")
+
+
 def _during(wall: str, begin: str, end: str) -> bool:
     return begin <= wall < end if begin < end else wall >= begin or wall < end
 
@@ -140,29 +145,34 @@ def look_quiet(world: World) -> None:
             action = step.node.action
             if not isinstance(action, SendMessage) or action.purpose == "transactional":
                 continue
-            due = [(action.at, step.at("at"))] if action.at is not None else _waited(book, step, last)
-            for wall, where in due:
-                if wall is not None and re.fullmatch(r"\d\d:\d\d", wall) and _during(wall, begin, end):
-                    policy = book.plan.policy.name
-                    message = f"{wall} lies in the quiet hours of policy '{policy}' ({quiet.text})"
+            due = [([action.at], step.at("at"))] if action.at is not None else _waited(book, step, last)
+            for times, where in due:
+                walls = [wall for wall in times if wall is not None and _WALL.fullmatch(wall)]
+                if walls and all(_during(wall, begin, end) for wall in walls):
+                    shown = ", ".join(walls[:3]) + (" ..." if len(walls) > 3 else "")
+                    verb = "lies" if len(walls) == 1 else "lie"
+                    message = f"{shown} {verb} in the quiet hours of policy '{book.plan.policy.name}' ({quiet.text})"
                     world.say(where, "quiet-time", message, f"the message always waits until {end}")
 
 
-def _waited(book: Book, step: Step, last: Step | None) -> Iterator[tuple[str | None, Node]]:
-    """The wall time a message follows at once: of a wait right above it, or of the trigger."""
+def _waited(book: Book, step: Step, last: Step | None) -> Iterator[tuple[list[str | None], Node]]:
+    """The wall times a message follows at once: of a wait right above it, or of the trigger."""
     if last is not None and isinstance(last.node.action, Wait):
         when = last.node.action.when
         if isinstance(when, Span):
-            yield when.at, last.at("at")
+            yield [when.at], last.at("at")
         elif isinstance(when, Until):
-            yield when.wall, last.at("until")
+            yield [when.wall], last.at("until")
     elif last is None and step.parent is None:
-        for place, _ in enumerate(book.plan.triggers):
+        for place, compiled in enumerate(book.plan.triggers):
             trigger = book.trigger_at(place)
             for node in [trigger, *(value for _, value in trigger)] if isinstance(trigger, MapNode) else []:
-                at = node.get("at") if isinstance(node, MapNode) else None
+                at, cron = (node.get("at"), node.get("cron")) if isinstance(node, MapNode) else (None, None)
                 if isinstance(at, ScalarNode):
-                    yield at.text, at
+                    yield [at.text], at
+                if cron is not None and isinstance(compiled, Schedule) and compiled.cron is not None:
+                    minutes = [wall // MINUTE for wall in compiled.cron.walls]
+                    yield [f"{minute // 60:02d}:{minute % 60:02d}" for minute in minutes], cron
 
 
 # ---------------------------------------------------------------------- caps

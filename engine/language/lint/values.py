@@ -1,15 +1,20 @@
-"""Written values: against enums, as times without a zone, and as secrets."""
+"""Written values: against the declared types of fields, as times without a zone, and as secrets."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Final
 
+from engine.errors import ExpressionError
 from engine.language.diagnostics import Page
+from engine.language.expressions.runtime import as_date, as_time
+from engine.language.expressions.scope import FieldType
 from engine.language.lint.registry import Check
 from engine.language.lint.world import World, scalars
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
+from engine.language.services import kind_word
 from engine.registry import nearest
 
 PAGES: Final[dict[str, Page]] = {
@@ -22,6 +27,16 @@ PAGES: Final[dict[str, Page]] = {
         "# file: drumbeat.yaml\nprofile: {city: text | none, plan: [free, pro, none]}\n"
         "# file: playbooks/a.yaml\nsteps:\n  - set: {user.plan: pro}",
         "warning",
+    ),
+    "field-type": Page(
+        "a value of another type than the field has",
+        "The field is declared with a type under 'profile', and this value is of another one: conditions that ask for "
+        "the field would then be errors, or never hold. Correct the value, or the declaration. Quotes make text; "
+        "'null' takes the value of a field away that may be absent.",
+        "# file: drumbeat.yaml\nprofile: {city: text | none, orders: integer | none}\n"
+        "# file: playbooks/a.yaml\nsteps:\n  - set: {user.orders: many}",
+        "# file: drumbeat.yaml\nprofile: {city: text | none, orders: integer | none}\n"
+        "# file: playbooks/a.yaml\nsteps:\n  - set: {user.orders: 12}",
     ),
     "naive-time": Page(
         "an instant without a zone",
@@ -54,11 +69,11 @@ PAGES: Final[dict[str, Page]] = {
     ),
 }
 
-# ---------------------------------------------------------------------- enums
+# ---------------------------------------------------------------------- declared fields
 
 
-def look_choices(world: World) -> None:
-    """``set`` and ``changed`` with a value that is none of the declared ones."""
+def look_fields(world: World) -> None:
+    """``set`` and ``changed`` with a value of another type than the field has, or that is none of the declared ones."""
     for book in world.books:
         for step in book.steps:
             if step.verb == "set" and isinstance(step.body, MapNode):
@@ -79,13 +94,67 @@ def look_choices(world: World) -> None:
 def _judge(world: World, path: str, value: Node) -> None:
     field = path.removeprefix("user.")
     declared = world.schema.profile.get(field)
-    if declared is None or not declared.values or not isinstance(value, ScalarNode) or "{{" in value.text:
+    if declared is None or value.broken or (isinstance(value, ScalarNode) and "{{" in value.text):
+        return
+    if (wrong := _mistyped(declared, value)) is not None:
+        named = " | ".join([declared.base, *(["none"] if declared.optional else [])])
+        if declared.values:
+            named = f"[{', '.join([*declared.values, *(['none'] if declared.optional else [])])}]"
+        world.say(value, "field-type", f"'user.{field}' is declared {named}, and this is {wrong[0]}", wrong[1])
+        return
+    if not declared.values or not isinstance(value, ScalarNode):
         return
     if value.value is None or value.text in declared.values or (declared.optional and value.text == "none"):
         return
     near = nearest(value.text, declared.values)
     hint = f"did you mean '{near}'?" if near else "one of " + ", ".join(declared.values)
     world.say(value, "no-choice", f"'user.{field}' is declared without '{value.text}'", hint)
+
+
+_FITS: Final[dict[str, tuple[type, ...]]] = {
+    "text": (str,), "tier": (str,), "date": (str,), "time": (str,), "integer": (int,), "number": (int, Decimal),
+    "money": (int, Decimal), "bool": (bool,),
+}  # fmt: skip
+_SUCH_AS: Final = {"date": "such as 2026-05-01", "time": "such as 2026-05-01T10:00:00+08:00"}
+
+
+def _mistyped(declared: FieldType, value: Node) -> tuple[str, str] | None:
+    """(what a value is that a field cannot have, what to do), or None when it fits."""
+    wanted = {"list": SeqNode, "map": MapNode}.get(declared.base, ScalarNode)
+    if declared.base == "any":
+        return None
+    if isinstance(value, ScalarNode) and value.value is None and not value.style:
+        return None if declared.optional else ("nothing", "it may not be absent: write its value, or '| none' there")
+    if not isinstance(value, wanted):
+        return kind_word(value), ""
+    if not isinstance(value, ScalarNode):
+        return None
+    found = value.value
+    if isinstance(found, bool) is not (declared.base == "bool") or not isinstance(found, _FITS[declared.base]):
+        word = "true or false" if isinstance(found, bool) else "text" if isinstance(found, str) else "a number"
+        return f"{word}, '{value.text}'", _mended(declared, value)
+    if declared.base in _SUCH_AS and not _is_time(declared.base, value.text):
+        return f"'{value.text}'", _SUCH_AS[declared.base]
+    return None
+
+
+def _mended(declared: FieldType, value: ScalarNode) -> str:
+    if value.text == "none" and declared.optional:
+        return "'null' takes the value away"
+    if "text" in (declared.base, declared.kind) or declared.base == "tier":
+        return f'in quotes it is text: "{value.text}"'
+    if value.style:
+        return "quotes make text: leave them out" if re.fullmatch(r"-?\d+(\.\d+)?|true|false", value.text) else ""
+    return "true or false" if declared.base == "bool" else _SUCH_AS.get(declared.base, "")
+
+
+def _is_time(base: str, text: str) -> bool:
+    try:
+        (as_time if base == "time" else as_date)(text)
+    except (ExpressionError, ValueError):
+        # an instant without its offset is told in words of its own
+        return base == "time" and _NAIVE.fullmatch(text) is not None
+    return True
 
 
 # ---------------------------------------------------------------------- times
@@ -179,7 +248,7 @@ def _named(key: str, node: Node) -> Iterator[tuple[str, ScalarNode]]:
 
 
 CHECKS: Final = (
-    Check(("no-choice",), look_choices),
+    Check(("no-choice", "field-type"), look_fields),
     Check(("naive-time",), look_times),
     Check(("secret", "maybe-secret"), look_secrets),
 )
