@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from engine.api.answers import Refused, busy
+from engine.core.admission import EventTypes
 from engine.core.plan import Plan
 from engine.ports import Clock
 from engine.runtime.jobs import Jobs
@@ -26,7 +27,7 @@ class Program(Protocol):
     def plan(self) -> Plan: ...
 
     @property
-    def known_types(self) -> frozenset[str] | None:
+    def known_types(self) -> EventTypes | None:
         """Event types let in; None: any."""
         ...
 

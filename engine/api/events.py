@@ -21,6 +21,7 @@ from engine.api.limits import Limits
 from engine.api.openapi import EVENTS_SPEC
 from engine.api.rates import Buckets
 from engine.api.ways import Ask, Way
+from engine.core.admission import EventTypes
 from engine.core.model import Event
 from engine.door import read_event, read_many
 from engine.errors import EventRejected
@@ -75,7 +76,7 @@ class Events:
             raise Refused(413, "batch", message, "send smaller batches")
         return lines
 
-    def _read(self, lines: list[Line], known_types: frozenset[str] | None) -> tuple[Parcel, list[dict[str, Any]]]:
+    def _read(self, lines: list[Line], known_types: EventTypes | None) -> tuple[Parcel, list[dict[str, Any]]]:
         """The parcel, and a row for each record with ``place`` where it is an event of the parcel."""
         now = self._engine.clock.now()
         parcel, rows = Parcel([]), []

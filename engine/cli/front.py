@@ -47,7 +47,7 @@ class Front:
 
     def open(self, daemon: Daemon) -> None:
         """Let events in for a daemon; raises CannotRun where an address cannot be had."""
-        self._program = lambda: Program(daemon.program.plan, daemon.program.known_types)
+        self._program = lambda: daemon.program
         self.api.start()
 
     def goodbye(self) -> None:

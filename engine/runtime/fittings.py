@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from engine.core.admission import EventTypes
 from engine.core.plan import Plan
 from engine.ports import Channel, Feed
 
@@ -15,7 +16,7 @@ class Program:
     """A compiled program, as the daemon needs it."""
 
     plan: Plan
-    known_types: frozenset[str] | None  #: event types let in; None: any
+    known_types: EventTypes | None  #: event types let in; None: any
     settings: object  #: for the fittings alone
     pack: str = ""  #: its files, to be kept as the last good ones; "": they are kept already
     warning: str = ""  #: what the operator must know about it: it is not what the files say now

@@ -144,7 +144,10 @@ def test_one_object_as_json(service: Service) -> None:
 
 
 def test_leaving_under_load_loses_nothing(service: Service) -> None:
-    """SIGTERM again and again while events come in: each leaves in order, nothing stays in doubt, nothing is lost."""
+    """SIGTERM again and again while events come in: each leaves in order, nothing stays in doubt, nothing is lost.
+
+    Failure: leave.drain
+    """
     rounds, each = 4, 50
     for turn in range(rounds):
         daemon = service.at_work()
@@ -186,7 +189,10 @@ def test_a_second_daemon_leaves(service: Service) -> None:
 
 
 def test_standing_by(service: Service) -> None:
-    """With --standby the second waits, and takes over when the first is killed; what the first had begun goes on."""
+    """With --standby the second waits, and takes over when the first is killed; what the first had begun goes on.
+
+    Failure: two.daemons — handed over
+    """
     first = service.at_work()
     second = service.start("--standby")
     service.hears(second, "standing by")
@@ -230,6 +236,7 @@ def test_a_broken_edit_is_told_and_left_alone(service: Service) -> None:
     """A broken file is told with its place; the program at work goes on, over a restart too, until the file is right.
 
     Semantics: reload.whole — the last good program stays at work, also after a restart
+    Failure: edit.broken
     """
     daemon = service.at_work()
     service.say("u1")
@@ -267,7 +274,10 @@ def test_a_hangup_compiles_at_once(service: Service) -> None:
 
 
 def test_a_program_that_never_was_whole(service: Service) -> None:
-    """Without a last good program a broken one is refused with 1, and its problems."""
+    """Without a last good program a broken one is refused with 1, and its problems.
+
+    Failure: edit.broken — after a restart
+    """
     service.write("playbooks/hello.yaml", "playbook: hello\n")
     _, err = service.ends(service.start(), 1)
     assert "playbooks/hello.yaml:1:" in err
@@ -277,6 +287,7 @@ def test_killed_at_any_moment(service: Service) -> None:
     """SIGKILL while events come in, again and again: everybody has both messages once.
 
     Semantics: store.atomic — for the daemon, killed from outside
+    Failure: kill.anywhere — the daemon
     """
     users = 0
     for turn in range(8):

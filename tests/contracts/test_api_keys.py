@@ -58,7 +58,10 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_token_is_401_and_never_a_fault(tmp_path: Path, case: str) -> None:
-    """Whatever stands in the header, it is 401 with a JSON body that repeats nothing of it; nothing is written."""
+    """Whatever stands in the header, it is 401 with a JSON body that repeats nothing of it; nothing is written.
+
+    Threat: ingest.auth — tokens
+    """
     with served(tmp_path, LOCKED, env=ENV) as desk:
         body = json.dumps(desk.event("e1")).encode()
         query = f"?access_token={TOKEN}".encode() if case == "in the query" else b""
@@ -76,7 +79,10 @@ def test_a_wrong_token_is_401_and_never_a_fault(tmp_path: Path, case: str) -> No
 
 @pytest.mark.parametrize("secret", [SECRET, "plain secret"])
 def test_a_signed_request_is_taken_once(tmp_path: Path, secret: str) -> None:
-    """An exact copy is refused; the sender's own next try, signed anew under the same id, is taken as a duplicate."""
+    """An exact copy is refused; the sender's own next try, signed anew under the same id, is taken as a duplicate.
+
+    Threat: ingest.auth — signatures
+    """
     with served(tmp_path, LOCKED, env=ENV) as desk:
         body = json.dumps(desk.event("e1")).encode()
         at = desk.clock.now() // SECOND
@@ -172,7 +178,10 @@ def test_what_is_not_public_needs_a_key(tmp_path: Path, path: str) -> None:
 
 @pytest.mark.parametrize("host", [EVERYWHERE, "::", "::ffff:127.0.0.1", "example.invalid"])
 def test_a_public_address_without_keys_is_refused_at_start(tmp_path: Path, host: str) -> None:
-    """What others can reach is not listened on without keys; the message says what to write."""
+    """What others can reach is not listened on without keys; the message says what to write.
+
+    Threat: ingest.auth — public
+    """
     with pytest.raises(CannotRun) as refused, served(tmp_path, {"host": host}):
         pass
     assert "can be reached by others and has no keys" in refused.value.message

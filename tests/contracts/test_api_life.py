@@ -92,6 +92,7 @@ def test_what_was_answered_survives_sigkill(tmp_path: Path) -> None:
     that was not answered stops the next start.
 
     Semantics: store.atomic
+    Failure: kill.anywhere — over HTTP
     """
     acknowledged: set[str] = set()
     for round_ in range(KILLS):

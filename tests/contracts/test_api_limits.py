@@ -59,6 +59,7 @@ def test_an_event_of_64_kibibytes(tmp_path: Path, more: int) -> None:
     """64 KiB are an event, one byte more goes to quarantine as oversize, and its neighbours are taken.
 
     Semantics: door.limits
+    Failure: event.oversize — over HTTP
     """
     with served(tmp_path) as desk:
         texts = ["x" * 16_000] * 4 + [""]
@@ -96,7 +97,10 @@ def test_endless_headers_are_cut_off(tmp_path: Path) -> None:
 
 
 def test_a_huge_chunked_body_uses_little_memory(tmp_path: Path) -> None:
-    """Of 64 MiB without a length at most a few MiB are ever read: 413, and no more than these are held."""
+    """Of 64 MiB without a length at most a few MiB are ever read: 413, and no more than these are held.
+
+    Threat: ingest.protocol — endless
+    """
     with served(tmp_path) as desk:
         desk.send(desk.event("warm"))
         sent = 0
@@ -144,7 +148,10 @@ def test_who_asks_first_is_told_first(tmp_path: Path) -> None:
 
 
 def test_slow_senders_are_cut_off(tmp_path: Path) -> None:
-    """Headers and bodies that come by the byte end with their time: no answer for the first, 408 for the second."""
+    """Headers and bodies that come by the byte end with their time: no answer for the first, 408 for the second.
+
+    Threat: ingest.protocol — slow
+    """
     with served(tmp_path, limits=QUICK) as desk:
         assert _dripped(desk, b"POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ") == b""
         said = _dripped(
@@ -226,7 +233,10 @@ def test_connections_at_work_are_never_cut_for_others(tmp_path: Path) -> None:
 
 
 def test_a_rate_holds_for_a_key_and_an_address(tmp_path: Path) -> None:
-    """Records over the rate are 429 with Retry-After; another key of the same address is held by the address."""
+    """Records over the rate are 429 with Retry-After; another key of the same address is held by the address.
+
+    Threat: ingest.rate
+    """
     tokens = {"auth": ["${TOKEN}", "${NEXT}"], "rate": "10/h"}
     with served(tmp_path, tokens, env={"TOKEN": TOKEN, "NEXT": "n" * 32}) as desk:
         assert desk.batch([desk.event(f"e{n}") for n in range(12)], BEARER).status == 202
@@ -293,7 +303,10 @@ WIRE = {
 
 def test_hostile_bytes_are_refused_and_nothing_follows_them(tmp_path: Path) -> None:
     """Every form in which two servers could disagree on a request's end is an error that closes the connection: the
-    request smuggled behind it is never looked at."""
+    request smuggled behind it is never looked at.
+
+    Threat: ingest.protocol — smuggled
+    """
     with served(tmp_path, limits=QUICK) as desk:
         smuggled = json.dumps(desk.event("smuggled")).encode()
         behind = POST + b"content-length: %d\r\n\r\n" % len(smuggled) + smuggled

@@ -118,7 +118,10 @@ def test_get(provider: Provider) -> None:
 
 @pytest.mark.parametrize("evil", ["a\r\nX-Evil: 1", "a\nb", "a\x00b", "a\u2028b", "a\x7f", "你"])
 def test_no_header_is_added(provider: Provider, evil: str) -> None:
-    """A value that could begin another header refuses the message; nothing is sent."""
+    """A value that could begin another header refuses the message; nothing is sent.
+
+    Threat: header.inject — http
+    """
     (answer,) = send(channel(provider.url, headers={"X-To": "{{ to }}"}), item(to=evil))
     assert (answer.ok, answer.passing, answer.unknown) == (False, False, False)
     assert evil not in str(answer.reason)
@@ -325,7 +328,10 @@ def test_hanging_provider(provider: Provider, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("what", ["status", "headers", "body", "chunks"])
 def test_dribbling_provider(provider: Provider, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    """The deadline counts from the beginning, not from the last byte: a slot is freed from who sends one at a time."""
+    """The deadline counts from the beginning, not from the last byte: a slot is freed from who sends one at a time.
+
+    Failure: provider.slow — a byte at a time
+    """
     quick(monkeypatch, connect=2.0, read=5.0, total=0.4)
     head = b"HTTP/1.1 200 OK\r\n"
     streams = {
@@ -345,7 +351,10 @@ def test_dribbling_provider(provider: Provider, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_endless_answer(provider: Provider) -> None:
-    """64 KiB of an answer are read, then the connection is closed."""
+    """64 KiB of an answer are read, then the connection is closed.
+
+    Threat: response.bounded
+    """
     sent = 0
 
     def endless(handler: Handler) -> None:
@@ -364,7 +373,10 @@ def test_endless_answer(provider: Provider) -> None:
 
 
 def test_redirect_is_not_followed(provider: Provider) -> None:
-    """A redirect, to the metadata address or anywhere, is a refusal: 0 further connections."""
+    """A redirect, to the metadata address or anywhere, is a refusal: 0 further connections.
+
+    Threat: ssrf.address — redirects
+    """
     with serving() as other:
         provider.answer = lambda handler: handler.reply(302, Location=other.url)
         (answer,) = send(channel(provider.url))
@@ -449,6 +461,7 @@ def test_secrets_are_not_told(provider: Provider, answer: Any, caplog: pytest.Lo
     """No reason, text of the channel or log holds a secret, whatever the provider says.
 
     Semantics: secret.logs — the canary of the http channel.
+    Threat: secret.logs — http
     """
     caplog.set_level(0)
     provider.answer = answer

@@ -262,6 +262,7 @@ def test_secrets_are_not_told(provider: Provider, caplog: pytest.LogCaptureFixtu
     """No reason, text of the channel or log holds a secret.
 
     Semantics: secret.logs — the canary of the webhook channel.
+    Threat: secret.logs — webhook
     """
     caplog.set_level(0)
     env = {"S": CANARY, "URL": f"{provider.url}/{CANARY}?k={CANARY}"}

@@ -40,7 +40,10 @@ def test_state_is_shown_as_it_is_now() -> None:
 
 
 def test_no_label_comes_from_outside() -> None:
-    """Users, event types and ids are in no series: their number stays what the program makes it."""
+    """Users, event types and ids are in no series: their number stays what the program makes it.
+
+    Threat: ingest.rate — series
+    """
     state = DaemonState()
     before = len(series(state))
     state.add({f"events.{word}": 1 for word in ("read", "accepted", "duplicate", "quarantined", "late")})

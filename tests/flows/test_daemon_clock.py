@@ -43,6 +43,7 @@ def test_a_jump_ahead_fires_nothing(tmp_path: Path, jump: int) -> None:
     """The clock jumps ahead: nothing that is due later fires, events are decided, the operator is told.
 
     Semantics: store.clock-jump — wake-ups pause and an alert is given at a jump of more than 10 minutes
+    Failure: clock.ahead
     """
     life = Life(tmp_path)
     daemon = life.start()
@@ -107,6 +108,7 @@ def test_a_jump_back_does_nothing_twice(tmp_path: Path, jump: int) -> None:
     """The clock is set back: what fired does not fire again, the engine's clock stands, and later it goes on.
 
     Semantics: store.clock — never behind the last commit, in the daemon too
+    Failure: clock.back — in the daemon
     """
     life = Life(tmp_path)
     daemon = life.start()

@@ -87,6 +87,7 @@ def test_new_events_overtake_what_is_due_for_others(tmp_path: Path) -> None:
     wake-up still comes before the user's event.
 
     Semantics: order.fair — nobody starves, and nobody's own order changes
+    Failure: wakes.flood
     """
     life = Life(tmp_path)
     life.start(piece=1_000)
@@ -128,6 +129,7 @@ def test_slots_missed_while_down(tmp_path: Path, catch_up: str, wanted: int) -> 
     """What fell into the time the daemon was away is caught up as the trigger says; killed at once, it is not lost.
 
     Semantics: schedule.catch-up — by the daemon when it starts
+    Failure: slots.missed — caught up
     """
     text = SLOTS["playbooks/daily.yaml"].replace('"x"}', f'"x", catch_up: {catch_up}}}')
     life = Life(tmp_path, SLOTS | {"playbooks/daily.yaml": text}, at=BASE + 30 * MINUTE)
@@ -222,6 +224,7 @@ def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     """A full disk ends nothing: the daemon says so, tries again, and decides everything once when there is room.
 
     Semantics: store.trouble — disk full
+    Failure: disk.full — in the daemon
     """
     full = False
 
@@ -257,6 +260,7 @@ def test_a_foreign_process_holds_the_lock(tmp_path: Path) -> None:
     """Somebody else writes the file: the daemon waits for them, tells it once, and goes on.
 
     Semantics: store.trouble — locked by another
+    Failure: busy.lock
     """
     life = Life(tmp_path)
     daemon = life.start(busy_seconds=0.05)
@@ -295,6 +299,7 @@ def test_an_event_that_kills_the_process(tmp_path: Path, others: int) -> None:
     """It kills three processes; the fourth puts it in quarantine with its bytes and goes on with everybody else.
 
     Semantics: poison.kills — with the batch, with a part of it, and alone
+    Failure: poison.kills
     """
     life = Life(tmp_path)
     for number in range(others):

@@ -41,6 +41,7 @@ def test_at_least_once_to_a_provider_that_knows_keys(store: Any, kills: float) -
     """Answers lost in 5 % and processes killed: every message goes out, and none twice.
 
     Semantics: effect-key.unknown, effect-key.given
+    Failure: send.unknown — at least once
     """
     world = world_of(store, "at_least_once", aware=True)
     keys = planned(store, COUNT)
@@ -73,6 +74,7 @@ def test_at_most_once(store: Any, aware: bool, kills: float) -> None:
     """Nothing goes out twice; what stands as unknown is exactly what nobody was told the end of, the rest is sent.
 
     Semantics: effect-key.unknown
+    Failure: send.unknown — at most once
     """
     world = world_of(store, "at_most_once", aware=aware)
     planned(store, COUNT)
@@ -109,6 +111,7 @@ def test_an_outage(store: Any) -> None:
     """In half an hour without an answer a probe goes at most every five seconds; then all go, at the rate, none lost.
 
     Semantics: outbox.rates
+    Failure: provider.down
     """
     pace = Pace(rate=(500, SECOND), concurrency=8, batch=20, attempts=8)
     world = world_of(store, "at_least_once", aware=False, moods=Moods(), pace=pace)
@@ -144,6 +147,7 @@ def test_the_horizon(store: Any) -> None:
     """What failed once and could be tried again only after the provider has forgotten its key is parked, not resent.
 
     Semantics: outbox.horizon
+    Failure: send.horizon
     """
     world = world_of(store, "at_least_once", aware=False, moods=Moods(failing=10_000), pace=Pace(attempts=100))
     planned(store, 3)
