@@ -44,7 +44,7 @@ def test_a_loop_of_steps_at_one_instant_ends(tmp_path: Path) -> None:
     Failure: loops.cut
     """
     text = (
-        "trigger: {event: points.changed}\nentry: {mode: parallel, limit: unlimited}\n"
+        "trigger: {event: points.changed, if: event.delta == 1}\nentry: {mode: parallel, limit: unlimited}\n"
         "steps: [{wait_for: {event: b, up_to: {until: now}}}, {points: 1}]\n"
     )
     seen = play(tmp_path, {"p": text}, [event("1", "points.changed", "10:00", account="main", delta=1), END])
