@@ -152,6 +152,15 @@ class LiveFeed(Feed, Protocol):
 
 
 @runtime_checkable
+class Gathering(Protocol):
+    """Several feeds behind one setting, such as the files of a pattern; there may be more of them later."""
+
+    def members(self) -> Sequence[Feed]:
+        """The feeds there are now; each has a position of its own."""
+        ...
+
+
+@runtime_checkable
 class Channel(Protocol):
     """A way out. ``send`` carries several effects and answers each, in order.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from daemon_kit import BASE, FILES, Life, recompiled
 
 from engine.core.model import DAY, HOUR, MINUTE, SECOND, Event
 from engine.errors import StoreError
+from engine.feeds.files import JsonlFeed
+from engine.ports import Feed, Record
 from engine.runtime.gather import Gather
 from engine.stores.sqlite import SqliteStore
 
@@ -192,6 +195,39 @@ def test_what_one_turn_does_not_read_is_held(tmp_path: Path) -> None:
     gather.reset()
     users = [it.event.user for it in gather.take(9, life.clocks.wall - 2 * SECOND) if it.event]
     assert users == ["u0", "u1", "u2", "u3"]
+    life.end()
+
+
+class Growing:
+    """A setting behind which there are ever more feeds."""
+
+    name = "growing"
+
+    def __init__(self, root: Path) -> None:
+        self.found: dict[str, JsonlFeed] = {}
+        self.root = root
+
+    def members(self) -> list[Feed]:
+        for path in sorted(self.root.glob("*.jsonl")):
+            self.found.setdefault(path.name, JsonlFeed(path, path.name))
+        return list(self.found.values())
+
+    def read(self, position: int, limit: int) -> Iterator[Record]:
+        return iter(())
+
+
+def test_feeds_that_join_later(tmp_path: Path) -> None:
+    """A feed that stands behind a setting is read from when it is there, each by its own position."""
+    life = Life(tmp_path)
+    life.start()
+    growing = Growing(tmp_path / "feed")
+    assert life.store is not None
+    gather = Gather([growing], life.store.position, life.clocks.elapsed)
+    assert gather.take(9) == []
+    for feed in "ab":
+        life.say("user.signup", feed, feed=feed)
+        assert [(it.feed, it.event.user) for it in gather.take(9) if it.event] == [(f"{feed}.jsonl", feed)]
+    assert gather.take(9) == []
     life.end()
 
 
