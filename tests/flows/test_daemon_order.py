@@ -351,6 +351,32 @@ def test_an_event_that_kills_the_process(tmp_path: Path, others: int) -> None:
     assert _work_in_a_child(life) is False
 
 
+@pytest.mark.parametrize("others", [2, 100])
+def test_a_wakeup_that_kills_the_process(tmp_path: Path, others: int) -> None:
+    """A subject whose wake-up kills three processes is put off, with a word in quarantine; everybody else goes on.
+
+    Semantics: poison.kills — a wake-up likewise
+    """
+    life = Life(tmp_path)
+    life.start(piece=1_000)
+    for number in range(others):
+        life.say("user.signup", f"u{number:03d}")
+    life.say("user.signup", "u0-bad")
+    life.quiet()
+    life.end()
+    life.clocks.pass_(HOUR)
+    deaths = [_work_in_a_child(life) for _ in range(5)]
+    assert deaths == [True, True, True, False, False]
+    store = SqliteStore.open(tmp_path / "s.db", read_only=True)
+    try:
+        users = [it.user for it, _ in store.effects() if it.kind == "message" and it.detail["text"] == "again"]
+        refused = list(store.quarantine())
+    finally:
+        store.close()
+    assert sorted(users) == [f"u{n:03d}" for n in range(others)]
+    assert [(it.reason, b"u0-bad" in it.raw) for it in refused] == [("broken_wake", True)]
+
+
 def test_an_honest_crash_accuses_nobody(tmp_path: Path) -> None:
     """Killed for another reason, nobody is set aside, and care ends with the first quiet moment."""
     life = Life(tmp_path)
@@ -379,14 +405,19 @@ def _work_in_a_child(life: Life) -> bool:
         try:
             daemon = life.start(piece=1_000)
             session = daemon._worker.pump.session
-            plain = session._event
+            plain, fire = session._event, session._fire
 
             def deadly(event: Event, user: str) -> None:
                 if event.type == "poison":
                     os.kill(os.getpid(), signal.SIGKILL)
                 plain(event, user)
 
-            session._event = deadly  # type: ignore[method-assign]
+            def killing(instant: int, subject: str) -> None:
+                if subject == "u0-bad":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                fire(instant, subject)
+
+            session._event, session._fire = deadly, killing  # type: ignore[method-assign]
             life.quiet()
             life.end()
         except BaseException:
