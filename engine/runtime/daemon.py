@@ -23,6 +23,7 @@ from engine.runtime.claims import Claims
 from engine.runtime.fittings import Fittings, Program
 from engine.runtime.gather import Gather
 from engine.runtime.jobs import Jobs
+from engine.runtime.masking import Mask
 from engine.runtime.pump import Done, InboxFeed, Pump
 from engine.runtime.reload import Built, Reloader
 from engine.runtime.sending import Sending
@@ -97,7 +98,7 @@ class Daemon:
         self._built: Program | None = None  #: a program waiting for its swap
         self._told_at = 0.0
         self._shown = Done()
-        self._suspects = Suspects(store, piece)
+        self._suspects = Suspects(store, piece, Mask(secret))
         self._fitted = fittings.fit(program.settings)
         self._worker = self._employ(program)
         self._claims = Claims(program.plan, store, clock)
@@ -208,7 +209,7 @@ class Daemon:
         self._count(self._sending.recover())
         self._keep(self.program)
         if self._suspects.died:
-            _log.warning("the last process died at work: events are tried in small parts for a while")
+            _log.warning("the last process died at work: its work is tried in small parts for a while")
         if self.program.warning:
             self._shout_reload(self.program.warning)
         self._tell()

@@ -15,7 +15,8 @@ Rule 4: it ends when as many records went well as a batch holds, or when there i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -27,6 +28,8 @@ PART = 64
 
 TRIES = 3
 """Deaths after which an event is put in quarantine."""
+
+_log = logging.getLogger(__name__)
 
 _UP, _TRIED = "daemon", "daemon.tried"
 
@@ -45,10 +48,12 @@ class Suspects:
     ----------
     store: where the marks are kept.
     batch: records a transaction holds.
+    mask: how ids are named in logs.
     """
 
-    def __init__(self, store: Store, batch: int) -> None:
+    def __init__(self, store: Store, batch: int, mask: Callable[[str], str]) -> None:
         self._store = store
+        self._mask_id = mask
         self._batch = batch
         self._died = store.get_meta(_UP) == "up"
         self._mark = store.get_meta(_TRIED) or ""
@@ -82,7 +87,18 @@ class Suspects:
 
     def judge(self, records: Sequence[Record]) -> list[Record]:
         """The records of a part: those of which the process died too often are no events any more."""
-        return [_set_aside(it) if self.guilty(name_of(it)) else it for it in records]
+        return [self._set_aside(it) if self.guilty(name_of(it)) else it for it in records]
+
+    def _set_aside(self, record: Record) -> Record:
+        self.tell(name_of(record))
+        raw = record.raw if record.raw or record.event is None else event_row(record.event)
+        words = f"the process died {TRIES} times while deciding it"
+        return Record(record.feed, record.position, raw, reason="poison", message=words)
+
+    def tell(self, name: str) -> None:
+        """Say what is set aside."""
+        kind, _, id_ = name.partition(" ")
+        _log.error("a %s killed %d processes and is set aside", kind, TRIES, extra={kind: self._mask_id(id_)})
 
     def trying(self, names: Sequence[str]) -> None:
         """Note durably that these are decided now."""
@@ -126,8 +142,3 @@ def wake_of(subject: str) -> str:
     """How the wake-up of a subject is called."""
     return f"wake {subject}"
 
-
-def _set_aside(record: Record) -> Record:
-    raw = record.raw if record.raw or record.event is None else event_row(record.event)
-    words = f"the process died {TRIES} times while deciding it"
-    return Record(record.feed, record.position, raw, reason="poison", message=words)

@@ -92,6 +92,7 @@ class Worker:
         subjects = [subject for _, subject in self._store.wakes(until + 1, PART)]
         names = [wake_of(subject) for subject in subjects]
         if names and suspects.guilty(names[0]):
+            suspects.tell(names[0])
             self.pump.put_off(subjects[0], f"the process died {TRIES} times of it")
             suspects.went_well(names[:1])
             return False

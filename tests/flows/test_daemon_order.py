@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -16,6 +17,9 @@ from engine.errors import StoreError
 from engine.feeds.files import JsonlFeed
 from engine.ports import Feed, Record
 from engine.runtime.gather import Gather
+from engine.runtime.masking import Mask
+from engine.runtime.suspects import Suspects
+from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore
 
 WAITING = FILES | {
@@ -349,6 +353,20 @@ def test_an_event_that_kills_the_process(tmp_path: Path, others: int) -> None:
     assert sorted(users) == sorted(f"{side}{n:03d}" for side in "uv" for n in range(others))
     assert [(it.reason, b'"poison"' in it.raw) for it in refused] == [("poison", True)]
     assert _work_in_a_child(life) is False
+
+
+def test_nobody_is_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is set aside is told with a short keyed hash of its id, the same each time, another under another key."""
+    store = MemoryStore()
+    store.set_meta("daemon", "up")
+    store.set_meta("daemon.tried", json.dumps({"names": ["event zoe@example.com/1"], "deaths": 2}))
+    event = Event(id="zoe@example.com/1", type="x", time=BASE, user="zoe@example.com")
+    found = Suspects(store, 10, Mask(b"key")).judge([Record("a", 1, b"raw", event)])
+    assert [(it.event, it.reason, it.raw) for it in found] == [(None, "poison", b"raw")]
+    (record,) = caplog.records
+    assert "zoe" not in record.getMessage() + repr(record.__dict__)
+    assert record.__dict__["event"] == Mask(b"key")(event.id) != Mask(b"other")(event.id)
+    assert len(record.__dict__["event"]) == 12
 
 
 @pytest.mark.parametrize("others", [2, 100])
