@@ -177,6 +177,9 @@ class Daemon:
             self._worker.pump.stamp(self._worker.pump.session.clock)  # a commit that shows that it works
             self._failed = False
         self.jobs.do(self._store)
+        if self.jobs.touched:
+            self.jobs.touched = False
+            self._worker.pump.abandon()  # nothing is under way: it only forgets the subjects it holds
         self._reload()
         now = self.clock.now()
         if not self.clock.paused:

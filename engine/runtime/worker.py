@@ -52,6 +52,7 @@ class Worker:
         self._piece = piece
         self._elapsed = elapsed
         self._until: int | None = None
+        self._present = 0  #: what is due before this instant may go
         pump.fresh = pump.session.fair = True
         pump.session.wakes_at_once = min(piece, 2 * _LEAST)
         pump.session.kept = _KEPT
@@ -66,9 +67,10 @@ class Worker:
         until: events after this instant are left in their feeds; None: none are.
         """
         self._until = now + AHEAD if paused else until
+        self.pump.session.present = self._present = 0 if paused else now + 1
         records = self.gather.take(self._piece, self._until)
         if records:
-            self._take(records, paused)
+            self._take(records)
             self.gather.acknowledge(self._store.position, {it.feed for it in records})
         return records
 
@@ -126,23 +128,23 @@ class Worker:
 
     # ------------------------------------------------------------------ events
 
-    def _take(self, records: Sequence[Record], paused: bool) -> None:
+    def _take(self, records: Sequence[Record]) -> None:
         suspects = self._suspects
         rest = records
         while rest and suspects.careful:
             names = [name_of(it) for it in rest[:PART]]
             size = suspects.part(names)
             suspects.trying(names[:size])
-            self._decide(suspects.judge(rest[:size]), paused)
+            self._decide(suspects.judge(rest[:size]))
             suspects.went_well(names[:size])
             rest = rest[size:]
         if rest:
-            self._decide(list(rest), paused)
+            self._decide(list(rest))
 
-    def _decide(self, records: list[Record], paused: bool) -> None:
+    def _decide(self, records: list[Record]) -> None:
         """Decide records; where a slot lies between them it goes between them, or a piece of it."""
         slot = self._slot()
-        cut = len(records) if paused or slot == NEVER else _behind(records, slot)
+        cut = len(records) if slot >= self._present else _behind(records, slot)
         if cut:
             self.pump.decide(records[:cut])
         if cut < len(records):

@@ -15,7 +15,7 @@ from daemon_kit import BASE, FILES, Life, recompiled
 from engine.core.model import DAY, HOUR, MINUTE, SECOND, Event
 from engine.errors import StoreError
 from engine.feeds.files import JsonlFeed
-from engine.ports import Feed, Record
+from engine.ports import Batch, Feed, Record, Store
 from engine.runtime.gather import Gather
 from engine.runtime.masking import Mask
 from engine.runtime.suspects import Suspects
@@ -127,6 +127,49 @@ def test_slots_between_events(tmp_path: Path) -> None:
     life.say("user.updated", "u1", ago=30 * SECOND, city="y")
     life.quiet()
     assert sorted((it.user, it.time) for it in life.effects("points")) == [("u1", BASE + HOUR), ("u2", BASE + HOUR)]
+    life.end()
+
+
+def test_an_event_ahead_of_the_clock_wakes_nobody_early(tmp_path: Path) -> None:
+    """An event may lie some minutes ahead: the wake-ups and slots of others wait for their time all the same."""
+    life = Life(tmp_path, SLOTS, at=BASE + 57 * MINUTE)
+    life.start()
+    life.say("user.signup", "u1", city="x", ago=-MINUTE)
+    life.say("user.signup", "u2", ago=HOUR - MINUTE)
+    life.quiet()
+    life.say("user.signup", "u3", ago=-4 * MINUTE)
+    life.quiet()
+    assert life.effects("points") == []
+    assert ("u2", "again") not in life.texts()
+    life.pass_(5 * MINUTE)
+    assert [it.user for it in life.effects("points")] == ["u1"]
+    life.end()
+
+
+def test_a_job_that_changes_subjects(tmp_path: Path) -> None:
+    """What a job changed is what the next event is decided on, also where the engine held the subject."""
+    life = Life(tmp_path)
+    daemon = life.start()
+    life.say("user.signup", "u1")
+    life.quiet()
+
+    def forget(store: Store) -> None:
+        state = store.load(["u1"])["u1"]
+        state.journeys.clear()
+        state.memory.clear()
+        state.wake_at = None
+        store.commit(
+            Batch(
+                clock=store.clock(), states=[state], events=[], effects=[], answers=[], resources={}, decisions=[],
+                goals=[], rejected=[], positions={},
+            )
+        )  # fmt: skip
+
+    life.jobs.submit(forget, subjects=True)
+    daemon.turn()
+    life.say("app.opened", "u1")
+    life.pass_(2 * HOUR)
+    assert life.texts() == [("u1", "hello")]
     life.end()
 
 
