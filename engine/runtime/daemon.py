@@ -23,6 +23,7 @@ from engine.runtime.claims import Claims
 from engine.runtime.fittings import Fittings, Program
 from engine.runtime.gather import Gather
 from engine.runtime.jobs import Jobs
+from engine.runtime.masking import Mask
 from engine.runtime.pump import Done, InboxFeed, Pump
 from engine.runtime.reload import Built, Reloader
 from engine.runtime.sending import A_TURN, Sending
@@ -100,7 +101,7 @@ class Daemon:
         self._built: Program | None = None  #: a program waiting for its swap
         self._told_at = 0.0
         self._shown = Done()
-        self._suspects = Suspects(store, piece)
+        self._suspects = Suspects(store, piece, Mask(secret))
         self._fitted = fittings.fit(program.settings)
         self._worker = self._employ(program)
         self._claims = Claims(program.plan, store, clock)
@@ -179,6 +180,9 @@ class Daemon:
             self._worker.pump.stamp(self._worker.pump.session.clock)  # a commit that shows that it works
             self._failed = False
         self.jobs.do(self._store)
+        if self.jobs.touched:
+            self.jobs.touched = False
+            self._worker.pump.abandon()  # nothing is under way: it only forgets the subjects it holds
         self._reload()
         now = self.clock.now()
         if not self.clock.paused:
@@ -211,7 +215,7 @@ class Daemon:
         self._count(self._sending.recover())
         self._keep(self.program)
         if self._suspects.died:
-            _log.warning("the last process died at work: events are tried in small parts for a while")
+            _log.warning("the last process died at work: its work is tried in small parts for a while")
         if self.program.warning:
             self._shout_reload(self.program.warning)
         self._tell()

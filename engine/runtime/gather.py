@@ -15,7 +15,7 @@ from contextlib import suppress
 from itertools import islice
 
 from engine.errors import CannotRun, StoreError
-from engine.ports import Feed, Lag, LiveFeed, Record
+from engine.ports import Feed, Gathering, Lag, LiveFeed, Record
 
 PAUSE = 5.0
 """Seconds a broken feed is left alone."""
@@ -72,14 +72,20 @@ class Gather:
         self._position = position
         self._elapsed = elapsed
         self._readers: list[_Reader] = []
-        self.reset()
 
     def reset(self) -> None:
         """Begin again where the store says: what was held is read once more."""
-        self._readers = [_Reader(feed, self._position) for feed in self.feeds]
+        self._readers = []
+
+    def _look(self) -> None:
+        """Feeds behind one setting come and go; whoever is new begins where the store says."""
+        present = [it for feed in self.feeds for it in (feed.members() if isinstance(feed, Gathering) else (feed,))]
+        known = {reader.feed.name: reader for reader in self._readers}
+        self._readers = [known.get(feed.name) or _Reader(feed, self._position) for feed in present]
 
     def take(self, limit: int, until: int | None = None) -> list[Record]:
         """The next records, at most ``limit``; none of an event after ``until``, nor what stands behind it."""
+        self._look()
         for reader in self._readers:
             reader.more = True
         out: list[Record] = []
@@ -102,9 +108,9 @@ class Gather:
 
     def acknowledge(self, positions: Callable[[str], int], names: set[str]) -> None:
         """Tell live feeds how far their records are committed."""
-        for feed in self.feeds:
-            if feed.name in names and isinstance(feed, LiveFeed):
-                feed.acknowledge(positions(feed.name))
+        for reader in self._readers:
+            if reader.feed.name in names and isinstance(reader.feed, LiveFeed):
+                reader.feed.acknowledge(positions(reader.feed.name))
 
     def lags(self) -> dict[str, Lag]:
         """Where each live feed stands; those that cannot say are left out."""

@@ -23,13 +23,16 @@ class Jobs:
     """Work for the engine's thread, and its bell."""
 
     def __init__(self) -> None:
-        self._work: deque[tuple[Callable[[Store], Any], Future[Any]]] = deque()
+        self._work: deque[tuple[Callable[[Store], Any], Future[Any], bool]] = deque()
+        self.touched = False  #: a job changed subjects; whoever holds some of them reads them again
         self._bell = Condition()
         self._rung = False
         self._closed = False
 
-    def submit(self, work: Callable[[Store], T]) -> Future[T]:
+    def submit(self, work: Callable[[Store], T], *, subjects: bool = False) -> Future[T]:
         """Have a function called with the store, by the engine's thread; may be called by any thread.
+
+        ``subjects``: it changes states of subjects (an erasure does; what goes through the inbox does not).
 
         Raises CannotRun when the engine is shutting down.
         """
@@ -37,7 +40,7 @@ class Jobs:
         with self._bell:
             if self._closed:
                 raise CannotRun("the engine is shutting down", hint="try again when it is up")
-            self._work.append((work, promise))
+            self._work.append((work, promise, subjects))
             self._rung = True
             self._bell.notify()
         return promise
@@ -59,10 +62,11 @@ class Jobs:
         """Do what is waiting; how many pieces. An exception goes to whoever waits for the result."""
         done = 0
         while self._work:
-            work, promise = self._work.popleft()
+            work, promise, subjects = self._work.popleft()
             done += 1
             if not promise.set_running_or_notify_cancel():
                 continue
+            self.touched = self.touched or subjects
             try:
                 promise.set_result(work(store))
             except BaseException as error:

@@ -184,6 +184,10 @@ class Pump:
         self._commit(_Work(()), 0)
         session.clock = max(session.clock, now)
 
+    def put_off(self, subject: str, why: str) -> None:
+        """Look at a subject later: its wake-up cannot be decided."""
+        self._put_off(_Work(()), subject, InternalError(why))
+
     def stamp(self, now: int) -> None:
         """Write the engine's clock down, although nothing happened."""
         self.session.clock = max(self.session.clock, now)

@@ -87,6 +87,7 @@ class Session:
         self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
         self.wakes_at_once = WAKES_AT_ONCE
         self.kept = KEPT
+        self.present = 0  #: the machine's clock, for ``take_fresh``: nobody is woken early by an event ahead of it
         self.fair = False  #: events may go ahead of what is due for others, see ``take_fresh``
         self.store = store
         self.tracing = tracing
@@ -199,20 +200,25 @@ class Session:
     def take_fresh(self, events: Sequence[Event]) -> int:
         """As ``take``, for a process that must not keep new events waiting; takes all of them.
 
-        When more wake-ups are due than one transaction should hold, only those of the subjects at hand go first, each
-        before the event it precedes; everybody else's, and slots, wait for ``settle``. Events may lie before the
-        engine's clock: a subject's own wake-ups and events come in order of time all the same.
+        When more wake-ups are due by ``present`` than one transaction should hold, only those of the subjects at hand
+        go first, each before the event it precedes; everybody else's, and slots, wait for ``settle``. Events may lie
+        before the engine's clock: a subject's own wake-ups and events come in order of time all the same.
         """
         if self.walk is not None:
             self.walk.arriving(events)
-        horizon = self.horizon = max(self.clock, max((it.time for it in events if not it.history), default=0))
-        self._load(event.user for event in events)
-        full, due = self._due(horizon)
-        mine = [subject for _, subject in due] if full else [user for it in events if (user := it.user) is not None]
+        latest: dict[str | None, int] = {}  #: of each subject at hand: up to when its own wake-ups go first
+        for event in events:
+            latest[event.user] = max(latest.get(event.user, 0), 0 if event.history else event.time)
+        horizon = self.horizon = max(self.clock, max(latest.values(), default=0))
+        visible = min(horizon, self.present)
+        full, due = self._due(visible)
+        mine = [subject for _, subject in due] if full else []
+        mine += [user for user in latest if user is not None]
         self._load(mine)
         for subject in dict.fromkeys(mine):
             state = self.states.get(subject)
-            if state is not None and state.wake_at is not None and state.wake_at < horizon:
+            before = max(visible if full else 0, latest.get(subject, 0))
+            if state is not None and state.wake_at is not None and state.wake_at < before:
                 self.alarms.put(state.wake_at, subject)
         for event in events:
             if event.history:

@@ -1,4 +1,4 @@
-"""Finds the event that kills the process, and sets it aside.
+"""Finds the event, or the subject's wake-up, that kills the process, and sets it aside.
 
 An exception while deciding is caught and its event put in quarantine (``pump``). A crash of the interpreter, a lack of
 memory or an endless need of it cannot be caught: the process dies, comes back, and dies of the same event again.
@@ -8,12 +8,15 @@ it leaves in order. Found at the start, it says that the last one died.
 Rule 2: after a death the first events are decided in small parts, each noted durably before it is tried. If the process
 dies of a part, its events are tried alone; whoever was tried alone and died of is put in quarantine. Three deaths: with
 the batch, with the part, alone.
-Rule 3: it ends when as many records went well as a batch holds, or when the feeds hold no more.
+Rule 3: wake-ups are treated alike: a subject whose wake-up kills is looked at later. Slots are not: a walk that kills
+goes on killing.
+Rule 4: it ends when as many records went well as a batch holds, or when there is nothing more to do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -26,14 +29,16 @@ PART = 64
 TRIES = 3
 """Deaths after which an event is put in quarantine."""
 
+_log = logging.getLogger(__name__)
+
 _UP, _TRIED = "daemon", "daemon.tried"
 
 
 class Tried(msgspec.Struct, omit_defaults=True):
     """What was being decided when the mark was written."""
 
-    ids: list[str]
-    deaths: int = 1  #: of the process, with these events on hand, before this try
+    names: list[str]
+    deaths: int = 1  #: of the process, with these on hand, before this try
 
 
 class Suspects:
@@ -43,16 +48,18 @@ class Suspects:
     ----------
     store: where the marks are kept.
     batch: records a transaction holds.
+    mask: how ids are named in logs.
     """
 
-    def __init__(self, store: Store, batch: int) -> None:
+    def __init__(self, store: Store, batch: int, mask: Callable[[str], str]) -> None:
         self._store = store
+        self._mask_id = mask
         self._batch = batch
         self._died = store.get_meta(_UP) == "up"
         self._mark = store.get_meta(_TRIED) or ""
         tried = msgspec.json.decode(self._mark, type=Tried) if self._died and self._mark else None
-        #: the deaths each event was on hand at
-        self._deaths = dict.fromkeys(tried.ids, tried.deaths + 1) if tried is not None else {}
+        #: the deaths each of them was on hand at
+        self._deaths = dict.fromkeys(tried.names, tried.deaths + 1) if tried is not None else {}
         self._left = batch if self._died else 0  #: records still to be decided with care
         if not self._died:
             store.set_meta(_UP, "up")
@@ -67,28 +74,44 @@ class Suspects:
         """Whether the last process died at work."""
         return self._died
 
-    def part(self, records: Sequence[Record]) -> int:
-        """How many of the next records are to be decided together."""
-        for place, record in enumerate(records[:PART]):
-            if self._deaths.get(_id(record), 0) >= TRIES - 1:
+    def part(self, names: Sequence[str]) -> int:
+        """How many of the next ones are to be decided together."""
+        for place, name in enumerate(names[:PART]):
+            if self._deaths.get(name, 0) >= TRIES - 1:
                 return place or 1  # alone
-        return min(PART, len(records))
+        return min(PART, len(names))
+
+    def guilty(self, name: str) -> bool:
+        """Whether the process died of it too often."""
+        return self._deaths.get(name, 0) >= TRIES
 
     def judge(self, records: Sequence[Record]) -> list[Record]:
         """The records of a part: those of which the process died too often are no events any more."""
-        return [self._set_aside(it) if self._deaths.get(_id(it), 0) >= TRIES else it for it in records]
+        return [self._set_aside(it) if self.guilty(name_of(it)) else it for it in records]
 
-    def trying(self, records: Sequence[Record]) -> None:
+    def _set_aside(self, record: Record) -> Record:
+        self.tell(name_of(record))
+        raw = record.raw if record.raw or record.event is None else event_row(record.event)
+        words = f"the process died {TRIES} times while deciding it"
+        return Record(record.feed, record.position, raw, reason="poison", message=words)
+
+    def tell(self, name: str) -> None:
+        """Say what is set aside."""
+        kind, _, id_ = name.partition(" ")
+        _log.error("a %s killed %d processes and is set aside", kind, TRIES, extra={kind: self._mask_id(id_)})
+
+    def trying(self, names: Sequence[str]) -> None:
         """Note durably that these are decided now."""
-        ids = [it.event.id for it in records if it.event is not None]
-        if ids:
-            self._write(msgspec.json.encode(Tried(ids, max(self._deaths.get(id, 1) for id in ids))).decode())
+        accused = [name for name in names if name and not self.guilty(name)]
+        if accused:
+            tried = Tried(accused, max(self._deaths.get(name, 1) for name in accused))
+            self._write(msgspec.json.encode(tried).decode())
 
-    def went_well(self, records: Sequence[Record]) -> None:
+    def went_well(self, names: Sequence[str]) -> None:
         """They are committed."""
-        for record in records:
-            self._deaths.pop(_id(record), None)
-        self._left -= len(records)
+        for name in names:
+            self._deaths.pop(name, None)
+        self._left -= len(names)
         if self._left <= 0:
             self.over()
 
@@ -109,11 +132,13 @@ class Suspects:
             self._store.set_meta(_TRIED, mark)
             self._mark = mark
 
-    def _set_aside(self, record: Record) -> Record:
-        raw = record.raw if record.raw or record.event is None else event_row(record.event)
-        words = f"the process died {TRIES} times while deciding it"
-        return Record(record.feed, record.position, raw, reason="poison", message=words)
+
+def name_of(record: Record) -> str:
+    """How the event of a record is called among the suspects; "" when it is none."""
+    return f"event {record.event.id}" if record.event is not None else ""
 
 
-def _id(record: Record) -> str:
-    return record.event.id if record.event is not None else ""
+def wake_of(subject: str) -> str:
+    """How the wake-up of a subject is called."""
+    return f"wake {subject}"
+

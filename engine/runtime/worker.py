@@ -15,7 +15,7 @@ from engine.ports import Record, Store
 from engine.runtime.gather import Gather
 from engine.runtime.intake import AHEAD
 from engine.runtime.pump import Pump
-from engine.runtime.suspects import Suspects
+from engine.runtime.suspects import PART, TRIES, Suspects, name_of, wake_of
 
 PIECE = 2_000
 """Records of one transaction."""
@@ -52,6 +52,7 @@ class Worker:
         self._piece = piece
         self._elapsed = elapsed
         self._until: int | None = None
+        self._present = 0  #: what is due before this instant may go
         pump.fresh = pump.session.fair = True
         pump.session.wakes_at_once = min(piece, 2 * _LEAST)
         pump.session.kept = _KEPT
@@ -66,21 +67,44 @@ class Worker:
         until: events after this instant are left in their feeds; None: none are.
         """
         self._until = now + AHEAD if paused else until
+        self.pump.session.present = self._present = 0 if paused else now + 1
         records = self.gather.take(self._piece, self._until)
         if records:
-            self._take(records, paused)
+            self._take(records)
             self.gather.acknowledge(self._store.position, {it.feed for it in records})
-        if self._suspects.careful and len(records) < self._piece:
-            self._suspects.over()
         return records
 
     def due(self, now: int) -> bool:
         """Do a piece of what is due by now, as far as no unread event comes before it; True: there is more to do."""
         frontier = self.gather.frontier(self._piece)
-        begun = self._elapsed()
-        finished = self.pump.settle_some(now if frontier is None else min(now, frontier - 1))
-        self._adapt(self._elapsed() - begun, finished)
+        until = now if frontier is None else min(now, frontier - 1)
+        if self._suspects.careful:
+            finished = self._due_with_care(until)
+            if finished and frontier is None:
+                self._suspects.over()
+        else:
+            begun = self._elapsed()
+            finished = self.pump.settle_some(until)
+            self._adapt(self._elapsed() - begun, finished)
         return not finished or (frontier is not None and (self._until is None or frontier <= self._until))
+
+    def _due_with_care(self, until: int) -> bool:
+        """As ``due`` after a death: few wake-ups at once, noted before."""
+        suspects, session = self._suspects, self.pump.session
+        subjects = [subject for _, subject in self._store.wakes(until + 1, PART)]
+        names = [wake_of(subject) for subject in subjects]
+        if names and suspects.guilty(names[0]):
+            suspects.tell(names[0])
+            self.pump.put_off(subjects[0], f"the process died {TRIES} times of it")
+            suspects.went_well(names[:1])
+            return False
+        size = suspects.part(names)
+        suspects.trying(names[:size])
+        before, session.wakes_at_once = session.wakes_at_once, max(1, size)
+        finished = self.pump.settle_some(until)
+        session.wakes_at_once = before
+        suspects.went_well(names[:size])
+        return finished
 
     def _adapt(self, seconds: float, finished: bool) -> None:
         """How many wake-ups the next piece holds: as many as keep a new event waiting for a moment only."""
@@ -104,23 +128,23 @@ class Worker:
 
     # ------------------------------------------------------------------ events
 
-    def _take(self, records: Sequence[Record], paused: bool) -> None:
+    def _take(self, records: Sequence[Record]) -> None:
         suspects = self._suspects
         rest = records
         while rest and suspects.careful:
-            size = suspects.part(rest)
-            part = suspects.judge(rest[:size])
-            suspects.trying(part)
-            self._decide(part, paused)
-            suspects.went_well(rest[:size])
+            names = [name_of(it) for it in rest[:PART]]
+            size = suspects.part(names)
+            suspects.trying(names[:size])
+            self._decide(suspects.judge(rest[:size]))
+            suspects.went_well(names[:size])
             rest = rest[size:]
         if rest:
-            self._decide(list(rest), paused)
+            self._decide(list(rest))
 
-    def _decide(self, records: list[Record], paused: bool) -> None:
+    def _decide(self, records: list[Record]) -> None:
         """Decide records; where a slot lies between them it goes between them, or a piece of it."""
         slot = self._slot()
-        cut = len(records) if paused or slot == NEVER else _behind(records, slot)
+        cut = len(records) if slot >= self._present else _behind(records, slot)
         if cut:
             self.pump.decide(records[:cut])
         if cut < len(records):

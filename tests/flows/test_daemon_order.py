@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,12 @@ from daemon_kit import BASE, FILES, Life, recompiled
 
 from engine.core.model import DAY, HOUR, MINUTE, SECOND, Event
 from engine.errors import StoreError
+from engine.feeds.files import JsonlFeed
+from engine.ports import Batch, Feed, Record, Store
 from engine.runtime.gather import Gather
+from engine.runtime.masking import Mask
+from engine.runtime.suspects import Suspects
+from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore
 
 WAITING = FILES | {
@@ -124,6 +131,49 @@ def test_slots_between_events(tmp_path: Path) -> None:
     life.end()
 
 
+def test_an_event_ahead_of_the_clock_wakes_nobody_early(tmp_path: Path) -> None:
+    """An event may lie some minutes ahead: the wake-ups and slots of others wait for their time all the same."""
+    life = Life(tmp_path, SLOTS, at=BASE + 57 * MINUTE)
+    life.start()
+    life.say("user.signup", "u1", city="x", ago=-MINUTE)
+    life.say("user.signup", "u2", ago=HOUR - MINUTE)
+    life.quiet()
+    life.say("user.signup", "u3", ago=-4 * MINUTE)
+    life.quiet()
+    assert life.effects("points") == []
+    assert ("u2", "again") not in life.texts()
+    life.pass_(5 * MINUTE)
+    assert [it.user for it in life.effects("points")] == ["u1"]
+    life.end()
+
+
+def test_a_job_that_changes_subjects(tmp_path: Path) -> None:
+    """What a job changed is what the next event is decided on, also where the engine held the subject."""
+    life = Life(tmp_path)
+    daemon = life.start()
+    life.say("user.signup", "u1")
+    life.quiet()
+
+    def forget(store: Store) -> None:
+        state = store.load(["u1"])["u1"]
+        state.journeys.clear()
+        state.memory.clear()
+        state.wake_at = None
+        store.commit(
+            Batch(
+                clock=store.clock(), states=[state], events=[], effects=[], answers=[], resources={}, decisions=[],
+                goals=[], rejected=[], positions={},
+            )
+        )  # fmt: skip
+
+    life.jobs.submit(forget, subjects=True)
+    daemon.turn()
+    life.say("app.opened", "u1")
+    life.pass_(2 * HOUR)
+    assert life.texts() == [("u1", "hello")]
+    life.end()
+
+
 @pytest.mark.parametrize(("catch_up", "wanted"), [("last", 1), ("all", 5), ("none", 0)])
 def test_slots_missed_while_down(tmp_path: Path, catch_up: str, wanted: int) -> None:
     """What fell into the time the daemon was away is caught up as the trigger says; killed at once, it is not lost.
@@ -194,6 +244,39 @@ def test_what_one_turn_does_not_read_is_held(tmp_path: Path) -> None:
     gather.reset()
     users = [it.event.user for it in gather.take(9, life.clocks.wall - 2 * SECOND) if it.event]
     assert users == ["u0", "u1", "u2", "u3"]
+    life.end()
+
+
+class Growing:
+    """A setting behind which there are ever more feeds."""
+
+    name = "growing"
+
+    def __init__(self, root: Path) -> None:
+        self.found: dict[str, JsonlFeed] = {}
+        self.root = root
+
+    def members(self) -> list[Feed]:
+        for path in sorted(self.root.glob("*.jsonl")):
+            self.found.setdefault(path.name, JsonlFeed(path, path.name))
+        return list(self.found.values())
+
+    def read(self, position: int, limit: int) -> Iterator[Record]:
+        return iter(())
+
+
+def test_feeds_that_join_later(tmp_path: Path) -> None:
+    """A feed that stands behind a setting is read from when it is there, each by its own position."""
+    life = Life(tmp_path)
+    life.start()
+    growing = Growing(tmp_path / "feed")
+    assert life.store is not None
+    gather = Gather([growing], life.store.position, life.clocks.elapsed)
+    assert gather.take(9) == []
+    for feed in "ab":
+        life.say("user.signup", feed, feed=feed)
+        assert [(it.feed, it.event.user) for it in gather.take(9) if it.event] == [(f"{feed}.jsonl", feed)]
+    assert gather.take(9) == []
     life.end()
 
 
@@ -320,6 +403,46 @@ def test_an_event_that_kills_the_process(tmp_path: Path, others: int) -> None:
     assert _work_in_a_child(life) is False
 
 
+def test_nobody_is_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is set aside is told with a short keyed hash of its id, the same each time, another under another key."""
+    store = MemoryStore()
+    store.set_meta("daemon", "up")
+    store.set_meta("daemon.tried", json.dumps({"names": ["event zoe@example.com/1"], "deaths": 2}))
+    event = Event(id="zoe@example.com/1", type="x", time=BASE, user="zoe@example.com")
+    found = Suspects(store, 10, Mask(b"key")).judge([Record("a", 1, b"raw", event)])
+    assert [(it.event, it.reason, it.raw) for it in found] == [(None, "poison", b"raw")]
+    (record,) = caplog.records
+    assert "zoe" not in record.getMessage() + repr(record.__dict__)
+    assert record.__dict__["event"] == Mask(b"key")(event.id) != Mask(b"other")(event.id)
+    assert len(record.__dict__["event"]) == 12
+
+
+@pytest.mark.parametrize("others", [2, 100])
+def test_a_wakeup_that_kills_the_process(tmp_path: Path, others: int) -> None:
+    """A subject whose wake-up kills three processes is put off, with a word in quarantine; everybody else goes on.
+
+    Semantics: poison.kills — a wake-up likewise
+    """
+    life = Life(tmp_path)
+    life.start(piece=1_000)
+    for number in range(others):
+        life.say("user.signup", f"u{number:03d}")
+    life.say("user.signup", "u0-bad")
+    life.quiet()
+    life.end()
+    life.clocks.pass_(HOUR)
+    deaths = [_work_in_a_child(life) for _ in range(5)]
+    assert deaths == [True, True, True, False, False]
+    store = SqliteStore.open(tmp_path / "s.db", read_only=True)
+    try:
+        users = [it.user for it, _ in store.effects() if it.kind == "message" and it.detail["text"] == "again"]
+        refused = list(store.quarantine())
+    finally:
+        store.close()
+    assert sorted(users) == [f"u{n:03d}" for n in range(others)]
+    assert [(it.reason, b"u0-bad" in it.raw) for it in refused] == [("broken_wake", True)]
+
+
 def test_an_honest_crash_accuses_nobody(tmp_path: Path) -> None:
     """Killed for another reason, nobody is set aside, and care ends with the first quiet moment."""
     life = Life(tmp_path)
@@ -348,14 +471,19 @@ def _work_in_a_child(life: Life) -> bool:
         try:
             daemon = life.start(piece=1_000)
             session = daemon._worker.pump.session
-            plain = session._event
+            plain, fire = session._event, session._fire
 
             def deadly(event: Event, user: str) -> None:
                 if event.type == "poison":
                     os.kill(os.getpid(), signal.SIGKILL)
                 plain(event, user)
 
-            session._event = deadly  # type: ignore[method-assign]
+            def killing(instant: int, subject: str) -> None:
+                if subject == "u0-bad":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                fire(instant, subject)
+
+            session._event, session._fire = deadly, killing  # type: ignore[method-assign]
             life.quiet()
             life.end()
         except BaseException:
