@@ -1,9 +1,10 @@
 """Events a second over HTTP, durable: senders in processes of their own, batches, one SQLite store.
 
-    python bench/ingest_http.py [--seconds 10] [--batch 500] [--senders 2]
+    python bench/ingest_http.py [--seconds 10] [--batch 500] [--senders 2] [--slow 1000]
 
 Each sender keeps one connection and sends the next batch when the last was answered 202. At the end every record that
-was answered is looked for in the store.
+was answered is looked for in the store. ``--slow`` connections send their headers by the byte meanwhile, and come
+again when they are cut off.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import http.client
 import json
 import multiprocessing
 import resource
+import socket
 import sys
 import tempfile
 import time
@@ -50,12 +52,35 @@ def sender(address: tuple[str, int], number: int, batch: int, seconds: float, st
     answers.put((taken, times))
 
 
+def sitter(address: tuple[str, int], number: int, seconds: float, start: Any) -> None:
+    """Hold connections open with headers that never end."""
+    start.wait()
+    until = time.monotonic() + seconds
+    held: list[socket.socket] = []
+    while time.monotonic() < until:
+        while len(held) < number:
+            held.append(socket.create_connection(address, timeout=10))
+            held[-1].sendall(b"POST /v1/events HTTP/1.1\r\nx-slow: ")
+        still = []
+        for wire in held:
+            try:
+                wire.sendall(b"x")
+                still.append(wire)
+            except OSError:
+                wire.close()
+        held = still
+        time.sleep(0.5)
+    for wire in held:
+        wire.close()
+
+
 def main() -> None:
     """Measure, and print one line of JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--batch", type=int, default=500)
     parser.add_argument("--senders", type=int, default=2)
+    parser.add_argument("--slow", type=int, default=0)
     asked = parser.parse_args()
     from api_kit import served
 
@@ -64,18 +89,19 @@ def main() -> None:
         desk = closing.enter_context(served(folder))
         context = multiprocessing.get_context("spawn")
         answers = context.Queue()
-        start = context.Barrier(asked.senders + 1)
+        start = context.Barrier(asked.senders + 2)
+        slow = context.Process(target=sitter, args=(desk.address, asked.slow, asked.seconds, start))
         senders = [
             context.Process(target=sender, args=(desk.address, number, asked.batch, asked.seconds, start, answers))
             for number in range(asked.senders)
         ]
-        for one in senders:
+        for one in [*senders, slow]:
             one.start()
         start.wait()
         begun = time.monotonic()
         found = [answers.get() for _ in senders]
         took = time.monotonic() - begun
-        for one in senders:
+        for one in [*senders, slow]:
             one.join()
         taken = sum(number for number, _ in found)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -86,6 +112,7 @@ def main() -> None:
         "events_per_second": round(taken / took),
         "batch": asked.batch,
         "senders": asked.senders,
+        "slow": asked.slow,
         "events": taken,
         "lost": taken - stored,
         "p50_ms": round(times[len(times) // 2] * 1_000, 1),

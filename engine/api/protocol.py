@@ -28,6 +28,7 @@ class Connection(H11Protocol):
     header_seconds = 5.0
     stuck_seconds = 30.0
     _leaving: ClassVar[set[Connection]] = set()  #: answered without an application, waiting for the other side to close
+    _waiting: ClassVar[dict[Connection, None]] = {}  #: those without a request at work, the oldest first
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         super().__init__(*args, **fields)
@@ -52,6 +53,7 @@ class Connection(H11Protocol):
         _cancel(self._header_timer)
         _cancel(self._stuck_timer)
         self._leaving.discard(self)
+        self._waiting.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -61,13 +63,17 @@ class Connection(H11Protocol):
         if not self.idle:
             _cancel(self._header_timer)
             self._header_timer = None
+            self._waiting.pop(self, None)
         elif self._header_timer is None and not self.transport.is_closing():
             self._await_header()
 
     def on_response_complete(self) -> None:
         _cancel(self._header_timer)
         self._header_timer = None
+        self._waiting[self] = None
         super().on_response_complete()
+        if not self.idle:  # the next request had come already
+            self._waiting.pop(self, None)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -88,6 +94,7 @@ class Connection(H11Protocol):
 
     def _await_header(self) -> None:
         self._header_timer = self.loop.call_later(self.header_seconds, self._too_slow)
+        self._waiting.setdefault(self)
 
     def _too_slow(self) -> None:
         self._header_timer = None
@@ -96,17 +103,12 @@ class Connection(H11Protocol):
 
     def _make_room(self) -> bool:
         """Close the connection that has waited longest without a request, so that good senders come in."""
-        waiting = [it for it in self.connections if isinstance(it, Connection) and it is not self and it.idle]
-        timed = [it for it in waiting if it._header_timer is not None and not it.transport.is_closing()]
-        if timed:
-            oldest = min(timed, key=_deadline)
-        else:
-            oldest = next((it for it in waiting if not it.transport.is_closing()), None)  # type: ignore[assignment]
-        if oldest is None:
-            return False
-        oldest.transport.abort()
-        self.connections.discard(oldest)
-        return True
+        for oldest in self._waiting:
+            del self._waiting[oldest]
+            oldest.transport.abort()
+            self.connections.discard(oldest)
+            return True
+        return False
 
     def _refuse(self, status: int, code: str, message: str, hint: str) -> None:
         """Answer outside of any application, and close."""
@@ -123,6 +125,7 @@ class Connection(H11Protocol):
     def _linger(self) -> None:
         """Close gently: bytes that are still on their way would otherwise take the answer away from its reader."""
         self.connections.discard(self)
+        self._waiting.pop(self, None)
         if self.transport.can_write_eof() and len(self._leaving) < self.cap:
             self.transport.write_eof()
             self._leaving.add(self)
@@ -133,12 +136,11 @@ class Connection(H11Protocol):
 
 def connection_class(cap: int, header_seconds: float, stuck_seconds: float) -> type[Connection]:
     """Connections of one listener."""
-    fields = {"cap": cap, "header_seconds": header_seconds, "stuck_seconds": stuck_seconds, "_leaving": set[Any]()}
+    fields = {
+        "cap": cap, "header_seconds": header_seconds, "stuck_seconds": stuck_seconds,
+        "_leaving": set[Any](), "_waiting": dict[Any, None](),
+    }  # fmt: skip
     return type("Connection", (Connection,), fields)
-
-
-def _deadline(it: Connection) -> float:
-    return it._header_timer.when() if it._header_timer is not None else 0.0
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> None:

@@ -18,7 +18,7 @@ from engine.ports import Lag, Record
 from engine.site import Secret, Site
 
 EVENTS: Final = "/v1/events"  #: where events are sent to, unless the feed says otherwise
-CONNECTIONS: Final = 500  #: open at once, unless the feed says otherwise
+CONNECTIONS: Final = 2_000  #: open at once, unless the feed says otherwise
 
 _UNITS: Final = {"s": SECOND, "min": MINUTE, "h": HOUR}
 
