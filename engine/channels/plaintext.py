@@ -30,6 +30,7 @@ class _Reader(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
         self._silent = 0
+        self._fresh = True  #: nothing was said since the last line began
         self._links: list[tuple[str, int]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -60,6 +61,11 @@ class _Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self._silent:
             self.parts.append(data.replace("\n", " "))
+            self._fresh = self._fresh and not data.strip()
 
     def _break(self, tag: str) -> None:
-        self.parts.append("\n\n" if tag in _APART else "\n")
+        if tag in _APART:
+            self.parts.append("\n\n")
+        elif tag == "br" or not self._fresh:
+            self.parts.append("\n")
+        self._fresh = True
