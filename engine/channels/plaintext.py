@@ -43,7 +43,7 @@ class _Reader(HTMLParser):
         elif tag == "a":
             self._links.append((dict(attrs).get("href") or "", len(self.parts)))
         elif tag == "img" and not self._silent:
-            self.parts.append(dict(attrs).get("alt") or "")
+            self._say(dict(attrs).get("alt") or "")
 
     def handle_endtag(self, tag: str) -> None:
         if tag in _SILENT:
@@ -56,12 +56,15 @@ class _Reader(HTMLParser):
             address, place = self._links.pop()
             words = "".join(self.parts[place:]).strip()
             if address.startswith(_ADDRESS) and address.removeprefix("mailto:") != words:
-                self.parts.append(f" ({address})" if words else address)
+                self._say(f" ({address})" if words else address)
 
     def handle_data(self, data: str) -> None:
         if not self._silent:
-            self.parts.append(data.replace("\n", " "))
-            self._fresh = self._fresh and not data.strip()
+            self._say(data.replace("\n", " "))
+
+    def _say(self, words: str) -> None:
+        self.parts.append(words)
+        self._fresh = self._fresh and not words.strip()
 
     def _break(self, tag: str) -> None:
         if tag in _APART:
