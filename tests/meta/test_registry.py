@@ -45,6 +45,7 @@ HELPERS = {
     "channels/wire": "one request under a deadline",
     "feeds/replay": "files read whole and put in order, for simulate",
     "feeds/table": "rows of CSV files, used by files",
+    "stores/erasing": "what an erasure leaves, used by the stores",
     "stores/codec": "states to bytes and back, used by the stores",
     "stores/tally": "counters, used by the stores",
     "stores/wakes": "the index of wake-ups of the memory store",
