@@ -99,7 +99,7 @@ def test_secrets_are_not_told(
 ) -> None:
     """No reason, text of the channel or log holds a token of the address.
 
-    Semantics: secret.logs — the canary of the apprise channel.
+    Threat: secret.logs — the canary of the apprise channel.
     """
     caplog.set_level(0)
     env = {"URL": f"json://u53cr3t-name:p53cr3t-word@127.0.0.1:{provider.port}/53cr3t-token"}

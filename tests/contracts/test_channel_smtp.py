@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import trustme
+from mailbox_server import FreePort
 from provider import item, site
 
 import engine.channels.smtp as module
@@ -28,7 +29,6 @@ from engine.ports import Outgoing, Pace, Sent
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # aiosmtpd speaks of its own future while it is imported
-    from aiosmtpd.controller import Controller
     from aiosmtpd.smtp import AuthResult, LoginPassword
 
 FROM = "Tea Shop <hi@shop.example>"
@@ -88,18 +88,10 @@ class Box:
         return AuthResult(success=good, handled=False) if not good else AuthResult(success=True)
 
 
-class _FreePort(Controller):  # type: ignore[misc]  # the library has no types
-    """A controller that takes port 0: it calls its server once, and has to know where that is."""
-
-    def _trigger_server(self) -> None:
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
-
-
 @contextmanager
 def taking(**options: Any) -> Iterator[Box]:
     box = Box()
-    controller = _FreePort(box, hostname="127.0.0.1", port=0, authenticator=box.login, **options)
+    controller = FreePort(box, hostname="127.0.0.1", port=0, authenticator=box.login, **options)
     controller.start()
     box.port = controller.port
     box.conversations = 0
@@ -199,7 +191,10 @@ def test_one_click(box: Box) -> None:
 
 @pytest.mark.parametrize("link", ["https://x.example/\r\nBcc: a@b", "javascript:x", "https://x.example/ a", 7, "<>"])
 def test_odd_links(box: Box, link: Any) -> None:
-    """What is no address becomes no header."""
+    """What is no address becomes no header.
+
+    Threat: header.inject — the link to unsubscribe
+    """
     (answer,) = channel(box.url).send([mail(unsubscribe=link)])
     assert (answer.ok, answer.passing) == (False, False)
     assert box.mails == []
@@ -226,7 +221,10 @@ BREAKS = [
 
 @pytest.mark.parametrize("evil", BREAKS)
 def test_no_header_is_added(box: Box, evil: str) -> None:
-    """CR, LF, NUL and their kin in anything that becomes a header refuse the mail: nothing of it is on the wire."""
+    """CR, LF, NUL and their kin in anything that becomes a header refuse the mail: nothing of it is on the wire.
+
+    Threat: header.inject — subject, title and address of mails
+    """
     made = channel(box.url)
     items = [
         mail(subject=f"Hi{evil}"),
@@ -539,7 +537,10 @@ def test_broken_off_before(word: str) -> None:
 
 
 def test_broken_off_after() -> None:
-    """A conversation that ends behind the final dot: nobody knows; the next mail has a new conversation."""
+    """A conversation that ends behind the final dot: nobody knows; the next mail has a new conversation.
+
+    Failure: send.unknown — a conversation that ends behind the final dot
+    """
     script = Script(dot=hang_up)
     with script as port:
         answers = channel(f"smtp://127.0.0.1:{port}").send([mail("a" * 32), mail("b" * 32)])
@@ -550,7 +551,10 @@ def test_broken_off_after() -> None:
 @pytest.mark.parametrize("how", [hang, drip])
 @pytest.mark.parametrize(("word", "unknown"), [("hello", False), ("ehlo", False), ("rcpt", False), ("dot", True)])
 def test_hanging(how: Callable[[Script], Step], word: str, unknown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that says nothing, or a letter at a time, is left when the time is up."""
+    """A server that says nothing, or a letter at a time, is left when the time is up.
+
+    Failure: provider.slow — mail servers
+    """
     monkeypatch.setattr(module, "seconds_of", lambda fields: Limits(connect=2.0, read=1.0, total=0.3))
     script = Script()
     script.steps[word] = how(script)
@@ -606,7 +610,7 @@ CANARY = "p@ss:word-53cr3t"
 def test_secrets_are_not_told(word: str, caplog: pytest.LogCaptureFixture) -> None:
     """No reason, text of the channel or log holds the password, also when the server says it.
 
-    Semantics: secret.logs — the canary of the smtp channel.
+    Threat: secret.logs — the canary of the smtp channel.
     """
     caplog.set_level(0)
     steps: dict[str, Step] = {
