@@ -30,6 +30,7 @@ class _Reader(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
         self._silent = 0
+        self._fresh = True  #: nothing was said since the last line began
         self._links: list[tuple[str, int]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -42,7 +43,7 @@ class _Reader(HTMLParser):
         elif tag == "a":
             self._links.append((dict(attrs).get("href") or "", len(self.parts)))
         elif tag == "img" and not self._silent:
-            self.parts.append(dict(attrs).get("alt") or "")
+            self._say(dict(attrs).get("alt") or "")
 
     def handle_endtag(self, tag: str) -> None:
         if tag in _SILENT:
@@ -55,11 +56,19 @@ class _Reader(HTMLParser):
             address, place = self._links.pop()
             words = "".join(self.parts[place:]).strip()
             if address.startswith(_ADDRESS) and address.removeprefix("mailto:") != words:
-                self.parts.append(f" ({address})" if words else address)
+                self._say(f" ({address})" if words else address)
 
     def handle_data(self, data: str) -> None:
         if not self._silent:
-            self.parts.append(data.replace("\n", " "))
+            self._say(data.replace("\n", " "))
+
+    def _say(self, words: str) -> None:
+        self.parts.append(words)
+        self._fresh = self._fresh and not words.strip()
 
     def _break(self, tag: str) -> None:
-        self.parts.append("\n\n" if tag in _APART else "\n")
+        if tag in _APART:
+            self.parts.append("\n\n")
+        elif tag == "br" or not self._fresh:
+            self.parts.append("\n")
+        self._fresh = True

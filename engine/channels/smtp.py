@@ -81,7 +81,7 @@ class SmtpChannel:
             "from": required(Text(what="mail address"), "who mails are from"),
             "reply_to": optional(Text(what="mail address"), "who has the answers"),
             "starttls": optional(Text(("required", "offered", "never")), "TLS on a line begun without (required)"),
-            "helo": optional(Text(pattern=r"[A-Za-z0-9.:\[\]-]{1,253}", what="host"), "what we call ourselves"),
+            "helo": optional(Text(pattern=r"[A-Za-z0-9.:\[\]-]{1,253}", what="host"), "what we call ourselves (the domain of from)"),
             "headers": optional(Table(Text(), pattern=r"[A-Za-z0-9-]+", what="header"), "further headers"),
             **TIMING,
         }
@@ -104,7 +104,7 @@ class SmtpChannel:
         written = fields.get("headers") or {}
         self._headers = {key: site.secret(text, f"{what}.headers.{key}") for key, text in written.items()}
         self._starttls: str = fields.get("starttls", "required")
-        self._helo: str = fields.get("helo", "localhost")
+        self._helo: str = fields.get("helo", self._sender.domain)
         ca = fields.get("ca")
         self._tls = None if ca is None else tls(str(site.root / ca))
         self._limits = seconds_of(fields)

@@ -120,7 +120,7 @@ def test_get(provider: Provider) -> None:
 def test_no_header_is_added(provider: Provider, evil: str) -> None:
     """A value that could begin another header refuses the message; nothing is sent.
 
-    Threat: header.inject — http
+    Threat: header.inject — requests of http
     """
     (answer,) = send(channel(provider.url, headers={"X-To": "{{ to }}"}), item(to=evil))
     assert (answer.ok, answer.passing, answer.unknown) == (False, False, False)
@@ -234,7 +234,10 @@ def test_statuses(provider: Provider, status: int, passing: bool, unknown: bool)
     ],
 )
 def test_retry_after(provider: Provider, header: str, pause: int | None) -> None:
-    """Seconds or a date, an hour at most; what cannot be read is none."""
+    """Seconds or a date, an hour at most; what cannot be read is none.
+
+    Failure: provider.busy — what a provider may ask for
+    """
     provider.answer = lambda handler: handler.reply(429, Retry_After=header)
     (answer,) = send(channel(provider.url))
     assert (answer.passing, answer.retry_after) == (True, pause)
@@ -293,7 +296,10 @@ def test_nobody_there() -> None:
 
 
 def test_dropped_after_the_request(provider: Provider) -> None:
-    """Taken and hung up on: nobody knows whether it was sent."""
+    """Taken and hung up on: nobody knows whether it was sent.
+
+    Failure: send.unknown — a request that was taken
+    """
     provider.answer = lambda handler: handler.drop()
     (answer,) = send(channel(provider.url))
     assert (answer.ok, answer.passing, answer.unknown) == (False, True, True)
@@ -375,7 +381,7 @@ def test_endless_answer(provider: Provider) -> None:
 def test_redirect_is_not_followed(provider: Provider) -> None:
     """A redirect, to the metadata address or anywhere, is a refusal: 0 further connections.
 
-    Threat: ssrf.address — redirects
+    Threat: ssrf.address — redirects of providers
     """
     with serving() as other:
         provider.answer = lambda handler: handler.reply(302, Location=other.url)
@@ -460,8 +466,7 @@ CANARY = "canary-5up3r-53cr3t"
 def test_secrets_are_not_told(provider: Provider, answer: Any, caplog: pytest.LogCaptureFixture) -> None:
     """No reason, text of the channel or log holds a secret, whatever the provider says.
 
-    Semantics: secret.logs — the canary of the http channel.
-    Threat: secret.logs — http
+    Threat: secret.logs — the canary of the http channel.
     """
     caplog.set_level(0)
     provider.answer = answer

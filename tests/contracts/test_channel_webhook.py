@@ -212,7 +212,10 @@ def test_guarded(provider: Provider, more: dict[str, Any], words: str) -> None:
 
 @pytest.mark.parametrize("address", ["169.254.169.254", "[::ffff:169.254.169.254]", "100.100.100.200", "0.1", "127.1"])
 def test_metadata(address: str) -> None:
-    """Not even a channel that may talk to private addresses talks to the metadata service."""
+    """Not even a channel that may talk to private addresses talks to the metadata service.
+
+    Threat: ssrf.address — the metadata service
+    """
     (answer,) = send(channel(ports=[80]), step(f"http://{address}/latest/meta-data"))
     assert (answer.ok, answer.passing, answer.unknown) == (False, False, False)
 
@@ -261,8 +264,7 @@ CANARY = "canary-5up3r-53cr3t"
 def test_secrets_are_not_told(provider: Provider, caplog: pytest.LogCaptureFixture) -> None:
     """No reason, text of the channel or log holds a secret.
 
-    Semantics: secret.logs — the canary of the webhook channel.
-    Threat: secret.logs — webhook
+    Threat: secret.logs — the canary of the webhook channel.
     """
     caplog.set_level(0)
     env = {"S": CANARY, "URL": f"{provider.url}/{CANARY}?k={CANARY}"}

@@ -8,20 +8,26 @@ import json
 import os
 from collections.abc import Iterator
 from decimal import Decimal
+from email import message_from_bytes
+from email.policy import SMTP
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mailbox_server import MAILS, mailbox
+from provider import serving, site
 
 import engine.channels
 from engine.channels import CHANNELS
 from engine.channels.console import ConsoleChannel, cut, plain, width
 from engine.channels.file import FAULT_POINTS, FileChannel
+from engine.cli.main import run
 from engine.core.model import Effect
 from engine.errors import CannotRun, UsageError
-from engine.ports import Channel, Outgoing
+from engine.ports import Channel, Outgoing, Pace
 
 T = 1_772_330_400_000_000  # 2026-03-01T02:00:00Z
+ANY_WARNING = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # plugins of Apprise use what is to go
 
 
 def item(key: str = "k1", attempts: int = 0, **more: Any) -> Outgoing:
@@ -48,11 +54,22 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "out" / "messages.jsonl"
 
 
-@pytest.fixture(params=["file", "console"])
-def channel(request: pytest.FixtureRequest, path: Path) -> Iterator[Channel]:
-    made: Channel = FileChannel("box", path) if request.param == "file" else ConsoleChannel("box", io.StringIO())
-    yield made
-    made.close()
+@pytest.fixture(params=list(CHANNELS))
+def channel(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Channel]:
+    """Each kind, opened as a program opens it, with somebody at the other end."""
+    kind: Any = CHANNELS.get(request.param)
+    with serving() as provider, mailbox() as port:
+        wire = {"url": provider.url, "allow_http": True, "allow_private": True}
+        keys: dict[str, dict[str, Any]] = {
+            "file": {"path": "out/box.jsonl"},
+            "http": wire,
+            "webhook": wire,
+            "smtp": {"url": f"smtp://127.0.0.1:{port}", "from": "hi@shop.example", "starttls": "never"},
+            "apprise": {"url": f"json://127.0.0.1:{provider.port}"},
+        }
+        made: Channel = kind.open("box", {"via": request.param, **keys.get(request.param, {})}, site(tmp_path))
+        yield made
+        made.close()
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -71,6 +88,7 @@ def test_registered() -> None:
         assert f"via: {word}" in str(CHANNELS.get(word).__doc__)
 
 
+@ANY_WARNING
 def test_protocol(channel: Channel) -> None:
     """A channel has every word of the port, and a mode."""
     assert isinstance(channel, Channel)
@@ -78,10 +96,74 @@ def test_protocol(channel: Channel) -> None:
     assert getattr(channel, "mode", "none") is None
 
 
+@ANY_WARNING
 def test_answers_in_order(channel: Channel) -> None:
     """Every effect is answered, in order; nothing is answered for nothing."""
-    assert [answer.ok for answer in channel.send([item("a"), item("b"), item("c", detail={})])] == [True] * 3
+    items = [item("a", to="a@home.example"), item("b", to="\r\nb"), item("c", to="c@home.example")]
+    answers = channel.send(items)
+    assert len(answers) == 3
+    assert [answer.ok for answer in answers[::2]] == [True, True]
+    assert answers[1].ok or answers[1].reason
     assert channel.send([]) == []
+
+
+@ANY_WARNING
+def test_pace_of_each(channel: Channel) -> None:
+    """A channel over the network says how it may be used; one that is quick by nature need not."""
+    pace = getattr(channel, "pace", None)
+    assert (pace is None) is isinstance(channel, (FileChannel, ConsoleChannel))
+    assert pace is None or (isinstance(pace, Pace) and pace.concurrency > 1)
+
+
+def a_program(folder: Path, sms: str, email: str) -> Path:
+    """A program that says hello by the first channel that takes it, and calls another system."""
+    files = {
+        "drumbeat.yaml": "program: t\nfeeds: [{file: feed.jsonl}]\nstore: sqlite:///t.db\nchannels:\n"
+        f"  sms: {{via: http, url: '{sms}/send', allow_http: true, allow_private: true}}\n"
+        f"  email: {{via: smtp, url: '{email}', from: hi@shop.example, starttls: never}}\n"
+        f"  hooks: {{via: webhook, allow_http: true, allow_private: true, ports: [{sms.rpartition(':')[2]}]}}\n",
+        "playbooks/hello.yaml": "playbook: hello\ntitle: x\ntrigger: {event: user.signup}\nentry: once\nsteps:\n"
+        "  - message: {template: hello, via: [sms, email], purpose: transactional}\n"
+        f"  - webhook: {{url: '{sms}/hook', body: {{who: '{{{{ user.id }}}}'}}}}\n",
+        "templates/hello.sms.j2": "---\ntitle: Short\n---\nHello {{ user.name }}\n",
+        "templates/hello.email.j2": "---\nsubject: Hello {{ user.name }}\nformat: html\nteaser: Tea\n---\n"
+        "<p>Hello <b>{{ user.name }}</b></p>\n",
+        "feed.jsonl": json.dumps(
+            {
+                "id": "e1", "type": "user.signup", "user": "u1", "time": "2026-03-01T02:00:00Z",
+                "data": {"name": "A<d>a", "email": "ada@home.example"},
+            }
+        ) + "\n",
+    }  # fmt: skip
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_from_a_feed_to_the_wire(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``drumbeat run`` delivers over HTTP and SMTP: what one channel refuses for good the next one carries, in its own
+    words, and a webhook step reaches its receiver."""
+    with serving() as provider, mailbox() as port:
+        mails = MAILS[port]
+        provider.answer = lambda handler: handler.reply(400 if handler.path == "/send" else 200)
+        root = a_program(tmp_path, provider.url, f"smtp://127.0.0.1:{port}")
+        assert run(["run", "--until-idle", "--program", str(root)]) == 0, capsys.readouterr().err
+        said = {request.path: request for request in provider.requests}
+        assert said["/send"].json()["title"] == "Short"
+        assert said["/send"].json()["text"] == "Hello A<d>a"
+        assert said["/hook"].json() == {"who": "u1"}
+        assert said["/hook"].headers["webhook-id"]
+        (raw,) = mails
+        mail = message_from_bytes(raw, policy=SMTP)
+        assert mail["Subject"] == "Hello A<d>a"
+        assert mail["To"] == "ada@home.example"
+        assert [part.get_content_type() for part in mail.walk()][1:] == ["text/plain", "text/html"]
+        assert "Hello A<d>a" in mail.get_body(("plain",)).get_content()
+        assert "<b>A&lt;d&gt;a</b>" in mail.get_body(("html",)).get_content()
+        again = len(provider.requests)
+        assert run(["run", "--until-idle", "--program", str(root)]) == 0
+        assert (len(provider.requests), len(mails)) == (again, 1)
 
 
 # -- file

@@ -30,7 +30,7 @@ PUBLIC = [
 def test_private(address: str) -> None:
     """A private address is refused, whatever it is wrapped in, and allowed by a word.
 
-    Threat: ssrf.address — no address inside
+    Threat: ssrf.address — private addresses
     """
     assert fault(address) is not None
     assert fault(address, allow_private=True) is None
@@ -38,7 +38,10 @@ def test_private(address: str) -> None:
 
 @pytest.mark.parametrize("address", NEVER)
 def test_never(address: str) -> None:
-    """Metadata, link-local, multicast, reserved and transition addresses are refused, by whatever word."""
+    """Metadata, link-local, multicast, reserved and transition addresses are refused, by whatever word.
+
+    Threat: ssrf.address — what no word allows
+    """
     assert fault(address) is not None
     assert fault(address, allow_private=True) is not None
 
@@ -64,7 +67,10 @@ ODD = [
 
 @pytest.mark.parametrize("name", ODD)
 def test_odd_numbers(name: str) -> None:
-    """Decimal, octal, hexadecimal and short forms of an address are no names: the system would read them as one."""
+    """Decimal, octal, hexadecimal and short forms of an address are no names: the system would read them as one.
+
+    Threat: ssrf.address — numbers in odd forms
+    """
     with pytest.raises(Refused):
         host_name(name)
 
@@ -131,7 +137,10 @@ def test_hosts() -> None:
 
 @pytest.mark.parametrize("bad", PRIVATE + NEVER)
 def test_every_address_is_checked(bad: str) -> None:
-    """One bad address among good ones refuses the name."""
+    """One bad address among good ones refuses the name.
+
+    Threat: ssrf.address — each address of a name
+    """
     guard = Guard(resolve=lambda host, port: ["8.8.8.8", bad, "1.1.1.1"])
     with pytest.raises(Refused, match=r"host shop\.example has"):
         guard.addresses(guard.target("https://shop.example/"), 5.0)
@@ -140,7 +149,7 @@ def test_every_address_is_checked(bad: str) -> None:
 def test_looked_up_once() -> None:
     """A resolver that gives another answer each time is asked once, and its first answer is what counts.
 
-    Threat: ssrf.address — a name that changes
+    Threat: ssrf.address — a resolver that changes its mind
     """
     asked: list[tuple[str, int]] = []
 
