@@ -38,6 +38,15 @@ class Rejected(msgspec.Struct):
     number: int = 0  #: the store's own number
 
 
+class Fault(msgspec.Struct):
+    """Something a store promises and does not keep."""
+
+    check: str  #: name of the check
+    message: str  #: what is wrong
+    count: int  #: how often
+    examples: list[str] = []  #: a few places
+
+
 class Batch(msgspec.Struct):
     """Everything one transaction must hold; all of it or nothing is written."""
 
@@ -61,6 +70,8 @@ class Batch(msgspec.Struct):
     cancels: list[tuple[str, str]] = []
     """(effect key, reason): what was pending of these before this batch is not sent any more. Effects of the batch
     itself are left alone: a backlog is delivered as it would have been then, whatever the size of batches."""
+    erased: list[tuple[str, int]] = []
+    """(subject, instant): whoever was erased; what the store has of it up to then goes with this batch."""
     alerts: list[Alert] = []  #: entry limits reached, once a playbook and window; counted as ``limit.<playbook>``
 
 
@@ -100,7 +111,7 @@ class Delivery(msgspec.Struct):
     """Where an effect stands in the outbox."""
 
     item: Outgoing  #: ``attempts``: tries begun so far
-    status: str  #: pending | sending | sent | dead | unknown | cancelled | held
+    status: str  #: pending | sending | sent | dead | unknown | cancelled
     reason: str | None  #: of what was settled last
     next_at: int | None  #: instant before which it is not tried again
     receipt: str | None  #: the provider's own id of the message
@@ -221,6 +232,14 @@ class Store(Protocol):
         """The slot table: name -> row."""
         ...
 
+    def erased(self, subjects: Iterable[str]) -> dict[str, int]:
+        """Which of these subjects were erased, and when: what happened to them up to then must not come in again."""
+        ...
+
+    def scrub(self) -> None:
+        """See that no byte of what was erased is left in the files; may take as long as writing the store anew."""
+        ...
+
     def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:
         """Which of these event ids were decided already, or (unless ``waiting`` is False) wait in the inbox."""
         ...
@@ -304,7 +323,7 @@ class Store(Protocol):
         ...
 
     def outbox(self, status: str) -> Iterator[Delivery]:
-        """Deliveries in a status (pending, sending, dead, unknown ...), in order of decision, read as they are used."""
+        """Deliveries in a status (see ``Delivery``), in order of decision, read as they are used."""
         ...
 
     def delivery(self, key: str) -> Delivery | None:
