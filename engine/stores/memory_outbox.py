@@ -76,7 +76,7 @@ class MemoryOutbox:
                 row.attempts = max(0, row.attempts - 1)
             row.receipt = it.receipt if it.receipt is not None else row.receipt
             self._turn(it.key, row, status)
-        self._take_in([(event, b"") for event in events])
+        self._admit([(event, b"") for event in events])
         self.fault("settle.after")
 
     def _turn(self, key: str, row: Row, status: str) -> None:
@@ -123,7 +123,7 @@ class MemoryOutbox:
         for key, row in found:
             row.next_at, row.outcome = None, "dropped"
             self._turn(key, row, "cancelled")
-        self._take_in([(event, b"") for event in events])
+        self._admit([(event, b"") for event in events])
         self.fault("drop.after")
         return len(found)
 
@@ -135,5 +135,5 @@ class MemoryOutbox:
         rows = [row for row in self._rows.values() if (row.channel, row.receipt) == (channel, receipt)]
         return rows[-1].effect.key if rows else None
 
-    def _take_in(self, events: Sequence[tuple[Event, bytes]]) -> tuple[int, int]:
+    def _admit(self, events: Sequence[tuple[Event, bytes]]) -> tuple[int, int]:
         raise NotImplementedError

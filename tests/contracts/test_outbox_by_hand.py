@@ -138,6 +138,7 @@ def test_events_of_a_settlement_come_once(bench: Bench) -> None:
         bench.store.settle([Settlement("a", "dead", "x")], [event])
     store = bench.reopen()
     assert [it for _, it in store.inbox(0, 9)] == [event]
+    assert store.counts()["duplicate"] == 0
     assert statuses(store) == {"a": "dead"}
 
 
