@@ -108,6 +108,7 @@ def test_drain_does_not_wait_and_a_hanging_channel_holds_nobody(store: Any, wall
     """While one channel hangs with all its threads, the others deliver; what hangs stands as `sending`, durably.
 
     Semantics: outbox.rates, outbox.once
+    Failure: provider.slow
     """
     free = threading.Event()
     plan(store, *(f"h{number}" for number in range(9)), channel="hangs")
@@ -163,6 +164,7 @@ def test_retry_after_shuts_the_gate_for_all(store: Any, wall: Wall) -> None:
     """Asked to be left alone, the whole channel waits; no message loses a try by that, however often it happens.
 
     Semantics: outbox.rates
+    Failure: provider.busy
     """
     plan(store, *(f"k{number}" for number in range(4)))
     busy = Sent(ok=False, reason="429", passing=True, retry_after=90 * SECOND)
@@ -183,6 +185,7 @@ def test_a_provider_that_only_puts_off_is_asked_less_and_less(store: Any, wall: 
     """Asked to wait a second each time, a channel waits longer and longer, up to a minute; one message goes each time.
 
     Semantics: outbox.rates
+    Failure: provider.busy
     """
     plan(store, *(f"k{number:02d}" for number in range(40)))
     asked: list[int] = []
@@ -347,6 +350,7 @@ def test_the_horizon_is_kept_at_the_claim(store: Any, wall: Wall) -> None:
     """A message that waited past the time its provider knows keys is parked, however it came to wait.
 
     Semantics: outbox.horizon
+    Failure: send.horizon
     """
     plan(store, "a", "b")
     bell = Bell()

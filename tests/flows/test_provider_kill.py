@@ -104,6 +104,7 @@ def test_killed_at(tmp_path: Path, point: str, aware: bool, mode: str) -> None:
     """Killed three times at a point: nothing lost, nothing twice, nothing unknown but as the mode promises.
 
     Semantics: effect-key.unknown, outbox.once
+    Failure: send.unknown
     """
     store = SqliteStore.open(tmp_path / "s.db")
     keys = planned(store, COUNT)

@@ -41,6 +41,7 @@ def test_at_least_once_to_a_provider_that_knows_keys(store: Any, kills: float) -
     """Answers lost in 5 % and processes killed: every message goes out, and none twice.
 
     Semantics: effect-key.unknown, effect-key.given
+    Failure: send.unknown
     """
     world = world_of(store, "at_least_once", aware=True)
     keys = planned(store, COUNT)
@@ -56,6 +57,7 @@ def test_at_least_once_to_a_provider_that_knows_none(store: Any, kills: float) -
     """Nothing is lost; what goes out twice is exactly what went out unheard the time before.
 
     Semantics: effect-key.unknown
+    Failure: send.unknown
     """
     world = world_of(store, "at_least_once", aware=False)
     keys = planned(store, COUNT)
@@ -73,6 +75,7 @@ def test_at_most_once(store: Any, aware: bool, kills: float) -> None:
     """Nothing goes out twice; what stands as unknown is exactly what nobody was told the end of, the rest is sent.
 
     Semantics: effect-key.unknown
+    Failure: send.unknown
     """
     world = world_of(store, "at_most_once", aware=aware)
     planned(store, COUNT)
@@ -91,6 +94,7 @@ def test_a_provider_with_a_limit(store: Any, rate: tuple[int, int] | None) -> No
     Where the rate is told, less than 5 % are in vain; where it is not, five at a time run against the limit.
 
     Semantics: outbox.rates
+    Failure: provider.busy
     """
     pace = Pace(rate=rate, concurrency=5 if rate is None else 8, batch=1, attempts=3)
     world = world_of(store, "at_least_once", aware=False, moods=Moods(), pace=pace, limit=50)
@@ -109,6 +113,7 @@ def test_an_outage(store: Any) -> None:
     """In half an hour without an answer a probe goes at most every five seconds; then all go, at the rate, none lost.
 
     Semantics: outbox.rates
+    Failure: provider.down
     """
     pace = Pace(rate=(500, SECOND), concurrency=8, batch=20, attempts=8)
     world = world_of(store, "at_least_once", aware=False, moods=Moods(), pace=pace)
@@ -144,6 +149,7 @@ def test_the_horizon(store: Any) -> None:
     """What failed once and could be tried again only after the provider has forgotten its key is parked, not resent.
 
     Semantics: outbox.horizon
+    Failure: send.horizon
     """
     world = world_of(store, "at_least_once", aware=False, moods=Moods(failing=10_000), pace=Pace(attempts=100))
     planned(store, 3)
