@@ -13,6 +13,9 @@ from engine.stores import tally
 _DELIVERY = {"sent": "sent", "retry": "pending", "dead": "dead", "unknown": "unknown", "cancelled": "cancelled"}
 
 
+_ENDED = ("pending", "dead")  #: what a delivery that was cancelled cannot become any more
+
+
 @dataclass(slots=True)
 class Row:
     """An effect and how far its delivery is."""
@@ -67,7 +70,7 @@ class MemoryOutbox:
         for it in settlements:
             row = self._rows.get(it.key)
             status = "pending" if it.channel is not None else _DELIVERY[it.status]
-            if row is None or row.delivery is None or (row.delivery == "cancelled" and status == "pending"):
+            if row is None or row.delivery is None or (row.delivery == "cancelled" and status in _ENDED):
                 continue
             row.next_at, row.outcome = it.next_at, it.reason
             if it.channel is not None:
