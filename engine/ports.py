@@ -111,7 +111,7 @@ class Delivery(msgspec.Struct):
     """Where an effect stands in the outbox."""
 
     item: Outgoing  #: ``attempts``: tries begun so far
-    status: str  #: pending | sending | sent | dead | unknown | cancelled | held
+    status: str  #: pending | sending | sent | dead | unknown | cancelled
     reason: str | None  #: of what was settled last
     next_at: int | None  #: instant before which it is not tried again
     receipt: str | None  #: the provider's own id of the message
@@ -333,7 +333,7 @@ class Store(Protocol):
         ...
 
     def outbox(self, status: str) -> Iterator[Delivery]:
-        """Deliveries in a status (pending, sending, dead, unknown ...), in order of decision, read as they are used."""
+        """Deliveries in a status (see ``Delivery``), in order of decision, read as they are used."""
         ...
 
     def delivery(self, key: str) -> Delivery | None:

@@ -14,7 +14,7 @@ from engine.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_OPEN = ("pending", "sending", "unknown", "dead")
+_OPEN = ("pending", "held", "sending", "unknown", "dead")
 _SHOWN = 100
 _keys = click.argument("keys", nargs=-1, metavar="KEY...")
 _channel = click.option("--channel", default=None, help="Only deliveries over this channel.")
@@ -35,7 +35,7 @@ def outbox() -> None:
     """Messages and requests on their way out: look at them, try again, drop them.
 
     A delivery is pending (waits for its channel or its next try), sending, unknown (nobody can tell whether it went
-    out) or dead (refused for good, or given up). Of a store that was restored or copied nothing is sent until release.
+    out), dead (refused for good, or given up) or held (pending in a store that was restored or copied).
     """
 
 
@@ -61,20 +61,20 @@ def list_(
     counts: Counter[str] = Counter()
     shown: list[dict[str, Any]] = []
     try:
-        for status in statuses or _OPEN:
-            for it in opened.outbox(status):
+        why_held = held(opened)
+        for kept, status in _places(statuses or _OPEN, why_held is not None):
+            for it in opened.outbox(kept):
                 if channel in (None, it.item.channel):
                     counts[status] += 1
                     if len(shown) < limit:
-                        shown.append(_row(it))
-        why_held = held(opened)
+                        shown.append({**_row(it), "status": status})
     finally:
         opened.close()
     if format_ == "json":
-        told = {"held": why_held, "total": counts.total(), "counts": dict(sorted(counts.items()))}
-        emit_json({**told, "deliveries": shown})
+        counted = dict(sorted(counts.items()))
+        emit_json({"total": counts.total(), "counts": counted, "held": why_held, "deliveries": shown})
     else:
-        if why_held:
+        if why_held is not None:
             click.echo(f"held: nothing is sent: {why_held}; drumbeat outbox release lets what is pending go")
         click.echo(_listed(shown, counts))
     return EXIT_OK
@@ -193,6 +193,34 @@ def drop(
     else:
         click.echo(f"dropped     {done:,}")
     return EXIT_OK
+
+
+@outbox.command()
+@_options
+def release(store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool) -> int:
+    """Let a restored or copied store send from now on, here: look at drumbeat outbox list first."""
+    from engine import wiring
+    from engine.runtime.standing import release as let_go
+
+    found, opened = with_store(program, store, read_only=False)
+    try:
+        reason = let_go(opened, wiring.place_of(wiring.store_path(found.settings, found.root, store)))
+    finally:
+        opened.close()
+    if format_ == "json":
+        emit_json({"released": reason is not None, "held": reason})
+    elif reason is None:
+        click.echo("nothing held it: this store may send")
+    else:
+        click.echo(f"released    it was held: {reason}")
+    return EXIT_OK
+
+
+def _places(statuses: tuple[str, ...], is_held: bool) -> list[tuple[str, str]]:
+    """(status in the store, status for people): what is pending is held in a store that may not send."""
+    waiting = "held" if is_held else "pending"
+    wanted = [it for it in dict.fromkeys(statuses) if it not in ("pending", "held") or it == waiting]
+    return [("pending" if it == waiting else it, it) for it in wanted]
 
 
 def _wanted(

@@ -69,6 +69,7 @@ class Lanes:
         self._arrived = Condition()  #: something stands in ``_results``, or a call is over
         self._calls = 0  #: calls begun and not over, guarded by ``_arrived``
         self._passed_on = False  #: a message went on to another channel, which may have been looked at already
+        self._cut_short = False  #: a limit kept channels without a pace from being served to the end
         self._stopped = False
 
     def _lane(self, name: str, pace: Pace, crew: Callable[[str, int], Crew]) -> Lane:
@@ -96,7 +97,8 @@ class Lanes:
     def drain(self, limit: int | None = None) -> dict[str, int]:
         """Settle what came back, and send what may go now, at most ``limit`` messages; how many ended how.
 
-        Channels without a pace are served to the end, the others as far as they have room.
+        Channels without a pace are served to the end, the others as far as they have room. What a limit leaves is due
+        at once (``next_due``).
         """
         total: Counter[str] = Counter(self._collect())
         self._turn(limit, total)
@@ -111,6 +113,8 @@ class Lanes:
         while self._later and self._later[0] <= now:
             heappop(self._later)
         found = [self._later[0]] if self._later else []
+        if self._cut_short and self._local:
+            found.append(now + 1)
         for lane in self._lanes.values():
             at = lane.opens_at(ticks) if lane.more else None
             if at is not None:
@@ -146,7 +150,7 @@ class Lanes:
         left = limit
         while True:
             self._passed_on = False
-            left = self._fill(self._serve_local(left, total), total)
+            left = self._serve_local(self._fill(left, total), total)  # lanes never take more than they have room for
             if not self._passed_on or left == 0:
                 return left
 
@@ -209,6 +213,7 @@ class Lanes:
 
     def _serve_local(self, limit: int | None, total: Counter[str]) -> int | None:
         left = limit
+        self._cut_short = left == 0
         while self._local and not self._stopped and (left is None or left > 0):
             claimed, wanted = self._claim(self._local, BATCH if left is None else min(BATCH, left), total)
             if not claimed:
@@ -222,6 +227,7 @@ class Lanes:
                 self._give_back(item for _, items in unsent for item in items)
                 raise
             left = None if left is None else left - claimed
+            self._cut_short = left == 0
         return left
 
     def _send(self, channel: Channel, items: Sequence[Outgoing]) -> dict[str, int]:
@@ -276,11 +282,17 @@ class Lanes:
         if not self._owed:
             return {}
         now, settlements = self._stamp(), [settlement for _, settlement, _ in self._owed]
-        events = [event for it in self._owed if (event := told(*it, now)) is not None]
+        told_all = [(item.key, told(item, settlement, answer, now)) for item, settlement, answer in self._owed]
+        events = [event for key, event in told_all if event is not None and self._stands(key)]
         self._store.settle(settlements, events)
         self._owed.clear()
         self._note_later(settlements)
         return dict(Counter(it.status for it in settlements))
+
+    def _stands(self, key: str) -> bool:
+        """Whether a delivery was not taken back meanwhile: then nobody waits any more, or nobody is to be named."""
+        found = self._store.delivery(key)
+        return found is not None and found.status == "sending"
 
     def _stamp(self) -> int:
         """The instant at which an answer comes, for the journey that waits for it."""

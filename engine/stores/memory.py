@@ -278,15 +278,18 @@ class MemoryStore(MemoryOutbox):
         return taken
 
     def _take_in(self, events: Sequence[tuple[Event, bytes]]) -> tuple[int, int]:
-        """Put events into the inbox; (accepted, duplicates)."""
+        """Put what came from outside into the inbox; (accepted, duplicates)."""
+        accepted, duplicates = self._admit(events)
+        self._counts["duplicate"] += duplicates
+        return accepted, duplicates
+
+    def _admit(self, events: Sequence[tuple[Event, bytes]]) -> tuple[int, int]:
         fresh = tally.first_copies(events, self.known([event.id for event, _ in events]))
         for event in fresh:
             self._inbox_last += 1
             self._inbox[self._inbox_last] = event
             self._waiting.add(event.id)
-        duplicates = len(events) - len(fresh)
-        self._counts["duplicate"] += duplicates
-        return len(fresh), duplicates
+        return len(fresh), len(events) - len(fresh)
 
     def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]:
         return [(seq, event) for seq, event in self._inbox.items() if seq > after][:limit]

@@ -13,6 +13,9 @@ from engine.stores import tally
 _DELIVERY = {"sent": "sent", "retry": "pending", "dead": "dead", "unknown": "unknown", "cancelled": "cancelled"}
 
 
+_ENDED = ("pending", "dead")  #: what a delivery that was cancelled cannot become any more
+
+
 @dataclass(slots=True)
 class Row:
     """An effect and how far its delivery is."""
@@ -67,7 +70,7 @@ class MemoryOutbox:
         for it in settlements:
             row = self._rows.get(it.key)
             status = "pending" if it.channel is not None else _DELIVERY[it.status]
-            if row is None or row.delivery is None or (row.delivery == "cancelled" and status == "pending"):
+            if row is None or row.delivery is None or (row.delivery == "cancelled" and status in _ENDED):
                 continue
             row.next_at, row.outcome = it.next_at, it.reason
             if it.channel is not None:
@@ -76,7 +79,7 @@ class MemoryOutbox:
                 row.attempts = max(0, row.attempts - 1)
             row.receipt = it.receipt if it.receipt is not None else row.receipt
             self._turn(it.key, row, status)
-        self._take_in([(event, b"") for event in events])
+        self._admit([(event, b"") for event in events])
         self.fault("settle.after")
 
     def _turn(self, key: str, row: Row, status: str) -> None:
@@ -123,7 +126,7 @@ class MemoryOutbox:
         for key, row in found:
             row.next_at, row.outcome = None, "dropped"
             self._turn(key, row, "cancelled")
-        self._take_in([(event, b"") for event in events])
+        self._admit([(event, b"") for event in events])
         self.fault("drop.after")
         return len(found)
 
@@ -135,5 +138,5 @@ class MemoryOutbox:
         rows = [row for row in self._rows.values() if (row.channel, row.receipt) == (channel, receipt)]
         return rows[-1].effect.key if rows else None
 
-    def _take_in(self, events: Sequence[tuple[Event, bytes]]) -> tuple[int, int]:
+    def _admit(self, events: Sequence[tuple[Event, bytes]]) -> tuple[int, int]:
         raise NotImplementedError

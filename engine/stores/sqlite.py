@@ -15,13 +15,13 @@ from typing import Any
 
 from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.core.predicate import Filter, Selection
-from engine.ports import Batch, Delivery, Fault, Outgoing, Rejected, Settlement, Version
+from engine.ports import Batch, Fault, Rejected, Version
 from engine.stores import codec, tally
 from engine.stores.sql import sqlite_copy
 from engine.stores.sql.sqlite_check import SqliteCheck
 from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
-from engine.stores.sql.sqlite_outbox import SqliteOutbox, outgoing
+from engine.stores.sql.sqlite_outbox import SqliteOutbox
 from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, SqliteStates
 
 TRAIL_ROWS = 400_000
@@ -50,11 +50,8 @@ FAULT_POINTS: tuple[str, ...] = tuple(
 )
 """Names given to ``fault``. A group's point lies before its first statement, so the next one lies after its last."""
 
-_DELIVERY = {"sent": "sent", "retry": "pending", "dead": "dead", "unknown": "unknown", "cancelled": "cancelled"}
-_OPEN = ("sending", "dead", "unknown")
 
-
-class SqliteStore:
+class SqliteStore(SqliteOutbox):
     """A store in one SQLite file. Open it with ``SqliteStore.open``."""
 
     def __init__(self, file: SqliteFile) -> None:
@@ -62,7 +59,6 @@ class SqliteStore:
         self._states = SqliteStates(file)
         self._erasure = SqliteErasure(file)
         self.fold_at: int | None = None  #: subjects in the log from which on it is folded; None: ``FOLD_SUBJECTS``
-        self._outbox = SqliteOutbox(file)
         self._untrailed: int = file.rows("untrailed")[0][0]
 
     @classmethod
@@ -327,69 +323,6 @@ class SqliteStore:
             self._file.fault("release.counters")
             self._file.write("add_counter", [("duplicate", duplicates)] if duplicates else [])
         return accepted, duplicates
-
-    # -- outbox
-
-    def claim(self, channels: Sequence[str], now: int, limit: int) -> list[Outgoing]:
-        with self._file.transaction("claim"):
-            rows = self._outbox.claimable(channels, now, limit)
-            self._file.fault("claim.mark")
-            self._file.write("claim", ((now, row[0]) for row in rows))
-        return [outgoing(attempts, first or now, row) for _, attempts, first, *row in rows]
-
-    def settle(self, settlements: Sequence[Settlement], events: Sequence[Event] = ()) -> None:
-        with self._file.transaction("settle"):
-            self._file.fault("settle.mark")
-            ends = [it for it in settlements if it.channel is None]
-            self._file.write("settle", ((_DELIVERY[it.status], it.next_at, it.reason, it.key) for it in ends))
-            others = [(it.channel, it.reason, it.key) for it in settlements if it.channel is not None]
-            self._file.write("pass_on", others)
-            self._outbox.note(settlements)
-            self._put("settle", events)
-
-    def _put(self, verb: str, events: Sequence[Event]) -> None:
-        """What the engine itself has to say goes into the inbox, once."""
-        if events:
-            self._take_in(verb, [(event, b"") for event in events])
-        else:
-            self._file.fault(verb + ".inbox")
-
-    def stuck(self) -> list[Outgoing]:
-        return [item for item, _ in self.deliveries("sending")]
-
-    def deliveries(self, status: str) -> list[tuple[Outgoing, str | None]]:
-        if status in _OPEN:
-            rows = self._file.rows("open_deliveries", status)
-        else:
-            rows = self._file.rows("deliveries", status)
-        return [(outgoing(attempts, first, row), outcome) for attempts, outcome, first, *row in rows]
-
-    def waits(self, channel: str, now: int) -> bool:
-        return bool(self._file.rows("claimable_numbers", now, channel, 1))
-
-    def tries(self) -> list[int]:
-        return self._outbox.tries()
-
-    def outbox(self, status: str) -> Iterator[Delivery]:
-        return self._outbox.standing(status)
-
-    def delivery(self, key: str) -> Delivery | None:
-        return self._outbox.delivery(key)
-
-    def redrive(self, keys: Sequence[str]) -> int:
-        with self._file.transaction("redrive"):
-            self._file.fault("redrive.mark")
-            return self._outbox.redrive(keys)
-
-    def drop(self, keys: Sequence[str], events: Sequence[Event] = ()) -> int:
-        with self._file.transaction("drop"):
-            self._file.fault("drop.mark")
-            dropped = self._outbox.drop(keys)
-            self._put("drop", events)
-        return dropped
-
-    def by_receipt(self, channel: str, receipt: str) -> str | None:
-        return self._outbox.by_receipt(channel, receipt)
 
     # -- reading
 

@@ -11,6 +11,7 @@ import pytest
 from engine.actions.webhook import ANSWERED
 from engine.core.model import Effect
 from engine.ports import Batch, Settlement
+from engine.runtime.standing import HELD
 from engine.stores.sqlite import SqliteStore
 
 Drumbeat = Callable[..., Any]
@@ -165,6 +166,26 @@ def test_a_store_in_use(drumbeat: Drumbeat, root: Path) -> None:
     said = drumbeat("outbox", "drop", "dead", "--program", root)
     assert (said.code, "is being written by process" in said.err) == (3, True)
     store.close()
+
+
+def test_a_held_store(drumbeat: Drumbeat, root: Path) -> None:
+    """In a restored store nothing is pending but held, and says why; released, it may send.
+
+    Semantics: store.restored
+    """
+    store = SqliteStore.open(root / "drumbeat.db")
+    store.set_meta(HELD, "it was restored")
+    store.close()
+    said = drumbeat("outbox", "list", "--program", root)
+    assert "again  held    message to u-again" in said.out
+    assert "nothing is sent: it was restored" in said.err
+    found = drumbeat("outbox", "list", "--status", "held", "--program", root, "--format", "json").json
+    assert (found["counts"], found["held"]) == ({"held": 3}, "it was restored")
+    assert drumbeat("outbox", "list", "--status", "pending", "--program", root, "--format", "json").json["total"] == 0
+    assert drumbeat("outbox", "release", "--program", root).out == "released    it was held: it was restored\n"
+    found = drumbeat("outbox", "list", "--status", "pending", "--program", root, "--format", "json").json
+    assert (found["counts"], found["held"]) == ({"pending": 3}, None)
+    assert drumbeat("outbox", "release", "--program", root).out == "nothing held it: this store may send\n"
 
 
 def test_what_a_run_leaves(drumbeat: Drumbeat, make: Make) -> None:

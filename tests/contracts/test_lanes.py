@@ -16,7 +16,7 @@ from engine.actions.webhook import ANSWERED
 from engine.core.model import HOUR, MINUTE, SECOND, Effect
 from engine.core.starts import by_hand
 from engine.errors import StoreError
-from engine.ports import Batch, Outgoing, Pace, Sent
+from engine.ports import Batch, Outgoing, Pace, Sent, Settlement
 from engine.runtime.lanes import Lanes
 from engine.runtime.outbox import MAX_ATTEMPTS, Outbox, backoff
 from engine.stores.memory import MemoryStore
@@ -185,6 +185,7 @@ def test_a_provider_that_only_puts_off_is_asked_less_and_less(store: Any, wall: 
     """Asked to wait a second each time, a channel waits longer and longer, up to a minute; one message goes each time.
 
     Semantics: outbox.rates
+    Failure: provider.busy
     """
     plan(store, *(f"k{number:02d}" for number in range(40)))
     asked: list[int] = []
@@ -233,7 +234,7 @@ def test_a_claim_that_comes_to_nothing(store: Any, wall: Wall) -> None:
     with pytest.raises(StoreError):
         lanes.drain()
     lanes._claims = None
-    assert lanes.recover() == {"retry": 1}
+    assert lanes.recover() == {"retry": 2}
     assert settled(lanes, bell) == {"sent": 3}
     lanes.close()
 
@@ -310,6 +311,22 @@ def test_stop_waits_for_what_is_on_its_way(store: Any, wall: Wall) -> None:
     lanes.close()
 
 
+def test_a_limit_starves_nobody(store: Any, wall: Wall) -> None:
+    """However much waits for this machine's channels, the lanes get on; what a limit leaves is due at once."""
+    plan(store, *(f"b{number}" for number in range(9)), channel="box")
+    plan(store, "k")
+    box, net, bell = Fake(), Net(), Bell()
+    box.name = "box"
+    lanes = Lanes(store, {"box": box, "sms": net}, wall, wake=bell.ring)
+    lanes.drain(3)
+    bell.wait()
+    assert (net.given, len(box.given)) == (["k"], 2)
+    assert lanes.next_due() == wall.at + 1
+    assert settled(lanes, bell) == {"sent": 8}
+    assert lanes.next_due() is None
+    lanes.close()
+
+
 def test_recover_leaves_what_is_on_its_way_alone(store: Any, wall: Wall) -> None:
     """What this process is sending is not taken for what a dead one left."""
     plan(store, "a", "b", purpose="marketing")
@@ -349,6 +366,7 @@ def test_the_horizon_is_kept_at_the_claim(store: Any, wall: Wall) -> None:
     """A message that waited past the time its provider knows keys is parked, however it came to wait.
 
     Semantics: outbox.horizon
+    Failure: send.horizon
     """
     plan(store, "a", "b")
     bell = Bell()
@@ -470,6 +488,22 @@ def test_messages_and_unwanted_answers_make_no_event(store: Any, wall: Wall) -> 
     lanes = Lanes(store, {"hooks": Net(lambda item: answers[item.key], name="hooks")}, wall, wake=bell.ring)
     assert settled(lanes, bell) == {"sent": 2}
     assert store.inbox(0, 9) == []
+    lanes.close()
+
+
+def test_what_was_taken_back_tells_nobody(store: Any, wall: Wall) -> None:
+    """The answer to a request whose user was erased meanwhile is not put into the inbox; it stays cancelled."""
+    commit(store, request("a"))
+    free, bell = threading.Event(), Bell()
+    answer = Sent(ok=False, reason="404", status=404)
+    hooks = Net(lambda item: free.wait(PATIENCE) and answer, name="hooks")
+    lanes = Lanes(store, {"hooks": hooks}, wall, wake=bell.ring)
+    lanes.drain()
+    store.settle([Settlement("a", "cancelled", "erased")])
+    free.set()
+    settled(lanes, bell)
+    assert store.inbox(0, 9) == []
+    assert [(it.item.key, it.reason) for it in store.outbox("cancelled")] == [("a", "erased")]
     lanes.close()
 
 

@@ -138,18 +138,20 @@ def test_events_of_a_settlement_come_once(bench: Bench) -> None:
         bench.store.settle([Settlement("a", "dead", "x")], [event])
     store = bench.reopen()
     assert [it for _, it in store.inbox(0, 9)] == [event]
+    assert store.counts()["duplicate"] == 0
     assert statuses(store) == {"a": "dead"}
 
 
 def test_what_was_cancelled_stays_so(bench: Bench) -> None:
     """A delivery cancelled while a channel had it is not tried again; if it went out after all, that is said."""
     store = bench.store
-    plan(store, "a", "b", "c")
+    plan(store, "a", "b", "c", "d")
     store.claim(["sms"], 1, 9)
-    store.settle([Settlement(key, "cancelled", "erased") for key in "abc"])
+    store.settle([Settlement(key, "cancelled", "erased") for key in "abcd"])
+    store.settle([Settlement("d", "dead", "no such number")])
     store.settle([Settlement("a", "retry", "busy", 5), Settlement("b", "sent")])
     store.settle([Settlement("c", "passed_on", "no", channel="mail")])
-    assert statuses(bench.reopen()) == {"a": "cancelled", "b": "sent", "c": "cancelled"}
+    assert statuses(bench.reopen()) == {"a": "cancelled", "b": "sent", "c": "cancelled", "d": "cancelled"}
     assert bench.store.claim(["sms", "mail"], 10**9, 9) == []
 
 

@@ -57,6 +57,7 @@ def test_at_least_once_to_a_provider_that_knows_none(store: Any, kills: float) -
     """Nothing is lost; what goes out twice is exactly what went out unheard the time before.
 
     Semantics: effect-key.unknown
+    Failure: send.unknown
     """
     world = world_of(store, "at_least_once", aware=False)
     keys = planned(store, COUNT)
@@ -93,6 +94,7 @@ def test_a_provider_with_a_limit(store: Any, rate: tuple[int, int] | None) -> No
     Where the rate is told, less than 5 % are in vain; where it is not, five at a time run against the limit.
 
     Semantics: outbox.rates
+    Failure: provider.busy
     """
     pace = Pace(rate=rate, concurrency=5 if rate is None else 8, batch=1, attempts=3)
     world = world_of(store, "at_least_once", aware=False, moods=Moods(), pace=pace, limit=50)

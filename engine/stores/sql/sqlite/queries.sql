@@ -105,9 +105,9 @@ cross join effect on effect.seq = wanted.value;
 update effect set delivery = 'sending', attempts = attempts + 1, tried_at = coalesce(tried_at, ?) where seq = ?;
 
 -- name: settle
--- What became of a delivery; what was cancelled meanwhile is not tried again.
+-- What became of a delivery; what was cancelled meanwhile stays so, unless it went out or may have.
 update effect set delivery = ?1, next_at = ?2, outcome = ?3
-where key = ?4 and delivery is not null and not (delivery = 'cancelled' and ?1 = 'pending');
+where key = ?4 and delivery is not null and not (delivery = 'cancelled' and ?1 in ('pending', 'dead'));
 
 -- name: pass_on
 -- A channel refused a delivery for good: the next one has its tries.
