@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,6 +12,7 @@ from engine.channels import CHANNELS
 from engine.errors import CannotRun, EventRejected
 from engine.feeds import FEEDS
 from engine.feeds.files import Line, Source, is_blank, kept, split_lines
+from engine.feeds.mapping import PayloadMap
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled, Settings
 from engine.ports import Channel, Feed, Record, Store
@@ -71,6 +73,23 @@ def open_feeds(settings: Settings, root: Path, site: Site | None = None) -> list
         kind: Any = FEEDS.get(word)
         feeds.extend(kind.open(fields, site or site_of(root)))
     return feeds
+
+
+def payload_shaper(settings: Settings) -> Callable[[str, bytes], bytes]:
+    """Feed and payload to the bytes of an event, by the ``map`` of the feed; what needs none stays as it is."""
+    maps = [
+        (f"file:{fields['path']}" if word == "file" else word, PayloadMap.of(fields["map"], id_needed=False))
+        for word, fields in settings.feeds
+        if "map" in fields
+    ]
+
+    def shaped(feed: str, raw: bytes) -> bytes:
+        for name, mapping in maps:
+            if fnmatchcase(feed, name) or feed.startswith(f"{name}:"):
+                return mapping.event_bytes(raw)
+        return raw
+
+    return shaped
 
 
 def read_records(source: Path | BinaryIO) -> Iterator[Record]:

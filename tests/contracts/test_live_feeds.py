@@ -363,7 +363,7 @@ steps:
 
 
 def test_killed_between_commit_and_acknowledge(remembering: Kit, tmp_path: Path) -> None:
-    """Semantics: store.atomic — killed after the commit and before the source is told: nothing lost, nothing twice."""
+    """Semantics: feed.acknowledged — killed between commit and acknowledgement: nothing lost, nothing twice."""
     root = tmp_path / "program"
     for name, text in PROGRAM.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -405,7 +405,7 @@ def start_late(word: str, folder: Path) -> tuple[Kit, RedisServer | NatsServer]:
 
 @pytest.mark.parametrize("word", ["redis", "nats"])
 def test_the_server_comes_and_goes(word: str, tmp_path: Path, closing: Closing) -> None:
-    """A server that is down, or killed, stops nobody: the feed says so, tries again, and loses nothing."""
+    """Semantics: feed.unreachable — a server that is down, or killed, stops nobody, and nothing is lost."""
     kit, server = start_late(word, tmp_path)
     try:
         server.kill()

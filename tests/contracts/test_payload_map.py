@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from engine.door import MAX_EVENT, MAX_KEYS, read_event
 from engine.errors import EventRejected, UsageError
 from engine.feeds.mapping import SHAPE, PayloadMap
 from engine.feeds.receiving import read_record
+from engine.language.compile import compile_program
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "feeds.md"
 PLAIN = {"id": "n", "type": "what", "user": "who", "time": "at"}
@@ -49,7 +51,7 @@ def example(title: str) -> tuple[dict[str, Any], bytes]:
 
 
 def test_segment() -> None:
-    """Semantics: event.id-from-fields — a Segment call comes in by ``map`` alone, an ``identify`` beside a ``track``."""
+    """Semantics: event.id-from-fields — a Segment ``track`` or ``identify`` comes in by ``map`` alone."""
     setting, payload = example("Segment")
     event = made(setting, payload)
     assert (event.id, event.type, event.user) == ("ajs-1f0", "order.paid", "u1")
@@ -229,18 +231,17 @@ def write(value: Any) -> str:
 def test_data_is_what_came(data: dict[str, Any]) -> None:
     """Semantics: event.data — what a payload holds beside the mapped fields is the data, to the last digit."""
     rest = ",".join(f"{json.dumps(key)}:{write(value)}" for key, value in data.items())
-    head = '"id":"1","type":"t","user":"u","time":"2026-03-01T08:00:00Z"'
-    try:
-        wanted = read_event(f'{{{head},"data":{{{rest}}}}}'.encode())
-    except EventRejected as error:
-        mapped = '"n":"1","what":"t","who":"u","at":"2026-03-01T08:00:00Z"'
-        raw = f"{{{mapped}{',' if rest else ''}{rest}}}".encode()
-        assert refused(PLAIN, raw).reason == error.reason
-        return
-    mapped = '"n":"1","what":"t","who":"u","at":"2026-03-01T08:00:00Z"'
-    event = made(PLAIN, f"{{{mapped}{',' if rest else ''}{rest}}}".encode())
-    assert event == wanted
-    assert repr(event.data) == repr(wanted.data)  # 1.0 and 1.00 are equal, and not the same
+    mapped = '{"n":"1","what":"t","who":"u","at":"2026-03-01T08:00:00Z"' + (f",{rest}}}" if rest else "}")
+    direct = f'{{"id":"1","type":"t","user":"u","time":"2026-03-01T08:00:00Z","data":{{{rest}}}}}'
+
+    def seen(event: Callable[[], Event]) -> object:
+        try:
+            found = event()
+        except EventRejected as error:
+            return error.reason
+        return found, repr(found.data)  # 1.0 and 1.00 are equal, and not the same
+
+    assert seen(lambda: made(PLAIN, mapped.encode())) == seen(lambda: read_event(direct.encode()))
 
 
 @given(st.lists(st.text("a|\\", min_size=1, max_size=4), min_size=2, max_size=2), st.data())
@@ -265,3 +266,28 @@ def test_own_id() -> None:
     assert record.event is not None
     assert record.event.id == "stream/1-0"
     assert read_record("f", raw, mapping).reason == "no_id"
+
+
+@pytest.mark.parametrize(
+    ("feed", "words"),
+    [
+        ("{file: {path: a.jsonl, map: {id: a, type: t, time: at}}}", "one of user and group"),
+        ("{stdin: {map: {type: t, user: u}}}", "id is required"),
+        ("{nats: {url: x, stream: S, map: {id: a, type: t, user: u..v}}}", "no path"),
+        ("{file: {path: a.csv, csv: {time: t}}}", "csv mapping"),
+    ],
+)
+def test_validate_says_it(tmp_path: Path, feed: str, words: str) -> None:
+    """A mapping that cannot hold is an error of ``validate``, not of the daemon."""
+    (tmp_path / "drumbeat.yaml").write_text(f"program: p\nfeeds:\n  - {feed}\n", encoding="utf-8")
+    found = compile_program(tmp_path)
+    (said,) = [problem for problem in found.problems if problem.severity == "error"]
+    assert (said.line, said.code) == (3, "wrong-value")
+    assert words in said.message
+
+
+def test_an_entry_may_name_itself(tmp_path: Path) -> None:
+    """A Redis feed with ``id: entry`` needs no id in its mapping."""
+    feed = "{redis: {url: x, stream: s, id: entry, map: {type: t, user: u}}}"
+    (tmp_path / "drumbeat.yaml").write_text(f"program: p\nfeeds: [{feed}]\n", encoding="utf-8")
+    assert not [problem for problem in compile_program(tmp_path).problems if problem.severity == "error"]

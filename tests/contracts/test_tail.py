@@ -221,7 +221,7 @@ def test_uncommitted_is_read_again(tmp_path: Path, again: bool) -> None:
 
 
 def test_pattern(tmp_path: Path, again: bool) -> None:
-    """New files of a pattern join; a file that only got another name is no new one, and is read to its end."""
+    """Semantics: feed.followed — new files of a pattern join; one that only got another name is read to its end."""
     reader = Reader(tmp_path, "logs/*.jsonl")
     assert reader.read() == []
     (tmp_path / "logs").mkdir()
@@ -370,7 +370,7 @@ def actions(seed: int, path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("seed", [*range(40), 56, 89, 2116])
 def test_whatever_happens(tmp_path: Path, seed: int) -> None:
-    """Law 1 — in any order of writing, renaming, cutting, restarting and giving up: each record once."""
+    """Semantics: feed.followed — writing, renaming, cutting, restarting, giving up, in any order: each record once."""
     reader = Reader(tmp_path)
     for what in actions(seed, tmp_path / "app.jsonl"):
         if what == "read":
