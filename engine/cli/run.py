@@ -68,6 +68,7 @@ def _refuse_webhooks(plan: Any) -> None:
 
 def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, float]:
     from engine import wiring
+    from engine.ports import LiveFeed
     from engine.runtime.claims import Claims
     from engine.runtime.clock import SystemClock
     from engine.runtime.outbox import Outbox
@@ -79,6 +80,9 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
         closing.callback(opened.close)
         found = wiring.with_older(found, opened)
         feeds = wiring.open_feeds(found.settings, found.root, wiring.site_of(found.root, notes=opened))
+        for feed in feeds:
+            if isinstance(feed, LiveFeed):
+                closing.callback(feed.close)
         channels = wiring.open_channels(found.settings, found.root)
         for channel in channels.values():
             closing.callback(channel.close)

@@ -262,8 +262,10 @@ def test_sleeping_files_wake_up(tmp_path: Path) -> None:
         add(tmp_path / f"f{n}.jsonl", lines(n, n + 1))
     newest = max(path.stat().st_mtime_ns for path in tmp_path.iterdir()) // 1000
     held = open_files(tmp_path)
-    assert sorted(reader.read()) == sorted(names(0, 20))
-    reader.read()
+    assert sorted(reader.read(commit=False)) == sorted(names(0, 20))
+    assert open_files(tmp_path) == held
+    assert sorted(reader.read()) == sorted(names(0, 20)), "what was given up is read again, asleep or not"
+    assert reader.read() == []
     assert open_files(tmp_path) == held
     add(tmp_path / "f3.jsonl", lines(50, 51))
     (tmp_path / "f4.jsonl").rename(tmp_path / "g4.jsonl")
