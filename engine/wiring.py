@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +13,7 @@ from engine.channels import CHANNELS
 from engine.errors import CannotRun, EventRejected
 from engine.feeds import FEEDS
 from engine.feeds.files import Line, Source, is_blank, kept, split_lines
+from engine.feeds.mapping import PayloadMap
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled, Settings
 from engine.ports import Channel, Feed, Record, Store
@@ -106,6 +108,23 @@ def open_feed(word: str, fields: Mapping[str, Any], site: Site) -> list[Feed]:
         raise CannotRun(f"feed '{word}' comes with a later version", hint="use file:, or drumbeat ingest")
     kind: Any = FEEDS.get(word)
     return list(kind.open(fields, site))
+
+
+def payload_shaper(settings: Settings) -> Callable[[str, bytes], bytes]:
+    """Feed and payload to the bytes of an event, by the ``map`` of the feed; what needs none stays as it is."""
+    maps = [
+        (f"file:{fields['path']}" if word == "file" else word, PayloadMap.of(fields["map"], id_needed=False))
+        for word, fields in settings.feeds
+        if "map" in fields
+    ]
+
+    def shaped(feed: str, raw: bytes) -> bytes:
+        for name, mapping in maps:
+            if fnmatchcase(feed, name) or feed.startswith(f"{name}:"):
+                return mapping.event_bytes(raw)
+        return raw
+
+    return shaped
 
 
 def read_records(source: Path | BinaryIO) -> Iterator[Record]:

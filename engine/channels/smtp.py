@@ -81,7 +81,7 @@ class SmtpChannel:
             "from": required(Text(what="mail address"), "who mails are from"),
             "reply_to": optional(Text(what="mail address"), "who has the answers"),
             "starttls": optional(Text(("required", "offered", "never")), "TLS on a line begun without (required)"),
-            "helo": optional(Text(pattern=r"[A-Za-z0-9.:\[\]-]{1,253}", what="host"), "what we call ourselves (the domain of from)"),
+            "helo": optional(Text(pattern=r"[A-Za-z0-9.:\[\]-]{1,253}", what="host"), "our name (domain of from)"),
             "headers": optional(Table(Text(), pattern=r"[A-Za-z0-9-]+", what="header"), "further headers"),
             **TIMING,
         }

@@ -81,32 +81,6 @@ def list_(
 
 
 @outbox.command()
-@_options
-def release(store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool) -> int:
-    """Say that this store, here, is the one that sends: after a restore, or when it was moved.
-
-    Look at drumbeat outbox list before: what the store believes pending may have been sent since the backup was made.
-    """
-    from engine import wiring
-    from engine.runtime import standing
-
-    found, opened = with_store(program, store, read_only=False)
-    try:
-        path = wiring.store_path(found.settings, found.root, store)
-        reason = standing.release(opened, wiring.place_of(path))
-        pending = sum(1 for _ in opened.outbox("pending"))
-    finally:
-        opened.close()
-    if format_ == "json":
-        emit_json({"released": reason is not None, "reason": reason, "pending": pending})
-    elif reason is None:
-        click.echo("nothing was held")
-    else:
-        click.echo(f"released    {pending:,} delivery(s) go out with the next run")
-    return EXIT_OK
-
-
-@outbox.command()
 @click.argument("key")
 @_options
 def show(key: str, store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool) -> int:

@@ -22,7 +22,9 @@ _reason = click.option("--reason", default=None, help="All records refused for t
 
 
 def _options(verb: F) -> F:
-    store = click.option("--store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
+    store = click.option(
+        "--store", default=None, help="Another store than the program's, for example sqlite:///copy.db."
+    )
     return common_options(store(verb))
 
 
@@ -97,6 +99,7 @@ def retry(
     no_color: bool,
 ) -> int:
     """Read records again; what is an event now goes into the inbox. Exit code 1 when some are still refused."""
+    from engine import wiring
     from engine.door import read_event
     from engine.runtime.clock import SystemClock
     from engine.runtime.intake import retry as read_again
@@ -104,7 +107,8 @@ def retry(
     found, opened = with_store(program, store, read_only=False)
     try:
         wanted = _wanted(opened, numbers, reason)
-        taken, stay = read_again(opened, wanted, read_event, SystemClock().now(), found.known_types)
+        shaped = wiring.payload_shaper(found.settings)
+        taken, stay = read_again(opened, wanted, read_event, SystemClock().now(), found.known_types, shaped)
     finally:
         opened.close()
     refused = [{"number": number, "reason": why, "message": words} for number, (why, words) in stay.items()]

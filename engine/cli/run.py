@@ -85,6 +85,7 @@ def _accept(found: Any) -> None:
 
 def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, float]:
     from engine import wiring
+    from engine.ports import LiveFeed
     from engine.runtime.claims import Claims
     from engine.runtime.clock import SystemClock
     from engine.runtime.outbox import Outbox
@@ -97,6 +98,9 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
         closing.callback(opened.close)
         found = wiring.with_older(found, opened)
         feeds = wiring.open_feeds(found.settings, found.root, wiring.site_of(found.root, notes=opened))
+        for feed in feeds:
+            if isinstance(feed, LiveFeed):
+                closing.callback(feed.close)
         why_held = settle_in(opened, wiring.place_of(wiring.store_path(found.settings, found.root, store)))
         if why_held is not None:
             say(f"warning: nothing is sent: {why_held}; drumbeat outbox list shows what waits", quiet)

@@ -1,7 +1,8 @@
 """Feeds: sources of records. A word of the ``feeds:`` list in drumbeat.yaml names the class behind it.
 
-A kind has ``shape``, the keys of its setting, and ``open(fields, site)``, which makes its feeds. Its docstring is its
-manual page. One that goes on while the daemon runs is a ``LiveFeed`` (engine/ports.py).
+A kind has ``shape``, the keys of its setting, and ``open(fields, site)``, which makes its feeds; ``check(fields)``,
+where it has one, says what is wrong with keys that are right each by itself. Its docstring is its manual page. One that
+goes on while the daemon runs is a ``LiveFeed`` (engine/ports.py).
 """
 
 from __future__ import annotations

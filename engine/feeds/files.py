@@ -24,7 +24,7 @@ from engine.core.model import Event
 from engine.core.shapes import Map, Plain, Text, optional, required
 from engine.door import MAX_EVENT, read_fast, read_many, read_slow
 from engine.errors import CannotRun, EventRejected, UsageError
-from engine.feeds.mapping import SHAPE, PayloadMap
+from engine.feeds.mapping import SHAPE, PayloadMap, check_map
 from engine.feeds.table import CsvMapping, Table, rows
 from engine.ports import Feed, Record
 from engine.site import Site
@@ -274,6 +274,13 @@ class JsonlFeed:
         self._open: Iterator[Line] | None = None  # lines of a compressed file, to go on without unpacking it again
         self._at = -1  # position the open lines go on at
         self._read_out: tuple[int, int, int] | None = None  # position, size and mtime of a file read to its end
+
+    @staticmethod
+    def check(fields: Mapping[str, Any]) -> None:
+        """What can be said without opening it; raises UsageError."""
+        check_map(fields)
+        if "csv" in fields:
+            CsvMapping.of(fields["csv"])
 
     @classmethod
     def open(cls, fields: Mapping[str, Any], site: Site) -> list[Feed]:

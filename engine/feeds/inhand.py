@@ -130,9 +130,11 @@ class InHand:
         until_quiet: go on, and wait, until the source had nothing more; raises what stands in its way.
         """
         with self._changed:
+            if not self._last:
+                self._committed = position  # the first reader comes with the store's
+            repeats = self._read if position < self._last else ()
             self._last = max(self._last, position)
-            self._committed = max(self._committed, position)
-            again = [record for record, _, _ in self._read if record.position > position]
+            again = [record for record, _, _ in repeats if record.position > position]
         yield from again[:limit]
         for _ in range(limit - len(again)):
             record = self._next(until_quiet)

@@ -187,6 +187,12 @@ class PayloadMap:
         return found
 
 
+def check_map(fields: Mapping[str, Any], *, id_needed: bool = True) -> None:
+    """Can the ``map`` of a feed's setting hold, if it has one? Raises UsageError."""
+    if "map" in fields:
+        PayloadMap.of(fields["map"], id_needed=id_needed)
+
+
 def _refuse(reason: str, message: str) -> NoReturn:
     raise EventRejected(reason, message)
 

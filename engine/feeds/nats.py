@@ -26,7 +26,7 @@ from engine.core.shapes import Duration, Map, Text, optional, required
 from engine.door import MAX_EVENT
 from engine.errors import CannotRun
 from engine.feeds.files import KEPT
-from engine.feeds.mapping import SHAPE, PayloadMap
+from engine.feeds.mapping import SHAPE, PayloadMap, check_map
 from engine.feeds.receiving import Receiving, need_library, read_record
 from engine.ports import Record
 from engine.site import Site
@@ -86,6 +86,11 @@ class NatsFeed(Receiving):
         self._url = site.secret(str(fields["url"]), "feeds.nats.url")
         self._credentials = site.root / fields["credentials"] if "credentials" in fields else None
         self._replies: dict[int, str] = {}  #: stream sequence -> where its message is acknowledged
+
+    @staticmethod
+    def check(fields: Mapping[str, Any]) -> None:
+        """What can be said without opening it; raises UsageError."""
+        check_map(fields)
 
     @classmethod
     def open(cls, fields: Mapping[str, Any], site: Site) -> list[NatsFeed]:

@@ -25,7 +25,7 @@ from engine.core.shapes import Duration, Map, Text, optional, required
 from engine.door import MAX_EVENT, read_payload
 from engine.errors import CannotRun, EventRejected
 from engine.feeds.files import KEPT
-from engine.feeds.mapping import SHAPE, PayloadMap
+from engine.feeds.mapping import SHAPE, PayloadMap, check_map
 from engine.feeds.receiving import Receiving, need_library, read_record
 from engine.ports import Record
 from engine.site import Site
@@ -84,6 +84,11 @@ class RedisFeed(Receiving):
         self._url = site.secret(str(fields["url"]), "feeds.redis.url")
         self._connect().close()  # an address that is none is said now
         self._looked: dict[str, int] = {}  #: what was done when
+
+    @staticmethod
+    def check(fields: Mapping[str, Any]) -> None:
+        """What can be said without opening it; raises UsageError."""
+        check_map(fields, id_needed=fields.get("id") != "entry")
 
     @classmethod
     def open(cls, fields: Mapping[str, Any], site: Site) -> list[RedisFeed]:

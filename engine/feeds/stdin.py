@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 from engine.core.shapes import Map, optional
 from engine.door import MAX_EVENT
 from engine.feeds.files import is_blank, kept, split_lines
-from engine.feeds.mapping import SHAPE, PayloadMap
+from engine.feeds.mapping import SHAPE, PayloadMap, check_map
 from engine.feeds.receiving import Receiving, read_record
 from engine.ports import Lag
 from engine.site import Site
@@ -42,6 +42,11 @@ class StdinFeed(Receiving):
         self._fd = fd
         self._lines = 0
         self._ended = False
+
+    @staticmethod
+    def check(fields: Mapping[str, Any]) -> None:
+        """What can be said without opening it; raises UsageError."""
+        check_map(fields)
 
     @classmethod
     def open(cls, fields: Mapping[str, Any], site: Site) -> list[StdinFeed]:

@@ -58,8 +58,9 @@ class TailFeed:
         self._at = 0  #: read up to here, blank lines included
         self._older: list[Held] = []  #: the oldest first
         self._newest: Held | None = None
-        self._position = 0
+        self._position: int | None = None  #: committed up to here, as far as this process knows
         self._asleep: tuple[int, int, int] | None = None  #: inode, size and mtime of a file read to its end
+        self._asleep_at = 0  #: position of its end
         self._says = ""
 
     # ------------------------------------------------------------------ the feed
@@ -70,11 +71,11 @@ class TailFeed:
 
     def acknowledge(self, position: int) -> None:
         """Nothing to be told to a file."""
-        self._position = max(self._position, position)
+        self._position = max(self._position or 0, position)
 
     def lag(self) -> Lag:
         """Where the feed stands, in bytes."""
-        trail, position = self._trail, self._position
+        trail, position = self._trail, self._position or 0
         try:
             if trail is None:
                 behind = 0 if self._asleep is not None else None
@@ -95,8 +96,9 @@ class TailFeed:
     # ------------------------------------------------------------------ reading
 
     def _read(self, position: int) -> Iterator[Record]:
-        self._position = max(self._position, position)
-        if self._sleeps():
+        if self._position is None:
+            self._position = position  # the first reader comes with the store's
+        if self._sleeps(position):
             return
         trail = self._wake_up(position)
         trail.cut(position)
@@ -243,9 +245,10 @@ class TailFeed:
 
     # ------------------------------------------------------------------ sleep
 
-    def _sleeps(self) -> bool:
+    def _sleeps(self, position: int) -> bool:
         """Was the file read to its end, and is it as it was?"""
-        if self._asleep is None:
+        if self._asleep is None or position < self._asleep_at:
+            self._asleep = None
             return False
         try:
             found = os.stat(self.path)
@@ -257,13 +260,13 @@ class TailFeed:
         return False
 
     def _fall_asleep(self, trail: Trail, at: int) -> None:
-        """Let go of a file that was read to its end, is committed, and has been quiet for long."""
+        """Let go of a file that was read to its end and has been quiet for long."""
         newest = self._newest
-        if newest is None or at > self._position or self._older or trail.read_to(newest, self._at) != newest.size():
+        if newest is None or self._older or trail.read_to(newest, self._at) != newest.size():
             return
         found = os.fstat(newest.fd)
         if self._site.now() - found.st_mtime_ns // 1000 >= _QUIET:
-            self._asleep = (found.st_ino, found.st_size, found.st_mtime_ns)
+            self._asleep, self._asleep_at = (found.st_ino, found.st_size, found.st_mtime_ns), at
             self.close()
 
 

@@ -13,6 +13,7 @@ from engine.channels import CHANNELS
 from engine.core import shapes as sh
 from engine.core.plan import ChannelInfo
 from engine.core.shapes import Duration, Int, Map, Text, optional, required
+from engine.errors import UsageError
 from engine.feeds import FEEDS
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.services import FAULT
@@ -81,7 +82,7 @@ class WaysMaker:
         problems = self.shop.problems
         if key.text in FEEDS:
             fields = self.shop.reading.read(value, feed_shape(key.text), f"feeds.{key.text}")
-            return None if fields is FAULT else fields
+            return None if fields is FAULT or not self._holds(key, fields) else fields
         if key.text in _LATER_FEEDS:
             problems.warning(key, "not-yet", f"feed '{key.text}' comes with a later version: run refuses it")
             return {}
@@ -90,6 +91,17 @@ class WaysMaker:
         hint = f"did you mean '{near}'?" if near else "one of " + ", ".join(known)
         problems.error(key, "unknown-feed", f"unknown feed '{key.text}'", hint=hint)
         return None
+
+    def _holds(self, key: ScalarNode, fields: Mapping[str, Any]) -> bool:
+        """Does a kind of feed take its keys together? What it says otherwise is told at its word."""
+        check = getattr(FEEDS.get(key.text), "check", None)
+        try:
+            if check is not None:
+                check(fields)
+        except UsageError as error:
+            self.shop.problems.error(key, "wrong-value", f"feeds.{key.text}: {error.message}", hint=error.hint)
+            return False
+        return True
 
     # ------------------------------------------------------------------ channels
 

@@ -123,7 +123,12 @@ class Intake:
 
 
 def retry(
-    store: Store, numbers: Iterable[int], read: Callable[[bytes], Event], now: int, known_types: EventTypes | None
+    store: Store,
+    numbers: Iterable[int],
+    read: Callable[[bytes], Event],
+    now: int,
+    known_types: EventTypes | None,
+    shaped: Callable[[str, bytes], bytes] = lambda feed, raw: raw,
 ) -> tuple[Taken, dict[int, tuple[str, str]]]:
     """Read records in quarantine again; what is an event now goes into the inbox, the rest stays where it is.
 
@@ -131,6 +136,7 @@ def retry(
     ----------
     numbers: the records; those that are not there are passed over.
     read: bytes to event; raises EventRejected.
+    shaped: feed and payload to the bytes of an event, for feeds with ``map``; raises EventRejected.
 
     Returns what became of them, and number -> (reason, sentence) of those that stay.
     """
@@ -142,7 +148,8 @@ def retry(
             continue
         taken.read += 1
         try:
-            event = read(kept.raw)
+            raw = shaped(kept.feed.removeprefix(HISTORY), kept.raw)
+            event = read(raw)
         except EventRejected as error:
             words: tuple[str, str] | None = (error.reason, error.message)
         else:
@@ -153,7 +160,7 @@ def retry(
             taken.quarantined += 1
             taken.reasons[words[0]] += 1
             continue
-        accepted, duplicate = store.release([number], [(event, kept.raw)])
+        accepted, duplicate = store.release([number], [(event, raw)])
         taken.accepted += accepted
         taken.duplicate += duplicate
     return taken, stay

@@ -23,7 +23,7 @@ from engine.core.plan import Plan
 from engine.core.slots import NEVER
 from engine.core.step import NOTABLE
 from engine.errors import CannotRun, InternalError
-from engine.ports import Batch, Clock, Feed, Record, Rejected, Store
+from engine.ports import Batch, Clock, Feed, LiveFeed, Record, Rejected, Store
 from engine.runtime.arming import arm
 from engine.runtime.intake import HISTORY, Taken, left_out, refusal
 from engine.runtime.lanes import Lanes
@@ -213,6 +213,13 @@ class Pump:
             if not records:
                 break
             self._handle(records)
+            self._acknowledge({record.feed for record in records})
+
+    def _acknowledge(self, names: set[str]) -> None:
+        """Tell live feeds what of them is committed."""
+        for feed in self._feeds:
+            if feed.name in names and isinstance(feed, LiveFeed):
+                feed.acknowledge(self.store.position(feed.name))
 
     def _taken_back(self) -> int:
         """Deliveries that exits and goals ever cancelled on this store."""

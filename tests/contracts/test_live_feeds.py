@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from feed_servers import NatsServer, RedisServer, eventually
 
+from engine.cli.main import run
 from engine.core.plan import Span
 from engine.door import MAX_EVENT
 from engine.errors import CannotRun
@@ -363,7 +364,7 @@ steps:
 
 
 def test_killed_between_commit_and_acknowledge(remembering: Kit, tmp_path: Path) -> None:
-    """Semantics: store.atomic — killed after the commit and before the source is told: nothing lost, nothing twice."""
+    """Semantics: feed.acknowledged — killed between commit and acknowledgement: nothing lost, nothing twice."""
     root = tmp_path / "program"
     for name, text in PROGRAM.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -405,7 +406,7 @@ def start_late(word: str, folder: Path) -> tuple[Kit, RedisServer | NatsServer]:
 
 @pytest.mark.parametrize("word", ["redis", "nats"])
 def test_the_server_comes_and_goes(word: str, tmp_path: Path, closing: Closing) -> None:
-    """A server that is down, or killed, stops nobody: the feed says so, tries again, and loses nothing."""
+    """Semantics: feed.unreachable — a server that is down, or killed, stops nobody, and nothing is lost."""
     kit, server = start_late(word, tmp_path)
     try:
         server.kill()
@@ -450,6 +451,26 @@ def test_until_idle_waits_for_the_source(word: str, request: pytest.FixtureReque
     assert told(records) == names(0, 1200)
     feed.acknowledge(records[-1].position)
     feed.close()
+    assert kit.unacknowledged() == 0
+
+
+@pytest.mark.parametrize("word", ["redis", "nats"])
+def test_run_until_idle(
+    word: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """``run --until-idle`` decides and acknowledges everything, also more than may be in hand; then nothing is left."""
+    monkeypatch.setattr("engine.feeds.inhand.MOST", 100)
+    monkeypatch.chdir(tmp_path)
+    kit = make_kit(word, tmp_path, request)
+    monkeypatch.setenv("THE_URL", str(kit.setting()["url"]))
+    setting = {key: str(it) for key, it in {**kit.setting(), "url": "${THE_URL}"}.items() if key != "ack_wait"}
+    (tmp_path / "drumbeat.yaml").write_text(f"program: p\nfeeds: [{{{word}: {json.dumps(setting)}}}]\n")
+    kit.send([event(n) for n in range(350)])
+    for accepted in (350, 0):
+        assert run(["run", "--until-idle", "--batch", "40", "--format", "json"]) == 0
+        assert json.loads(capsys.readouterr().out)["events"] == {
+            "read": accepted, "accepted": accepted, "duplicate": 0, "quarantined": 0, "late": 0, "reasons": {},
+        }  # fmt: skip
     assert kit.unacknowledged() == 0
 
 

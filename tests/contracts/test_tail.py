@@ -221,7 +221,7 @@ def test_uncommitted_is_read_again(tmp_path: Path, again: bool) -> None:
 
 
 def test_pattern(tmp_path: Path, again: bool) -> None:
-    """New files of a pattern join; a file that only got another name is no new one, and is read to its end."""
+    """Semantics: feed.followed — new files of a pattern join; one that only got another name is read to its end."""
     reader = Reader(tmp_path, "logs/*.jsonl")
     assert reader.read() == []
     (tmp_path / "logs").mkdir()
@@ -262,8 +262,10 @@ def test_sleeping_files_wake_up(tmp_path: Path) -> None:
         add(tmp_path / f"f{n}.jsonl", lines(n, n + 1))
     newest = max(path.stat().st_mtime_ns for path in tmp_path.iterdir()) // 1000
     held = open_files(tmp_path)
-    assert sorted(reader.read()) == sorted(names(0, 20))
-    reader.read()
+    assert sorted(reader.read(commit=False)) == sorted(names(0, 20))
+    assert open_files(tmp_path) == held
+    assert sorted(reader.read()) == sorted(names(0, 20)), "what was given up is read again, asleep or not"
+    assert reader.read() == []
     assert open_files(tmp_path) == held
     add(tmp_path / "f3.jsonl", lines(50, 51))
     (tmp_path / "f4.jsonl").rename(tmp_path / "g4.jsonl")
@@ -370,7 +372,7 @@ def actions(seed: int, path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("seed", [*range(40), 56, 89, 2116])
 def test_whatever_happens(tmp_path: Path, seed: int) -> None:
-    """Law 1 — in any order of writing, renaming, cutting, restarting and giving up: each record once."""
+    """Semantics: feed.followed — writing, renaming, cutting, restarting, giving up, in any order: each record once."""
     reader = Reader(tmp_path)
     for what in actions(seed, tmp_path / "app.jsonl"):
         if what == "read":

@@ -119,7 +119,7 @@ AROUND = {
 }  # fmt: skip
 PIECES = [
     pytest.param(path, text, id=f"{path.name}-{line}")
-    for path in (ROOT / "README.md", DOCS / "howto.md", DOCS / "language.md")
+    for path in (ROOT / "README.md", DOCS / "howto.md", DOCS / "language.md", DOCS / "feeds.md")
     for line, language, text in _blocks(path)
     if language == "yaml"
 ]
