@@ -218,7 +218,7 @@ class SendMessage(Action):
             return {}, "no_template"
         try:
             zone = localtime.zone(run.zone) or localtime.UTC
-            message = template.render(template_context(run, values, template.roots), zone=zone)
+            message = template.render(template_context(run, values, template.reads), zone=zone)
         except MissingVariable as error:
             run.explain("render", False, str(error))
             return {}, "missing_variable"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.core.fold import Folding
@@ -98,15 +98,17 @@ def quick(dispatch: Dispatch, act_within: int, zone_of: Callable[[State], str], 
     writer = _Writer()
     writer.add(
         [
-            "time = event.time",
-            f"if state.journeys or state.goals or event.history or now - time > {act_within}: return {SLOW}",
+            "time, data = event.time, event.data",
+            # where the clock follows the events, now is the very object that time is
+            "if state.journeys or state.goals or event.history"
+            f" or (now is not time and now - time > {act_within}): return {SLOW}",
         ]
     )
     if dispatch.fold is not None:
         _fold(writer, dispatch, retimed)
     if dispatch.series:
         zone = f"{writer.use(zone_of)}(state)" if dispatch.local else "''"
-        writer.add([f"zone = {zone}", "series, data = state.series, event.data"])
+        writer.add([f"zone = {zone}", "series = state.series"])
         for series in dispatch.series:
             writer.add(series.lines(writer.use))
     _clocks(writer, dispatch)
@@ -152,33 +154,34 @@ def _clocks(writer: _Writer, dispatch: Dispatch) -> None:
 
 def _tests(writer: _Writer, dispatch: Dispatch) -> None:
     changes = "changes" if dispatch.fold is not None else "None"
-    writer.add(
-        [
-            f"m.changes = {changes}",
-            "m.state, m.event, m.data, m.time, m.now = state, event, event.data, time, now",
-            "place = 0",
-            "try:",
-        ]
-    )
-    looks, bodies = _once([_bodies(writer, sieve) for sieve in dispatch.sieves], writer.names)
+    writer.add([f"m.changes = {changes}"])
+    looks, bodies, bare = _once([_bodies(writer, sieve) for sieve in dispatch.sieves], writer.names)
+    if bare or any(sieve.needs for sieve in dispatch.sieves):
+        writer.add(["m.state, m.event, m.data, m.time, m.now = state, event, data, time, now"])
+    writer.add(["place = 0", "try:"])
     writer.add(looks, 2)
     for place, sieve in enumerate(dispatch.sieves):
         writer.add([f"place = {place}"] if place else [], 2)
         if sieve.needs:
             writer.add([f"m.trigger, m.vars = {sieve.trigger!r}, {writer.use(sieve.variables)}"], 2)
-        tests = [*bodies[place], *_rests(sieve)]
+        tests = [*bodies[place], *_rests(sieve, "state", "now")]
         writer.add([f"if {' and '.join(tests) or 'True'}: return {place}"], 2)
     # the long way judges it again and tells the error
     writer.add([f"except Exception: return {unsure(0)} - place"])
 
 
-def _once(bodies: list[list[str]], names: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """What several tests look at is looked at once: (the assignments, the tests that use them).
+_LOCAL = frozenset({"state", "event", "data", "time", "now"})
+"""What a test asks a moment for and a short way has at hand under the same name."""
 
-    Only what cannot fail and costs little is taken out of its test: a field of the event, a kept count, and a number
-    of the history that some playbook asks for before anything else.
+
+def _once(bodies: list[list[str]], names: Mapping[str, Any]) -> tuple[list[str], list[list[str]], bool]:
+    """Tests as a short way asks them: (assignments to begin with, the tests, whether one needs the moment itself).
+
+    What several tests look at is looked at once, but only what cannot fail and costs little is taken out of its test: a
+    field of the event, a kept count, and a number of the history that some playbook asks for before anything else.
     """
-    trees = [[ast.parse(body, mode="eval") for body in group] for group in bodies]
+    local = _Local()
+    trees = [[local.visit(ast.parse(body, mode="eval")) for body in group] for group in bodies]
     firsts = {_sight(node, names) for group in trees if group for node in ast.walk(group[0])}
     times = Counter(
         sight
@@ -188,11 +191,25 @@ def _once(bodies: list[list[str]], names: Mapping[str, Any]) -> tuple[list[str],
         if (sight := _sight(node, names)) is not None and (not sight[0] or sight in firsts)
     )
     chosen = {sight: f"x{number}" for number, sight in enumerate(sorted(it for it, n in times.items() if n > 1))}
-    if not chosen:
-        return [], bodies
     rename = _Rename(chosen, names)
     written = [[f"({ast.unparse(rename.visit(tree))})" for tree in group] for group in trees]
-    return [f"{name} = {source}" for (_, source), name in chosen.items()], written
+    return [f"{name} = {source}" for (_, source), name in chosen.items()], written, local.bare
+
+
+class _Local(ast.NodeTransformer):
+    """Puts local names in the place of what a moment has; ``bare``: something else is asked of it."""
+
+    def __init__(self) -> None:
+        self.bare = False
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if isinstance(node.value, ast.Name) and node.value.id == "m" and node.attr in _LOCAL:
+            return ast.Name(node.attr, ast.Load())
+        return self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        self.bare = self.bare or node.id == "m"
+        return node
 
 
 _Sight = tuple[str, str]
@@ -217,17 +234,17 @@ def _sight(node: ast.AST, names: Mapping[str, Any]) -> _Sight | None:
         return None
     source = ast.unparse(node)
     constant = all(isinstance(it, ast.Constant) for it in node.args)
-    if constant and source.startswith(("m.data.get(", "m.state.series.get(")):
+    if constant and source.startswith(("data.get(", "state.series.get(")):
         return "", source
-    if isinstance(node.func, ast.Name) and source == f"{node.func.id}(m.state, m.time)":
+    if isinstance(node.func, ast.Name) and source == f"{node.func.id}(state, time)":
         question = names[node.func.id]
         same = min(name for name, value in names.items() if value is question)
-        return same, f"{same}(m.state, m.time)"
+        return same, f"{same}(state, time)"
     return None
 
 
 def following(sieves: Iterable[Sieve]) -> Following:
-    """The bare tests of sieves alone, for a subject of which anything may be true.
+    """The bare tests of sieves, for a subject of which anything may be true.
 
     Parameters
     ----------
@@ -240,7 +257,9 @@ def following(sieves: Iterable[Sieve]) -> Following:
         writer.add([f"if start <= {place}:", f" place = {place}"], 2)
         # asked by those who enter too, so it is set for each of them
         writer.add([f" m.trigger, m.vars = {sieve.trigger!r}, {writer.use(sieve.variables)}"], 2)
-        writer.add([f" if {' and '.join(_bodies(writer, sieve)) or 'True'}: return {place}"], 2)
+        # with a journey under way these two modes do not ask how long the last one is over
+        rests = [] if sieve.playbook.entry.mode in ("queue", "restart") else _rests(sieve, "m.state", "m.now")
+        writer.add([f" if {' and '.join([*_bodies(writer, sieve), *rests]) or 'True'}: return {place}"], 2)
     # judged again, where the error is told
     writer.add([f"except Exception: return {unsure(0)} - place", f"return {DONE}"])
     found: Following = writer.build("def way(m, start):", "following")
@@ -263,16 +282,20 @@ def _bodies(writer: _Writer, sieve: Sieve) -> list[str]:
     return out
 
 
-def _rests(sieve: Sieve) -> list[str]:
+def _rests(sieve: Sieve, state: str, now: str) -> list[str]:
     """Unless it is certain that ``entry`` refuses: entered once before, or too soon after the last journey.
 
-    Only asked where no journey runs, so ``again_after`` is all that modes but ``once`` go by.
+    Where no journey runs, ``again_after`` is all that modes but ``once`` go by. Segments are asked before that, and may
+    err, so of such an entry nothing is certain.
     """
-    out = []
+    out: list[str] = []
+    if sieve.playbook.entry.segments:
+        return out
     if sieve.rest_time is not None:
-        out.append(f"now >= state.ends.get({sieve.place!r}, {-sieve.rest_time - (1 << 62)}) + {sieve.rest_time}")
+        never = -sieve.rest_time - (1 << 62)
+        out.append(f"{now} >= {state}.ends.get({sieve.place!r}, {never}) + {sieve.rest_time}")
     if sieve.place and sieve.playbook.entry.mode == "once":
-        out.append(f"{sieve.place!r} not in state.entered")
+        out.append(f"{sieve.place!r} not in {state}.entered")
     return out
 
 
@@ -283,7 +306,7 @@ def _face(m: Moment, state: State, now: int) -> None:
     m.steps, m.vars = _NOTHING, _NOTHING
 
 
-def quick_wake(timers: Iterable[Sieve]) -> QuickWake:
+def quick_wake(timers: Sequence[Sieve]) -> QuickWake:
     """The short way of wake-ups that find nothing but clocks, none of which lets anybody in.
 
     Parameters
@@ -292,8 +315,13 @@ def quick_wake(timers: Iterable[Sieve]) -> QuickWake:
     """
     writer = _Writer()
     writer.add(["if state.journeys or state.holds or state.tasks: return False"])
+    clocks = [sieve.triggers[0].lean() for sieve in timers]
+    shortest = _shortest(clocks)
+    if len(shortest) == 1 and None not in clocks:
+        _still_active(writer, *shortest.items())
     writer.add(["memory = state.memory", "earliest = None", "spent = ()", "faced = False"])
-    for mark in [_timer(writer, number, sieve) for number, sieve in enumerate(timers)]:
+    lasts = _lasts(writer, shortest)
+    for mark in [_timer(writer, number, sieve, lasts) for number, sieve in enumerate(timers)]:
         writer.add([mark] if mark else [])
     writer.add(
         [
@@ -310,7 +338,57 @@ def quick_wake(timers: Iterable[Sieve]) -> QuickWake:
     return found
 
 
-def _timer(writer: _Writer, number: int, sieve: Sieve) -> str:
+_Clock = tuple[str | None, str, int]
+"""What ``Trigger.lean`` gives."""
+
+
+def _last(clock: _Clock) -> str:
+    """Source of the instant a clock counts from."""
+    return "state.last_active" if clock[0] is None else f"state.memory.get({clock[0]!r})"
+
+
+def _shortest(clocks: Iterable[_Clock | None]) -> dict[str, int]:
+    """Source of an instant -> the least of the times counted from it."""
+    found: dict[str, int] = {}
+    for clock in clocks:
+        if clock is not None:
+            found[_last(clock)] = min(clock[2], found.get(_last(clock), clock[2]))
+    return found
+
+
+def _still_active(writer: _Writer, clock: tuple[str, int]) -> None:
+    """Most wake-ups find that something happened since, and nothing else is to be done."""
+    writer.add(
+        [
+            f"last = {clock[0]}",
+            f"if last is not None and last + {clock[1]} > now:",
+            f" state.wake_at = last + {clock[1]}",
+            " if now > state.clock: state.clock = now",
+            " return True",
+        ]
+    )
+
+
+def _lasts(writer: _Writer, shortest: Mapping[str, int]) -> dict[str, str]:
+    """Look at what the clocks count from: its source -> its local name; None there when none of them is due.
+
+    Then the shortest of the clocks tells when to look again, and what is remembered of each need not be looked at: if
+    it holds one back, the subject is looked at too early, which is harmless.
+    """
+    names = {last: f"last{number}" for number, last in enumerate(shortest)}
+    for last, name in names.items():
+        writer.add(
+            [
+                f"{name} = {last}",
+                f"if {name} is not None and {name} + {shortest[last]} > now:",
+                f" at, {name} = {name} + {shortest[last]}, None",
+                " if earliest is None or at < earliest: earliest = at",
+            ]
+        )
+    return names
+
+
+def _timer(writer: _Writer, number: int, sieve: Sieve, lasts: Mapping[str, str]) -> str:
     """Look at one timer; the line that notes that it was spent, where that is all ``due`` would do."""
     trigger, face = sieve.triggers[0], writer.use(_face)
     clock = trigger.lean()
@@ -323,10 +401,10 @@ def _timer(writer: _Writer, number: int, sieve: Sieve) -> str:
             ]
         )
     else:
-        last, place, elapsed = clock
-        last = "state.last_active" if last is None else f"memory.get({last!r})"
-        writer.add([f"last, spent{number} = {last}, None"])
-        writer.add([f"if last is not None and memory.get({place!r}) != last:", f" at = last + {elapsed}"])
+        _, place, elapsed = clock
+        last = lasts[_last(clock)]
+        writer.add([f"spent{number} = None"])
+        writer.add([f"if {last} is not None and memory.get({place!r}) != {last}:", f" at = {last} + {elapsed}"])
     tests = _bodies(writer, sieve)
     writer.add(
         [
@@ -339,7 +417,7 @@ def _timer(writer: _Writer, number: int, sieve: Sieve) -> str:
             f"   if {' and '.join(tests) or 'True'}: return False",
             # the long way judges it again and tells the error
             "  except Exception: return False",
-            f"  spent{number} = last" if clock is not None else f"  spent = (*spent, {writer.use(trigger)})",
+            f"  spent{number} = {last}" if clock is not None else f"  spent = (*spent, {writer.use(trigger)})",
         ]
     )
     return "" if clock is None else f"if spent{number} is not None: memory[{clock[1]!r}] = spent{number}"

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final, cast
 from engine.core.localtime import day_number
 from engine.core.localtime import zone as zone_named
 from engine.core.model import Event, State
-from engine.core.numerals import Number, number, packed, scaled, text_key
+from engine.core.numerals import Number, exact, number, packed, scaled, text_key
 from engine.core.values import ROUGH
 from engine.errors import ExpressionError
 
@@ -97,7 +97,7 @@ class Times(Series):
             state.series[self.key] = [time]
         elif time >= times[-1]:
             times.append(time)
-            if times[len(times) >> 3] <= time - self.keep:
+            if not len(times) & 7 and times[len(times) >> 3] <= time - self.keep:
                 dropped(times, self.keep)
         else:
             times.insert(bisect_right(times, time), time)
@@ -108,7 +108,7 @@ class Times(Series):
             f"if times is None: series[{self.key!r}] = [time]",
             "elif time >= times[-1]:",
             " times.append(time)",
-            f" if times[len(times) >> 3] <= time - {self.keep}: {use(dropped)}(times, {self.keep})",
+            f" if not len(times) & 7 and times[len(times) >> 3] <= time - {self.keep}: {use(dropped)}(times, {self.keep})",
             f"else: times.insert({use(bisect_right)}(times, time), time)",
         ]
         return self._if_counted(lines, use)
@@ -131,7 +131,8 @@ class Times(Series):
 def dropped(times: list[int], keep: int) -> int:
     """Forget what lies ``keep`` before the newest instant; how many were forgotten.
 
-    Callers ask only once an eighth of the list is old, so that shifting the rest costs nothing in the long run.
+    Callers ask only once an eighth of the list is old, so that shifting the rest costs nothing in the long run. Instants
+    ask with every eighth entry: the eldest are long out of the cache.
     """
     gone = bisect_right(times, times[-1] - keep)
     del times[:gone]
@@ -286,11 +287,12 @@ class Totals(Series):
             more = 10 ** (scale - data[0])
             data[0] = scale
             data[2:] = [packed(int(one) * more) for one in data[2:]]
-        data[1] += 1
-        data[2] = packed(int(data[2]) + amount)
-        if amount < int(data[3]):
+        _, count, whole, least, most = data
+        data[1] = count + 1
+        data[2] = packed((whole if whole.__class__ is int else int(whole)) + amount)
+        if amount < (least if least.__class__ is int else int(least)):
             data[3] = packed(amount)
-        elif amount > int(data[4]):
+        elif amount > (most if most.__class__ is int else int(most)):
             data[4] = packed(amount)
 
     def ever(self, what: str) -> Callable[[State, int], Any]:
@@ -305,7 +307,7 @@ class Totals(Series):
                 return 0 if what == "sum" else None
             whole, scale = data[place], data[0]
             if whole is not kept[0] or scale != kept[1]:
-                kept[:] = whole, scale, number(int(whole), scale)
+                kept[:] = whole, scale, exact(int(whole), scale)
             return ROUGH.divide(kept[2], data[1]) if average else kept[2]
 
         return read

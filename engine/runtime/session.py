@@ -258,12 +258,9 @@ class Session:
         self._wake((instant, ""))
 
     def _wake(self, before: Entry) -> None:
-        pop = self.alarms.pop
+        pop, fire = self.alarms.pop, self._fire_all if self.queues else self._fire
         while (entry := pop(before)) is not None:
-            if self.queues:
-                self._fire_all(*entry)
-            else:
-                self._fire(*entry)
+            fire(*entry)
 
     def _fire_all(self, instant: int, first: str) -> None:
         """The wake-ups of one instant: those who waited for their entry come last, in the order of arrival."""
@@ -283,13 +280,15 @@ class Session:
         state = self.states.get(subject)
         if state is None or state.wake_at != instant:
             return
-        self.clock = max(self.clock, instant)
+        if instant > self.clock:
+            self.clock = instant
         state.wake_at = None
         self.firing = subject
         if self.quick and self.plan.wake(self.turn.m, state, self.clock):
             self.touched[subject] = state
-            if state.wake_at is not None and state.wake_at < self.horizon:
-                self.alarms.put(state.wake_at, subject)
+            wake_at = state.wake_at
+            if wake_at is not None and wake_at < self.horizon:
+                self.alarms.put(wake_at, subject)
         else:
             self._turn(state, None, SLOW, None)
         self.firing = None
