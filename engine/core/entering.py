@@ -233,9 +233,8 @@ class Entering(Moving):
         state, now = self.state, self.now
         journey.started, journey.waiting = now, None
         journey.version = playbook.version
-        place_ = f"{playbook.id}|{journey.key}"
         if playbook.entry.mode == "once":
-            state.entered = [*state.entered, place_]
+            state.entered = [*state.entered, f"{playbook.id}|{journey.key}"]
         if playbook.status == "shadow":
             journey.held = "shadow"
         elif playbook.holdout is not None:
@@ -254,7 +253,8 @@ class Entering(Moving):
             self.note(playbook, verdict, why)
             self.mark(journey, verdict, journey.held or "")
         if "journey.started" in self.plan.told:
-            self.tell("journey.started", {"playbook": playbook.id}, f"{journey.occurrence}:{place_}:started", None)
+            key = f"{journey.occurrence}:{playbook.id}|{journey.key}:started"
+            self.tell("journey.started", {"playbook": playbook.id}, key, None)
         self._advance(playbook, journey, playbook.body.first)
 
     def _next_in_queue(self, playbook: Playbook, key: str) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from engine.core.model import Event, State
     from engine.core.moment import Moment
     from engine.core.plan import Dispatch, Sieve
+    from engine.core.series import Where
 
 DONE, SLOW = -1, -2
 """What a short way says when no sieve let the event through, and when the event needs the long way."""
@@ -52,6 +53,20 @@ class _Writer:
         self.names: dict[str, Any] = {}
         self.lines: list[str] = []
         self._known: dict[int, str] = {}
+
+    def __call__(self, value: Any, /) -> str:
+        return self.use(value)
+
+    def on_data(self, where: Where, /) -> str | None:
+        """As ``series.Use`` says."""
+        if where.body is None:
+            return None
+        local = _Local()
+        tree = local.visit(ast.parse(where.body, mode="eval"))
+        if local.bare or not local.seen <= {"data"}:
+            return None  # it would see the subject, or another clock than the event's own
+        self.names.update(where.names)
+        return f"({ast.unparse(tree)})"
 
     def use(self, value: Any) -> str:
         """The name of a constant."""
@@ -110,7 +125,7 @@ def quick(dispatch: Dispatch, act_within: int, zone_of: Callable[[State], str], 
         zone = f"{writer.use(zone_of)}(state)" if dispatch.local else "''"
         writer.add([f"zone = {zone}", "series = state.series"])
         for series in dispatch.series:
-            writer.add(series.lines(writer.use))
+            writer.add(series.lines(writer))
     _clocks(writer, dispatch)
     if dispatch.sieves:
         _tests(writer, dispatch)
@@ -197,13 +212,15 @@ def _once(bodies: list[list[str]], names: Mapping[str, Any]) -> tuple[list[str],
 
 
 class _Local(ast.NodeTransformer):
-    """Puts local names in the place of what a moment has; ``bare``: something else is asked of it."""
+    """Puts local names in the place of what a moment has: ``seen``; ``bare``: something else is asked of it."""
 
     def __init__(self) -> None:
         self.bare = False
+        self.seen: set[str] = set()
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         if isinstance(node.value, ast.Name) and node.value.id == "m" and node.attr in _LOCAL:
+            self.seen.add(node.attr)
             return ast.Name(node.attr, ast.Load())
         return self.generic_visit(node)
 

@@ -85,13 +85,14 @@ class Run:
         until: int | None = None,
     ) -> bool:
         """Record a decided effect; True when it is to take place (planned and not held out)."""
-        if self.journey.held is not None:
-            held = self.journey.held
+        journey = self.journey
+        if journey.held is not None:
+            held = journey.held
             status, reason, deliver = ("suppressed", "shadow", None) if held == "shadow" else ("held_out", held, None)
         planned = status == "planned"
         turn, key = self.turn, self.key(index)
         if deliver is not None and planned:
-            self.journey.queued = [*self.journey.queued, key]
+            journey.queued = [*journey.queued, key]
         turn.out.effects.append(
             Effect(
                 key, self.now, self.playbook.id, self.node.id, kind, self.state.id, None, status, reason,

@@ -110,9 +110,10 @@ class Moving(Judging):
 
     def end(self, journey: Journey, verdict: str, reason: str, playbook: Playbook | None = None) -> None:
         """End a journey; the next one in its queue begins. ``playbook``: the version it is on, where that is known."""
+        state = self.state
         self._drop(journey)
-        if self.state.tasks:
-            withdraw(self.state, journey)
+        if state.tasks:
+            withdraw(state, journey)
         newest = self.plan.by_id.get(journey.playbook)
         playbook = playbook or self.plan.of(journey) or newest or self.plan.archived.get(journey.playbook)
         if playbook is None:
@@ -122,11 +123,10 @@ class Moving(Judging):
             return
         if journey.queued:
             self._queue_of(playbook, journey, verdict, reason)
-        place_ = f"{journey.playbook}|{journey.key}"
         # entry goes by the playbook and not by its version: the newest may ask for an end that this one does not need
         entry = playbook.entry if newest is None else newest.entry
         if entry.again_after is not None or playbook.entry.again_after is not None:
-            self.state.ends = {**self.state.ends, place_: self.now}
+            state.ends = {**state.ends, f"{journey.playbook}|{journey.key}": self.now}
         self.out.lives.append((playbook.id, verdict, journey.held is not None))
         if self.tracing:
             self.note(playbook, verdict, [Why(at="end", value=True, text=reason)])
@@ -134,8 +134,10 @@ class Moving(Judging):
             self.mark(journey, verdict, reason)
         if "journey.finished" in self.plan.told:
             data = {"playbook": playbook.id, "reason": reason}
-            self.tell("journey.finished", data, f"{journey.occurrence}:{place_}:finished", None)
-        if newest is not None and not newest.paused and "queue" in (entry.mode, playbook.entry.mode):
+            key = f"{journey.occurrence}:{journey.playbook}|{journey.key}:finished"
+            self.tell("journey.finished", data, key, None)
+        queued = entry.mode == "queue" or playbook.entry.mode == "queue"
+        if queued and newest is not None and not newest.paused:
             self._next_in_queue(newest, journey.key)
 
     def _queue_of(self, playbook: Playbook, journey: Journey, verdict: str, reason: str) -> None:

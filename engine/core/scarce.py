@@ -159,16 +159,15 @@ class Desk:
     def _coupon(self, ask: Reserve, now: int) -> Answer:
         reason = "sold_out"
         for place, name in enumerate(ask.names):
-            pool = self.pools[name]
-            refused = self._refused(pool, now)
+            pool, state = self.pools[name], self.state("coupon", name)
+            refused = self._refused(pool, state, now)
             if refused is None:
-                return self._issue(pool, ask, now)
+                return self._issue(pool, state, ask, now)
             if place == 0:
                 reason = refused
         return Answer(key=ask.key, granted=False, reason=reason, name=ask.names[0])
 
-    def _refused(self, pool: CouponPool, now: int) -> str | None:
-        state: PoolState = self.state("coupon", pool.name)
+    def _refused(self, pool: CouponPool, state: PoolState, now: int) -> str | None:
         if pool.total is not None and state.issued >= pool.total:
             return "sold_out"
         if pool.prefix is None and self._next_code(pool, state) >= len(pool.codes):
@@ -181,8 +180,7 @@ class Desk:
                 return "per_day"
         return None
 
-    def _issue(self, pool: CouponPool, ask: Reserve, now: int) -> Answer:
-        state: PoolState = self.state("coupon", pool.name)
+    def _issue(self, pool: CouponPool, state: PoolState, ask: Reserve, now: int) -> Answer:
         if pool.prefix is not None:
             code = code_for(pool.prefix, ask.key, self.secret)
         else:

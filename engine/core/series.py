@@ -9,10 +9,10 @@ Rule 4: an entry that no window can reach any more (not even for an event ``late
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from operator import sub as minus
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, Protocol, cast
 
 from engine.core.localtime import day_number
 from engine.core.localtime import zone as zone_named
@@ -24,8 +24,16 @@ from engine.errors import ExpressionError
 _UTC: Final = zone_named("UTC")
 
 
-Use = Callable[[Any], str]
-"""Makes a value a constant of the function being written; its name."""
+class Use(Protocol):
+    """The function being written, as ``Series.lines`` needs it."""
+
+    def __call__(self, value: Any, /) -> str:
+        """Make a value a constant; its name."""
+        raise NotImplementedError  # a protocol
+
+    def on_data(self, where: Where, /) -> str | None:
+        """A condition as source over the local name ``data``; None when it asks for more than that."""
+        raise NotImplementedError  # a protocol
 
 
 @dataclass(frozen=True)
@@ -34,12 +42,14 @@ class Where:
 
     text: str  #: normal form: equal texts mean equal conditions
     test: Callable[[Event], bool]
+    body: str | None = None  #: Python source of it, an expression of ``m``, for ``core/fuse.py``
+    names: Mapping[str, Any] = field(default_factory=dict)  #: the constants that source names
 
 
 class Series:
     """One kept series of one event type. ``keep`` grows with the largest window asked for."""
 
-    __slots__ = ("keep", "key", "path", "type", "where")
+    __slots__ = ("keep", "key", "path", "type", "where", "written")
     kind: ClassVar[str] = ""
 
     def __init__(self, key: str, type_: str, path: tuple[str, ...], where: Where | None) -> None:
@@ -47,6 +57,7 @@ class Series:
         self.type = type_
         self.path = path
         self.where = where.test if where is not None else None
+        self.written = where
         self.keep = 0
 
     def counts(self, event: Event) -> bool:
@@ -77,9 +88,17 @@ class Series:
         return [f"{use(self.update)}(state, event, zone)"]
 
     def _if_counted(self, lines: list[str], use: Use) -> list[str]:
-        if self.where is None:
+        if self.written is None:
             return lines
-        return [f"if {use(self.counts)}(event):", *(f" {line}" for line in lines)]
+        source = use.on_data(self.written)
+        if source is None:
+            return [f"if {use(self.counts)}(event):", *(f" {line}" for line in lines)]
+        return [
+            f"try: counts = {source}",
+            "except Exception: counts = False",
+            "if counts:",
+            *(f" {line}" for line in lines),
+        ]
 
 
 class Times(Series):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import tzinfo
 from hashlib import sha256
 from typing import Any
 
+import msgspec
 from jinja2 import nodes
 
 from engine.errors import RenderError
@@ -22,13 +22,12 @@ from engine.render.problem import Site, TemplateProblem
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A rendered message: byte for byte what is sent."""
 
     text: str
     subject: str | None = None
-    fields: dict[str, str] = field(default_factory=dict)  #: the other front matter: title, buttons ...
+    fields: dict[str, str] = {}  #: the other front matter: title, buttons ...
     html: bool = False  #: ``text`` is HTML
 
 
@@ -77,7 +76,7 @@ class Template:
         """
         text = self._body.render(context, zone)
         if not self._fields:
-            return Message(text, None, {}, self.html)
+            return Message(text, html=self.html)
         fields: dict[str, str] = {}
         for key, (piece, where) in self._fields.items():
             fields[key] = _one_line(key, piece.render(context, zone), where)

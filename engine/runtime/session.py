@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from engine.core.fuse import slow
 from engine.core.model import Event, Out, Reserve, State, Why, new_state
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
@@ -79,10 +80,11 @@ class Session:
         self.horizon = _FOREVER  #: wake-ups from here on are left to the store
         self.strangers = 0  #: subjects that only events of others made known
         plan.fuse()
-        self.ways = {type_: dispatch.way for type_, dispatch in plan.dispatch.items()}
         #: entries wait for a window, so wake-ups of one instant have an order
         self.queues = any(it.per != "run" for it in plan.limits.values())
         self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
+        self.ways = {type_: dispatch.way for type_, dispatch in plan.dispatch.items()} if self.quick else {}
+        self.default = plan.default.way if self.quick else slow
         self.store = store
         self.tracing = tracing
         self.clock = store.clock()
@@ -160,8 +162,8 @@ class Session:
                 return 0
         self._load(event.user for event in events)
         turn, states, touched, alarms = self.turn, self.states, self.touched, self.alarms
-        quick, resident = self.quick, self.resident
-        m, ways, default = turn.m, self.ways.get, self.plan.default.way
+        resident = self.resident
+        m, ways, default = turn.m, self.ways.get, self.default
         clock, decided = self.clock, self.decided if self.log else None
         for event in events:
             time = event.time
@@ -180,7 +182,7 @@ class Session:
             if state is None:
                 state = states[user] = new_state(user)
             before = state.wake_at
-            place = (ways(event.type) or default)(m, state, event, clock) if quick else SLOW
+            place = ways(event.type, default)(m, state, event, clock)
             if place != DONE:
                 self._turn(state, event, place, before)
                 continue
