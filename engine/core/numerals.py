@@ -56,7 +56,7 @@ def exact(whole: int, scale: int) -> Number:
     """The exact number again, without trailing zeros: a whole one is an ``int``."""
     if not scale:
         return whole
-    unit = _UNITS[scale]
+    unit: int = _UNITS[scale]
     if not whole % unit:
         return whole // unit
     while not whole % 10:

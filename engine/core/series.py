@@ -122,12 +122,13 @@ class Times(Series):
             times.insert(bisect_right(times, time), time)
 
     def lines(self, use: Use) -> list[str]:
+        drop = f"{use(dropped)}(times, {self.keep})"
         lines = [
             f"times = series.get({self.key!r})",
             f"if times is None: series[{self.key!r}] = [time]",
             "elif time >= times[-1]:",
             " times.append(time)",
-            f" if not len(times) & 7 and times[len(times) >> 3] <= time - {self.keep}: {use(dropped)}(times, {self.keep})",
+            f" if not len(times) & 7 and times[len(times) >> 3] <= time - {self.keep}: {drop}",
             f"else: times.insert({use(bisect_right)}(times, time), time)",
         ]
         return self._if_counted(lines, use)
@@ -150,8 +151,8 @@ class Times(Series):
 def dropped(times: list[int], keep: int) -> int:
     """Forget what lies ``keep`` before the newest instant; how many were forgotten.
 
-    Callers ask only once an eighth of the list is old, so that shifting the rest costs nothing in the long run. Instants
-    ask with every eighth entry: the eldest are long out of the cache.
+    Callers ask only once an eighth of the list is old, so that shifting the rest costs nothing in the long run. Where
+    it is instants alone they ask with every eighth entry: the eldest are long out of the cache.
     """
     gone = bisect_right(times, times[-1] - keep)
     del times[:gone]

@@ -58,7 +58,7 @@ _head: Final = msgspec.json.Decoder(_Head).decode
 _time: Final = msgspec.json.Decoder(_Time).decode
 
 
-class _Ids:
+class Ids:
     """The ids that came so far, by their hashes, to see whether one comes again.
 
     While they ascend, as numbers given in turn do, none can have come before, and their hashes are only written down.
@@ -153,7 +153,7 @@ class Replay:
         source, until, latest = self._sources[0], self._until, -(1 << 62)
         if len(self._sources) > 1 or source.is_table:
             raise NotInOrder
-        ids = _Ids()
+        ids = Ids()
         for batch in source.batches():
             for begin in range(0, len(batch.lines), size):
                 chunk = self._in_hope(source, batch.number + begin, batch.lines[begin : begin + size], ids)
@@ -174,7 +174,7 @@ class Replay:
                 self.end = max(self.end or chunk[-1].time, chunk[-1].time)
                 yield chunk
 
-    def _in_hope(self, source: Source, first: int, lines: list[bytes], ids: _Ids) -> list[Event]:
+    def _in_hope(self, source: Source, first: int, lines: list[bytes], ids: Ids) -> list[Event]:
         """The events of a few lines; those that hold none are dealt with when that is simple."""
         events = read_many(lines)
         if events is not None:

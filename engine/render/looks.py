@@ -107,16 +107,16 @@ def put_together(pieces: Parts, values: Mapping[str, Any], most: int) -> str | N
         fields = values.get(piece[0])
         if fields.__class__ is not dict:
             return None
-        value = fields.get(piece[1])  # type: ignore[union-attr]  # a dict, as was just seen
+        value = fields.get(piece[1])
         if value.__class__ is not str:
             if value.__class__ is not int and value.__class__ is not Decimal:
                 return None
             try:
-                value = plain(value)  # type: ignore[arg-type]  # a number, as was just seen
+                value = plain(value)
             except DrumbeatError:
                 return None
         out.append(value)
-    text = "".join(out)  # type: ignore[arg-type]  # texts alone
+    text = "".join(out)
     try:
         size = len(text) if text.isascii() else len(text.encode())
     except UnicodeEncodeError:  # half a character

@@ -13,8 +13,8 @@ from jinja2 import nodes
 
 from engine.errors import RenderError
 from engine.render.compiled import Piece, compile_piece, parse
-from engine.render.looks import Reads, together
 from engine.render.front import FrontValue, split
+from engine.render.looks import Reads, together
 from engine.render.names import FileName
 from engine.render.needs import needs, steps_read
 from engine.render.problem import Site, TemplateProblem
@@ -35,7 +35,8 @@ class Template:
     """A compiled template; a plain value, safe to share between threads."""
 
     __slots__ = (
-        "_body", "_fields", "_needs", "_reads", "channel", "digest", "file", "html", "locale", "name", "source", "steps",
+        "_body", "_fields", "_needs", "_reads", "channel", "digest", "file", "html", "locale", "name", "source",
+        "steps",
     )  # fmt: skip
 
     def __init__(

@@ -1,7 +1,7 @@
 """Which subject wants to be looked at next: a calendar queue, one unsorted list an hour, sorted when its hour comes.
 
 A heap of everybody costs a dozen comparisons in cold memory for each push and pop; here a push is an append, and an
-hour is sorted at once and then read from its end. What is put into the hour at hand while it is read is few, and a heap.
+hour is sorted at once and then read from its end. Few are put into the hour at hand while it is read: they are a heap.
 
 Rule 1: entries come out in the order of (instant, subject).
 Rule 2: an entry may be stale (the subject's ``wake_at`` has moved since); the caller looks before it wakes anybody.

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from engine.core.fuse import slow
+from engine.core.fuse import slow, slow_wake
 from engine.core.model import Event, Out, Reserve, State, Why, new_state
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
@@ -85,6 +85,7 @@ class Session:
         self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
         self.ways = {type_: dispatch.way for type_, dispatch in plan.dispatch.items()} if self.quick else {}
         self.default = plan.default.way if self.quick else slow
+        self.wake = plan.wake if self.quick else slow_wake
         self.store = store
         self.tracing = tracing
         self.clock = store.clock()
@@ -282,11 +283,12 @@ class Session:
         state = self.states.get(subject)
         if state is None or state.wake_at != instant:
             return
-        if instant > self.clock:
-            self.clock = instant
+        clock = self.clock
+        if instant > clock:
+            clock = self.clock = instant
         state.wake_at = None
         self.firing = subject
-        if self.quick and self.plan.wake(self.turn.m, state, self.clock):
+        if self.wake(self.turn.m, state, clock):
             self.touched[subject] = state
             wake_at = state.wake_at
             if wake_at is not None and wake_at < self.horizon:
