@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from engine.core.fuse import slow, slow_wake
+from engine.core.fuse import slow
+from engine.core.fuse_wakes import slow_wake
 from engine.core.model import Event, Out, Reserve, State, Why, new_state
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
