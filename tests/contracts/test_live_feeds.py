@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from feed_servers import NatsServer, RedisServer, eventually
+from feed_servers import NatsServer, RedisServer, eventually, program
 
 from engine.cli.main import run
 from engine.core.plan import Span
@@ -524,3 +524,28 @@ def test_gathering_is_a_feed(tmp_path: Path) -> None:
     assert isinstance(feed, LiveFeed)
     assert isinstance(feed, Gathering)
     assert list(feed.read(0, 10)) == []
+
+
+def test_a_missing_server_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its server a test skips with a clear word, and fails in CI, which installs it."""
+    monkeypatch.delenv("DRUMBEAT_CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="apt-get install no-such-server"):
+        program("no-such-server")
+    monkeypatch.setenv("DRUMBEAT_CI", "1")
+    with pytest.raises(pytest.fail.Exception, match=".ci/servers"):
+        program("no-such-server")
+
+
+@pytest.mark.parametrize(
+    ("word", "fields"),
+    [("redis", {"url": "redis://h", "stream": "s"}), ("nats", {"url": "nats://h", "stream": "S"})],
+)
+def test_without_the_library(
+    word: str, fields: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the extra the feed names it; nothing else needs the library."""
+    monkeypatch.setitem(sys.modules, word, None)
+    kind: Any = FEEDS.get(word)
+    with pytest.raises(CannotRun, match=f"needs the library {word}") as caught:
+        kind.open(fields, Site(tmp_path))
+    assert caught.value.hint == f"pip install 'drumbeat[{word}]'"
