@@ -529,10 +529,10 @@ def test_gathering_is_a_feed(tmp_path: Path) -> None:
 def test_a_missing_server_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its server a test skips with a clear word, and fails in CI, which installs it."""
     monkeypatch.delenv("DRUMBEAT_CI", raising=False)
-    with pytest.raises(pytest.skip.Exception, match="apt-get install no-such-server"):
+    with pytest.raises(pytest.skip.Exception, match=r"apt-get install no-such-server"):
         program("no-such-server")
     monkeypatch.setenv("DRUMBEAT_CI", "1")
-    with pytest.raises(pytest.fail.Exception, match=".ci/servers"):
+    with pytest.raises(pytest.fail.Exception, match=r"\.ci/servers"):
         program("no-such-server")
 
 
