@@ -329,7 +329,7 @@ def test_not_acknowledged_comes_again(remembering: Kit, closing: Closing) -> Non
     remembering.send([event(n) for n in range(10)])
     records = take(feed, 10)
     if remembering.word != "file":
-        assert remembering.unacknowledged() == 10
+        eventually(lambda: remembering.unacknowledged() == 10, "all ten are out")
     feed.close()
     again = closing(remembering.open())
     position = records[3].position  # committed, and the process died before it could say so
@@ -339,7 +339,7 @@ def test_not_acknowledged_comes_again(remembering: Kit, closing: Closing) -> Non
     assert all(it.position > position for it in back)
     again.acknowledge(back[-1].position)
     again.close()
-    assert remembering.unacknowledged() == 0
+    eventually(lambda: remembering.unacknowledged() == 0, "all is acknowledged")
 
 
 PROGRAM = {
@@ -451,7 +451,7 @@ def test_until_idle_waits_for_the_source(word: str, request: pytest.FixtureReque
     assert told(records) == names(0, 1200)
     feed.acknowledge(records[-1].position)
     feed.close()
-    assert kit.unacknowledged() == 0
+    eventually(lambda: kit.unacknowledged() == 0, "all is acknowledged")
 
 
 @pytest.mark.parametrize("word", ["redis", "nats"])
@@ -471,7 +471,7 @@ def test_run_until_idle(
         assert json.loads(capsys.readouterr().out)["events"] == {
             "read": accepted, "accepted": accepted, "duplicate": 0, "quarantined": 0, "late": 0, "reasons": {},
         }  # fmt: skip
-    assert kit.unacknowledged() == 0
+    eventually(lambda: kit.unacknowledged() == 0, "all is acknowledged")
 
 
 @pytest.mark.parametrize("word", ["redis", "nats"])
