@@ -49,7 +49,6 @@ class Kit:
 
     word = ""
     remembers = True  #: the source still has what was not acknowledged
-    calls = True  #: it calls out when something came
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,7 +75,6 @@ class Kit:
 
 class FileKit(Kit):
     word = "file"
-    calls = False
 
     def setting(self) -> dict[str, Any]:
         return {"path": "live.jsonl"}
@@ -173,6 +171,12 @@ def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
     return make_kit(request.param, tmp_path, request)
 
 
+@pytest.fixture(params=["stdin", "redis", "nats"])
+def fetching(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
+    """Kinds with a thread that fetches; a file is read as it is asked for, and nobody says that it has grown."""
+    return make_kit(request.param, tmp_path, request)
+
+
 @pytest.fixture(params=["file", "redis", "nats"])
 def remembering(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
     """Kinds that give again what was not acknowledged."""
@@ -226,15 +230,13 @@ def test_gives_what_is_there(kit: Kit, closing: Closing) -> None:
     assert list(feed.read(positions[-1], 10)) == []
 
 
-def test_calls_out(kit: Kit, closing: Closing) -> None:
+def test_calls_out(fetching: Kit, closing: Closing) -> None:
     """A feed with a thread of its own says when something has come; a file is looked at every second."""
-    if not kit.calls:
-        pytest.skip("nobody tells a file's reader that it has grown")
-    feed = closing(kit.open())
+    feed = closing(fetching.open())
     list(feed.read(0, 1))
-    kit.bell.clear()
-    kit.send([event(0)])
-    assert kit.bell.wait(30)
+    fetching.bell.clear()
+    fetching.send([event(0)])
+    assert fetching.bell.wait(30)
     assert told(take(feed, 1)) == ["e0"]
 
 
@@ -266,13 +268,11 @@ def test_bad_records(kit: Kit, closing: Closing) -> None:
     assert records[8].raw == big[:1024]
 
 
-def test_bounded(kit: Kit, closing: Closing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bounded(fetching: Kit, closing: Closing, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded: no more is taken from the source than there is room for until some of it is committed."""
-    if kit.word == "file":
-        pytest.skip("a file is read as it is asked for")
     monkeypatch.setattr("engine.feeds.inhand.MOST", 10)
-    feed = closing(kit.open())
-    kit.send([event(n) for n in range(95)])
+    feed = closing(fetching.open())
+    fetching.send([event(n) for n in range(95)])
     records = take(feed, 10)
     assert list(feed.read(records[-1].position, 100)) == []
     got = list(records)
