@@ -210,7 +210,7 @@ class NatsFeed(Receiving):
         self._hand.put(self._record(message.data), sequence << 20, sequence)
 
     async def _tell(self, client: Client) -> None:
-        """Acknowledge what is committed; the server has read it when the flush has come back."""
+        """Acknowledge what is committed; the server has read it when the flush is back, and acts on it soon after."""
         done = self._hand.committed()
         if not done:
             return

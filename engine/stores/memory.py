@@ -213,7 +213,8 @@ class MemoryStore(MemoryOutbox):
         row.effect = erasing.scrubbed(row.effect, alias)
         if row.delivery == "pending":
             self._pending.remove((row.place, row.effect.key))
-        row.next_at, row.outcome, row.receipt = None, None, None
+        row.next_at, row.receipt = None, None
+        row.outcome = row.outcome if row.delivery == "cancelled" else None
         if row.delivery in ("pending", "sending", "dead", "unknown"):
             row.delivery, row.outcome = "cancelled", erasing.OUTCOME
 

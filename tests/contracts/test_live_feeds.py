@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from feed_servers import NatsServer, RedisServer, eventually
+from feed_servers import NatsServer, RedisServer, eventually, program
 
 from engine.cli.main import run
 from engine.core.plan import Span
@@ -49,7 +49,6 @@ class Kit:
 
     word = ""
     remembers = True  #: the source still has what was not acknowledged
-    calls = True  #: it calls out when something came
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,7 +75,6 @@ class Kit:
 
 class FileKit(Kit):
     word = "file"
-    calls = False
 
     def setting(self) -> dict[str, Any]:
         return {"path": "live.jsonl"}
@@ -173,6 +171,12 @@ def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
     return make_kit(request.param, tmp_path, request)
 
 
+@pytest.fixture(params=["stdin", "redis", "nats"])
+def fetching(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
+    """Kinds with a thread that fetches; a file is read as it is asked for, and nobody says that it has grown."""
+    return make_kit(request.param, tmp_path, request)
+
+
 @pytest.fixture(params=["file", "redis", "nats"])
 def remembering(request: pytest.FixtureRequest, tmp_path: Path) -> Kit:
     """Kinds that give again what was not acknowledged."""
@@ -226,15 +230,13 @@ def test_gives_what_is_there(kit: Kit, closing: Closing) -> None:
     assert list(feed.read(positions[-1], 10)) == []
 
 
-def test_calls_out(kit: Kit, closing: Closing) -> None:
+def test_calls_out(fetching: Kit, closing: Closing) -> None:
     """A feed with a thread of its own says when something has come; a file is looked at every second."""
-    if not kit.calls:
-        pytest.skip("nobody tells a file's reader that it has grown")
-    feed = closing(kit.open())
+    feed = closing(fetching.open())
     list(feed.read(0, 1))
-    kit.bell.clear()
-    kit.send([event(0)])
-    assert kit.bell.wait(30)
+    fetching.bell.clear()
+    fetching.send([event(0)])
+    assert fetching.bell.wait(30)
     assert told(take(feed, 1)) == ["e0"]
 
 
@@ -266,13 +268,11 @@ def test_bad_records(kit: Kit, closing: Closing) -> None:
     assert records[8].raw == big[:1024]
 
 
-def test_bounded(kit: Kit, closing: Closing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bounded(fetching: Kit, closing: Closing, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded: no more is taken from the source than there is room for until some of it is committed."""
-    if kit.word == "file":
-        pytest.skip("a file is read as it is asked for")
     monkeypatch.setattr("engine.feeds.inhand.MOST", 10)
-    feed = closing(kit.open())
-    kit.send([event(n) for n in range(95)])
+    feed = closing(fetching.open())
+    fetching.send([event(n) for n in range(95)])
     records = take(feed, 10)
     assert list(feed.read(records[-1].position, 100)) == []
     got = list(records)
@@ -329,7 +329,7 @@ def test_not_acknowledged_comes_again(remembering: Kit, closing: Closing) -> Non
     remembering.send([event(n) for n in range(10)])
     records = take(feed, 10)
     if remembering.word != "file":
-        assert remembering.unacknowledged() == 10
+        eventually(lambda: remembering.unacknowledged() == 10, "all ten are out")
     feed.close()
     again = closing(remembering.open())
     position = records[3].position  # committed, and the process died before it could say so
@@ -339,7 +339,7 @@ def test_not_acknowledged_comes_again(remembering: Kit, closing: Closing) -> Non
     assert all(it.position > position for it in back)
     again.acknowledge(back[-1].position)
     again.close()
-    assert remembering.unacknowledged() == 0
+    eventually(lambda: remembering.unacknowledged() == 0, "all is acknowledged")
 
 
 PROGRAM = {
@@ -451,7 +451,7 @@ def test_until_idle_waits_for_the_source(word: str, request: pytest.FixtureReque
     assert told(records) == names(0, 1200)
     feed.acknowledge(records[-1].position)
     feed.close()
-    assert kit.unacknowledged() == 0
+    eventually(lambda: kit.unacknowledged() == 0, "all is acknowledged")
 
 
 @pytest.mark.parametrize("word", ["redis", "nats"])
@@ -471,7 +471,7 @@ def test_run_until_idle(
         assert json.loads(capsys.readouterr().out)["events"] == {
             "read": accepted, "accepted": accepted, "duplicate": 0, "quarantined": 0, "late": 0, "reasons": {},
         }  # fmt: skip
-    assert kit.unacknowledged() == 0
+    eventually(lambda: kit.unacknowledged() == 0, "all is acknowledged")
 
 
 @pytest.mark.parametrize("word", ["redis", "nats"])
@@ -524,3 +524,28 @@ def test_gathering_is_a_feed(tmp_path: Path) -> None:
     assert isinstance(feed, LiveFeed)
     assert isinstance(feed, Gathering)
     assert list(feed.read(0, 10)) == []
+
+
+def test_a_missing_server_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its server a test skips with a clear word, and fails in CI, which installs it."""
+    monkeypatch.delenv("DRUMBEAT_CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match=r"apt-get install no-such-server"):
+        program("no-such-server")
+    monkeypatch.setenv("DRUMBEAT_CI", "1")
+    with pytest.raises(pytest.fail.Exception, match=r"\.ci/servers"):
+        program("no-such-server")
+
+
+@pytest.mark.parametrize(
+    ("word", "fields"),
+    [("redis", {"url": "redis://h", "stream": "s"}), ("nats", {"url": "nats://h", "stream": "S"})],
+)
+def test_without_the_library(
+    word: str, fields: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the extra the feed names it; nothing else needs the library."""
+    monkeypatch.setitem(sys.modules, word, None)
+    kind: Any = FEEDS.get(word)
+    with pytest.raises(CannotRun, match=f"needs the library {word}") as caught:
+        kind.open(fields, Site(tmp_path))
+    assert caught.value.hint == f"pip install 'drumbeat[{word}]'"
