@@ -10,7 +10,7 @@ a day later; neither stops the feed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -24,7 +24,7 @@ from engine.core.step import NOTABLE
 from engine.errors import CannotRun, InternalError
 from engine.ports import Batch, Clock, Feed, Record, Rejected, Store
 from engine.runtime.arming import arm
-from engine.runtime.intake import HISTORY, Taken, left_out, refusal
+from engine.runtime.intake import AHEAD, HISTORY, Taken, left_out, refusal
 from engine.runtime.merge import Merge
 from engine.runtime.outbox import Outbox
 from engine.runtime.publish import Published, announce, publish
@@ -327,26 +327,29 @@ class Pump:
         """Which records are to be decided, which go to quarantine, and which were there before."""
         work = _Work(records)
         now = self.clock.now()
+        latest, known = now + AHEAD, self.known_types
         candidates: list[tuple[int, Event]] = []
         for place, record in enumerate(records):
             event = record.event
+            if event is not None and event.time <= latest and (known is None or event.type in known):
+                candidates.append((place, event))  # the case of every day, see ``refusal``
+                continue
             if event is None:
                 words: tuple[str, str] | None = (record.reason or "unreadable", record.message)
             else:
-                words = refusal(event, now, self.known_types)
+                words = refusal(event, now, known)
             if words is not None:
                 work.rejected.append((place, self._reject(record, event, *words)))
             elif event is not None:
                 candidates.append((place, event))
         seen = self._met(records, candidates)
         gone = self.store.erased({event.user for _, event in candidates if event.user is not None})
+        if seen or gone or len({event.id for _, event in candidates}) < len(candidates):
+            candidates = _first_copies(work, candidates, seen, gone)
+        work.events = candidates
         for place, event in candidates:
-            if event.id in seen or (gone and event.time <= gone.get(event.user or "", event.time - 1)):
-                work.repeated.append(place)
-            else:
-                seen.add(event.id)
-                work.events.append((place, event))
-                fields = left_out(event) if event.type in TRAIT_TYPES else None
+            if event.type in TRAIT_TYPES:
+                fields = left_out(event)
                 if fields is not None:
                     work.rejected.append((place, self._reject(records[place], event, *fields)))
         work.rejected.sort(key=_place)
@@ -355,16 +358,14 @@ class Pump:
     def _met(self, records: Sequence[Record], events: list[tuple[int, Event]]) -> set[str]:
         """Ids met before. One of the inbox counts as met only when it was decided; there it waits anyway."""
         ours = {event.id for place, event in events if records[place].feed == INBOX}
-        others = [event.id for _, event in events if event.id not in ours]
+        others = [event.id for _, event in events if event.id not in ours] if ours else [it.id for _, it in events]
         seen = self.store.known(others) if others else set()
         return seen | self.store.known(list(ours), waiting=False) if ours else seen
 
     def _reject(self, record: Record, event: Event | None, reason: str, words: str) -> Rejected:
         raw = record.raw if record.raw or event is None else event_row(event)
         feed = HISTORY + record.feed if event is not None and event.history else record.feed
-        return Rejected(
-            feed=feed, position=record.position, reason=reason, message=words, raw=raw, at=self.clock.now()
-        )
+        return Rejected(feed=feed, position=record.position, reason=reason, message=words, raw=raw, at=self.clock.now())
 
     # ------------------------------------------------------------------ sending
 
@@ -377,6 +378,20 @@ class Pump:
     def _count(self, ended: dict[str, int]) -> None:
         for status, number in ended.items():
             self.done.sent[status] = self.done.sent.get(status, 0) + number
+
+
+def _first_copies(
+    work: _Work, candidates: list[tuple[int, Event]], seen: set[str], gone: Mapping[str, int]
+) -> list[tuple[int, Event]]:
+    """Those of the events that were not there before; ``gone``: whose events up to when are not taken any more."""
+    fresh = []
+    for place, event in candidates:
+        if event.id in seen or (gone and event.time <= gone.get(event.user or "", event.time - 1)):
+            work.repeated.append(place)
+        else:
+            seen.add(event.id)
+            fresh.append((place, event))
+    return fresh
 
 
 def _place(rejected: tuple[int, Rejected]) -> int:

@@ -11,7 +11,9 @@ Rule 3: what stands in a column of its own is not repeated in the body.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -33,10 +35,20 @@ class _EventBody(msgspec.Struct, array_like=True):
     changes: dict[str, tuple[Any, Any]] | None = None
 
 
-_write = msgspec.json.Encoder(decimal_format="number").encode
+class _Head(msgspec.Struct, gc=False):
+    """What of a state says whose it is and when it wakes."""
+
+    id: str
+    wake_at: int | None = None
+
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_write = _encoder.encode
+_write_lines = _encoder.encode_lines
 _any = msgspec.json.Decoder(float_hook=Decimal)
 
 _state = msgspec.json.Decoder(State, float_hook=Decimal)
+_heads = msgspec.json.Decoder(_Head)
 _event = msgspec.json.Decoder(Event, float_hook=Decimal)
 _answer = msgspec.json.Decoder(Answer, float_hook=Decimal)
 _event_body = msgspec.json.Decoder(_EventBody, float_hook=Decimal)
@@ -67,12 +79,15 @@ _decision_body = msgspec.json.Decoder(
 
 
 def _encode(value: Any) -> bytes:
-    raw = _write(value)
+    return _readable(_write(value), _any.decode)
+
+
+def _readable(raw: bytes, decode: Callable[[bytes], object]) -> bytes:
     # A Decimal may be no number, and JSON has no word for that: what could not be read again must not be written.
     # (Looking for one letter first is several times as fast.)
     if (78 in raw and b"NaN" in raw) or (73 in raw and b"Infinity" in raw):
         try:
-            _any.decode(raw)
+            decode(raw)
         except msgspec.DecodeError as error:
             raise InternalError("a record holds a decimal that is no number (NaN or infinity)") from error
     return raw
@@ -83,11 +98,19 @@ def names(words: list[str]) -> bytes:
     return _encode(words)
 
 
-def encode_state(state: State) -> bytes:
-    """The bytes of a state; a mapping with other than text keys is refused, it would come back changed."""
-    if dict in map(type, state.series.values()) or dict in map(type, state.memory.values()):
-        _check_keys(state)
-    return _encode(state)
+def encode_states(states: Sequence[State]) -> bytes:
+    """The bytes of states, a line each; a mapping with other than text keys is refused, it would come back changed."""
+    parts = chain([it.series for it in states], [it.memory for it in states])
+    if dict in set(map(type, chain.from_iterable(map(dict.values, parts)))):
+        for state in states:
+            _check_keys(state)
+    return _readable(_write_lines(states), _any.decode_lines)
+
+
+def state_heads(lines: bytes) -> tuple[list[str], list[int | None]]:
+    """Subjects and wake-ups of what ``encode_states`` gave."""
+    heads = _heads.decode_lines(lines)
+    return [it.id for it in heads], [it.wake_at for it in heads]
 
 
 def _check_keys(state: State) -> None:

@@ -89,6 +89,29 @@ def test_a_store_without_versions_is_migrated_with_its_journeys(tmp_path: Path) 
     store.close()
 
 
+def test_a_log_of_states_is_migrated(tmp_path: Path) -> None:
+    """A store whose log of states was written before it had lines opens with the newest state of each subject."""
+    path = tmp_path / "s.db"
+    db = sqlite3.connect(path, isolation_level=None)
+    before = [it for it in migrations("sqlite") if it.version < _number("log_lines")]
+    sqlite_schema.migrate(db, path, read_only=False, fault=lambda point: None, steps=before)
+    db.execute("insert into subject (id, state, wake_at) values ('a', ?, 3)", (b'{"id":"a","wake_at":3}',))
+    db.execute("insert into subject (id, state, wake_at) values ('z', ?, 8)", (b'{"id":"z","wake_at":8}',))
+    for body in (
+        b'[["a",4,{"id":"a","wake_at":4,"traits":{"n":1.10}}],["\xe5\x91\xa8",null,{"id":"\xe5\x91\xa8"}]]',
+        b'[["a",5,{"id":"a","wake_at":5,"traits":{"n":2.50,"t":"\\u2028\\n\xe5\x91\xa8"}}]]',
+    ):
+        db.execute("insert into state_log (body) values (?)", (body,))
+    db.close()
+    store = SqliteStore.open(path)
+    found = store.load(["a", "z", "\u5468"])
+    assert {name: state.wake_at for name, state in found.items()} == {"a": 5, "z": 8, "\u5468": None}
+    assert str(found["a"].traits["n"]) == "2.50"
+    assert found["a"].traits["t"] == "\u2028\n\u5468"
+    assert store.wakes(10, 10) == [(5, "a"), (8, "z")]
+    store.close()
+
+
 def _number(name: str) -> int:
     return next(it.version for it in migrations("sqlite") if it.name == name)
 

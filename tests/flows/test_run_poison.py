@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,14 +155,14 @@ def test_a_batch_that_cannot_be_written(
     events = make_events(2, 60)
     events[20] = {**events[20], "type": "user.updated", "data": {"city": "poison"}}
     wanted = simulated(program, write_feed(tmp_path, lines_of([it for it in events if it is not events[20]])))
-    real = codec.encode_state
+    real = codec.encode_states
 
-    def encode(state: State) -> bytes:
-        if state.traits.get("city") == "poison":
+    def encode(states: Sequence[State]) -> bytes:
+        if any(it.traits.get("city") == "poison" for it in states):
             raise Planted("cannot be written")
-        return real(state)
+        return real(states)
 
-    monkeypatch.setattr(codec, "encode_state", encode)
+    monkeypatch.setattr(codec, "encode_states", encode)
     root = tmp_path / "run"
     root.mkdir()
     write_feed(root, lines_of(events))
