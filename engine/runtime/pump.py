@@ -10,8 +10,9 @@ a day later; neither stops the feed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import msgspec
 
@@ -24,7 +25,7 @@ from engine.core.step import NOTABLE
 from engine.errors import CannotRun, InternalError
 from engine.ports import Batch, Clock, Feed, Record, Rejected, Store
 from engine.runtime.arming import arm
-from engine.runtime.intake import AHEAD, HISTORY, Taken, left_out, refusal
+from engine.runtime.intake import AHEAD, HISTORY, Taken, first_copies, left_out, refusal
 from engine.runtime.merge import Merge
 from engine.runtime.outbox import Outbox
 from engine.runtime.publish import Published, announce, publish
@@ -80,6 +81,8 @@ class _Work:
     start: int = 0  #: records before this place are committed
     limit: int | None = None  #: events the next transaction may hold
     trying: int = 0  #: events the present transaction holds
+    alone: bool = False  #: the next event goes alone, after all that is due before it
+    proving: bool = False  #: the present transaction holds that event and nothing else
 
 
 class Pump:
@@ -211,16 +214,28 @@ class Pump:
     def _decide(self, work: _Work) -> None:
         """Decide and commit one transaction: less than all when many wake-ups are due on the way."""
         self.fault("decide.before")
+        if work.alone:
+            self._clear_way(work)
         upto = len(work.records)
         if work.events:
             part = [event for _, event in work.events[: work.limit]]
             work.trying = len(part)
-            taken = self.session.take(part)
+            taken = work.trying = self.session.take(part)
             if taken < len(work.events):
                 upto = work.events[taken - 1][0] + 1 if taken else work.start
         self.fault("decide.after")
+        work.proving = work.alone and work.trying == 1
         self._commit(work, upto)
-        work.limit = None
+        work.limit, work.alone, work.proving = None, False, False
+
+    def _clear_way(self, work: _Work) -> None:
+        """Commit all that comes before the next event, so that its transaction holds nothing else."""
+        work.trying, (place, event) = 0, work.events[0]
+        finished = event.history or event.time <= self.session.clock
+        while not finished:
+            finished = self.session.settle(event.time - 1)
+            self._commit(work, work.start)
+        self._commit(work, place)
 
     def _commit(self, work: _Work, upto: int) -> None:
         """One transaction: what was decided, and the positions after the records before a place."""
@@ -269,6 +284,7 @@ class Pump:
         slot = session.walk.at if session.walk is not None else None
         handed = session.walk.handed if session.walk is not None else []
         begun = sum(not event.depth for event, _ in session.decided)
+        proven, work.proving = work.proving, False
         session.abandon()
         if slot is None and handed and session.walk is not None:
             slot = session.walk.suspect(handed)
@@ -279,19 +295,21 @@ class Pump:
         if subject is not None:
             before = begun
         else:
-            # begun but never ended: the event; nothing begun: the commit failed, and halving finds the reason
+            # begun but never ended: the event; nothing begun: the commit failed, and halving comes near the reason
             before = begun - 1 if begun else work.trying // 2
         if before > 0:
             work.limit = before
         elif subject is not None:
             self._put_off(work, subject, error)
-        elif work.events:
+        elif work.events and not begun and not work.alone:
+            work.limit, work.alone = 1, True  # its transaction may hold wake-ups too, and records of others
+        elif work.events and (begun or proven):
             place, event = work.events[0]
             words = f"deciding it failed: {type(error).__name__}: {error}"
             work.events = work.events[1:]
             work.rejected.append((place, self._reject(work.records[place], event, "poison", words)))
             self._commit(work, place + 1)
-            work.limit = None
+            work.limit, work.alone = None, False
         else:
             raise InternalError(f"a transaction without events failed: {type(error).__name__}: {error}") from error
 
@@ -345,14 +363,14 @@ class Pump:
         seen = self._met(records, candidates)
         gone = self.store.erased({event.user for _, event in candidates if event.user is not None})
         if seen or gone or len({event.id for _, event in candidates}) < len(candidates):
-            candidates = _first_copies(work, candidates, seen, gone)
+            candidates, work.repeated = first_copies(candidates, seen, gone)
         work.events = candidates
         for place, event in candidates:
             if event.type in TRAIT_TYPES:
                 fields = left_out(event)
                 if fields is not None:
                     work.rejected.append((place, self._reject(records[place], event, *fields)))
-        work.rejected.sort(key=_place)
+        work.rejected.sort(key=itemgetter(0))
         return work
 
     def _met(self, records: Sequence[Record], events: list[tuple[int, Event]]) -> set[str]:
@@ -378,21 +396,3 @@ class Pump:
     def _count(self, ended: dict[str, int]) -> None:
         for status, number in ended.items():
             self.done.sent[status] = self.done.sent.get(status, 0) + number
-
-
-def _first_copies(
-    work: _Work, candidates: list[tuple[int, Event]], seen: set[str], gone: Mapping[str, int]
-) -> list[tuple[int, Event]]:
-    """Those of the events that were not there before; ``gone``: whose events up to when are not taken any more."""
-    fresh = []
-    for place, event in candidates:
-        if event.id in seen or (gone and event.time <= gone.get(event.user or "", event.time - 1)):
-            work.repeated.append(place)
-        else:
-            seen.add(event.id)
-            fresh.append((place, event))
-    return fresh
-
-
-def _place(rejected: tuple[int, Rejected]) -> int:
-    return rejected[0]
