@@ -22,9 +22,12 @@ from engine.core.model import Answer, Decision, Effect, Event, Spare, State, Why
 from engine.errors import InternalError
 
 
-class _EventBody(msgspec.Struct, array_like=True):
-    """What of an event has no column; what most events do not have comes last and is left out."""
+class _EventRow(msgspec.Struct, array_like=True):
+    """An event of a block; what most events do not have comes last and is left out."""
 
+    id: str
+    time: int
+    decided_at: int
     type: str
     user: str | None
     group: str | None
@@ -51,7 +54,7 @@ _state = msgspec.json.Decoder(State, float_hook=Decimal)
 _heads = msgspec.json.Decoder(_Head)
 _event = msgspec.json.Decoder(Event, float_hook=Decimal)
 _answer = msgspec.json.Decoder(Answer, float_hook=Decimal)
-_event_body = msgspec.json.Decoder(_EventBody, float_hook=Decimal)
+_events = msgspec.json.Decoder(list[_EventRow | None], float_hook=Decimal)
 
 
 class _EffectBody(msgspec.Struct, array_like=True, gc=False):
@@ -93,7 +96,7 @@ def _readable(raw: bytes, decode: Callable[[bytes], object]) -> bytes:
     return raw
 
 
-def names(words: list[str]) -> bytes:
+def names(words: Sequence[str | None]) -> bytes:
     """A JSON array of texts, as a query takes it."""
     return _encode(words)
 
@@ -138,17 +141,29 @@ def decode_event(raw: bytes) -> Event:
     return _event.decode(raw)
 
 
-def event_body(it: Event) -> bytes:
-    """What of an event has no column: all but id and time."""
+EventRow = tuple[Event, int]
+"""A decided event and the engine clock at its decision."""
+
+
+def encode_events(events: Sequence[EventRow | None]) -> bytes:
+    """A block of decided events; None keeps the place of one that was erased."""
+    return _encode([None if it is None else _event_row(*it) for it in events])
+
+
+def _event_row(it: Event, at: int) -> tuple[Any, ...]:
+    row = (it.id, it.time, at, it.type, it.user, it.group, it.data)
     if it.depth or it.internal or it.history or it.changes is not None:
-        return _encode((it.type, it.user, it.group, it.data, it.depth, it.internal, it.history, it.changes))
-    return _encode((it.type, it.user, it.group, it.data))
+        return (*row, it.depth, it.internal, it.history, it.changes)
+    return row
 
 
-def event_from(id: str, time: int, body: bytes) -> Event:
-    """An event from its columns and its body."""
-    it = _event_body.decode(body)
-    return Event(id, it.type, time, it.user, it.group, it.data, it.depth, it.internal, it.history, it.changes)
+def decode_events(body: bytes) -> list[EventRow | None]:
+    """The events of a block."""
+    return [None if it is None else (_event_of(it), it.decided_at) for it in _events.decode(body)]
+
+
+def _event_of(it: _EventRow) -> Event:
+    return Event(it.id, it.type, it.time, it.user, it.group, it.data, it.depth, it.internal, it.history, it.changes)
 
 
 def effect_body(it: Effect) -> bytes:

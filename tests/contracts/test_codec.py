@@ -115,12 +115,12 @@ def test_states_are_lines() -> None:
 
 @given(events)
 def test_event(event: Event) -> None:
-    """An event comes back equal, whole and from its columns.
+    """An event comes back equal, from the inbox and from a block.
 
     Semantics: event.data
     """
     assert codec.decode_event(codec.encode_event(event)) == event
-    assert codec.event_from(event.id, event.time, codec.event_body(event)) == event
+    assert codec.decode_events(codec.encode_events([(event, 7), None])) == [(event, 7), None]
 
 
 @given(effects)

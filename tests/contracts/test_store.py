@@ -734,8 +734,8 @@ def test_busy_file_is_a_store_error(tmp_path: Path) -> None:
         ("due_subjects", (1, "a", 9, 5), "COVERING INDEX subject_wake"),
         ("claimable", (1, "[]", 5), "INDEX effect_pending"),
         ("open_deliveries", ("sending",), "INDEX effect_open (delivery=?)"),
-        ("known_ids", ("[]",), "COVERING INDEX event_id (id=?)"),
-        ("decided_ids", ("[]",), "COVERING INDEX event_id (id=?)"),
+        ("known_ids", ("[]",), "SEARCH decided_id USING PRIMARY KEY (id=?)"),
+        ("decided_ids", ("[]",), "SEARCH decided_id USING PRIMARY KEY (id=?)"),
         ("load_states", ("[]",), "PRIMARY KEY (id=?)"),
     ],
 )
