@@ -158,7 +158,11 @@ def read_many(lines: Sequence[bytes]) -> list[Event] | None:
     if without:  # empty data: a key that says so, or none at all
         said = sum(b'"data":{}' in raw for raw, event in zip(lines, events, strict=True) if not event.data)
         quotes += 2 * (without - said)
-    if quotes or any(len(raw) > MAX_TYPE and not _fits(raw, event) for raw, event in zip(lines, events, strict=True)):
+    if quotes:
+        return None
+    if max(map(len, lines)) > MAX_TYPE and any(
+        len(raw) > MAX_TYPE and not _fits(raw, event) for raw, event in zip(lines, events, strict=True)
+    ):
         return None
     return events
 

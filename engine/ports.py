@@ -15,7 +15,7 @@ class NotInOrder(Exception):  # it says that the careful way is needed
     """A feed that was read as it comes is not in order of time, or repeats an id, or is more than one plain file."""
 
 
-class Record(msgspec.Struct):
+class Record(msgspec.Struct, gc=False):
     """One line of a feed: an event, or why it is none."""
 
     feed: str  #: name of the feed

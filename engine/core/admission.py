@@ -29,6 +29,10 @@ class EventTypes:
     names: frozenset[str] | None = None
     checks: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = field(default_factory=dict)
 
+    def plain(self, type_: str) -> bool:
+        """Is the type let in whatever its events hold?"""
+        return type_ not in self.checks and (self.names is None or type_ in self.names)
+
     def unknown(self, event: Event) -> bool:
         """Is it of a type the program does not have?"""
         return self.names is not None and not event.internal and event.type not in self.names

@@ -7,7 +7,7 @@ Rule 2: a batch is durable as a whole before the next is read; read again after 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from engine.core.admission import EventTypes
@@ -37,6 +37,23 @@ def left_out(event: Event) -> tuple[str, str] | None:
         return None
     words = ", ".join(f"{name!r} is no {what}" for name, what in bad)
     return "bad_field", f"{words}; the rest of the event was taken"
+
+
+def first_copies(
+    events: Iterable[tuple[int, Event]], seen: set[str], gone: Mapping[str, int]
+) -> tuple[list[tuple[int, Event]], list[int]]:
+    """Events with their places: (those that were not there before, places of the others); adds their ids to ``seen``.
+
+    ``gone``: user -> instant up to which nothing of him is taken any more.
+    """
+    fresh, repeated = [], []
+    for place, event in events:
+        if event.id in seen or (gone and event.time <= gone.get(event.user or "", event.time - 1)):
+            repeated.append(place)
+        else:
+            seen.add(event.id)
+            fresh.append((place, event))
+    return fresh, repeated
 
 
 @dataclass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heappop, heapreplace
+from itertools import islice
 
 from engine.ports import Feed, Gathering, Record
 
@@ -40,7 +41,10 @@ class Merge:
         while heads and len(out) < limit:
             _, place, record = heads[0]
             out.append(record)
-            following = next(self._readers[place], None)
+            reader = self._readers[place]
+            if len(heads) == 1:  # nobody to compare with
+                out.extend(islice(reader, limit - len(out)))
+            following = next(reader, None)
             if following is None:
                 heappop(heads)
             else:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import msgspec
 
@@ -25,7 +26,7 @@ from engine.core.step import NOTABLE
 from engine.errors import CannotRun, InternalError
 from engine.ports import Batch, Clock, Feed, LiveFeed, Record, Rejected, Store
 from engine.runtime.arming import arm
-from engine.runtime.intake import HISTORY, Taken, left_out, refusal
+from engine.runtime.intake import AHEAD, HISTORY, Taken, first_copies, left_out, refusal
 from engine.runtime.lanes import Lanes
 from engine.runtime.merge import Merge
 from engine.runtime.publish import Published, announce, publish
@@ -81,6 +82,8 @@ class _Work:
     start: int = 0  #: records before this place are committed
     limit: int | None = None  #: events the next transaction may hold
     trying: int = 0  #: events the present transaction holds
+    alone: bool = False  #: the next event goes alone, after all that is due before it
+    proving: bool = False  #: the present transaction holds that event and nothing else
 
 
 class Pump:
@@ -252,16 +255,29 @@ class Pump:
     def _decide(self, work: _Work) -> None:
         """Decide and commit one transaction: less than all when many wake-ups are due on the way."""
         self.fault("decide.before")
+        if work.alone:
+            self._clear_way(work)
         upto = len(work.records)
         if work.events:
             part = [event for _, event in work.events[: work.limit]]
             work.trying = len(part)
             taken = self.session.take_fresh(part) if self.fresh else self.session.take(part)
+            work.trying = taken
             if taken < len(work.events):
                 upto = work.events[taken - 1][0] + 1 if taken else work.start
         self.fault("decide.after")
+        work.proving = work.alone and work.trying == 1
         self._commit(work, upto)
-        work.limit = None
+        work.limit, work.alone, work.proving = None, False, False
+
+    def _clear_way(self, work: _Work) -> None:
+        """Commit all that comes before the next event, so that its transaction holds nothing else."""
+        work.trying, (place, event) = 0, work.events[0]
+        finished = event.history or event.time <= self.session.clock
+        while not finished:
+            finished = self.session.settle(event.time - 1)
+            self._commit(work, work.start)
+        self._commit(work, place)
 
     def _commit(self, work: _Work, upto: int) -> None:
         """One transaction: what was decided, and the positions after the records before a place."""
@@ -310,6 +326,7 @@ class Pump:
         slot = session.walk.at if session.walk is not None else None
         handed = session.walk.handed if session.walk is not None else []
         begun = sum(not event.depth for event, _ in session.decided)
+        proven, work.proving = work.proving, False
         session.abandon()
         if slot is None and handed and session.walk is not None:
             slot = session.walk.suspect(handed)
@@ -320,20 +337,22 @@ class Pump:
         if subject is not None:
             before = begun
         else:
-            # begun but never ended: the event; nothing begun: the commit failed, and halving finds the reason
+            # begun but never ended: the event; nothing begun: the commit failed, and halving comes near the reason
             before = begun - 1 if begun else work.trying // 2
         # where all of them were begun, it was a wake-up of somebody the last one sends an event to
         if 0 < before < work.trying:
             work.limit = before
         elif subject is not None:
             self._put_off(work, subject, error)
-        elif work.events:
+        elif work.events and not begun and not work.alone:
+            work.limit, work.alone = 1, True  # its transaction may hold wake-ups too, and records of others
+        elif work.events and (begun or proven):
             place, event = work.events[0]
             words = f"deciding it failed: {type(error).__name__}: {error}"
             work.events = work.events[1:]
             work.rejected.append((place, self._reject(work.records[place], event, "poison", words)))
             self._commit(work, place + 1)
-            work.limit = None
+            work.limit, work.alone = None, False
         else:
             raise InternalError(f"a transaction without events failed: {type(error).__name__}: {error}") from error
 
@@ -371,44 +390,45 @@ class Pump:
         now = self.clock.now()
         if self.fresh:  # a machine's clock that was set back makes no event a future one
             now = max(now, self.session.clock)
+        latest, known = now + AHEAD, self.known_types
         candidates: list[tuple[int, Event]] = []
         for place, record in enumerate(records):
             event = record.event
+            if event is not None and event.time <= latest and (known is None or known.plain(event.type)):
+                candidates.append((place, event))  # the case of every day, see ``refusal``
+                continue
             if event is None:
                 words: tuple[str, str] | None = (record.reason or "unreadable", record.message)
             else:
-                words = refusal(event, now, self.known_types)
+                words = refusal(event, now, known)
             if words is not None:
                 work.rejected.append((place, self._reject(record, event, *words)))
             elif event is not None:
                 candidates.append((place, event))
         seen = self._met(records, candidates)
         gone = self.store.erased({event.user for _, event in candidates if event.user is not None})
+        if seen or gone or len({event.id for _, event in candidates}) < len(candidates):
+            candidates, work.repeated = first_copies(candidates, seen, gone)
+        work.events = candidates
         for place, event in candidates:
-            if event.id in seen or (gone and event.time <= gone.get(event.user or "", event.time - 1)):
-                work.repeated.append(place)
-            else:
-                seen.add(event.id)
-                work.events.append((place, event))
-                fields = left_out(event) if event.type in TRAIT_TYPES else None
+            if event.type in TRAIT_TYPES:
+                fields = left_out(event)
                 if fields is not None:
                     work.rejected.append((place, self._reject(records[place], event, *fields)))
-        work.rejected.sort(key=_place)
+        work.rejected.sort(key=itemgetter(0))
         return work
 
     def _met(self, records: Sequence[Record], events: list[tuple[int, Event]]) -> set[str]:
         """Ids met before. One of the inbox counts as met only when it was decided; there it waits anyway."""
         ours = {event.id for place, event in events if records[place].feed == INBOX}
-        others = [event.id for _, event in events if event.id not in ours]
+        others = [event.id for _, event in events if event.id not in ours] if ours else [it.id for _, it in events]
         seen = self.store.known(others) if others else set()
         return seen | self.store.known(list(ours), waiting=False) if ours else seen
 
     def _reject(self, record: Record, event: Event | None, reason: str, words: str) -> Rejected:
         raw = record.raw if record.raw or event is None else event_row(event)
         feed = HISTORY + record.feed if event is not None and event.history else record.feed
-        return Rejected(
-            feed=feed, position=record.position, reason=reason, message=words, raw=raw, at=self.clock.now()
-        )
+        return Rejected(feed=feed, position=record.position, reason=reason, message=words, raw=raw, at=self.clock.now())
 
     # ------------------------------------------------------------------ sending
 
@@ -421,7 +441,3 @@ class Pump:
     def _count(self, ended: dict[str, int]) -> None:
         for status, number in ended.items():
             self.done.sent[status] = self.done.sent.get(status, 0) + number
-
-
-def _place(rejected: tuple[int, Rejected]) -> int:
-    return rejected[0]

@@ -11,7 +11,9 @@ Rule 3: what stands in a column of its own is not repeated in the body.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -20,9 +22,12 @@ from engine.core.model import Answer, Decision, Effect, Event, Spare, State, Why
 from engine.errors import InternalError
 
 
-class _EventBody(msgspec.Struct, array_like=True):
-    """What of an event has no column; what most events do not have comes last and is left out."""
+class _EventRow(msgspec.Struct, array_like=True):
+    """An event of a block; what most events do not have comes last and is left out."""
 
+    id: str
+    time: int
+    decided_at: int
     type: str
     user: str | None
     group: str | None
@@ -33,13 +38,23 @@ class _EventBody(msgspec.Struct, array_like=True):
     changes: dict[str, tuple[Any, Any]] | None = None
 
 
-_write = msgspec.json.Encoder(decimal_format="number").encode
+class _Head(msgspec.Struct, gc=False):
+    """What of a state says whose it is and when it wakes."""
+
+    id: str
+    wake_at: int | None = None
+
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_write = _encoder.encode
+_write_lines = _encoder.encode_lines
 _any = msgspec.json.Decoder(float_hook=Decimal)
 
 _state = msgspec.json.Decoder(State, float_hook=Decimal)
+_heads = msgspec.json.Decoder(_Head)
 _event = msgspec.json.Decoder(Event, float_hook=Decimal)
 _answer = msgspec.json.Decoder(Answer, float_hook=Decimal)
-_event_body = msgspec.json.Decoder(_EventBody, float_hook=Decimal)
+_events = msgspec.json.Decoder(list[_EventRow | None], float_hook=Decimal)
 
 
 class _EffectBody(msgspec.Struct, array_like=True, gc=False):
@@ -67,18 +82,21 @@ _decision_body = msgspec.json.Decoder(
 
 
 def _encode(value: Any) -> bytes:
-    raw = _write(value)
+    return _readable(_write(value), _any.decode)
+
+
+def _readable(raw: bytes, decode: Callable[[bytes], object]) -> bytes:
     # A Decimal may be no number, and JSON has no word for that: what could not be read again must not be written.
     # (Looking for one letter first is several times as fast.)
     if (78 in raw and b"NaN" in raw) or (73 in raw and b"Infinity" in raw):
         try:
-            _any.decode(raw)
+            decode(raw)
         except msgspec.DecodeError as error:
             raise InternalError("a record holds a decimal that is no number (NaN or infinity)") from error
     return raw
 
 
-def names(words: list[str]) -> bytes:
+def names(words: Sequence[str | None]) -> bytes:
     """A JSON array of texts, as a query takes it."""
     return _encode(words)
 
@@ -88,11 +106,19 @@ def numbers(values: list[int]) -> bytes:
     return _encode(values)
 
 
-def encode_state(state: State) -> bytes:
-    """The bytes of a state; a mapping with other than text keys is refused, it would come back changed."""
-    if dict in map(type, state.series.values()) or dict in map(type, state.memory.values()):
-        _check_keys(state)
-    return _encode(state)
+def encode_states(states: Sequence[State]) -> bytes:
+    """The bytes of states, a line each; a mapping with other than text keys is refused, it would come back changed."""
+    parts = chain([it.series for it in states], [it.memory for it in states])
+    if dict in set(map(type, chain.from_iterable(map(dict.values, parts)))):
+        for state in states:
+            _check_keys(state)
+    return _readable(_write_lines(states), _any.decode_lines)
+
+
+def state_heads(lines: bytes) -> tuple[list[str], list[int | None]]:
+    """Subjects and wake-ups of what ``encode_states`` gave."""
+    heads = _heads.decode_lines(lines)
+    return [it.id for it in heads], [it.wake_at for it in heads]
 
 
 def _check_keys(state: State) -> None:
@@ -120,17 +146,29 @@ def decode_event(raw: bytes) -> Event:
     return _event.decode(raw)
 
 
-def event_body(it: Event) -> bytes:
-    """What of an event has no column: all but id and time."""
+EventRow = tuple[Event, int]
+"""A decided event and the engine clock at its decision."""
+
+
+def encode_events(events: Sequence[EventRow | None]) -> bytes:
+    """A block of decided events; None keeps the place of one that was erased."""
+    return _encode([None if it is None else _event_row(*it) for it in events])
+
+
+def _event_row(it: Event, at: int) -> tuple[Any, ...]:
+    row = (it.id, it.time, at, it.type, it.user, it.group, it.data)
     if it.depth or it.internal or it.history or it.changes is not None:
-        return _encode((it.type, it.user, it.group, it.data, it.depth, it.internal, it.history, it.changes))
-    return _encode((it.type, it.user, it.group, it.data))
+        return (*row, it.depth, it.internal, it.history, it.changes)
+    return row
 
 
-def event_from(id: str, time: int, body: bytes) -> Event:
-    """An event from its columns and its body."""
-    it = _event_body.decode(body)
-    return Event(id, it.type, time, it.user, it.group, it.data, it.depth, it.internal, it.history, it.changes)
+def decode_events(body: bytes) -> list[EventRow | None]:
+    """The events of a block."""
+    return [None if it is None else (_event_of(it), it.decided_at) for it in _events.decode(body)]
+
+
+def _event_of(it: _EventRow) -> Event:
+    return Event(it.id, it.type, it.time, it.user, it.group, it.data, it.depth, it.internal, it.history, it.changes)
 
 
 def effect_body(it: Effect) -> bytes:

@@ -20,12 +20,14 @@ from engine.stores import codec, tally
 from engine.stores.sql import sqlite_copy
 from engine.stores.sql.sqlite_check import SqliteCheck
 from engine.stores.sql.sqlite_erasure import SqliteErasure
+from engine.stores.sql.sqlite_events import NAMES_A_ROW, SqliteEvents
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
 from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, SqliteStates
 
 TRAIL_ROWS = 400_000
-"""Log rows without a trail from which on the trail is laid; looking through so many takes some 80 ms."""
+"""Log rows without a trail from which on the trail is laid; looking through so many takes some 80 ms. Of events, which
+are found by lists of names, ``NAMES_A_ROW`` count as a row."""
 
 _EDGES = ("before_begin", "after_begin", "before_commit", "after_commit")
 _GROUPS = {
@@ -59,7 +61,8 @@ class SqliteStore(SqliteOutbox):
         self._states = SqliteStates(file)
         self._erasure = SqliteErasure(file)
         self.fold_at: int | None = None  #: subjects in the log from which on it is folded; None: ``FOLD_SUBJECTS``
-        self._untrailed: int = file.rows("untrailed")[0][0]
+        self._events = SqliteEvents(file)
+        self._untrailed: int = file.rows("untrailed", NAMES_A_ROW)[0][0]
 
     @classmethod
     def open(
@@ -165,7 +168,8 @@ class SqliteStore(SqliteOutbox):
         def committed() -> None:
             self._states.appended(entries)
             self._erasure.erased(batch.erased)
-            self._untrailed += len(batch.events) + len(batch.effects) + len(batch.decisions)
+            self._events.added(len(batch.events))
+            self._untrailed += len(batch.events) // NAMES_A_ROW + len(batch.effects) + len(batch.decisions)
 
         with self._file.transaction("commit", committed):
             self._step("states")
@@ -179,6 +183,7 @@ class SqliteStore(SqliteOutbox):
             self._step("erased")
             for subject, at in batch.erased:
                 self._erasure.drop_state(subject)
+                self._events.erase(subject, at)
                 self._erasure.erase(subject, at)
         return conflicts
 
@@ -187,12 +192,10 @@ class SqliteStore(SqliteOutbox):
 
     def _save_log(self, batch: Batch) -> int:
         """Events and effects; the number of effect keys that existed already."""
-        body, insert = codec.event_body, self._file.insert
         self._step("events")
-        insert("add_event", [(it.id, it.user or it.group, it.time, at, body(it)) for it, at in batch.events])
+        self._events.add(batch.events)
         self._step("effects")
-        conflicts = len(batch.effects) - insert("add_effect", [_effect_row(it) for it in batch.effects])
-        return conflicts
+        return len(batch.effects) - self._file.insert("add_effect", [_effect_row(it) for it in batch.effects])
 
     def _save_scarce(self, batch: Batch) -> None:
         asked, write = tally.askers(batch), self._file.write
@@ -246,6 +249,7 @@ class SqliteStore(SqliteOutbox):
             if trail:
                 self._file.fault("fold.trail")
                 self._file.write("lay_trail", [()])
+                self._file.write("names_trailed", [()])
                 self._file.write("trail_laid", [()])
 
     def clock(self) -> int:
@@ -335,8 +339,7 @@ class SqliteStore(SqliteOutbox):
         return dict(self._file.rows("outcomes_of", user))
 
     def events(self, user: str) -> Iterator[tuple[Event, int]]:
-        for id, time, body, decided_at in self._file.pages("events_of", user):
-            yield codec.event_from(id, time, body), decided_at
+        yield from self._events.of(user)
 
     def answers(self, user: str) -> dict[str, Answer]:
         return {key: codec.decode_answer(body) for key, body in self._file.rows("answers_of", user)}

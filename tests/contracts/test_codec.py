@@ -100,17 +100,27 @@ whys = st.builds(Why, at=texts, value=st.none() | st.booleans(), text=texts, see
 @given(states)
 def test_state(state: State) -> None:
     """A state comes back equal."""
-    assert codec.decode_state(codec.encode_state(state)) == state
+    assert codec.decode_state(codec.encode_states([state])) == state
+
+
+def test_states_are_lines() -> None:
+    """Each state is one line of its own, whatever is in it, and its line says whose it is and when it wakes."""
+    odd = {"t": "NaN\n\u2028Infinity\r", "n": Decimal("1.10"), "m": {"wake_at": 7}}
+    many = [State(id="a", wake_at=-5, traits=odd), State(id="\n"), State(id="c", wake_at=2**60, memory={"x": {"y": 1}})]
+    lines = codec.encode_states(many)
+    assert [codec.decode_state(line) for line in lines.split(b"\n")[:-1]] == many
+    assert codec.state_heads(lines) == (["a", "\n", "c"], [-5, None, 2**60])
+    assert codec.encode_states([]) == b""
 
 
 @given(events)
 def test_event(event: Event) -> None:
-    """An event comes back equal, whole and from its columns.
+    """An event comes back equal, from the inbox and from a block.
 
     Semantics: event.data
     """
     assert codec.decode_event(codec.encode_event(event)) == event
-    assert codec.event_from(event.id, event.time, codec.event_body(event)) == event
+    assert codec.decode_events(codec.encode_events([(event, 7), None])) == [(event, 7), None]
 
 
 @given(effects)
@@ -144,7 +154,7 @@ def test_decision(decision: Decision) -> None:
 
 def kept(value: Any) -> Any:
     """The value after the way to the store and back."""
-    return codec.decode_state(codec.encode_state(State(id="u", traits={"x": value}))).traits["x"]
+    return codec.decode_state(codec.encode_states([State(id="u", traits={"x": value})])).traits["x"]
 
 
 @pytest.mark.parametrize("text", ["12.50", "0.10", "-0.0", "1E+3", "1E-30", "123456789012345678901234567890.12"])
@@ -179,14 +189,14 @@ def test_huge_integers_are_exact(number: int) -> None:
 def test_keys_that_are_not_text_are_refused(part: str) -> None:
     """A mapping with other keys than text would come back changed, so it is refused by name."""
     with pytest.raises(InternalError, match="'x' has a key that is not text"):
-        codec.encode_state(State(id="u", **{part: {"x": {1: 2}}}))
+        codec.encode_states([State(id="a"), State(id="u", **{part: {"x": {1: 2}}})])
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "sNaN"])
 def test_decimals_that_are_no_numbers_are_refused(word: str) -> None:
     """NaN and infinity are refused when they are written, not when they are read."""
     with pytest.raises(InternalError, match="no number"):
-        codec.encode_state(State(id="u", traits={"x": Decimal(word)}))
+        codec.encode_states([State(id="u", traits={"x": Decimal(word)})])
 
 
 def test_body_holds_every_field() -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.core.model import Event, State
 from engine.errors import InternalError, StoreError
+from engine.ports import Batch
 from engine.stores.sql import Migration, migrations, parse, queries, sqlite_file, sqlite_schema
 from engine.stores.sqlite import SqliteStore
 
@@ -87,6 +89,70 @@ def test_a_store_without_versions_is_migrated_with_its_journeys(tmp_path: Path) 
     assert (found.journeys[0].waiting.until, found.goals[0].until, found.goals[0].version) == (9, 99, "")
     assert store.versions(used=False) == []
     store.close()
+
+
+def test_a_log_of_states_is_migrated(tmp_path: Path) -> None:
+    """A store whose log of states was written before it had lines opens with the newest state of each subject."""
+    path = tmp_path / "s.db"
+    db = sqlite3.connect(path, isolation_level=None)
+    before = [it for it in migrations("sqlite") if it.version < _number("log_lines")]
+    sqlite_schema.migrate(db, path, read_only=False, fault=lambda point: None, steps=before)
+    db.execute("insert into subject (id, state, wake_at) values ('a', ?, 3)", (b'{"id":"a","wake_at":3}',))
+    db.execute("insert into subject (id, state, wake_at) values ('z', ?, 8)", (b'{"id":"z","wake_at":8}',))
+    for body in (
+        b'[["a",4,{"id":"a","wake_at":4,"traits":{"n":1.10}}],["\xe5\x91\xa8",null,{"id":"\xe5\x91\xa8"}]]',
+        b'[["a",5,{"id":"a","wake_at":5,"traits":{"n":2.50,"t":"\\u2028\\n\xe5\x91\xa8"}}]]',
+    ):
+        db.execute("insert into state_log (body) values (?)", (body,))
+    db.close()
+    store = SqliteStore.open(path)
+    found = store.load(["a", "z", "\u5468"])
+    assert {name: state.wake_at for name, state in found.items()} == {"a": 5, "z": 8, "\u5468": None}
+    assert str(found["a"].traits["n"]) == "2.50"
+    assert found["a"].traits["t"] == "\u2028\n\u5468"
+    assert store.wakes(10, 10) == [(5, "a"), (8, "z")]
+    store.close()
+
+
+def test_events_are_migrated_to_blocks(tmp_path: Path) -> None:
+    """A store with a row for each event opens with the same events, ids and trail, and goes on behind them."""
+    path = tmp_path / "s.db"
+    db = sqlite3.connect(path, isolation_level=None)
+    before = [it for it in migrations("sqlite") if it.version < _number("blocks")]
+    sqlite_schema.migrate(db, path, read_only=False, fault=lambda point: None, steps=before)
+    data = ['{"n":1.10}', '{"t":"\u2028 \\\\ \u5468"}', "{}"]
+    rows = [
+        (f'e"{n}', f"u{n % 3}", n, n + 1, f'["shop.bought","u{n % 3}",null,{data[n % 3]}]'.encode()) for n in range(250)
+    ]
+    rows.append(("made", "g", 250, 251, b'["x.made",null,"g",{},1,true,false,{"city":[null,"Riga"]}]'))
+    db.executemany("insert into event (id, subject, time, decided_at, body) values (?, ?, ?, ?, ?)", rows)
+    db.execute("insert into trail (subject, log, seq) select subject, 1, seq from event where seq <= 120")
+    db.execute("update trailed set seq = 120 where log = 1")
+    db.close()
+    store = SqliteStore.open(path)
+    for n in range(3):
+        found = list(store.events(f"u{n}"))
+        assert [(it.id, it.time, at) for it, at in found] == [(f'e"{k}', k, k + 1) for k in range(n, 250, 3)]
+        assert {it.type for it, _ in found} == {"shop.bought"}
+    assert str(next(store.events("u0"))[0].data["n"]) == "1.10"
+    assert next(store.events("u1"))[0].data == {"t": "\u2028 \\ \u5468"}
+    ((made, _),) = store.events("g")
+    assert (made.group, made.user, made.depth, made.internal) == ("g", None, 1, True)
+    assert made.changes == {"city": (None, "Riga")}
+    assert store.known([row[0] for row in rows] + ["new"]) == {row[0] for row in rows}
+    store.commit(make_batch(Event("new", "x", 300, "u1"), 300))
+    store.fold()
+    assert [it.id for it, _ in store.events("u1")][-2:] == ['e"247', "new"]
+    assert {fault.check for fault in store.check()} <= {"counter"}  # the rows were put there without their count
+    store.close()
+
+
+def make_batch(event: Event, clock: int) -> Batch:
+    """One decided event."""
+    return Batch(
+        clock=clock, states=[State(id=event.user or "")], events=[(event, clock)], effects=[], answers=[], resources={},
+        decisions=[], goals=[], rejected=[], positions={},
+    )  # fmt: skip
 
 
 def _number(name: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.core.model import Task
-from engine.stores.codec import decode_state, encode_state
+from engine.stores.codec import decode_state, encode_states
 
 OLD = (
     b'{"id":"u1","wake_at":7,"clock":3,"born":true,"journeys":['
@@ -28,7 +28,7 @@ def test_rounds_and_tasks_come_back() -> None:
     state = decode_state(OLD)
     state.journeys[0].rounds = {"again": (2, 1_700_000_000_000_000)}
     state.tasks = [Task("k", "p", "call", "回访", 5, None, ["ok"], 9, "boss")]
-    again = decode_state(encode_state(state))
+    again = decode_state(encode_states([state]))
     assert again == state
     assert again.journeys[0].rounds == {"again": (2, 1_700_000_000_000_000)}
     assert again.tasks[0].title == "回访"

@@ -747,8 +747,8 @@ def test_busy_file_is_a_store_error(tmp_path: Path) -> None:
         ("outbox_open", ("dead",), "INDEX effect_open (delivery=?)"),
         ("by_receipt", ("sms", "r1"), "INDEX effect_receipt (channel=? AND receipt=?)"),
         ("open_deliveries", ("sending",), "INDEX effect_open (delivery=?)"),
-        ("known_ids", ("[]",), "COVERING INDEX event_id (id=?)"),
-        ("decided_ids", ("[]",), "COVERING INDEX event_id (id=?)"),
+        ("known_ids", ("[]",), "SEARCH decided_id USING PRIMARY KEY (id=?)"),
+        ("decided_ids", ("[]",), "SEARCH decided_id USING PRIMARY KEY (id=?)"),
         ("load_states", ("[]",), "PRIMARY KEY (id=?)"),
     ],
 )

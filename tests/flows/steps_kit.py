@@ -18,7 +18,7 @@ from engine.language.compile import compile_program
 from engine.language.compiled import Compiled
 from engine.runtime.outbox import Outbox
 from engine.runtime.pump import Pump
-from engine.stores.codec import decode_state, encode_state
+from engine.stores.codec import decode_state, encode_states
 from engine.stores.memory import MemoryStore
 
 
@@ -49,7 +49,7 @@ class Coded(MemoryStore):
     """A store that hands states out as one on a disk would: read from their bytes."""
 
     def load(self, subjects: Iterable[str]) -> dict[str, State]:
-        return {name: decode_state(encode_state(it)) for name, it in super().load(subjects).items()}
+        return {name: decode_state(encode_states([it])) for name, it in super().load(subjects).items()}
 
 
 class Live:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,14 +155,14 @@ def test_a_batch_that_cannot_be_written(
     events = make_events(2, 60)
     events[20] = {**events[20], "type": "user.updated", "data": {"city": "poison"}}
     wanted = simulated(program, write_feed(tmp_path, lines_of([it for it in events if it is not events[20]])))
-    real = codec.encode_state
+    real = codec.encode_states
 
-    def encode(state: State) -> bytes:
-        if state.traits.get("city") == "poison":
+    def encode(states: Sequence[State]) -> bytes:
+        if any(it.traits.get("city") == "poison" for it in states):
             raise Planted("cannot be written")
-        return real(state)
+        return real(states)
 
-    monkeypatch.setattr(codec, "encode_state", encode)
+    monkeypatch.setattr(codec, "encode_states", encode)
     root = tmp_path / "run"
     root.mkdir()
     write_feed(root, lines_of(events))
@@ -170,6 +170,52 @@ def test_a_batch_that_cannot_be_written(
     assert effects_of(root) == wanted
     (kept,) = picture(root)["quarantine"]
     assert (kept.reason, events[20]["id"].encode() in kept.raw) == ("poison", True)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_an_event_that_can_be_written_alone_is_kept(
+    program: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """A transaction that cannot be written because of what lies beside an event costs that event nothing.
+
+    Semantics: poison.event
+    """
+    events = waking()
+    wanted = simulated(program, write_feed(tmp_path, lines_of(events)))
+    real = codec.encode_states
+
+    def encode(states: Sequence[State]) -> bytes:
+        if {"u0", "end"} <= {it.id for it in states}:  # a wake-up and the event that came after it
+            raise Planted("cannot be written")
+        return real(states)
+
+    monkeypatch.setattr(codec, "encode_states", encode)
+    root = tmp_path / "run"
+    root.mkdir()
+    write_feed(root, lines_of(events))
+    run(program, root, batch=batch)
+    assert effects_of(root) == wanted
+    assert picture(root)["quarantine"] == []
+
+
+def test_what_is_due_before_an_event_is_not_laid_on_it(
+    program: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wake-up that cannot be written stops the run with its reason; the events after it stay in the feed."""
+    write_feed(tmp_path, lines_of(waking()[:3]))
+    run(program, tmp_path)
+
+    def encode(states: Sequence[State]) -> bytes:
+        if any(it.id == "u0" for it in states):
+            raise Planted("cannot be written")
+        return real(states)
+
+    real = codec.encode_states
+    monkeypatch.setattr(codec, "encode_states", encode)
+    write_feed(tmp_path, lines_of(waking()))
+    with pytest.raises(InternalError, match="cannot be written"):
+        run(program, tmp_path)
+    assert picture(tmp_path)["quarantine"] == []
 
 
 @pytest.mark.parametrize("batch", BATCHES)

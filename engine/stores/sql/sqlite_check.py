@@ -32,6 +32,7 @@ _ROWS = {
     "check_inbox": ("inbox", "an event waits that was decided"),
     "check_delivery": ("delivery", "a delivery stands in the outbox that cannot be sent"),
     "check_trail": ("trail", "the trail of a subject leads to a row that is not its own"),
+    "check_ids": ("event-id", "the memory of ids does not say what was decided"),
     "check_clock": ("clock", "an event was decided later than the engine's clock stands"),
 }
 """Query -> name of the check and what it means when it finds rows."""

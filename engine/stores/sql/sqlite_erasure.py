@@ -61,7 +61,6 @@ class SqliteErasure:
         """Empty or rename everything about a subject up to an instant."""
         write, alias = self._file.write, self.alias(subject)
         write("save_erased", [(alias, at)])
-        write("erase_events", [(subject, at)])
         write("erase_decisions", [(subject, at)])
         for seq, key, time, channel, body in self._file.rows("effects_to_scrub", subject, at):
             effect = erasing.scrubbed(codec.effect_from(key, time, channel, body), alias)

@@ -10,10 +10,9 @@ Rule 2: only the writer folds; a reader follows the log by its numbers, which ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge, nsmallest
-
-import msgspec
+from typing import NamedTuple
 
 from engine.core.model import State
 from engine.core.predicate import Filter, Selection
@@ -28,9 +27,13 @@ FOLD_SUBJECTS = 100_000
 _BEGIN = (-(2**63), "")
 _PAGE = 1000
 
-_Entry = tuple[str, int | None, bytes]
-_pack = msgspec.json.Encoder().encode
-_unpack = msgspec.json.Decoder(list[tuple[str, int | None, msgspec.Raw]]).decode
+
+class Entries(NamedTuple):
+    """States as a row of the log keeps them: their lines are one text, so that they are written in one go."""
+
+    subjects: list[str]
+    wakes: list[int | None]
+    lines: bytes  #: one line a state, in the order of ``subjects``
 
 
 class SqliteStates:
@@ -179,7 +182,7 @@ class SqliteStates:
         if first != self._span[0]:
             self._forget()
         for _, body in self._file.rows("read_log", self._span[1]):
-            self._remember((subject, wake_at, bytes(raw)) for subject, wake_at, raw in _unpack(body))
+            self._remember(Entries(*codec.state_heads(body), body))
         self._span = (first, last)
 
     def _forget(self) -> None:
@@ -188,27 +191,24 @@ class SqliteStates:
         self._from = _BEGIN
         self._span = (0, 0)
 
-    def _remember(self, entries: Iterable[_Entry]) -> None:
-        fresh, put = self._fresh, self._wakes.put
-        for subject, wake_at, raw in entries:
-            fresh[subject] = raw
-            put(subject, wake_at)
+    def _remember(self, entries: Entries) -> None:
+        self._fresh.update(zip(entries.subjects, entries.lines.split(b"\n"), strict=False))  # the last line ends too
+        self._wakes.put_all(zip(entries.subjects, entries.wakes, strict=True))
 
     # -- writing
 
     @staticmethod
-    def entries(states: Iterable[State]) -> list[_Entry]:
+    def entries(states: Sequence[State]) -> Entries:
         """The states as the log keeps them."""
-        encode = codec.encode_state
-        return [(state.id, state.wake_at, encode(state)) for state in states]
+        lines = codec.encode_states(states)
+        return Entries([state.id for state in states], [state.wake_at for state in states], lines)
 
-    def append(self, entries: list[_Entry]) -> None:
+    def append(self, entries: Entries) -> None:
         """Write states to the log."""
-        if entries:
-            body = _pack([(subject, wake_at, msgspec.Raw(raw)) for subject, wake_at, raw in entries])
-            self._file.write("add_log", [(body,)])
+        if entries.subjects:
+            self._file.write("add_log", [(entries.lines,)])
 
-    def appended(self, entries: list[_Entry]) -> None:
+    def appended(self, entries: Entries) -> None:
         """The entries are durable."""
         self._remember(entries)
 

@@ -42,14 +42,16 @@ from effect where cast(body as text) ->> '$[2]' = 'points' and cast(body as text
 order by subject, 2, seq;
 
 -- name: check_booked
--- Users whose points a feed booked too; a fifth part of the body says that the engine made the event.
-select distinct subject from event
-where subject is not null and cast(body as text) ->> '$[0]' = 'points.changed'
-    and coalesce(cast(body as text) ->> '$[4]', 0) = 0;
+-- Users whose points a feed booked too; an eighth part of an event says that the engine made the event.
+select distinct coalesce(event.value ->> 4, event.value ->> 5)
+from event_block, json_each(cast(event_block.body as text)) as event
+where event.value ->> 3 = 'points.changed' and coalesce(event.value ->> 7, 0) = 0;
 
 -- name: check_counters
 -- Counters that do not say what the logs hold.
-select name from counter where name = 'events' and n <> (select count(*) from event)
+select name from counter where name = 'events' and n <> (
+    select coalesce(sum(json_array_length(cast(body as text))), 0) from event_block
+)
 union all
 select name from counter join (
     select 'effects.' || (cast(body as text) ->> '$[2]') || '.' || (cast(body as text) ->> '$[5]') as what, count(*) as m
@@ -64,7 +66,7 @@ select playbook from figure join (
 
 -- name: check_inbox
 -- Events that wait and were decided.
-select id from inbox where exists (select 1 from event where event.id = inbox.id);
+select id from inbox where exists (select 1 from decided_id where decided_id.id = inbox.id);
 
 -- name: check_delivery
 -- Deliveries without a channel, or of effects that are not to be sent.
@@ -74,14 +76,19 @@ where delivery is not null and (channel is null or cast(body as text) ->> '$[5]'
 -- name: check_trail
 -- Logs whose trail goes further than they do, and rows of a trail that lead to somebody else's row.
 select 'log ' || log from trailed where seq > case log
-    when 1 then (select coalesce(max(seq), 0) from event)
+    when 1 then (select coalesce(max(seq), 0) from event_block)
     when 2 then (select coalesce(max(seq), 0) from effect)
     else (select coalesce(max(seq), 0) from decision)
 end
 union all
-select trail.subject || ' ' || log || ' ' || trail.seq from trail where not exists (
-    select 1 from event where log = 1 and event.seq = trail.seq and event.subject = trail.subject
-    union all
+select subject || ' 1 ' || seq from (
+    select subject, seq from trail where log = 1
+    except
+    select coalesce(event.value ->> 4, event.value ->> 5), event_block.seq
+    from event_block, json_each(cast(event_block.body as text)) as event
+)
+union all
+select trail.subject || ' ' || log || ' ' || trail.seq from trail where log <> 1 and not exists (
     select 1 from effect where log = 2 and effect.seq = trail.seq and effect.subject = trail.subject
     union all
     select 1 from decision where log = 3 and decision.seq = trail.seq and decision.subject = trail.subject
@@ -89,7 +96,18 @@ select trail.subject || ' ' || log || ' ' || trail.seq from trail where not exis
 
 -- name: check_clock
 -- Events decided later than the engine's clock stands.
-select id from event where decided_at > (select at from clock);
+select event.value ->> 0 from event_block, json_each(cast(event_block.body as text)) as event
+where event.value ->> 2 > (select at from clock);
+
+-- name: check_ids
+-- Decided events whose id is not remembered, and ids that are remembered of no event.
+select event.value ->> 0 from event_block, json_each(cast(event_block.body as text)) as event
+where event.type <> 'null' and event.value ->> 0 not in (select id from decided_id)
+union all
+select id from decided_id where id not in (
+    select event.value ->> 0 from event_block, json_each(cast(event_block.body as text)) as event
+    where event.type <> 'null'
+);
 
 -- name: check_migrations
 -- Which migrations were applied, and what each said.

@@ -10,15 +10,6 @@ insert into erased (alias, at) values (?, ?) on conflict (alias) do update set a
 -- The state of somebody who was erased.
 delete from subject where id = ?;
 
--- name: erase_events
--- Events that happened to somebody up to an instant. The rows stay, empty, because rows of a log are only ever added;
--- no id that comes through the door holds the character 0.
-update event set id = char(0) || seq, subject = null, body = x'' where seq in (
-    select seq from trail where subject = ?1 and log = 1
-    union all
-    select seq from event where seq > (select seq from trailed where log = 1) and subject = ?1
-) and time <= ?2;
-
 -- name: erase_decisions
 -- Verdicts about somebody up to an instant; the first part of a body is its time.
 update decision set subject = null, body = x'' where seq in (
@@ -52,9 +43,7 @@ on conflict do nothing;
 
 -- name: drop_trail
 -- Rows that are no longer about somebody.
-delete from trail where subject = ?1 and not exists (
-    select 1 from event where trail.log = 1 and event.seq = trail.seq and event.subject = ?1
-    union all
+delete from trail where subject = ?1 and log <> 1 and not exists (
     select 1 from effect where trail.log = 2 and effect.seq = trail.seq and effect.subject = ?1
     union all
     select 1 from decision where trail.log = 3 and decision.seq = trail.seq and decision.subject = ?1

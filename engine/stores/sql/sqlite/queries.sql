@@ -39,24 +39,54 @@ delete from state_log;
 -- name: known_ids
 -- Which ids of a JSON array are decided or wait in the inbox.
 select wanted.value from json_each(?) as wanted
-where exists (select 1 from event where event.id = wanted.value)
+where exists (select 1 from decided_id where decided_id.id = wanted.value)
    or exists (select 1 from inbox where inbox.id = wanted.value);
 
 -- name: decided_ids
 -- Which ids of a JSON array are decided.
 select wanted.value from json_each(?) as wanted
-where exists (select 1 from event where event.id = wanted.value);
+where exists (select 1 from decided_id where decided_id.id = wanted.value);
 
--- name: add_event
--- An event that was decided; its id must be new.
-insert into event (id, subject, time, decided_at, body) values (?, ?, ?, ?, ?);
+-- name: add_block
+-- Events that were decided; the number is that of the last of them.
+insert into event_block (seq, body) values (?, ?);
 
--- name: events_of
--- Events of a subject in order of decision.
-select id, time, body, decided_at from (
-    select event.* from trail join event on event.seq = trail.seq where trail.subject = ?1 and trail.log = 1
+-- name: add_block_subjects
+-- Whose events a block holds, until the trail notes it.
+insert into block_subjects (seq, subjects) values (?, ?);
+
+-- name: add_decided
+-- Ids of events that were decided, as a JSON array; each must be new.
+insert into decided_id (id) select value from json_each(?);
+
+-- name: rewrite_block
+-- Events of a block were erased.
+update event_block set body = ? where seq = ?;
+
+-- name: rename_block
+-- Whose events are left in a block the trail does not hold yet.
+update block_subjects set subjects = ? where seq = ?;
+
+-- name: forget_ids
+-- Ids of a JSON array belong to events that were erased.
+delete from decided_id where id in (select value from json_each(?));
+
+-- name: forget_block
+-- A block holds nothing about somebody any more.
+delete from trail where subject = ? and log = 1 and seq = ?;
+
+-- name: event_count
+-- Number of the last event.
+select coalesce(max(seq), 0) from event_block;
+
+-- name: blocks_of
+-- Blocks with events of a subject, given as it is and as a JSON text, in order; the newest may hold none of his.
+select seq, body from (
+    select event_block.seq, event_block.body from trail join event_block on event_block.seq = trail.seq
+    where trail.subject = ?1 and trail.log = 1
     union all
-    select * from event where seq > (select seq from trailed where log = 1) and subject = ?1
+    select event_block.seq, event_block.body from block_subjects join event_block using (seq)
+    where instr(block_subjects.subjects, ?2)
 ) order by seq;
 
 -- name: add_effect
@@ -178,8 +208,8 @@ select body from (
 -- name: lay_trail
 -- Note which rows written since the last time belong to which subject.
 insert into trail (subject, log, seq)
-select subject, 1, seq from event
-where subject is not null and seq > (select seq from trailed where log = 1)
+select distinct name.value, 1, block_subjects.seq from block_subjects, json_each(block_subjects.subjects) as name
+where name.value is not null
 union all
 select subject, 2, seq from effect
 where subject is not null and seq > (select seq from trailed where log = 2)
@@ -191,15 +221,20 @@ order by 1, 2, 3;
 -- name: trail_laid
 -- The trail holds every row there is.
 update trailed set seq = case log
-    when 1 then (select coalesce(max(seq), 0) from event)
+    when 1 then (select coalesce(max(seq), 0) from event_block)
     when 2 then (select coalesce(max(seq), 0) from effect)
     else (select coalesce(max(seq), 0) from decision)
 end;
 
+-- name: names_trailed
+-- The trail holds the subjects of every block.
+delete from block_subjects;
+
 -- name: untrailed
--- Number of rows the trail does not hold yet.
-select (select coalesce(max(seq), 0) from event) + (select coalesce(max(seq), 0) from effect)
-    + (select coalesce(max(seq), 0) from decision) - (select sum(seq) from trailed);
+-- Number of rows the trail does not hold yet; so many (first value) events count as one, for they are found faster.
+select ((select coalesce(max(seq), 0) from event_block) - (select seq from trailed where log = 1)) / ?
+    + (select coalesce(max(seq), 0) from effect) - (select seq from trailed where log = 2)
+    + (select coalesce(max(seq), 0) from decision) - (select seq from trailed where log = 3);
 
 -- name: add_goal
 -- A goal reached.

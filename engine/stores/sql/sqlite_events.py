@@ -1,0 +1,81 @@
+"""Decided events in an SQLite file: blocks of many events a row, their ids in a table of their own.
+
+Rule 1: blocks are only ever added at the end; inside them and among them the order is that of decision.
+Rule 2: whose events a block holds stands beside it until the trail notes it: who looks for the events of one subject
+reads the blocks the trail names, and looks through the names of the others.
+Every method is called inside a transaction or changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from engine.core.model import Event
+from engine.stores import codec
+from engine.stores.sql.sqlite_file import SqliteFile
+
+BLOCK = 100
+"""Events of a block: some 10 KB, which is what looking at one event costs to read."""
+
+NAMES_A_ROW = 4
+"""How many subjects of blocks are looked through in the time one row of another log takes."""
+
+
+class SqliteEvents:
+    """Writes and reads decided events."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        self._count: int = file.rows("event_count")[0][0]
+
+    def add(self, events: Sequence[tuple[Event, int]]) -> None:
+        """Write events, each with the engine clock at its decision; ``added`` must follow."""
+        blocks, names = [], []
+        for start in range(0, len(events), BLOCK):
+            part = events[start : start + BLOCK]
+            last = self._count + start + len(part)
+            blocks.append((last, codec.encode_events(part)))
+            names.append((last, _names(part)))
+        self._file.write("add_block", blocks)
+        self._file.write("add_block_subjects", names)
+        if events:
+            # in order, so that neighbours go to one page
+            self._file.write("add_decided", [(codec.names(sorted([it.id for it, _ in events])).decode(),)])
+
+    def added(self, count: int) -> None:
+        """So many events are durable."""
+        self._count += count
+
+    def of(self, subject: str) -> Iterator[tuple[Event, int]]:
+        """Events of a subject in order of decision."""
+        for _, body in self._blocks(subject):
+            for it in codec.decode_events(body):
+                if it is not None and _is_about(it[0], subject):
+                    yield it
+
+    def _blocks(self, subject: str) -> Iterator[tuple[int, bytes]]:
+        """Blocks that may hold events of a subject: its name stands in a list as it is encoded, as other bytes may."""
+        yield from self._file.pages("blocks_of", subject, codec.names([subject]).decode()[1:-1])
+
+    def erase(self, subject: str, until: int) -> None:
+        """Forget the events of a subject up to an instant, and their ids; their places stay."""
+        for seq, body in list(self._blocks(subject)):
+            events = codec.decode_events(body)
+            gone = [it[0].id for it in events if it is not None and _is_about(it[0], subject) and it[0].time <= until]
+            if not gone:
+                continue
+            ids = set(gone)
+            left = [None if it is None or it[0].id in ids else it for it in events]
+            self._file.write("rewrite_block", [(codec.encode_events(left), seq)])
+            self._file.write("rename_block", [(_names(left), seq)])
+            self._file.write("forget_ids", [(codec.names(gone).decode(),)])
+            if not any(it is not None and _is_about(it[0], subject) for it in left):
+                self._file.write("forget_block", [(subject, seq)])
+
+
+def _is_about(event: Event, subject: str) -> bool:
+    return (event.user or event.group) == subject
+
+
+def _names(events: Sequence[tuple[Event, int] | None]) -> str:
+    return codec.names([None if it is None else it[0].user or it[0].group for it in events]).decode()
