@@ -232,3 +232,8 @@ def test_a_page_that_points_its_name_here_gets_nothing(tmp_path: Path) -> None:
             assert (answer.status, answer.code) == (421, "host"), host
         for host in ("localhost", f"127.0.0.1:{port}", "[::1]:80", "LOCALHOST"):
             assert desk.send(desk.event("e1"), {"host": host}).status == 202, host
+    with served(tmp_path, LOCKED, env=ENV) as desk:
+        evil = {"host": "evil.example"}
+        assert [desk.get(path, evil).status for path in ("/metrics", "/readyz", "/healthz")] == [401, 401, 200]
+        assert desk.get("/metrics", {**evil, **BEARER}).status == 200
+        assert desk.send(desk.event("e1"), {**evil, **BEARER}).status == 202
