@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from starlette.responses import Response
 
-from engine.errors import DrumbeatError
+from engine.errors import CannotRun
+
+_log = logging.getLogger(__name__)
 
 _CODES = {404: "not_found", 405: "method"}
 
@@ -46,9 +49,13 @@ def busy(code: str, message: str, seconds: int = 1) -> Refused:
     return Refused(503, code, message, hint, {"retry-after": str(seconds)})
 
 
-def cannot(error: DrumbeatError) -> Refused:
-    """503 for what the surroundings do not allow now: a full disk, a store that is held, an engine that stops."""
-    return busy("store", error.message, 5)
+def cannot(error: CannotRun) -> Refused:
+    """503 for what the surroundings do not allow now: a full disk, a store that is held, an engine that stops.
+
+    Senders are not told more: the words of the error name places of this machine. They are in the log.
+    """
+    _log.warning("requests are refused: %s", error.message)
+    return busy("store", "the engine cannot write now", 5)
 
 
 def refusal(code: str, message: str, hint: str = "") -> dict[str, Any]:

@@ -6,11 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from engine.api.answers import Refused, busy
+from engine.api.answers import busy
 from engine.core.admission import EventTypes
 from engine.core.plan import Plan
 from engine.ports import Clock
 from engine.runtime.jobs import Jobs
+
+_WORDS = {
+    "draining": "it is leaving",
+    "paused": "it is paused",
+    "store": "its store refuses",
+    "plan": "no program is loaded yet",
+}
 
 
 class Trouble(NamedTuple):
@@ -58,10 +65,10 @@ class Engine:
 
     def running(self) -> Program:
         """What is running; raises Refused (503) when nothing may be taken."""
-        found = self.reasons()
-        if found:
-            raise busy(found[0].code, found[0].message, 5)
+        found = [code for code, _ in self.troubles()]
         program = self.program()
-        if program is None:  # it went between the two questions
-            raise Refused(503, "plan", "no program is loaded", "try again", {"retry-after": "5"})
+        if program is None:
+            found.append("plan")
+        if found or program is None:  # the sentences are for /readyz: they may name places of this machine
+            raise busy(found[0], f"the engine takes nothing now: {_WORDS.get(found[0], found[0])}", 5)
         return program

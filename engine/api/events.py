@@ -18,6 +18,7 @@ from engine.api.engine import Engine
 from engine.api.gathering import Gathering, Parcel
 from engine.api.keys import Keyring
 from engine.api.limits import Limits
+from engine.api.meters import Meters
 from engine.api.openapi import EVENTS_SPEC
 from engine.api.rates import Buckets
 from engine.api.ways import Ask, Way
@@ -39,11 +40,12 @@ Line = tuple[int, bytes]
 class Events:
     """The door of one feed."""
 
-    def __init__(self, feed: HttpFeed, engine: Engine, gathering: Gathering, limits: Limits) -> None:
+    def __init__(self, feed: HttpFeed, engine: Engine, gathering: Gathering, limits: Limits, meters: Meters) -> None:
         self._feed = feed
         self._engine = engine
         self._gathering = gathering
         self._limits = limits
+        self._meters = meters
 
     def way(self, keys: Keyring, buckets: Buckets) -> Way:
         """Its route."""
@@ -59,7 +61,10 @@ class Events:
         ask.charge(len(lines))
         parcel, rows = self._read(lines, program.known_types)
         places = await self._gathering.put(f"{self._feed.path} {ask.who}", parcel)
-        return json_answer(202, _account(parcel, rows, places))
+        taken = _account(parcel, rows, places)
+        counts = {name: taken[name] for name in ("accepted", "duplicate", "quarantined")}
+        self._meters.records(self._feed.name, **counts)
+        return json_answer(202, taken)
 
     def _lines(self, ask: Ask) -> list[Line]:
         """The records, numbered from 1, none of them parsed."""

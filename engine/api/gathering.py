@@ -2,12 +2,13 @@
 
 Rule 1: one transaction is under way at a time; what comes meanwhile is the next one.
 Rule 2: each key has a line of its own with a bound, and the lines are served in turn: one sender cannot hold up others.
-Rule 3: what breaks a transaction for a reason of its own is found by trying request by request; the others go on.
+Rule 3: what breaks a transaction for a reason of its own is found by halving it; the others go on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from engine.core.model import Event
 from engine.errors import CannotRun
 from engine.ports import Rejected, Store
 from engine.runtime.jobs import Jobs
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -74,11 +77,10 @@ class Gathering:
             chosen = self._choose()
             try:
                 await self._write(chosen)
-            except BaseException as error:
+            except BaseException as error:  # the loop is being closed
                 for _, promise in chosen:
                     _fail(promise, error)
-                if not isinstance(error, Exception):
-                    raise
+                raise
 
     def _choose(self) -> list[tuple[Parcel, asyncio.Future[Repeated]]]:
         """The next transaction: from each line in turn, as much as fits."""
@@ -100,19 +102,24 @@ class Gathering:
         return chosen
 
     async def _write(self, chosen: Sequence[tuple[Parcel, asyncio.Future[Repeated]]]) -> None:
+        """Commit, and keep every promise, one way or the other."""
         parcels = [parcel for parcel, _ in chosen]
         try:
             repeated = await asyncio.wrap_future(self._jobs.submit(lambda store: write(store, parcels)))
         except CannotRun as error:
-            raise cannot(error) from error
+            refused = cannot(error)
+            for _, promise in chosen:
+                _fail(promise, refused)
+            return
         except Exception as error:
-            if len(chosen) == 1:
-                raise Refused(500, "internal", "the store cannot take this request; nothing of it was taken") from error
-            for one in chosen:
-                try:
-                    await self._write([one])
-                except Exception as its_own:
-                    _fail(one[1], its_own)
+            if len(chosen) > 1:
+                middle = len(chosen) // 2
+                await self._write(chosen[:middle])
+                await self._write(chosen[middle:])
+                return
+            _log.error("a request broke its commit: %s", type(error).__name__, exc_info=error)
+            words = "the store cannot take this request; nothing of it was taken"
+            _fail(chosen[0][1], Refused(500, "internal", words))
             return
         for (_, promise), places in zip(chosen, repeated, strict=True):
             if not promise.done():

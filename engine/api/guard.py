@@ -19,15 +19,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine.api.answers import Refused, busy, json_answer, plain_error, refusal
 from engine.api.limits import Limits
+from engine.api.meters import OTHER, Meters
 
 _log = logging.getLogger(__name__)
 
 
-def application(routes: list[BaseRoute], limits: Limits) -> ASGIApp:
+def application(routes: list[BaseRoute], limits: Limits, meters: Meters) -> ASGIApp:
     """The server's application."""
     inner = Starlette(routes=routes, exception_handlers=_HANDLERS)
     inner.router.redirect_slashes = False
-    return Guard(inner, limits)
+    return Guard(inner, limits, meters)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
@@ -58,14 +59,23 @@ def _broken() -> Response:
 class Guard:
     """Wraps an application."""
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, meters: Meters) -> None:
         self._app = app
         self._limits = limits
+        self._meters = meters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        elapsed = asyncio.get_running_loop().time
+        begun = elapsed()
         exchange = _Exchange(scope, receive, send, self._limits)
+        try:
+            await self._serve(scope, exchange)
+        finally:
+            self._meters.request(_route(scope), exchange.status, elapsed() - begun)
+
+    async def _serve(self, scope: Scope, exchange: _Exchange) -> None:
         try:
             wrong = _unfit(scope, self._limits)
             if wrong is not None:
@@ -89,7 +99,7 @@ class Guard:
 
 def _route(scope: Scope) -> str:
     """The route, without what was sent in its place."""
-    return str(getattr(scope.get("route"), "path", "?"))
+    return str(getattr(scope.get("route"), "path", OTHER))
 
 
 def _unfit(scope: Scope, limits: Limits) -> Refused | None:
@@ -112,6 +122,7 @@ class _Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
         headers = dict(scope["headers"])
         self.answered = False
+        self.status = 0
         self.complete = False
         self._receive = receive
         self._send = send
@@ -129,6 +140,7 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.answered = True
+            self.status = int(message["status"])
             if self._unread:
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
         elif self._unread and not message.get("more_body", False):

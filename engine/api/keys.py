@@ -124,11 +124,15 @@ class Seen:
         self._until: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()  # in order of its values
         self._most = most
 
-    def claim(self, mark: tuple[bytes, bytes], elapsed: float) -> bool:
-        """Note a request; False when it was noted before, or nothing more can be noted."""
+    def full(self, elapsed: float) -> bool:
+        """Can no more be noted? Then nothing is let in: forgetting one would let its copy pass."""
         while self._until and next(iter(self._until.values())) <= elapsed:
             self._until.popitem(last=False)
-        if mark in self._until or len(self._until) >= self._most:
+        return len(self._until) >= self._most
+
+    def claim(self, mark: tuple[bytes, bytes], elapsed: float) -> bool:
+        """Note a request; False when it was noted before, or no more can be noted."""
+        if self.full(elapsed) or mark in self._until:
             return False
         self._until[mark] = elapsed + 2 * TOLERANCE
         return True

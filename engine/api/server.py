@@ -36,6 +36,7 @@ from engine.api.gathering import Gathering
 from engine.api.guard import application
 from engine.api.keys import Keyring
 from engine.api.limits import Limits
+from engine.api.meters import Meters
 from engine.api.openapi import document
 from engine.api.playbooks import Webhooks
 from engine.api.protocol import connection_class
@@ -82,6 +83,7 @@ class Api:
         self._feeds = feeds
         self._socket = socket
         self._registry = registry
+        self._meters = Meters(registry)
         self._more = more
         self._limits = limits or Limits()
         self._grace = grace
@@ -231,7 +233,7 @@ class Api:
         ways: list[Way] = []
         for feed, ring in zip(listener, rings, strict=True):
             buckets = Buckets(feed.rate, gate.elapsed)
-            ways.append(Events(feed, self._engine, gathering, self._limits).way(ring, buckets))
+            ways.append(Events(feed, self._engine, gathering, self._limits, self._meters).way(ring, buckets))
         ways.append(Webhooks(self._engine, gathering).way(Buckets(listener[0].rate, gate.elapsed)))
         ways += self._more(gathering)
         written: dict[str, Any] = {}
@@ -242,7 +244,7 @@ class Api:
     def _server(self, routes: list[Any], cap: int) -> Server:
         limits = self._limits
         config = Config(
-            application(routes, limits),
+            application(routes, limits, self._meters),
             http=connection_class(cap, limits.header_seconds, limits.body_seconds),
             ws="none",
             lifespan="off",

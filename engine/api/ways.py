@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -93,9 +93,12 @@ class Gate:
 
     async def _serve(self, way: Way, request: Request) -> Response:
         keys = self.keys if way.keys is None else way.keys
-        if not (keys or self.trusted):
-            _check_host(request)
-        needed = bool(keys) and not (way.public or self.trusted or (way.local and self.local))
+        open_ = way.public or self.trusted
+        named = open_ or _names_this_machine(request)
+        needed = bool(keys) and not (open_ or (way.local and self.local and named))
+        if not (needed or named):
+            message = "without keys only a host of this machine is served"
+            raise Refused(421, "host", message, "send it to 127.0.0.1, or give the feed an auth")
         who, signature = self._look(keys, request) if needed else ("", None)
         ask = Ask(request, b"", who or "", None, way.buckets or _NO_LIMIT)
         if who is not None or ask.buckets.debt(f"from:{ask.source}"):
@@ -115,6 +118,8 @@ class Gate:
         who = keys.signed(signature, ask.body)
         if who is None:
             raise _unauthorized("the signature does not fit", keys)
+        if self.seen.full(self.elapsed()):
+            raise busy("busy", "more signed requests came than can be told from copies", 60)
         if not self.seen.claim(signature.mark, self.elapsed()):
             raise _unauthorized("this very request was taken before", keys)
         taken = False
@@ -155,35 +160,37 @@ class Gate:
         length = values(headers, b"content-length")
         if length and length[0].isdigit() and int(length[0]) > most:
             raise _too_large(most)
+        try:
+            async with asyncio.timeout(self.limits.body_seconds):
+                return await self._gather(request, most)
+        except TimeoutError:
+            message = f"the body did not come within {self.limits.body_seconds:g} s"
+            raise Refused(408, "slow", message, "send smaller batches", {"connection": "close"}) from None
+
+    async def _gather(self, request: Request, most: int) -> bytes:
         parts: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(self.limits.body_seconds):
-                async for part in request.stream():
-                    size += len(part)
-                    self.held += len(part)
-                    if size > most:
-                        raise _too_large(most)
-                    if self.held > max(self.limits.buffered, most):
-                        raise busy("busy", "too many large requests are being read")
-                    parts.append(part)
-        except TimeoutError:
-            self.held -= size
-            message = f"the body did not come within {self.limits.body_seconds:g} s"
-            raise Refused(408, "slow", message, "send smaller batches", {"connection": "close"}) from None
-        except (Refused, ClientDisconnect):
+            async for part in request.stream():
+                size += len(part)
+                self.held += len(part)
+                if size > most:
+                    raise _too_large(most)
+                if self.held > max(self.limits.buffered, most):
+                    raise busy("busy", "too many large requests are being read")
+                parts.append(part)
+        except BaseException:
             self.held -= size
             raise
         return b"".join(parts)
 
 
-def _check_host(request: Request) -> None:
-    """A page of another site that points its name at this machine must not speak to a feed without keys."""
+def _names_this_machine(request: Request) -> bool:
+    """Is it asked by a name of this machine? A site in a browser can point its own name here, and a proxy can pass on
+    what comes from outside: neither may do what needs no key."""
     host = request.headers.get("host", "")
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    if not is_loopback(name.strip("[]")):
-        message = "without keys only a host of this machine is served"
-        raise Refused(421, "host", message, "send it to 127.0.0.1, or give the feed an auth")
+    return is_loopback(name.strip("[]"))
 
 
 def _unauthorized(why: str, keys: Keyring) -> Refused:

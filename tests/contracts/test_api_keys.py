@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import socket
 from pathlib import Path
@@ -241,3 +242,35 @@ def test_a_page_that_points_its_name_here_gets_nothing(tmp_path: Path) -> None:
             assert (answer.status, answer.code) == (421, "host"), host
         for host in ("localhost", f"127.0.0.1:{port}", "[::1]:80", "LOCALHOST"):
             assert desk.send(desk.event("e1"), {"host": host}).status == 202, host
+    with served(tmp_path, LOCKED, env=ENV) as desk:
+        evil = {"host": "evil.example"}
+        assert [desk.get(path, evil).status for path in ("/metrics", "/readyz", "/healthz")] == [401, 401, 200]
+        assert desk.get("/metrics", {**evil, **BEARER}).status == 200
+        assert desk.send(desk.event("e1"), {**evil, **BEARER}).status == 202
+
+
+def test_keys_are_seen_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever is sent, right, wrong or into a fault of ours: no token and no secret stands in an answer, in a log, in
+    metrics or in the files of the store."""
+    canaries = ["canary-token-" + "t" * 20, "canary-secret-" + "s" * 20, "canary-wrong-" + "w" * 20]
+    right, secret, wrong = canaries
+    setting = {"auth": ["${RIGHT}"], "secret": ["${SECRET}"]}
+    said = b""
+    with caplog.at_level(logging.DEBUG), served(tmp_path, setting, env={"RIGHT": right, "SECRET": secret}) as desk:
+        key = {"authorization": f"Bearer {right}"}
+        for headers in (key, {"authorization": f"Bearer {wrong}"}, {"authorization": wrong}, {"cookie": wrong}):
+            said += desk.send(desk.event("e1"), headers).raw
+            said += desk.batch([b"{broken", desk.event(None)], headers).raw
+            said += desk.get("/v1/openapi.json", headers).raw + desk.get("/metrics", headers).raw
+        body = json.dumps(desk.event("e2")).encode()
+        said += desk.send(body, signed(secret, body, id_="m1", at=desk.clock.now() // SECOND)).raw
+        said += desk.send(body, signed(wrong, body, id_="m2", at=desk.clock.now() // SECOND)).raw
+        desk.troubles.append(None)  # type: ignore[arg-type]  # a fault that is planted
+        assert desk.send(desk.event("e3"), key).status == 500
+        desk.troubles.clear()
+        stored = b"".join(it.read_bytes() for it in desk.path.parent.glob("drumbeat.db*"))
+    assert "failed: TypeError" in caplog.text
+    for canary in canaries:
+        assert canary.encode() not in said
+        assert canary not in caplog.text
+        assert canary.encode() not in stored

@@ -163,6 +163,22 @@ def test_metrics_are_those_of_the_registry(tmp_path: Path) -> None:
         assert b"drumbeat_tests_total 1.0" in answer.raw
 
 
+def test_metrics_name_nothing_a_sender_made_up(tmp_path: Path) -> None:
+    """Requests and records are counted by route, status and feed: whatever senders make up makes no new series."""
+    with served(tmp_path) as desk:
+        desk.batch([desk.event("e1"), desk.event("e1"), b"{", desk.event("e2", type="made.up")])
+        for number in range(50):
+            desk.get(f"/made/up/{number}")
+            _call(desk, {"user": "u1"}, f"/v1/playbooks/made-up-{number}/webhook")
+        shown = desk.get("/metrics").raw.decode()
+        assert 'drumbeat_http_requests_total{route="/v1/events",status="202"} 1.0' in shown
+        assert 'drumbeat_http_requests_total{route="other",status="404"} 50.0' in shown
+        assert 'drumbeat_http_requests_total{route="/v1/playbooks/{id}/webhook",status="404"} 50.0' in shown
+        assert 'drumbeat_http_records_total{feed="http",status="quarantined"} 1.0' in shown
+        assert 'drumbeat_http_records_total{feed="http",status="accepted"} 2.0' in shown
+        assert "made" not in shown
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
