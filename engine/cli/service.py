@@ -97,6 +97,7 @@ def serve(wishes: Wishes, accept: Callable[[Any], None]) -> int:
 
 def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> dict[str, int] | None:
     from engine import serving, wiring
+    from engine.language.keeping import look_at
     from engine.runtime.clock import SystemClock
     from engine.runtime.daemon import Daemon
     from engine.runtime.jobs import Jobs
@@ -112,6 +113,7 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
             return None
         closing.callback(store.close)
         root = program_root(wishes.program)
+        seen = look_at(root)
         program, found = serving.first_program(root, store, accept)
         adapters = serving.Adapters(wiring.site_of(root, final=False, wake=jobs.ring))
         closing.callback(adapters.close)
@@ -120,7 +122,7 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
             program, store, adapters,
             lambda channels, claims: InTurn(Outbox(store, channels, clock, claims)),
             clock, secret=wiring.secret_of(store), jobs=jobs, state=state,
-            reloader=None if wishes.once else serving.reloader(root, jobs, accept, found.lists),
+            reloader=None if wishes.once else serving.reloader(root, jobs, accept, found.lists, seen),
         )  # fmt: skip
         signals.attach(daemon)
         if wishes.once:

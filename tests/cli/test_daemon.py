@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from engine.cli.service import Signals
+
 FILES = {
     "drumbeat.yaml": """\
 program: service
@@ -313,6 +315,16 @@ def test_a_full_disk(service: Service) -> None:
     assert len(set(service.sent())) == 98
     daemon.send_signal(signal.SIGTERM)
     service.ends(daemon, 0)
+
+
+def test_told_twice_by_hand() -> None:
+    """The first ^C asks the daemon to leave, the second does not wait for it; SIGTERM may come as often as it likes."""
+    signals = Signals()
+    signals.leave(signal.SIGINT, None)
+    assert signals.leaving.is_set()
+    signals.leave(signal.SIGTERM, None)
+    with pytest.raises(KeyboardInterrupt):
+        signals.leave(signal.SIGINT, None)
 
 
 def test_words_that_do_not_go_together(service: Service) -> None:
