@@ -92,6 +92,7 @@ class Daemon:
         self._piece = piece
         self._fault = fault
         self._stopping = False
+        self._orderly = False  #: nothing broke: the next process has nobody to suspect
         self._trusting = False
         self._failed = False  #: the store could not be written: what the session holds is not what the store has
         self._pause = 0.0  #: seconds to wait before the store is tried again
@@ -139,6 +140,7 @@ class Daemon:
                 elif not more and not self._stopping:
                     bell.at(self.state.next_due)
                     self.jobs.wait(POLL)
+            self._orderly = True
         finally:
             bell.close()
             self._leave()
@@ -153,6 +155,7 @@ class Daemon:
                     break
                 if self._sending.in_flight():
                     self.jobs.wait(POLL)
+            self._orderly = True
         finally:
             self._leave()
 
@@ -187,9 +190,10 @@ class Daemon:
                 self._worker.pump.catch_up(now)
             self._last_turn = max(now, self._last_turn)
         records = self._worker.events(now, paused=self.clock.paused, until=until)
-        for record in records:
-            if record.event is not None:
-                self.clock.heard(record.event.time)
+        if self.clock.paused:
+            for record in records:
+                if record.event is not None and not record.event.internal:
+                    self.clock.heard(record.event.time)
         more = len(records) >= self._piece
         if records:
             self._deliver()  # what is new need not wait for everything that is due
@@ -228,7 +232,8 @@ class Daemon:
         try:
             self.jobs.do(self._store)
             self._count(self._sending.stop(DRAIN_SECONDS))
-            self._suspects.leave()
+            if self._orderly:
+                self._suspects.leave()
         except StoreError as error:
             _log.error("the store cannot be written, leaving all the same: %s", error)
         finally:

@@ -120,8 +120,9 @@ class Gather:
         return None if best is None else _time(best.ahead[0])
 
     def heads(self) -> list[int]:
-        """Times of the events at the heads of the feeds."""
-        return [reader.ahead[0].event.time for reader in self._readers if reader.ahead and reader.ahead[0].event]
+        """Times of the events from outside that stand at the heads of the feeds."""
+        heads = [reader.ahead[0].event for reader in self._readers if reader.ahead]
+        return [event.time for event in heads if event is not None and not event.internal]
 
     def acknowledge(self, positions: Callable[[str], int], names: set[str]) -> None:
         """Tell live feeds how far their records are committed."""
