@@ -38,6 +38,15 @@ class Rejected(msgspec.Struct):
     number: int = 0  #: the store's own number
 
 
+class Fault(msgspec.Struct):
+    """Something a store promises and does not keep."""
+
+    check: str  #: name of the check
+    message: str  #: what is wrong
+    count: int  #: how often
+    examples: list[str] = []  #: a few places
+
+
 class Batch(msgspec.Struct):
     """Everything one transaction must hold; all of it or nothing is written."""
 
@@ -61,6 +70,8 @@ class Batch(msgspec.Struct):
     cancels: list[tuple[str, str]] = []
     """(effect key, reason): what was pending of these before this batch is not sent any more. Effects of the batch
     itself are left alone: a backlog is delivered as it would have been then, whatever the size of batches."""
+    erased: list[tuple[str, int]] = []
+    """(subject, instant): whoever was erased; what the store has of it up to then goes with this batch."""
     alerts: list[Alert] = []  #: entry limits reached, once a playbook and window; counted as ``limit.<playbook>``
 
 
@@ -215,6 +226,14 @@ class Store(Protocol):
 
     def slots(self) -> dict[str, bytes]:
         """The slot table: name -> row."""
+        ...
+
+    def erased(self, subjects: Iterable[str]) -> dict[str, int]:
+        """Which of these subjects were erased, and when: what happened to them up to then must not come in again."""
+        ...
+
+    def scrub(self) -> None:
+        """See that no byte of what was erased is left in the files; may take as long as writing the store anew."""
         ...
 
     def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:

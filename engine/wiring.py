@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +17,7 @@ from engine.language.compiled import Compiled, Settings
 from engine.ports import Channel, Feed, Record, Store
 from engine.runtime.clock import SystemClock
 from engine.site import Site
+from engine.stores.sql import sqlite_copy
 from engine.stores.sqlite import SqliteStore
 
 _SECRET = "secret"  # noqa: S105 - the name of the record that holds it
@@ -42,6 +44,24 @@ def for_good(store: SqliteStore) -> SqliteStore:
     """A store for a process that lives long: it folds often, so that no fold keeps anybody waiting."""
     store.fold_at = 20_000
     return store
+
+
+def place_of(path: Path) -> str:
+    """What tells a store file on this machine from every other: a hash of the machine's id and the path."""
+    try:
+        machine = Path("/etc/machine-id").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        machine = ""
+    return blake2b(f"{machine}\n{path.resolve()}".encode(), digest_size=16).hexdigest()
+
+
+def restore_store(settings: Settings, root: Path, backup: Path, now: str, override: str | None = None) -> Path | None:
+    """Make a backup the program's store; where the one that was there went."""
+    path = store_path(settings, root, override)
+    aside = path.with_name(f"{path.name}.before-{now.replace(':', '').replace('.', '')}") if path.exists() else None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sqlite_copy.put_back(backup, path, aside or path)
+    return aside
 
 
 def scratch_store(folder: Path) -> SqliteStore:

@@ -16,14 +16,18 @@ from engine.errors import DrumbeatError, ProgramError
 
 VERBS = {
     "audience": "engine.cli.audience:audience",
+    "backup": "engine.cli.backup:backup",
     "demo": "engine.cli.demo:demo",
     "docs": "engine.cli.docs:docs",
+    "doctor": "engine.cli.doctor:doctor",
     "explain": "engine.cli.explain:explain",
+    "fsck": "engine.cli.fsck:fsck",
     "graph": "engine.cli.graph:graph",
     "ingest": "engine.cli.ingest:ingest",
     "init": "engine.cli.init:init",
     "quarantine": "engine.cli.quarantine:quarantine",
     "report": "engine.cli.report:report",
+    "restore": "engine.cli.backup:restore",
     "run": "engine.cli.run:run",
     "schema": "engine.cli.schema:schema",
     "simulate": "engine.cli.simulate:simulate",
@@ -31,6 +35,7 @@ VERBS = {
     "test": "engine.cli.test:test",
     "trigger": "engine.cli.trigger:trigger",
     "user": "engine.cli.user:user",
+    "users": "engine.cli.users:users",
     "validate": "engine.cli.validate:validate",
     "why": "engine.cli.why:why",
 }

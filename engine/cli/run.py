@@ -87,6 +87,7 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
     from engine.runtime.clock import SystemClock
     from engine.runtime.outbox import Outbox
     from engine.runtime.pump import Pump
+    from engine.runtime.standing import settle_in
 
     clock = SystemClock()
     with ExitStack() as closing:
@@ -94,7 +95,10 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
         closing.callback(opened.close)
         found = wiring.with_older(found, opened)
         feeds = wiring.open_feeds(found.settings, found.root)
-        channels = wiring.open_channels(found.settings, found.root)
+        why_held = settle_in(opened, wiring.place_of(wiring.store_path(found.settings, found.root, store)))
+        if why_held is not None:
+            say(f"warning: nothing is sent: {why_held}; drumbeat outbox list shows what waits", quiet)
+        channels = {} if why_held is not None else wiring.open_channels(found.settings, found.root)
         for channel in channels.values():
             closing.callback(channel.close)
         begun = clock.elapsed()

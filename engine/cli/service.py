@@ -103,16 +103,18 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
     from engine.runtime.jobs import Jobs
     from engine.runtime.outbox import Outbox
     from engine.runtime.sending import InTurn
+    from engine.runtime.standing import settle_in
     from engine.runtime.state import DaemonState
     from engine.runtime.steady import SteadyClock
 
     clock, jobs, state = SteadyClock(SystemClock(), believing=wishes.trust_clock), Jobs(), DaemonState()
     with ExitStack() as closing:
-        store = _open(wishes, signals)
+        store, path = _open(wishes, signals)
         if store is None:
             return None
         closing.callback(store.close)
         root = program_root(wishes.program)
+        settle_in(store, wiring.place_of(path))
         seen = look_at(root)
         program, found = serving.first_program(root, store, accept)
         adapters = serving.Adapters(wiring.site_of(root, final=False, wake=jobs.ring))
@@ -128,26 +130,29 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
         if wishes.once:
             daemon.run_once()
         else:
-            where = wiring.store_path(found.settings, root, wishes.store)
-            say(f"at work: program in {root}, store {where}", wishes.quiet)
+            say(f"at work: program in {root}, store {path}", wishes.quiet)
             daemon.run()
         return dict(state.counts)
 
 
-def _open(wishes: Wishes, signals: Signals) -> Any:
-    """The store, opened for writing; with ``--standby`` as soon as nobody else has it. None: told to leave before."""
+def _open(wishes: Wishes, signals: Signals) -> tuple[Any, Path]:
+    """The store, opened for writing, and its file; with ``--standby`` as soon as nobody else has it.
+
+    None instead of the store: told to leave before.
+    """
     from engine import wiring
     from engine.errors import StoreHeld
     from engine.language.compile import compile_program
 
     root = program_root(wishes.program)
     found = compile_program(root)
-    if found.plan is None and not wiring.store_path(found.settings, root, wishes.store).exists():
+    path = wiring.store_path(found.settings, root, wishes.store)
+    if found.plan is None and not path.exists():
         found = compiled(wishes.program)  # says what is wrong
     told = False
     while not signals.leaving.is_set():
         try:
-            return wiring.for_good(wiring.open_store(found.settings, root, override=wishes.store))
+            return wiring.for_good(wiring.open_store(found.settings, root, override=wishes.store)), path
         except StoreHeld as error:
             if not wishes.standby:
                 raise
@@ -155,7 +160,7 @@ def _open(wishes: Wishes, signals: Signals) -> Any:
                 say(f"standing by: {error.message}", wishes.quiet)
             told = True
             signals.leaving.wait(_STANDBY)
-    return None
+    return None, path
 
 
 def _farewell(counts: dict[str, int]) -> str:

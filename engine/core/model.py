@@ -274,3 +274,4 @@ class Out(msgspec.Struct):
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
     marks: list[Mark] | None = None  #: what became of journeys; None: nobody watches
     cancels: list[tuple[str, str]] = []  #: (effect key, reason): not to be sent any more, where that is not too late
+    erased: list[tuple[str, int]] = []  #: (subject, instant): everything about it up to then is to be forgotten

@@ -161,6 +161,7 @@ class Turn(Slotting, Changing):
                     self.end(journey, "exited", "user.deleted")
                 for goal in state.goals:
                     self.cancel(goal.queued, "user.deleted")
+                self.out.erased.append((state.id, event.time))
             dispatch.fold(state, event, folding)
             self.out.releases.extend(folding.releases)
             changes = folding.changes

@@ -372,8 +372,9 @@ class Pump:
             elif event is not None:
                 candidates.append((place, event))
         seen = self._met(records, candidates)
+        gone = self.store.erased({event.user for _, event in candidates if event.user is not None})
         for place, event in candidates:
-            if event.id in seen:
+            if event.id in seen or (gone and event.time <= gone.get(event.user or "", event.time - 1)):
                 work.repeated.append(place)
             else:
                 seen.add(event.id)

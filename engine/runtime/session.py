@@ -487,6 +487,7 @@ class Session:
             slots=self.walk.handed_over() if self.walk is not None else {},
             marks=out.marks or [],
             cancels=out.cancels,
+            erased=out.erased,
             alerts=self.desk.alerts,
         )
         self.desk.answers, self.desk.alerts = [], []

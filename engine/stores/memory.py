@@ -18,7 +18,7 @@ from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.errors import InternalError
 from engine.ports import Batch, Outgoing, Rejected, Settlement, Version
-from engine.stores import tally
+from engine.stores import erasing, tally
 from engine.stores.wakes import Wakes
 
 _VERBS = ("commit", "ingest", "release", "claim", "settle", "meta", "version")
@@ -73,6 +73,7 @@ class MemoryStore:
         self._meta: dict[str, str] = {}
         self._versions: dict[tuple[str, str], Version] = {}
         self._inbox: dict[int, Event] = {}
+        self._erased: dict[str, int] = {}  #: pseudonym -> when
         self._waiting: set[str] = set()  #: ids of events in the inbox
         self._inbox_last = 0
         self._counts: Counter[str] = Counter()
@@ -91,7 +92,26 @@ class MemoryStore:
 
     def load(self, subjects: Iterable[str]) -> dict[str, State]:
         states = self._states
-        return {subject: states[subject] for subject in subjects if subject in states}
+        if not self._erased:
+            return {subject: states[subject] for subject in subjects if subject in states}
+        found = {}
+        for subject in subjects:
+            alias = self._alias(subject)
+            if subject in states:
+                found[subject] = states[subject]
+            elif alias in states:
+                found[subject] = structs.replace(states[alias], id=subject)
+        return found
+
+    def erased(self, subjects: Iterable[str]) -> dict[str, int]:
+        known = self._erased
+        return {it: known[alias] for it in subjects if (alias := self._alias(it)) in known} if known else {}
+
+    def scrub(self) -> None:
+        """Nothing is in any file."""
+
+    def _alias(self, subject: str) -> str:
+        return erasing.alias_of(subject, self._meta.get("secret"))
 
     def due(self, before: int, limit: int) -> list[State]:
         return [self._states[subject] for _, subject in self._wakes.due(before, limit)]
@@ -126,6 +146,8 @@ class MemoryStore:
         for state in batch.states:
             states[state.id] = state
             put(state.id, state.wake_at)
+            if self._erased and erasing.at_rest(state) and self._alias(state.id) in self._erased:
+                self._hide(state)
         cancelled = self._cancel(batch.cancels)
         conflicts = self._log(batch) if self.keep_log else 0
         asked = tally.askers(batch)
@@ -145,6 +167,8 @@ class MemoryStore:
         self._counts.update(tally.counters(batch, cancelled))
         self._figures.update(tally.figures(batch))
         self._clock = batch.clock
+        for subject, at in batch.erased:
+            self._erase(subject, at)
         self.fault("commit.after")
         return conflicts
 
@@ -174,6 +198,42 @@ class MemoryStore:
         for decision in batch.decisions:
             self._decisions.setdefault(decision.user or decision.group or "", []).append(decision)
         return conflicts
+
+    def _hide(self, state: State) -> None:
+        del self._states[state.id]
+        self._order = []
+        self._wakes.put(state.id, None)
+        hidden = erasing.disguised(state, self._alias(state.id))
+        self._states[hidden.id] = hidden
+
+    def _erase(self, subject: str, at: int) -> None:
+        """Everything about a subject up to an instant is emptied, or goes on under a pseudonym."""
+        alias = self._alias(subject)
+        self._erased[alias] = max(at, self._erased.get(alias, at))
+        state = self._states.get(subject)
+        if state is not None and erasing.at_rest(state):
+            self._hide(state)
+        events = self._events.pop(subject, [])
+        self._ids.difference_update(event.id for event, _ in events if event.time <= at)
+        if left := [it for it in events if it[0].time > at]:
+            self._events[subject] = left
+        if kept := [it for it in self._decisions.pop(subject, []) if it.time > at]:
+            self._decisions[subject] = kept
+        if subject in self._answers:
+            self._answers.setdefault(alias, {}).update(self._answers.pop(subject))
+        for number in erasing.about(self._rejected.values(), subject):
+            del self._rejected[number]
+        for row in self._rows.values():
+            if subject == (row.effect.user or row.effect.group) and row.effect.time <= at:
+                self._scrub(row, alias)
+
+    def _scrub(self, row: _Row, alias: str) -> None:
+        row.effect = erasing.scrubbed(row.effect, alias)
+        if row.delivery == "pending":
+            self._pending.remove((row.place, row.effect.key))
+        row.next_at, row.outcome = None, None
+        if row.delivery in ("pending", "sending", "dead", "unknown"):
+            row.delivery, row.outcome = "cancelled", erasing.OUTCOME
 
     def _cancel(self, cancels: Iterable[tuple[str, str]]) -> int:
         """Take back what is not being sent yet; how many deliveries that were."""

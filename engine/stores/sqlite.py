@@ -15,8 +15,11 @@ from typing import Any
 
 from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.core.predicate import Filter, Selection
-from engine.ports import Batch, Outgoing, Rejected, Settlement, Version
+from engine.ports import Batch, Fault, Outgoing, Rejected, Settlement, Version
 from engine.stores import codec, tally
+from engine.stores.sql import sqlite_copy
+from engine.stores.sql.sqlite_check import SqliteCheck
+from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
 from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, SqliteStates
 
@@ -28,7 +31,7 @@ _GROUPS = {
     "migrate": ("statement", "record"),
     "commit": (
         *("states", "cancels", "events", "effects", "answers", "grants", "resources", "decisions", "goals"),
-        *("quarantine", "inbox", "positions", "slots", "counters", "figures", "clock"),
+        *("quarantine", "inbox", "positions", "slots", "counters", "figures", "clock", "erased"),
     ),
     "fold": ("states", "trail"),
     "ingest": ("inbox", "quarantine", "counters"),
@@ -55,6 +58,7 @@ class SqliteStore:
         self._file = file
         self._states = SqliteStates(file)
         self.fold_at: int | None = None  #: subjects in the log from which on it is folded; None: ``FOLD_SUBJECTS``
+        self._erasure = SqliteErasure(file)
         self._untrailed: int = file.rows("untrailed")[0][0]
 
     @classmethod
@@ -92,10 +96,35 @@ class SqliteStore:
     def close(self) -> None:
         self._file.close()
 
+    def check(self) -> list[Fault]:
+        """Every promise of the file that does not hold; see ``sqlite_check``."""
+        return list(SqliteCheck(self._file, self._states, self._erasure).run())
+
+    def backup(self, target: str | os.PathLike[str], marks: dict[str, str]) -> int:
+        """Copy this moment of the store into a new file; see ``sqlite_copy``. Returns its size in bytes."""
+        return sqlite_copy.copy(self._file.path, Path(target), marks)
+
     # -- deciding
 
     def load(self, subjects: Iterable[str]) -> dict[str, State]:
-        return self._states.load(subjects)
+        if not self._erasure:
+            return self._states.load(subjects)
+        wanted = list(subjects)
+        found = self._states.load(wanted)
+        aliases = {self._erasure.alias(it): it for it in self._erasure.at(it for it in wanted if it not in found)}
+        for alias, state in self._states.load(aliases).items():
+            state.id = aliases[alias]
+            found[state.id] = state
+        return found
+
+    def erased(self, subjects: Iterable[str]) -> dict[str, int]:
+        if self._file.read_only:
+            self._erasure.follow()
+        return self._erasure.at(subjects)
+
+    def scrub(self) -> None:
+        self.fold()
+        self._erasure.scrub()
 
     def due(self, before: int, limit: int) -> list[State]:
         return self._states.due(before, limit)
@@ -124,12 +153,18 @@ class SqliteStore:
         # Before the batch, never after it: what fails here must not look like a batch that was not written.
         most = FOLD_SUBJECTS if self.fold_at is None else self.fold_at
         states, trail = len(self._states) >= most, self._untrailed >= TRAIL_ROWS
-        if states or trail:
-            self.fold(states=states, trail=trail)
-        entries = self._states.entries(batch.states)
+        if states or trail or batch.erased:
+            self.fold(states=states or bool(batch.erased), trail=trail)
+        written = batch.states
+        if batch.erased or self._erasure:
+            written = self._erasure.disguised(written, batch.erased)
+        entries = self._states.entries(written)
+        if batch.erased:
+            self._erasure.overwrite()
 
         def committed() -> None:
             self._states.appended(entries)
+            self._erasure.erased(batch.erased)
             self._untrailed += len(batch.events) + len(batch.effects) + len(batch.decisions)
 
         with self._file.transaction("commit", committed):
@@ -141,6 +176,10 @@ class SqliteStore:
             self._save_scarce(batch)
             self._save_verdicts(batch)
             self._save_progress(batch, cancelled)
+            self._step("erased")
+            for subject, at in batch.erased:
+                self._erasure.drop_state(subject)
+                self._erasure.erase(subject, at)
         return conflicts
 
     def _step(self, name: str) -> None:

@@ -158,7 +158,7 @@ def test_killed_run_leaves_no_lock(root: Path, call: Call) -> None:
         drumbeat(["run", "--until-idle", "--program", str(root), "--quiet"])
         os._exit(1)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
-    assert (root / "drumbeat.db.lock").read_text().strip() == str(child)
+    assert (root / "drumbeat.db.lock").read_text().split()[0] == str(child)
     code, _, _ = call("run", "--until-idle")
     assert code == 0
     assert sent(root) == ["hello u1", "hello u2"]

@@ -265,7 +265,10 @@ HOSTILE = ("'; drop table subject; --", '") or 1=1 --', "?1", "{verdict}", "\x01
 
 @pytest.mark.parametrize("word", HOSTILE)
 def test_no_text_of_a_user_is_sql(program: Audiences, store: SqliteStore, word: str) -> None:
-    """Texts and field names are parameters; whatever they hold, the answer is Python's and the store is whole."""
+    """Texts and field names are parameters; whatever they hold, the answer is Python's and the store is whole.
+
+    Threat: sql.inject
+    """
     store.commit(batch([State(id="u1", traits={"city": word, word: 1}), State(id="u2", traits={"city": "x"})], 1))
     shown = word.replace("\\", "\\\\").replace('"', '\\"').replace("\x01", "\\x01").replace("\x02", "\\x02")
     for text in (f'user.city == "{shown}"', f'user.get("{shown}") == 1', f'user.city < "{shown}"'):

@@ -371,6 +371,7 @@ def test_bad(name: str) -> None:
     """A bad record is refused with its reason, and the fast way never lets it in.
 
     Semantics: event.shape, event.refused, door.strict, door.limits
+    Failure: event.malformed, event.oversize
     """
     raw, reason = BAD[name]
     with pytest.raises(EventRejected) as caught:
@@ -523,6 +524,7 @@ def test_mutated_records() -> None:
     """On 60,000 damaged records both ways agree, nothing else is raised, and each refusal has a known reason.
 
     Semantics: door.one-verdict
+    Failure: event.malformed — mutated
     """
     known = set(door.__doc__.partition("Reasons: ``")[2].partition("``")[0].split()) if door.__doc__ else set()
     taken, reasons = 0, Counter[str]()

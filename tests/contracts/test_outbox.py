@@ -234,6 +234,7 @@ def test_doubt(store: Any, wall: Wall, mode: str | None, purpose: str, status: s
     That holds for a channel that raises as for a process that died.
 
     Semantics: effect-key.unknown
+    Failure: send.unknown — by mode and purpose
     """
     plan(store, "a", purpose=purpose)
     Outbox(store, {"sms": Fake(broken, mode)}, wall).drain()

@@ -286,6 +286,7 @@ def test_code_twice_is_refused(store: Any) -> None:
     """A batch that gives away a coupon code once more is refused whole.
 
     Semantics: coupon.codes
+    Failure: unit.oversold — one code
     """
     store.commit(full_batch(1))
     again = effect("other", kind="coupon", detail={"pool": "q", "code": "C1"}, deliver=None)
@@ -611,6 +612,7 @@ def test_second_writer_is_refused(tmp_path: Path) -> None:
     """A second writer is told which process holds the store; after closing it may write.
 
     Semantics: store.one-writer
+    Failure: two.daemons — refused
     """
     path = tmp_path / "s.db"
     store = SqliteStore.open(path)
@@ -710,7 +712,10 @@ def test_settings(tmp_path: Path) -> None:
 
 
 def test_busy_file_is_a_store_error(tmp_path: Path) -> None:
-    """A foreign process that holds the file makes a StoreError after the time-out, and nothing is lost."""
+    """A foreign process that holds the file makes a StoreError after the time-out, and nothing is lost.
+
+    Failure: busy.lock — told
+    """
     path = tmp_path / "s.db"
     store = SqliteStore.open(path, busy_seconds=0.01)
     foreign = sqlite3.connect(path, isolation_level=None)

@@ -78,6 +78,7 @@ def test_killed_at(world: World, point: str) -> None:
     """Killed at this point, whichever time it is passed: after a restart everything is there once.
 
     Semantics: store.atomic, effect-key.stable
+    Failure: kill.anywhere — at each durable step
     """
     for moment in chosen(world)[point]:
         world.crash([moment], point)
@@ -132,7 +133,10 @@ def test_killed_on_the_way_in(inbox_world: World, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(RANDOM_RUNS))
 def test_killed_from_outside(world: World, seed: int) -> None:
-    """Killed by another process at an instruction nobody chose."""
+    """Killed by another process at an instruction nobody chose.
+
+    Failure: kill.anywhere — at any instant
+    """
     rng = random.Random(2_000 + seed)
     with world.folder_for("outside") as root:
         kills = sum(world.killed_from_outside(root, rng.randint(1, len(world.passes))) for _ in range(2))
@@ -231,7 +235,10 @@ PLANTED: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "classes"), PLANTED, ids=[name for name, _ in PLANTED])
 def test_planted_fault_is_found(tmp_path: Path, name: str, classes: dict[str, Any]) -> None:
-    """A fault of this kind in the engine makes the crash test fail, within the moments tried by default."""
+    """A fault of this kind in the engine makes the crash test fail, within the moments tried by default.
+
+    Failure: kill.planted
+    """
     world = World(tmp_path, count=60, **classes)
     order = [moment for moments in spread(world.passes, 200).values() for moment in moments]
     random.Random(7).shuffle(order)

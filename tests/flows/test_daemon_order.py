@@ -16,6 +16,7 @@ from engine.core.model import DAY, HOUR, MINUTE, SECOND, Event
 from engine.errors import StoreError
 from engine.feeds.files import JsonlFeed
 from engine.ports import Batch, Feed, Lag, Record, Store
+from engine.runtime import standing
 from engine.runtime.gather import Gather
 from engine.runtime.masking import Mask
 from engine.runtime.suspects import Suspects
@@ -143,6 +144,28 @@ def test_an_event_ahead_of_the_clock_wakes_nobody_early(tmp_path: Path) -> None:
     assert ("u2", "again") not in life.texts()
     life.pass_(5 * MINUTE)
     assert [it.user for it in life.effects("points")] == ["u1"]
+    life.end()
+
+
+def test_an_outbox_that_is_released(tmp_path: Path) -> None:
+    """A store that is held decides and sends nothing; released by a job, what waits goes out without a restart."""
+    life = Life(tmp_path)
+    life.start()
+    assert life.store is not None
+    standing.settle_in(life.store, "elsewhere")
+    life.end()
+    daemon = life.start()
+    standing.settle_in(life.store, "here")
+    life.end()
+    daemon = life.start()
+    life.say("user.signup", "u1")
+    life.quiet()
+    assert (life.texts(), life.sent()) == ([("u1", "hello")], [])
+    assert "may be a copy" in daemon.state.held
+    life.jobs.submit(lambda store: standing.release(store, "here"))
+    life.quiet()
+    assert life.sent() == [("u1", "hello")]
+    assert daemon.state.held == ""
     life.end()
 
 

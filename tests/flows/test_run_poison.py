@@ -124,7 +124,10 @@ def picture_of_inbox(root: Path) -> dict[str, Any]:
 
 
 def test_one_in_a_hundred_costs_little(program: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one poison in a hundred no event is decided more than three times."""
+    """With one poison in a hundred no event is decided more than three times.
+
+    Failure: poison.one
+    """
     events = make_events(2, 1_000)
     poison = {it["id"] for it in events[50::100]}
     calls = 0

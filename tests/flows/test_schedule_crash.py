@@ -131,6 +131,7 @@ def test_killed_during_a_blast(blast: Blast) -> None:
     """Killed at moments of every kind while a slot is walked: each subject is entered and written to exactly once.
 
     Semantics: schedule.resumable
+    Failure: slots.missed — killed
     """
     moments = [moment for chosen in spread(blast.passes, MOMENTS).values() for moment in chosen]
     for moment in random.Random(1).sample(moments, min(MOMENTS, len(moments))):

@@ -78,6 +78,7 @@ def test_a_code_cannot_be_worked_out_without_the_secret() -> None:
     """Another secret gives another code for every key; the same gives the same; sixteen letters, no two alike.
 
     Semantics: coupon.unguessable
+    Threat: code.guess
     """
     keys = [f"p/s/u{n}" for n in range(2000)]
     one, other = ([code_for("WB", key, secret) for key in keys] for secret in (b"one secret", b"another one"))

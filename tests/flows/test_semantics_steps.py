@@ -41,6 +41,7 @@ def test_a_loop_of_steps_at_one_instant_ends(tmp_path: Path) -> None:
     """ "an emitted event carries a depth; 16 is the limit": a wait for what is past does not begin the count anew.
 
     Semantics: loop.depth
+    Failure: loops.cut
     """
     text = (
         "trigger: {event: points.changed}\nentry: {mode: parallel, limit: unlimited}\n"

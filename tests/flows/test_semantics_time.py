@@ -90,7 +90,10 @@ def test_machine_clock_that_jumped_ahead(program: Compiled, tmp_path: Path) -> N
 
 def test_machine_clock_that_jumped_back(program: Compiled, tmp_path: Path) -> None:
     """Semantics: store.clock — never behind the last commit: what was decided stays, nothing fires again, and events
-    that look like the future wait in quarantine until the clock is right."""
+    that look like the future wait in quarantine until the clock is right.
+
+    Failure: clock.back — until idle
+    """
     rows = [event("1", "go", day(1), "a"), event("2", "x", day(5), "b")]
     deliver(program, tmp_path, rows)
     before = done(tmp_path)
@@ -195,7 +198,10 @@ def test_future_ids_are_not_used_up(program: Compiled, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ahead", [0, 5 * MINUTE, 5 * MINUTE + 1])
 def test_ingest_refuses_the_future(tmp_path: Path, ahead: int) -> None:
-    """Semantics: late.future — the same five minutes hold at `ingest`, by the machine's clock."""
+    """Semantics: late.future — the same five minutes hold at `ingest`, by the machine's clock.
+
+    Failure: event.future
+    """
     now = parse_instant(NOW)
     (tmp_path / "in.jsonl").write_bytes(lines_of([event("1", "go", format_instant(now + ahead), "a")]))
     store = SqliteStore.open(tmp_path / "s.db")

@@ -102,8 +102,11 @@ def test_a_value_that_is_missing(tmp_path: Path, verb: str, on_error: str) -> No
 @pytest.mark.parametrize("on_error", ["", "    on_error: stop\n", "    on_error: [{points: 7}]\n"])
 @pytest.mark.parametrize("verb", sorted(PARKING))
 def test_a_condition_that_errs_parks(tmp_path: Path, verb: str, on_error: str) -> None:
-    """Semantics: condition.parked, condition.error — "An *error* ... is neither true nor false": the run is parked,
-    also with `on_error`."""
+    """ "An *error* ... is neither true nor false": the run is parked, also with `on_error`.
+
+    Semantics: condition.parked, condition.error
+    Failure: rule.error
+    """
     assert rows(tmp_path, verb, PARKING[verb], on_error) == []
 
 

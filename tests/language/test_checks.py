@@ -173,6 +173,7 @@ def test_secrets(check: Write, options: str, expected: list[str]) -> None:
     """What is certainly a secret is an error, what looks like one a warning, and ${NAME} is fine.
 
     Semantics: secret.program
+    Threat: secret.program
     """
     program = PROGRAM.replace("path: out/app.jsonl", f"path: out/app.jsonl, options: {options}")
     found = check(files={"drumbeat.yaml": program})

@@ -84,7 +84,10 @@ def checked(text: str, issues: list[Issue], found: object) -> None:
 @FAST
 @given(st.one_of(soup, st.text(max_size=60)))
 def test_any_text_gives_a_condition_or_issues(text: str) -> None:
-    """No text makes the compiler raise."""
+    """No text makes the compiler raise.
+
+    Threat: expression.limits
+    """
     for compiler in (compile_condition, compile_expression):
         found, issues = compiler(text, SCOPE, HistoryBook(), time_free=True)
         checked(text, issues, found)
@@ -133,7 +136,10 @@ def test_limits_instead_of_recursion(text: str) -> None:
 
 
 def test_a_greedy_pattern_takes_no_time() -> None:
-    """Patterns of many stars stay quick on long text."""
+    """Patterns of many stars stay quick on long text.
+
+    Threat: regex.exhaust
+    """
     found, _ = compile_condition("event.city is matching('" + "*a" * 30 + "*b')", SCOPE, HistoryBook())
     assert found is not None
     assert not found.test(moment({"city": "a" * 20_000}))

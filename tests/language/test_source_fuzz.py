@@ -243,7 +243,10 @@ def test_the_python_scanner_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("opening", ["[", "{", "- ", "? ", "{{", "[{", "a: {", "'[", "&a [", "!!seq [", "f(a, "])
 def test_thirty_thousand_brackets(opening: str) -> None:
-    """Thirty thousand nested openings are a diagnostic, not a crash, and within a second or two."""
+    """Thirty thousand nested openings are a diagnostic, not a crash, and within a second or two.
+
+    Threat: yaml.bomb — brackets
+    """
     for data in ((opening * 30_000).encode(), ("a: [" + opening * 30_000).encode()):
         assert len(data) <= reader.MAX_BYTES
         started = time.process_time()

@@ -1,8 +1,8 @@
-"""Which test proves which line of the semantics, and the page that shows it.
+"""Which test proves which line of the semantics, of the failures and of the threats, and the pages that show it.
 
-The lines stand in ``docs/semantics.yaml``. A test names the lines it proves in its docstring, in a line of its own or
-before its promise: ``Semantics: order.batches, order.key — any batch gives the same``. Run as a program this file
-writes ``docs/semantics.md``.
+The lines stand in ``docs/*.yaml``, a book each. A test names the lines it proves in its docstring, in a line of its own
+or before its promise: ``Semantics: order.batches, order.key — any batch gives the same``; ``Failure:`` and ``Threat:``
+name lines of the other books. Run as a program this file writes the pages.
 """
 
 from __future__ import annotations
@@ -16,20 +16,42 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "docs" / "semantics.yaml"
-PAGE = ROOT / "docs" / "semantics.md"
 COMMAND = "make schemas"
 
 ID = r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*(?:\.[a-z0-9]+(?:-[a-z0-9]+)*)+"
-NAMED = re.compile(rf"Semantics: ({ID}(?:, {ID})*)(?: — .+)?")
 KEYS = {"says", "issue", "not_yet"}
 IDLE = {"skip", "skipif", "xfail"}
 """Marks of a test that may not run, and so proves nothing."""
 
 
 @dataclass(frozen=True)
+class Book:
+    """Lines of one kind, and the page made of them."""
+
+    word: str  # what a docstring names its lines with
+    source: Path
+    page: Path
+
+    @property
+    def text(self) -> str:
+        """The lines, as written."""
+        return self.source.read_text(encoding="utf-8")
+
+    @property
+    def up(self) -> str:
+        """From the page to the top of the repository."""
+        return "../" if self.page.parent != ROOT else ""
+
+
+SEMANTICS = Book("Semantics", ROOT / "docs" / "semantics.yaml", ROOT / "docs" / "semantics.md")
+FAILURES = Book("Failure", ROOT / "docs" / "reliability.yaml", ROOT / "docs" / "reliability.md")
+THREATS = Book("Threat", ROOT / "docs" / "threats.yaml", ROOT / "SECURITY.md")
+BOOKS = (SEMANTICS, FAILURES, THREATS)
+
+
+@dataclass(frozen=True)
 class Line:
-    """One statement of the semantics."""
+    """One statement of a book."""
 
     id: str
     says: str
@@ -85,19 +107,20 @@ def issues(source: str) -> dict[int, str]:
     return found
 
 
-def proofs(files: dict[str, str]) -> Found:
-    """What the tests in these files (name -> source) prove."""
+def proofs(files: dict[str, str], word: str = SEMANTICS.word) -> Found:
+    """What the tests in these files (name -> source) prove of the book with this word."""
     found = Found([], [])
+    form = re.compile(rf"{word}: ({ID}(?:, {ID})*)(?: — .+)?")
     for file, text in sorted(files.items()):
-        if "Semantics:" not in text:
+        if f"{word}:" not in text:
             continue
         for node, doc in _docstrings(ast.parse(text)):
-            for named in (it.strip() for it in doc.splitlines() if it.strip().startswith("Semantics:")):
+            for named in (it.strip() for it in doc.splitlines() if it.strip().startswith(f"{word}:")):
                 name: str = getattr(node, "name", "the file itself")
                 where = f"{file}: {name}"
-                match = NAMED.fullmatch(named)
+                match = form.fullmatch(named)
                 if match is None:
-                    found.faults.append(f"{where}: '{named}' names no line; write 'Semantics: an.id, another.id — why'")
+                    found.faults.append(f"{where}: '{named}' names no line; write '{word}: an.id, another.id — why'")
                 elif not _runs(node):
                     found.faults.append(f"{where}: only a test that always runs can name a line")
                 else:
@@ -146,14 +169,20 @@ def check(parts: list[Section], known: dict[int, str], found: Found) -> list[str
     return faults
 
 
-def page(parts: list[Section], known: dict[int, str], found: Found) -> str:
-    """The text of ``docs/semantics.md``."""
+SEMANTICS_HEAD = "# Semantics: what the engine does at every contested point"
+
+
+def page(
+    parts: list[Section], known: dict[int, str], found: Found, head: str = SEMANTICS_HEAD, up: str = "../",
+    source: str = "docs/semantics.yaml",
+) -> str:  # fmt: skip
+    """The text of a page; ``head`` stands at its top, ``up`` leads to the top of the repository."""
     lines = [line for part in parts for line in part.lines]
     later = sum(line.issue is not None for line in lines)
     missing = sum(line.not_yet is not None for line in lines)
     text = [
-        "# Semantics: what the engine does at every contested point",
-        f"<!-- made from docs/semantics.yaml and the docstrings of the tests by `{COMMAND}`; a test keeps it fresh -->",
+        head.strip(),
+        f"<!-- made from {source} and the docstrings of the tests by `{COMMAND}`; a test keeps it fresh -->",
         "Each line names the tests that prove it. A line without a test says which issue brings it, or why it does not "
         "hold yet. The build fails when a line has neither, or when a test names a line that is not here.",
         f"{len(lines)} lines: {len(lines) - later - missing} proven, {later} left to later issues"
@@ -161,29 +190,32 @@ def page(parts: list[Section], known: dict[int, str], found: Found) -> str:
         "\n".join(f"- **issue {number}**: {about}" for number, about in sorted(known.items())),
     ]
     for part in parts:
-        rows = [f"| `{line.id}` | {_cell(line.says)} | {_proven(line, found)} |" for line in part.lines]
+        rows = [f"| `{line.id}` | {_cell(line.says)} | {_proven(line, found, up)} |" for line in part.lines]
         text += [f"## {part.title}", "\n".join(["| line | what holds | proven by |\n|---|---|---|", *rows])]
     return "\n\n".join(text) + "\n"
 
 
-def _proven(line: Line, found: Found) -> str:
+def _proven(line: Line, found: Found, up: str) -> str:
     if line.issue is not None:
         return f"**issue {line.issue}**"
     if line.not_yet is not None:
         return f"**not yet**: {_cell(line.not_yet)}"
     mine = sorted({(it.file, it.test) for it in found.proofs if it.line == line.id})
-    return "<br>".join(f"[{test}](../{file})" for file, test in mine)
+    return "<br>".join(f"[{test}]({up}{file})" for file, test in mine)
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def made() -> str:
-    """The page as the repository stands."""
-    source = SOURCE.read_text(encoding="utf-8")
-    return page(sections(source), issues(source), proofs(read_tests()))
+def made(book: Book) -> str:
+    """A page as the repository stands."""
+    head = yaml.safe_load(book.text).get("head", SEMANTICS_HEAD)
+    source = book.source.relative_to(ROOT).as_posix()
+    found = proofs(read_tests(), book.word)
+    return page(sections(book.text), issues(book.text), found, head, book.up, source)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(made(), encoding="utf-8")
+    for each in BOOKS:
+        each.page.write_text(made(each), encoding="utf-8")

@@ -37,6 +37,7 @@ FOLDERS: dict[str, Registry[Any]] = {
 HELPERS = {
     "feeds/replay": "files read whole and put in order, for simulate",
     "feeds/table": "rows of CSV files, used by files",
+    "stores/erasing": "what an erasure leaves, used by the stores",
     "stores/codec": "states to bytes and back, used by the stores",
     "stores/tally": "counters, used by the stores",
     "stores/wakes": "the index of wake-ups of the memory store",

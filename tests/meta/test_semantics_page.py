@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import pytest
-from semantics_page import COMMAND, PAGE, ROOT, SOURCE, check, issues, made, page, proofs, read_tests, sections
+from semantics_page import BOOKS, COMMAND, ROOT, Book, check, issues, made, page, proofs, read_tests, sections
 
-TEXT = SOURCE.read_text(encoding="utf-8")
+books = pytest.mark.parametrize("book", BOOKS, ids=lambda book: book.word)
 
 
-def test_every_line_is_proven_or_left_to_an_issue() -> None:
+@books
+def test_every_line_is_proven_or_left_to_an_issue(book: Book) -> None:
     """No line without a test or an issue, no test that names a line there is not, nothing said of a proven line."""
-    faults = check(sections(TEXT), issues(TEXT), proofs(read_tests()))
+    faults = check(sections(book.text), issues(book.text), proofs(read_tests(), book.word))
     assert not faults, "\n" + "\n".join(faults)
 
 
-def test_the_page_is_fresh() -> None:
-    """``docs/semantics.md`` is what the lines and the docstrings make."""
-    text = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
-    assert text == made(), f"stale: {PAGE.name}; run: {COMMAND}"
+@books
+def test_the_page_is_fresh(book: Book) -> None:
+    """Each page is what its lines and the docstrings make."""
+    text = book.page.read_text(encoding="utf-8") if book.page.is_file() else ""
+    assert text == made(book), f"stale: {book.page.name}; run: {COMMAND}"
 
 
-def test_links_lead_somewhere() -> None:
-    """Each link of the page is a file of the tests that holds the test of that name."""
-    found = proofs(read_tests())
+@books
+def test_links_lead_somewhere(book: Book) -> None:
+    """Each link of a page is a file of the tests that holds the test of that name."""
+    found = proofs(read_tests(), book.word)
     assert found.proofs
-    text = PAGE.read_text(encoding="utf-8")
+    text = book.page.read_text(encoding="utf-8")
     for proof in found.proofs:
-        assert f"[{proof.test}](../{proof.file})" in text
+        assert f"[{proof.test}]({book.up}{proof.file})" in text
         assert f"def {proof.test}(" in (ROOT / proof.file).read_text(encoding="utf-8")
 
 

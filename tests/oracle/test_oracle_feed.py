@@ -178,6 +178,7 @@ def test_batches_never_change_a_byte(tmp_path: Path, seed: int) -> None:
     """``--batch`` 1, 7, 500 and 5000: identical effects and decisions, ties and all.
 
     Semantics: order.batches
+    Failure: event.twice, event.order
     """
     program = everything().write(tmp_path)
     path = write_feed(tmp_path / "feed.jsonl", feed(seed, scaled(120), False))

@@ -88,6 +88,7 @@ def test_pools_are_given_out_in_feed_order_within_their_limits(tmp_path: Path, s
     """total, per_user for ever and per window, per_day, all at once; denied rows carry a true reason, no code.
 
     Semantics: coupon.order, coupon.limits, scarce.exact
+    Failure: unit.oversold — coupons
     """
     books = [
         {
@@ -221,6 +222,7 @@ def test_rooms_fill_in_order_and_seats_come_back(tmp_path: Path, seed: int, soft
     """Rooms fill in the order of writing; a hold ends after 47h30m unless the user joined; all full: denied, full.
 
     Semantics: group.rooms, group.hold
+    Failure: unit.oversold — seats
     """
     rng = random.Random(seed)
     if soft:  # never more people than soft seats: what happens above the soft limits is not settled

@@ -132,6 +132,7 @@ def test_refused(read, world, text):
     """No escape loads and prints.
 
     Semantics: render.sandbox
+    Threat: template.escape
     """
     import os
 

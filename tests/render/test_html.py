@@ -51,6 +51,7 @@ def test_a_value_never_changes_the_shape(render, text):
     """The parsed document has the same tags and attributes with any value as with a harmless one.
 
     Semantics: render.html
+    Threat: html.inject
     """
     plain = Shape(render(HEAD + text, {"user": {"x": "x"}}, "email").text).seen
     for evil in EVIL:

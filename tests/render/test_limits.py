@@ -75,6 +75,7 @@ def test_stopped_within_a_second(read, world, text):
     """Refused at load or stopped when rendered, in less than a second of work.
 
     Semantics: render.sandbox
+    Threat: template.exhaust
     """
     world["vars"] = {
         "l": BIG,

@@ -97,7 +97,10 @@ BAD_NAMES = [
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_bad_names(tmp_path, name):
-    """A name outside the rules is a problem, and nothing of it is loaded."""
+    """A name outside the rules is a problem, and nothing of it is loaded.
+
+    Threat: path.traversal — names
+    """
     loaded, problems = load(tmp_path, {name: "x"})
     assert [code for _, code in problems] == ["template-path"]
     assert len(loaded) == 0
@@ -112,7 +115,10 @@ def test_stray_files_are_warned_about(tmp_path):
 
 
 def test_links(tmp_path):
-    """Links inside the folder are read; links out of it, to folders, to nothing and in a circle are refused."""
+    """Links inside the folder are read; links out of it, to folders, to nothing and in a circle are refused.
+
+    Threat: path.traversal — links
+    """
     (tmp_path / "secret.sms.j2").write_text("root:x:0:0")
     (tmp_path / "outside").mkdir()
     (tmp_path / "templates-evil").mkdir()

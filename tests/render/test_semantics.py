@@ -232,6 +232,7 @@ def test_data_is_never_template_source(render, world, payload):
     """Text that looks like a template appears letter for letter, from every root, through every way of printing.
 
     Semantics: render.data
+    Threat: template.data
     """
     world |= {root: {"x": payload} for root in ("user", "group", "event", "steps", "with", "vars")}
     for root in ("user", "group", "event", "steps", "with", "vars"):

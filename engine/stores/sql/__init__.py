@@ -1,6 +1,7 @@
 """SQL kept in files: named queries and numbered migrations, one folder a dialect.
 
-A query file holds ``-- name: word``, at least one ``--`` line that says what the query is for, and one statement.
+A folder's query files are read as one. Each query has ``-- name: word``, at least one ``--`` line that says what it is
+for, and one statement.
 """
 
 from __future__ import annotations
@@ -56,8 +57,14 @@ def repeated(statement: str, times: int) -> str:
 
 def queries(dialect: str) -> dict[str, str]:
     """Every named query of a dialect."""
-    place = files(__package__) / dialect / "queries.sql"
-    return parse(place.read_text("utf-8"), f"{dialect}/queries.sql")
+    found: dict[str, str] = {}
+    for place in sorted((files(__package__) / dialect).iterdir(), key=lambda it: it.name):
+        if place.name.endswith(".sql"):
+            more = parse(place.read_text("utf-8"), f"{dialect}/{place.name}")
+            if twice := sorted(found.keys() & more):
+                raise InternalError(f"{dialect}/{place.name}: query {twice[0]!r} stands twice")
+            found |= more
+    return found
 
 
 def migrations(dialect: str) -> list[Migration]:

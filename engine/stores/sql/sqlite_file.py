@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -36,6 +36,9 @@ _WRITER = (
 )
 
 
+_OLDER = "an older copy of this store was put back: what it believes pending may have been sent"
+
+
 @cache
 def _many(query: str) -> str:
     return repeated(Q[query], _ROWS)
@@ -57,14 +60,22 @@ class WriterLock:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            words = os.pread(self._fd, 32, 0).decode("ascii", "replace").split()
+            holder = words[0] if words else "unknown"
             os.close(self._fd)
             raise StoreHeld(
                 f"store {path} is being written by process {holder}",
                 hint="stop that process, or open the store for reading",
             ) from error
+        known = os.pread(self._fd, 64, 0).split()
+        self.epoch = int(known[1]) if len(known) > 1 and known[1].isdigit() else 0  #: openings known of
+        self.note(self.epoch)
+
+    def note(self, epoch: int) -> None:
+        """Remember, outside the store, how often it was opened: a store put back from earlier knows of fewer."""
+        self.epoch = epoch
         os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n{epoch}\n".encode(), 0)
 
     def release(self) -> None:
         """Give the lock back. The file stays: removing it would let two processes lock two files of one name."""
@@ -109,8 +120,25 @@ class SqliteFile:
                 raise _cannot_open(path, error) from error
             raise
         file = cls(db, path, lock)
+        if durable:
+            file.count_epoch()
         file.fault = fault
         return file
+
+    def count_epoch(self) -> None:
+        """Count an opening (or a day) in the store and beside it.
+
+        A store that knows of fewer than its lock file was put back: it is held, see ``runtime/standing.py``.
+        """
+        if self._lock is None:
+            return
+        found = self.rows("meta", "epoch")
+        mine = int(found[0][0]) if found else 0
+        with self.transaction("meta"):
+            if mine < self._lock.epoch and found:
+                self.write("hold", [(_OLDER,)])
+            self.write("save_meta", [("epoch", str(max(mine, self._lock.epoch) + 1))])
+        self._lock.note(max(mine, self._lock.epoch) + 1)
 
     @property
     def read_only(self) -> bool:
@@ -169,6 +197,13 @@ class SqliteFile:
             added += self.db.execute(many, [*chain.from_iterable(rows[start : start + _ROWS])]).rowcount
         return added + self.write(query, rows[whole:])
 
+    def run(self, statement: str) -> None:
+        """A statement that goes in no transaction."""
+        try:
+            self.db.execute(statement).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"store {self.path} cannot be written: {error}") from error
+
     @contextmanager
     def transaction(self, verb: str, committed: Callable[[], None] | None = None) -> Iterator[None]:
         """All or nothing; ``committed`` is called when the changes are durable."""
@@ -204,7 +239,8 @@ class SqliteFile:
         try:
             yield
         finally:
-            self.db.execute("commit")
+            with suppress(sqlite3.Error):  # nothing was written; what was wrong with reading was said already
+                self.db.execute("rollback")
 
 
 _RELAXED = "pragma synchronous = off"

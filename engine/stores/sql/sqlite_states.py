@@ -48,6 +48,11 @@ class SqliteStates:
     def __len__(self) -> int:
         return len(self._fresh)
 
+    def in_log(self) -> list[str]:
+        """Subjects whose newest state is in the log."""
+        self._follow_if_reader()
+        return list(self._fresh)
+
     # -- reading
 
     def load(self, subjects: Iterable[str]) -> dict[str, State]:

@@ -251,6 +251,11 @@ select playbook, hash, since, sources, used from version where used >= ? order b
 -- A named word of the runtime.
 insert into meta (name, value) values (?, ?) on conflict (name) do update set value = excluded.value;
 
+-- name: hold
+-- Nothing is sent from here on, unless it was held before; see runtime/standing.py.
+insert into meta (name, value) values ('outbox_held', ?)
+on conflict (name) do update set value = excluded.value where value = '';
+
 -- name: meta
 -- A named word of the runtime.
 select value from meta where name = ?;

@@ -1,0 +1,89 @@
+"""What an erasure leaves behind: amounts under a pseudonym, and the knowledge that somebody was erased, and when.
+
+Rule 1: nothing that is kept names the person: the pseudonym is a keyed hash of the id, with the secret of the store.
+Rule 2: ledgers stay whole: every row with an amount, a unit or a status is kept, its words are not.
+Rule 3: what is sent again later from before the erasure is recognised by the pseudonym and its time, and dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from engine.core.model import NONE, Effect, State
+from engine.ports import Rejected
+
+ALIAS = "erased-"
+"""What every pseudonym begins with."""
+
+OUTCOME = "erased"
+"""Why a delivery to an erased person is not sent any more."""
+
+_KEPT: Mapping[str, tuple[str, ...]] = {
+    "message": ("template", "via", "purpose"),
+    "coupon": ("pool", "code", "expires_at", "value"),
+    "invite": ("group", "room"),
+    "points": ("account", "delta", "balance", "reason"),
+    "badge": ("name",),
+    "tag": ("add", "remove"),
+    "tier": ("ladder", "from", "to"),
+    "set": ("field",),
+    "emit": ("type",),
+    "webhook": ("method",),
+    "post": ("group", "template"),
+    "task": (),
+    "nominate": ("role",),
+    "draw": ("prize",),
+}
+"""Kind of an effect -> what of its detail is no word about the person."""
+
+
+def alias_of(subject: str, secret: str | None) -> str:
+    """The pseudonym of a subject: 128 bits of BLAKE2b keyed with the secret of the store."""
+    key = bytes.fromhex(secret) if secret else b""
+    return ALIAS + blake2b(subject.encode(), key=key[:64], digest_size=16).hexdigest()
+
+
+def scrubbed(effect: Effect, alias: str) -> Effect:
+    """An effect as a ledger keeps it of somebody who was erased."""
+    kept = _KEPT.get(effect.kind, ())
+    detail = {name: value for name, value in effect.detail.items() if name in kept}
+    user = None if effect.user is None else alias
+    return structs.replace(effect, user=user, detail=detail, to=None, spares=(), reason=_word(effect.reason))
+
+
+def _word(reason: str | None) -> str | None:
+    """A reason that is a word of ours; a sentence may hold anything."""
+    return reason if reason is None or reason.replace("_", "").isalpha() else OUTCOME
+
+
+def at_rest(state: State) -> bool:
+    """Is there nothing of a person in a state: was it erased, and did nothing happen since?"""
+    known = (state.traits, state.series, state.consents, state.tags, state.badges, state.groups)
+    busy = (state.journeys, state.goals, state.holds, state.tasks, state.slots)
+    return not any(known) and not any(busy) and state.created_at is None and state.last_active is None
+
+
+def disguised(state: State, alias: str) -> State:
+    """The state under its pseudonym; nothing wakes it."""
+    return structs.replace(state, id=alias, wake_at=None, segments=(), coupons=state.coupons or NONE)
+
+
+def about(rejected: Iterable[Rejected], subject: str) -> list[int]:
+    """Numbers of the records in quarantine that are about a subject, or may be."""
+    return [it.number for it in rejected if _names(it.raw, subject)]
+
+
+def _names(raw: bytes, subject: str) -> bool:
+    name = subject.encode()
+    if name not in raw:
+        return False
+    try:
+        found: Any = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return True  # nobody can read it; it holds the name, so it goes
+    return isinstance(found, dict) and subject in (found.get("user"), found.get("subject"), found.get("group"))

@@ -1,0 +1,90 @@
+"""Erasure in an SQLite file: rows about a person are emptied or moved to a pseudonym, and old bytes are written over.
+
+Rule 1: the rows change in the transaction that decides the erasure, after everything else in it.
+Rule 2: before that transaction the log of states is folded, so that a state stands at one place.
+Rule 3: from the first erasure on the connection writes over what it frees. What was freed before, and copies in the
+write-ahead log, go with ``scrub``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from engine.core.model import State
+from engine.ports import Rejected
+from engine.stores import codec, erasing
+from engine.stores.sql.sqlite_file import SqliteFile
+
+_SECRET = "secret"  # noqa: S105 - the name of the record that holds it
+_OVERWRITE = "pragma secure_delete = on"
+
+
+class SqliteErasure:
+    """Knows who was erased; every method that changes the file is called inside a transaction but ``scrub``."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        self._known: dict[str, int] = dict(file.rows("all_erased"))
+
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
+    def alias(self, subject: str) -> str:
+        """The pseudonym of a subject."""
+        found = self._file.rows("meta", _SECRET)
+        return erasing.alias_of(subject, str(found[0][0]) if found else None)
+
+    def follow(self) -> None:
+        """Know what another process wrote."""
+        self._known = dict(self._file.rows("all_erased"))
+
+    def at(self, subjects: Iterable[str]) -> dict[str, int]:
+        """When these subjects were erased, those who were."""
+        if not self._known:
+            return {}
+        return {it: at for it in subjects if (at := self._known.get(self.alias(it))) is not None}
+
+    def disguised(self, states: Sequence[State], erased: Sequence[tuple[str, int]]) -> list[State]:
+        """The states as they are to be written: those of erased people under their pseudonyms."""
+        now = {subject for subject, _ in erased}
+        out = []
+        for state in states:
+            hidden = erasing.at_rest(state) and (state.id in now or self.alias(state.id) in self._known)
+            out.append(erasing.disguised(state, self.alias(state.id)) if hidden else state)
+        return out
+
+    def overwrite(self) -> None:
+        """From now on freed bytes are written over."""
+        self._file.db.execute(_OVERWRITE)
+
+    def erase(self, subject: str, at: int) -> None:
+        """Empty or rename everything about a subject up to an instant."""
+        write, alias = self._file.write, self.alias(subject)
+        write("save_erased", [(alias, at)])
+        write("erase_events", [(subject, at)])
+        write("erase_decisions", [(subject, at)])
+        for seq, key, time, channel, body in self._file.rows("effects_to_scrub", subject, at):
+            effect = erasing.scrubbed(codec.effect_from(key, time, channel, body), alias)
+            write("scrub_effect", [(alias, codec.effect_body(effect), seq)])
+        write("move_trail", [(subject, alias)])
+        write("drop_trail", [(subject,)])
+        write("alias_answers", [(alias, subject)])
+        write("alias_goals", [(alias, subject, at)])
+        suspects = [Rejected(*row) for row in self._file.rows("naming", subject.encode())]
+        write("drop_rejected", ((number,) for number in erasing.about(suspects, subject)))
+
+    def drop_state(self, subject: str) -> None:
+        """The state that stood in the table."""
+        self._file.write("erase_subject", [(subject,)])
+
+    def erased(self, erased: Sequence[tuple[str, int]]) -> None:
+        """The erasures are durable."""
+        for subject, at in erased:
+            alias = self.alias(subject)
+            self._known[alias] = max(at, self._known.get(alias, at))
+
+    def scrub(self) -> None:
+        """Write the file anew without what was freed, and empty the write-ahead log."""
+        self.overwrite()
+        self._file.run("vacuum")
+        self._file.run("pragma wal_checkpoint(truncate)")

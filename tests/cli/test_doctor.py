@@ -1,0 +1,100 @@
+"""``drumbeat doctor``: each thing that can be wrong is named with what to do, and looking changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.cli import checkup
+from engine.stores.sqlite import SqliteStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from conftest import Drumbeat, Make
+
+
+@pytest.fixture
+def root(make: Make, drumbeat: Drumbeat) -> Path:
+    """A program that ran once."""
+    found = make()
+    drumbeat("ingest", found / "feed.jsonl", "--program", found)
+    assert drumbeat("run", "--until-idle", "--program", found).code == 0
+    return found
+
+
+def verdicts(root: Path, drumbeat: Drumbeat) -> dict[str, Any]:
+    """Name -> finding, of what is not well."""
+    said = drumbeat("doctor", "--program", root, "--format", "json")
+    assert said.code == (0 if said.json["ok"] else 1)
+    return {it["name"]: it for it in said.json["findings"] if it["verdict"] == "bad"}
+
+
+def touched(root: Path) -> dict[Path, int]:
+    """When each file was written, but for the two that SQLite makes to read."""
+    return {it: it.stat().st_mtime_ns for it in root.rglob("*.*") if not it.name.endswith(("-shm", "-wal"))}
+
+
+def test_all_is_well(root: Path, drumbeat: Drumbeat) -> None:
+    """A program that runs has nothing bad; no file is touched by looking."""
+    before = touched(root)
+    assert verdicts(root, drumbeat) == {}
+    assert touched(root) == before
+    out = drumbeat("doctor", "--program", root).out
+    assert "ok    store           3 users, 3 events" in out
+    assert "ok    sending         nothing is held" in out
+
+
+def test_an_invalid_program(root: Path, drumbeat: Drumbeat) -> None:
+    """A program that cannot run is bad, and everything else is looked at all the same."""
+    (root / "playbooks" / "thanks.yaml").write_text("playbook: thanks\nsteps: []\n", encoding="utf-8")
+    found = verdicts(root, drumbeat)
+    assert "drumbeat validate" in found["program"]["advice"]
+    assert list(found) == ["program"]
+
+
+def test_a_secret_that_is_not_set(root: Path, drumbeat: Drumbeat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable or file that a channel names and that is not there is told by name, never by value."""
+    text = (root / "drumbeat.yaml").read_text(encoding="utf-8")
+    (root / "drumbeat.yaml").write_text(text.replace("out/box.jsonl", "'out/${BOX_TOKEN}.jsonl'"), encoding="utf-8")
+    monkeypatch.delenv("BOX_TOKEN", raising=False)
+    assert "BOX_TOKEN" in verdicts(root, drumbeat)["channel box"]["advice"]
+    monkeypatch.setenv("BOX_TOKEN", "geheim")
+    said = drumbeat("doctor", "--program", root)
+    assert (said.code, "geheim" in said.out + said.err) == (0, False)
+
+
+def test_a_copy_is_told(root: Path, drumbeat: Drumbeat) -> None:
+    """A store that would be held says so before the run."""
+    copy = root.with_name("copy")
+    shutil.copytree(root, copy)
+    assert "holds it as a copy" in verdicts(copy, drumbeat)["sending"]["text"]
+
+
+def test_a_clock_behind_the_store(root: Path, drumbeat: Drumbeat) -> None:
+    """A machine whose clock is behind what was decided is told what follows."""
+    store = SqliteStore.open(root / "drumbeat.db")
+    store._file.db.execute("update clock set at = 9000000000000000")
+    store.close()
+    assert "ahead of this machine's" in verdicts(root, drumbeat)["clock"]["text"]
+
+
+def test_a_damaged_store(root: Path, drumbeat: Drumbeat) -> None:
+    """A store that cannot be read is one finding, without a traceback."""
+    for rest in ("-wal", "-shm"):
+        (root / f"drumbeat.db{rest}").unlink(missing_ok=True)
+    (root / "drumbeat.db").write_bytes(b"hello" * 1000)
+    assert "is not an SQLite database" in verdicts(root, drumbeat)["store"]["text"]
+
+
+@pytest.mark.parametrize(("mounts", "kind"), [("a / ext4 rw\nb /data nfs4 rw\n", "nfs4"), ("a / ext4 rw\n", "ext4")])
+def test_network_disks_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: str, kind: str) -> None:
+    """The longest mount that holds the folder tells its kind; a network file system is bad."""
+    real = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda self, *a: mounts if str(self) == "/proc/mounts" else real(self, *a))
+    assert checkup._file_system(Path("/data/x")) == kind
+    monkeypatch.setattr(checkup, "_file_system", lambda folder: kind)
+    (found,) = checkup._disk(tmp_path / "s.db")
+    assert (found.verdict == "bad") is (kind == "nfs4")

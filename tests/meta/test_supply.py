@@ -1,0 +1,137 @@
+"""What the code may not stand on: unpickling, loading by a name from data, SQL made of text, old mail classes."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from meta_harness import ROOT
+
+FILES = sorted((ROOT / "engine").rglob("*.py"))
+UNPICKLING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "_pickle"}
+LOADERS = {"engine/registry.py", "engine/cli/main.py"}
+"""They load by a name from a table of the code, never from data."""
+RUNNING = {"eval", "exec", "compile", "__import__"}
+COMPILERS = {
+    "engine/core/fuse.py": "writes out a plan's own conditions, which were compiled and checked",
+    "engine/language/expressions/code.py": "the compiler of conditions: its source is made from a checked tree",
+    "engine/render/compiled.py": "the compiler of templates: its source is made from a checked tree",
+}
+"""Files that make code, each with what of."""
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def _calls(tree: ast.AST) -> Iterator[ast.Call]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[str, ast.Module]:
+    return {it.relative_to(ROOT).as_posix(): ast.parse(it.read_text(encoding="utf-8")) for it in FILES}
+
+
+def test_nothing_is_unpickled(trees: dict[str, ast.Module]) -> None:
+    """No module that rebuilds objects from bytes is imported, and APScheduler keeps no jobs anywhere but in memory.
+
+    Threat: pickle.none
+    """
+    found = [
+        (name, one)
+        for name, tree in trees.items()
+        for one in _imports(tree)
+        if one.partition(".")[0] in UNPICKLING or (one.startswith("apscheduler.jobstores") and "memory" not in one)
+    ]
+    assert found == []
+
+
+def test_code_is_loaded_from_tables_alone(trees: dict[str, ast.Module]) -> None:
+    """Modules are loaded by name in the tables of words and verbs only, and code is made only by the compilers.
+
+    Threat: pickle.none — no code by name
+    """
+    loading = {name for name, tree in trees.items() for one in _imports(tree) if one.startswith("importlib.import_")}
+    loading |= {name for name, tree in trees.items() for one in _imports(tree) if one == "importlib"}
+    assert loading <= LOADERS
+    making = {
+        name
+        for name, tree in trees.items()
+        for call in _calls(tree)
+        if isinstance(call.func, ast.Name) and call.func.id in RUNNING
+    }
+    assert making <= COMPILERS.keys()
+
+
+def test_no_sql_is_put_together(trees: dict[str, ast.Module]) -> None:
+    """What is executed is a named query, a constant or a word of ours: no f-string, no % and no + with a value.
+
+    Threat: sql.inject — by a lint
+    """
+    allowed = {("engine/stores/sql/sqlite_file.py", "explain ")}
+    found = []
+    for name, tree in trees.items():
+        for call in _calls(tree):
+            if not (isinstance(call.func, ast.Attribute) and call.func.attr.startswith("execute") and call.args):
+                continue
+            first = call.args[0]
+            if isinstance(first, ast.JoinedStr) or (isinstance(first, ast.BinOp) and not _ours(first, name, allowed)):
+                found.append(f"{name}:{call.lineno}")
+    assert found == []
+
+
+def _ours(node: ast.BinOp, name: str, allowed: set[tuple[str, str]]) -> bool:
+    return isinstance(node.left, ast.Constant) and (name, node.left.value) in allowed
+
+
+def test_mail_is_made_by_the_safe_class(trees: dict[str, ast.Module]) -> None:
+    """The old mail classes write a line break in a header as it comes; only ``EmailMessage`` is used.
+
+    Threat: header.inject — by a lint
+    """
+    found = [(name, one) for name, tree in trees.items() for one in _imports(tree) if one.startswith("email.mime")]
+    assert found == []
+
+
+MINIMUM = {"jinja2": (3, 1, 6), "pyyaml": (6, 0, 1), "apscheduler": (3, 10)}
+"""Package -> the first version without the holes we know of."""
+
+
+def test_no_version_with_a_known_hole_is_allowed() -> None:
+    """The lower bounds of the project file stand at or above the first version without known holes.
+
+    Threat: supply.pinned — lower bounds
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    bounds: dict[str, tuple[int, ...]] = {}
+    for line in project["dependencies"]:
+        match = re.match(r"([A-Za-z0-9_.-]+).*?>=([0-9.]+)", line)
+        assert match, f"{line}: no lower bound"
+        bounds[match[1].lower()] = tuple(int(part) for part in match[2].split("."))
+    for name, least in MINIMUM.items():
+        assert bounds[name] >= least, name
+
+
+def test_the_hole_in_jinja_is_shut() -> None:
+    """The version at work is at least the first one without known ways out of the sandbox.
+
+    Threat: supply.pinned — what is installed
+    """
+    assert tuple(int(part) for part in version("jinja2").split(".")[:3]) >= MINIMUM["jinja2"]
+
+
+def test_the_table_of_files_is_true() -> None:
+    """Each file with a leave of its own is there."""
+    assert all((ROOT / name).is_file() for name in (*LOADERS, *COMPILERS))
+    assert Path(ROOT / "engine").is_dir()
