@@ -88,13 +88,16 @@ def _close(feed: Feed) -> None:
         close()
 
 
-def reloader(root: Path, jobs: Jobs, accept: Callable[[Compiled], object], lists: Iterable[str]) -> Reloader[Program]:
+def reloader(
+    root: Path, jobs: Jobs, accept: Callable[[Compiled], object], lists: Iterable[str], seen: Look | None = None
+) -> Reloader[Program]:
     """Watches the files of a program.
 
     Parameters
     ----------
     accept: raises CannotRun for a program that cannot be put to work here.
     lists: files of codes and members the present program names.
+    seen: how the other files stood before the present program was compiled; None: as they stand now.
     """
     named = list(lists)
 
@@ -110,7 +113,10 @@ def reloader(root: Path, jobs: Jobs, accept: Callable[[Compiled], object], lists
         accept(found)
         return Built(program_of(found, packed))
 
-    return Reloader(look, build, lambda: jobs.submit(lambda store: store.versions()), jobs.ring)
+    made = Reloader(look, build, lambda: jobs.submit(lambda store: store.versions()), jobs.ring)
+    if seen is not None and look_at(root) != seen:
+        made.force()
+    return made
 
 
 def program_of(found: Compiled, packed: str = "", warning: str = "") -> Program:

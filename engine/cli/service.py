@@ -100,6 +100,7 @@ def serve(wishes: Wishes, accept: Callable[[Any], None]) -> int:
 def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> dict[str, int] | None:
     from engine import serving, wiring
     from engine.cli.front import Front
+    from engine.language.keeping import look_at
     from engine.runtime.clock import SystemClock
     from engine.runtime.daemon import Daemon
     from engine.runtime.jobs import Jobs
@@ -111,30 +112,28 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
 
     clock, jobs, state = SteadyClock(SystemClock(), believing=wishes.trust_clock), Jobs(), DaemonState()
     with ExitStack() as closing:
-        store = _open(wishes, signals)
+        store, path = _open(wishes, signals)
         if store is None:
             return None
         closing.callback(store.close)
         root = program_root(wishes.program)
-        site = wiring.site_of(root, final=False, wake=jobs.ring, notes=store)
+        site = wiring.site_of(root, final=wishes.once, wake=jobs.ring, notes=store)
         as_json = wishes.logs == "json" or (wishes.logs == "auto" and not sys.stderr.isatty())
         closing.enter_context(logging_to(sys.stderr, Masking(lambda: list(site.seen)), as_json=as_json))
+        settle_in(store, wiring.place_of(path))
+        seen = look_at(root)
         program, found = serving.first_program(root, store, accept)
         adapters = serving.Adapters(site)
         closing.callback(adapters.close)
         closing.enter_context(quick_garbage())
-        where = wiring.store_path(found.settings, root, wishes.store)
-        why_held = settle_in(store, wiring.place_of(where))
-        if why_held is not None:
-            say(f"warning: nothing is sent: {why_held}; drumbeat outbox list shows what waits", wishes.quiet)
         front = None
         if not wishes.once:
-            front = Front(jobs, state, clock, store, where, adapters.fit(program.settings).feeds)
+            front = Front(jobs, state, clock, store, path, adapters.fit(program.settings).feeds)
         daemon = Daemon(
             program, store, adapters,
-            lambda channels, claims: Lanes(store, {} if why_held else channels, clock, claims, jobs.ring),
+            lambda channels, claims: Lanes(store, channels, clock, claims, jobs.ring),
             clock, secret=wiring.secret_of(store), jobs=jobs, state=state,
-            reloader=None if wishes.once else serving.reloader(root, jobs, accept, found.lists),
+            reloader=None if wishes.once else serving.reloader(root, jobs, accept, found.lists, seen),
             goodbye=_nothing if front is None else front.goodbye,
         )  # fmt: skip
         signals.attach(daemon)
@@ -145,25 +144,29 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
                 front.open(daemon)
                 for host, port in front.api.addresses:
                     say(f"listening: http://{host}:{port}", wishes.quiet)
-            say(f"at work: program in {root}, store {where}", wishes.quiet)
+            say(f"at work: program in {root}, store {path}", wishes.quiet)
             daemon.run()
         return dict(state.counts)
 
 
-def _open(wishes: Wishes, signals: Signals) -> Any:
-    """The store, opened for writing; with ``--standby`` as soon as nobody else has it. None: told to leave before."""
+def _open(wishes: Wishes, signals: Signals) -> tuple[Any, Path]:
+    """The store, opened for writing, and its file; with ``--standby`` as soon as nobody else has it.
+
+    None instead of the store: told to leave before.
+    """
     from engine import wiring
     from engine.errors import StoreHeld
     from engine.language.compile import compile_program
 
     root = program_root(wishes.program)
     found = compile_program(root)
-    if found.plan is None and not wiring.store_path(found.settings, root, wishes.store).exists():
+    path = wiring.store_path(found.settings, root, wishes.store)
+    if found.plan is None and not path.exists():
         found = compiled(wishes.program)  # says what is wrong
     told = False
     while not signals.leaving.is_set():
         try:
-            return wiring.for_good(wiring.open_store(found.settings, root, override=wishes.store))
+            return wiring.for_good(wiring.open_store(found.settings, root, override=wishes.store)), path
         except StoreHeld as error:
             if not wishes.standby:
                 raise
@@ -171,7 +174,7 @@ def _open(wishes: Wishes, signals: Signals) -> Any:
                 say(f"standing by: {error.message}", wishes.quiet)
             told = True
             signals.leaving.wait(_STANDBY)
-    return None
+    return None, path
 
 
 def _nothing() -> None:

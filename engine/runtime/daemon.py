@@ -27,6 +27,7 @@ from engine.runtime.masking import Mask
 from engine.runtime.pump import Done, InboxFeed, Pump
 from engine.runtime.reload import Built, Reloader
 from engine.runtime.sending import A_TURN, Sending
+from engine.runtime.standing import held
 from engine.runtime.state import DaemonState
 from engine.runtime.steady import SteadyClock
 from engine.runtime.suspects import Suspects
@@ -95,6 +96,7 @@ class Daemon:
         self._piece = piece
         self._fault = fault
         self._stopping = False
+        self._orderly = False  #: nothing broke: the next process has nobody to suspect
         self._trusting = False
         self._failed = False  #: the store could not be written: what the session holds is not what the store has
         self._pause = 0.0  #: seconds to wait before the store is tried again
@@ -105,7 +107,7 @@ class Daemon:
         self._fitted = fittings.fit(program.settings)
         self._worker = self._employ(program)
         self._claims = Claims(program.plan, store, clock)
-        self._sending = sending(self._fitted.channels, self._claims)
+        self._sending = self._open_sending()
         self._last_turn = store.clock()  #: the machine's clock at the last turn, ever
 
     # ------------------------------------------------------------------ told from outside, by any thread
@@ -142,6 +144,7 @@ class Daemon:
                 elif not more and not self._stopping:
                     bell.at(self.state.next_due)
                     self.jobs.wait(POLL)
+            self._orderly = True
         finally:
             bell.close()
             self._leave()
@@ -156,6 +159,7 @@ class Daemon:
                     break
                 if self._sending.in_flight():
                     self.jobs.wait(POLL)
+            self._orderly = True
         finally:
             self._leave()
 
@@ -179,7 +183,8 @@ class Daemon:
             self._worker.again()
             self._worker.pump.stamp(self._worker.pump.session.clock)  # a commit that shows that it works
             self._failed = False
-        self.jobs.do(self._store)
+        if self.jobs.do(self._store) and (held(self._store) or "") != self.state.held:
+            self._change_channels()  # somebody released the outbox
         if self.jobs.touched:
             self.jobs.touched = False
             self._worker.pump.abandon()  # nothing is under way: it only forgets the subjects it holds
@@ -190,9 +195,10 @@ class Daemon:
                 self._worker.pump.catch_up(now)
             self._last_turn = max(now, self._last_turn)
         records = self._worker.events(now, paused=self.clock.paused, until=until)
-        for record in records:
-            if record.event is not None:
-                self.clock.heard(record.event.time)
+        if self.clock.paused:
+            for record in records:
+                if record.event is not None and not record.event.internal:
+                    self.clock.heard(record.event.time)
         more = len(records) >= self._piece
         if records:
             self._deliver()  # what is new need not wait for everything that is due
@@ -219,6 +225,8 @@ class Daemon:
         if self.program.warning:
             self._shout_reload(self.program.warning)
         self._tell()
+        if self.state.held:
+            _log.warning("nothing is sent: %s", self.state.held)
         _log.info("at work", extra={"plan": self.program.plan.digest})
 
     def _leave(self) -> None:
@@ -235,7 +243,8 @@ class Daemon:
         try:
             self.jobs.do(self._store)
             self._count(self._sending.stop(DRAIN_SECONDS))
-            self._suspects.leave()
+            if self._orderly:
+                self._suspects.leave()
         except StoreError as error:
             _log.error("the store cannot be written, leaving all the same: %s", error)
         finally:
@@ -324,17 +333,22 @@ class Daemon:
         self._worker, self.program, self._shown = worker, program, Done()
         self._claims.adopt(program.plan)
         if dict(fitted.channels) != dict(before.channels):
-            self._change_channels(fitted.channels)
+            self._change_channels()
         self._fittings.tidy()
         self._keep(program)
         self.state.reload_error = ""
         self.state.count("reloads")
         _log.info("another program is at work", extra={"plan": program.plan.digest})
 
-    def _change_channels(self, channels: Mapping[str, Channel]) -> None:
+    def _open_sending(self) -> Sending:
+        """Whoever delivers; without any channel while the store is held (``standing``)."""
+        self.state.held = held(self._store) or ""
+        return self._make_sending({} if self.state.held else self._fitted.channels, self._claims)
+
+    def _change_channels(self) -> None:
         self._count(self._sending.stop(DRAIN_SECONDS))
         self._sending.close()
-        self._sending = self._make_sending(channels, self._claims)
+        self._sending = self._open_sending()
         self._count(self._sending.recover())
 
     def _keep(self, program: Program) -> None:
@@ -388,7 +402,7 @@ class Daemon:
             state.reason = trouble or f"the machine's clock is {ahead} seconds ahead of what is believed"
             state.next_due = None
         else:
-            state.status, state.reason = "running", trouble or state.reload_error
+            state.status, state.reason = "running", trouble or state.reload_error or state.held
             state.next_due = None if trouble else self._next_due()
         elapsed = self.clock.elapsed()
         if elapsed - self._told_at >= POLL:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
 
-from engine.errors import CannotRun, StoreError
+from engine.errors import DrumbeatError, StoreError
 from engine.ports import Feed, Gathering, Lag, LiveFeed, Record
 
 PAUSE = 5.0
@@ -31,7 +31,8 @@ class _Reader:
         self.ahead: deque[Record] = deque()
         self.at = position(feed.name)  #: position after the last record read
         self.more = True  #: there may be more right now
-        self.broken: str | None = None
+        self.broken: str | None = None  #: why it cannot be read
+        self.deaf: str | None = None  #: why it cannot be told what is committed
         self.rest_until = 0.0
 
     def fill(self, limit: int, elapsed: float) -> None:
@@ -45,16 +46,32 @@ class _Reader:
             self.ahead.extend(islice(self.feed.read(self.at, limit), limit))  # some give more than asked for
         except StoreError:
             raise  # the inbox: the store is everybody's trouble
-        except (CannotRun, OSError) as error:
+        except Exception as error:  # whatever it is, the other feeds go on
             self.rest_until = elapsed + PAUSE
-            if self.broken != str(error):
-                _log.error("feed %s cannot be read: %s", self.feed.name, error, extra={"feed": self.feed.name})
-            self.broken = str(error)
+            self.broken = self._tell(error, self.broken)
             return
         self.broken = None
         if self.ahead:
             self.at = self.ahead[-1].position
             self.more = len(self.ahead) >= limit
+
+    def acknowledge(self, position: int) -> None:
+        """Tell the source how far its records are committed; when it cannot be told now, the next word says more."""
+        if isinstance(self.feed, LiveFeed):
+            try:
+                self.feed.acknowledge(position)
+            except StoreError:
+                raise
+            except Exception as error:  # the records are committed: coming again they are known
+                self.deaf = self._tell(error, self.deaf)
+                return
+        self.deaf = None
+
+    def _tell(self, error: Exception, told: str | None) -> str:
+        words = str(error) if isinstance(error, DrumbeatError) else f"{type(error).__name__}: {error}"
+        if words != told:
+            _log.error("feed %s is in trouble: %s", self.feed.name, words, extra={"feed": self.feed.name})
+        return words
 
 
 class Gather:
@@ -103,28 +120,29 @@ class Gather:
         return None if best is None else _time(best.ahead[0])
 
     def heads(self) -> list[int]:
-        """Times of the events at the heads of the feeds."""
-        return [reader.ahead[0].event.time for reader in self._readers if reader.ahead and reader.ahead[0].event]
+        """Times of the events from outside that stand at the heads of the feeds."""
+        heads = [reader.ahead[0].event for reader in self._readers if reader.ahead]
+        return [event.time for event in heads if event is not None and not event.internal]
 
     def acknowledge(self, positions: Callable[[str], int], names: set[str]) -> None:
         """Tell live feeds how far their records are committed."""
         for reader in self._readers:
-            if reader.feed.name in names and isinstance(reader.feed, LiveFeed):
-                reader.feed.acknowledge(positions(reader.feed.name))
+            if reader.feed.name in names:
+                reader.acknowledge(positions(reader.feed.name))
 
     def lags(self) -> dict[str, Lag]:
         """Where each live feed stands; those that cannot say are left out."""
         found = {}
         for feed in self.feeds:
             if isinstance(feed, LiveFeed):
-                with suppress(CannotRun, OSError):  # it is among the broken ones, or will be
+                with suppress(Exception):  # it is among the broken ones, or will be
                     found[feed.name] = feed.lag()
         return found
 
     @property
     def broken(self) -> dict[str, str]:
-        """Feeds that cannot be read, and why."""
-        return {reader.feed.name: reader.broken for reader in self._readers if reader.broken is not None}
+        """Feeds that cannot be read or told anything, and why."""
+        return {it.feed.name: why for it in self._readers if (why := it.broken or it.deaf) is not None}
 
     def _first(self, limit: int, until: int | None, elapsed: float) -> _Reader | None:
         """The feed whose next record goes first."""

@@ -29,6 +29,7 @@ class DaemonState:
     troubles: tuple[tuple[str, str], ...] = ()  #: (short word, sentence) of everything that keeps it from being ready
     plan: str = ""  #: hash of the plan at work
     reload_error: str = ""  #: why the newest state of the program's files was not taken; "" when it was
+    held: str = ""  #: why nothing is sent: the store was restored, copied or moved; "" when it may send
     clock: int = 0  #: the engine's clock, microseconds UTC
     now: int = 0  #: the machine's clock as the daemon believes it, at its last turn
     next_due: int | None = None  #: when something is to be done without any further event

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from engine.cli.service import Signals
+
 FILES = {
     "drumbeat.yaml": """\
 program: service
@@ -324,6 +326,42 @@ def test_a_full_disk(service: Service) -> None:
     assert len(set(service.sent())) == 98
     daemon.send_signal(signal.SIGTERM)
     service.ends(daemon, 0)
+
+
+def test_a_copied_store_sends_nothing(service: Service, tmp_path: Path) -> None:
+    """A daemon on a copy of a store decides, and says that it sends nothing; the messages wait.
+
+    Semantics: store.restored — by the daemon, too
+    """
+    service.say("u1")
+    service.ends(service.start("--once"), 0)
+    for path in tmp_path.glob("drumbeat.db*"):
+        path.rename(path.with_name(path.name.replace("drumbeat", "copy")))
+    before = service.sent()
+    daemon = service.start("--store", "sqlite:///copy.db")
+    service.hears(daemon, "nothing is sent")
+    service.say("u2")
+
+    def decided() -> bool:
+        with sqlite3.connect(f"file:{tmp_path / 'copy.db'}?mode=ro", uri=True) as db:
+            rows = db.execute("select count(*) from effect where delivery = 'pending'").fetchone()
+        db.close()
+        return int(rows[0]) >= 2
+
+    service.until(decided)
+    daemon.send_signal(signal.SIGTERM)
+    service.ends(daemon, 0)
+    assert service.sent() == before
+
+
+def test_told_twice_by_hand() -> None:
+    """The first ^C asks the daemon to leave, the second does not wait for it; SIGTERM may come as often as it likes."""
+    signals = Signals()
+    signals.leave(signal.SIGINT, None)
+    assert signals.leaving.is_set()
+    signals.leave(signal.SIGTERM, None)
+    with pytest.raises(KeyboardInterrupt):
+        signals.leave(signal.SIGINT, None)
 
 
 def test_words_that_do_not_go_together(service: Service) -> None:

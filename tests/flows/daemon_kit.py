@@ -108,6 +108,7 @@ class Life:
     def end(self) -> None:
         """The daemon leaves in order."""
         assert self.daemon is not None
+        self.daemon._orderly = True
         self.daemon._leave()
         self.crash()
 

@@ -15,7 +15,8 @@ from daemon_kit import BASE, FILES, Life, recompiled
 from engine.core.model import DAY, HOUR, MINUTE, SECOND, Event
 from engine.errors import StoreError
 from engine.feeds.files import JsonlFeed
-from engine.ports import Batch, Feed, Record, Store
+from engine.ports import Batch, Feed, Lag, Record, Store
+from engine.runtime import standing
 from engine.runtime.gather import Gather
 from engine.runtime.masking import Mask
 from engine.runtime.suspects import Suspects
@@ -144,6 +145,28 @@ def test_an_event_ahead_of_the_clock_wakes_nobody_early(tmp_path: Path) -> None:
     assert ("u2", "again") not in life.texts()
     life.pass_(5 * MINUTE)
     assert [it.user for it in life.effects("points")] == ["u1"]
+    life.end()
+
+
+def test_an_outbox_that_is_released(tmp_path: Path) -> None:
+    """A store that is held decides and sends nothing; released by a job, what waits goes out without a restart."""
+    life = Life(tmp_path)
+    life.start()
+    assert life.store is not None
+    standing.settle_in(life.store, "elsewhere")
+    life.end()
+    daemon = life.start()
+    standing.settle_in(life.store, "here")
+    life.end()
+    daemon = life.start()
+    life.say("user.signup", "u1")
+    life.quiet()
+    assert (life.texts(), life.sent()) == ([("u1", "hello")], [])
+    assert "may be a copy" in daemon.state.held
+    life.jobs.submit(lambda store: standing.release(store, "here"))
+    life.quiet()
+    assert life.sent() == [("u1", "hello")]
+    assert daemon.state.held == ""
     life.end()
 
 
@@ -277,6 +300,50 @@ def test_feeds_that_join_later(tmp_path: Path) -> None:
         life.say("user.signup", feed, feed=feed)
         assert [(it.feed, it.event.user) for it in gather.take(9) if it.event] == [(f"{feed}.jsonl", feed)]
     assert gather.take(9) == []
+    life.end()
+
+
+class Sulking:
+    """A live feed that cannot be told anything."""
+
+    name = "sulking"
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+        self.well = False
+
+    def read(self, position: int, limit: int) -> Iterator[Record]:
+        event = Event(id=f"s{position + 1}", type="user.signup", time=BASE, user=f"s{position + 1}")
+        return iter([Record(self.name, position + 1, b"{}", event)] if position < 3 else [])
+
+    def acknowledge(self, position: int) -> None:
+        self.told.append(position)
+        if not self.well:
+            raise ValueError("not now")
+
+    def lag(self) -> Lag:
+        raise ValueError("I do not know")
+
+    def close(self) -> None: ...
+
+
+def test_a_source_that_cannot_be_told(tmp_path: Path) -> None:
+    """A source that breaks when it is told what is committed is told more the next time; its events are decided."""
+    life = Life(tmp_path)
+    daemon = life.start()
+    feed = Sulking()
+    daemon._worker.gather.feeds.append(feed)
+    daemon.turn()
+    daemon.turn()
+    assert feed.told == [1, 2]
+    assert "ValueError: not now" in daemon._worker.gather.broken["sulking"]
+    feed.well = True
+    life.clocks.pass_(10 * SECOND)
+    life.quiet()
+    assert feed.told == [1, 2, 3]
+    assert sorted(user for user, _ in life.texts()) == ["s1", "s2", "s3"]
+    assert daemon._worker.gather.broken == {}
+    assert daemon.state.feeds == {}
     life.end()
 
 

@@ -28,7 +28,7 @@ from engine.core.model import DAY, HOUR, Event, State
 from engine.errors import InternalError
 from engine.language.compiled import Compiled
 from engine.runtime.intake import Intake
-from engine.runtime.session import Session
+from engine.runtime.session import Session, slow, slow_wake
 from engine.stores import codec
 from engine.stores.sqlite import SqliteStore
 
@@ -63,7 +63,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, breaks: Any) -> None:
 
     def without_short_ways(self: Session, *args: Any, **more: Any) -> None:
         begin(self, *args, **more)
-        self.quick = False
+        self.quick, self.ways, self.default, self.wake = False, {}, slow, slow_wake
 
     monkeypatch.setattr(Session, "_once", once)
     monkeypatch.setattr(Session, "__init__", without_short_ways)
