@@ -1,4 +1,4 @@
-"""The only place where Drumbeat reads a clock, or waits for one."""
+"""The only place where Drumbeat reads a clock."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ class SystemClock:
         """Microseconds since 1970-01-01T00:00:00Z."""
         return time.time_ns() // 1_000
 
-    def elapsed(self) -> float:
-        """Seconds on a clock that never jumps, for measuring how long work took."""
-        return time.monotonic()
-
     def ticks(self) -> int:
-        """Microseconds on a clock that never jumps, for pauses and rates."""
-        return time.monotonic_ns() // 1_000
+        """Microseconds on the clock that never jumps, for pauses and rates."""
+        return int(self.elapsed() * 1_000_000)
 
     def pause(self, microseconds: int) -> None:
         """Let time pass."""
         time.sleep(microseconds / 1_000_000)
+
+    def elapsed(self) -> float:
+        """Seconds on a clock that never jumps, for measuring how long work took."""
+        return time.monotonic()
