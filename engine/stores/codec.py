@@ -83,11 +83,6 @@ def names(words: list[str]) -> bytes:
     return _encode(words)
 
 
-def numbers(values: list[int]) -> bytes:
-    """A JSON array of whole numbers, as a query takes it."""
-    return _encode(values)
-
-
 def encode_state(state: State) -> bytes:
     """The bytes of a state; a mapping with other than text keys is refused, it would come back changed."""
     if dict in map(type, state.series.values()) or dict in map(type, state.memory.values()):
