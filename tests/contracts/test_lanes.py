@@ -449,7 +449,7 @@ def request(key: str) -> Effect:
 def test_an_answer_is_an_event(store: Any, wall: Wall, answer: Sent, data: dict[str, Any]) -> None:
     """The answer to a request comes into the inbox with the settlement, once, as no feed could put it there.
 
-    Semantics: webhook-step.answer
+    Semantics: webhook-step.answer, outbox.answers
     """
     commit(store, request("a"))
     bell = Bell()
@@ -464,7 +464,7 @@ def test_an_answer_is_an_event(store: Any, wall: Wall, answer: Sent, data: dict[
 def test_a_request_given_up_fails_at_once(store: Any, wall: Wall) -> None:
     """A request that was tried often enough, came too late or was parked for good tells that no answer will come.
 
-    Semantics: webhook-step.answer
+    Semantics: webhook-step.answer, outbox.answers
     """
     commit(store, request("a"))
     bell = Bell()

@@ -134,7 +134,7 @@ class Hooks:
 def test_the_answer_comes_through_the_outbox(tmp_path: Path, sent: Sent, results: dict[str, Any]) -> None:
     """One run sends the request, takes the answer in and goes on with it; a request given up fails the step at once.
 
-    Semantics: webhook-step.answer
+    Semantics: webhook-step.answer, outbox.answers
     """
     live = Live(tmp_path, {"p": ENTRY + READ}, head=REAL)
     hooks = Hooks(sent)

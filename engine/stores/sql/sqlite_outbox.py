@@ -7,6 +7,8 @@ from heapq import merge
 from itertools import islice
 from typing import Any
 
+import msgspec
+
 from engine.core.model import Event
 from engine.ports import Delivery, Outgoing, Settlement
 from engine.stores import codec, tally
@@ -96,7 +98,7 @@ class SqliteOutbox:
             return self._file.rows("claimable", now, channels[0], limit)
         found = (self._file.rows("claimable_numbers", now, channel, limit) for channel in dict.fromkeys(channels))
         numbers = [row[0] for row in islice(merge(*found), limit)]
-        return self._file.rows("claimable_rows", codec.numbers(numbers)) if numbers else []
+        return self._file.rows("claimable_rows", msgspec.json.encode(numbers)) if numbers else []
 
     def _note(self, settlements: Sequence[Settlement]) -> None:
         """What a settlement says beside the status."""
