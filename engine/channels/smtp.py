@@ -333,6 +333,8 @@ def _server(url: Secret, what: str) -> _Server:
     login = None
     if parts.username is not None:
         login = (unquote(parts.username), unquote(parts.password or ""))
+        if not "".join(login).isascii():
+            raise CannotRun(f"{what} has a user or password that is not ASCII, which cannot be sent", hint=hint)
     return _Server(host, port or (465 if secure else 587), secure, login)
 
 
