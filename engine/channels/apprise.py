@@ -137,6 +137,8 @@ def _library(name: str) -> Any:
         hint = "pip install 'drumbeat[apprise]'"
         raise CannotRun(f"channel '{name}' needs the Apprise library, and it is not installed", hint=hint) from None
     # Both write addresses, tokens included, when somebody asks for every detail; the answers tell what went wrong.
-    logging.getLogger("apprise").propagate = False
+    log = logging.getLogger("apprise")
+    log.propagate = False
+    log.setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.INFO)
     return apprise

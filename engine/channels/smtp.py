@@ -28,6 +28,7 @@ from engine.ports import Outgoing, Sent
 from engine.site import Secret, Site
 
 _BATCH = 20
+_HOST = r"[A-Za-z0-9.:\[\]-]{1,253}"
 _SETTINGS = frozenset({530, 534, 535, 538})
 """Codes that speak of how we log in, not of the mail: an operator mends that, and the mail waits."""
 
@@ -81,7 +82,7 @@ class SmtpChannel:
             "from": required(Text(what="mail address"), "who mails are from"),
             "reply_to": optional(Text(what="mail address"), "who has the answers"),
             "starttls": optional(Text(("required", "offered", "never")), "TLS on a line begun without (required)"),
-            "helo": optional(Text(pattern=r"[A-Za-z0-9.:\[\]-]{1,253}", what="host"), "our name (domain of from)"),
+            "helo": optional(Text(pattern=_HOST, what="host"), "what we call ourselves (the domain of from)"),
             "headers": optional(Table(Text(), pattern=r"[A-Za-z0-9-]+", what="header"), "further headers"),
             **TIMING,
         }
@@ -332,6 +333,8 @@ def _server(url: Secret, what: str) -> _Server:
     login = None
     if parts.username is not None:
         login = (unquote(parts.username), unquote(parts.password or ""))
+        if not "".join(login).isascii():
+            raise CannotRun(f"{what} has a user or password that is not ASCII, which cannot be sent", hint=hint)
     return _Server(host, port or (465 if secure else 587), secure, login)
 
 

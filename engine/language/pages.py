@@ -300,13 +300,12 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
     ),
     "no-webhook-channel": Page(
         "a webhook and nobody who takes it",
-        "A 'webhook' step goes out through a channel of kind 'webhook'. These come with a later version; until then a "
-        "channel named 'webhook' of kind file or console takes the requests. 'simulate' decides all the same, 'run' "
-        "refuses to deliver.",
+        "A 'webhook' step goes out through the first channel of kind 'webhook', or through one named 'webhook' of kind "
+        "file or console, which writes the requests down. 'simulate' decides all the same, 'run' refuses to deliver.",
         "# file: drumbeat.yaml\nchannels:\n  sms: {via: console}\n  wecom: {via: console}\n"
         "# file: playbooks/a.yaml\nsteps:\n  - webhook: {url: 'https://crm.example/new'}",
         "# file: drumbeat.yaml\nchannels:\n  sms: {via: console}\n  wecom: {via: console}\n"
-        "  webhook: {via: file, path: out/webhooks.jsonl}\n"
+        '  crm: {via: webhook, secret: "${CRM_SECRET}"}\n'
         "# file: playbooks/a.yaml\nsteps:\n  - webhook: {url: 'https://crm.example/new'}",
         "warning",
     ),

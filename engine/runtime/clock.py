@@ -1,4 +1,4 @@
-"""The only place where Drumbeat reads a clock."""
+"""The only place where Drumbeat reads a clock, or waits for one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,3 @@ class SystemClock:
     def pause(self, microseconds: int) -> None:
         """Let time pass."""
         time.sleep(microseconds / 1_000_000)
-
-    def elapsed(self) -> float:
-        """Seconds on a clock that never jumps, for measuring how long work took."""
-        return time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -15,8 +16,9 @@ import trustme
 from provider import Handler, Provider, item, poll, serving, site
 
 import engine.channels.network as network
+from engine.channels.guard import Guard, Refused
 from engine.channels.http import HttpChannel
-from engine.channels.wire import Limits
+from engine.channels.wire import Caller, Limits
 from engine.core.model import HOUR, SECOND
 from engine.core.plan import Span
 from engine.errors import CannotRun
@@ -434,6 +436,37 @@ def test_tls(tmp_path: Path) -> None:
         assert len(provider.requests) == 1
     with pytest.raises(CannotRun, match=r"nothing\.pem"):
         HttpChannel.open("sms", {**fields, "ca": "nothing.pem"}, site(tmp_path))
+
+
+def test_the_checked_address_is_called(tmp_path: Path) -> None:
+    """The connection goes to the address that was checked, with the name in ``Host`` and in the certificate's check; a
+    resolver that gives another answer later is not asked again.
+
+    Threat: ssrf.address — connected to the checked address, no second look-up
+    """
+    asked: list[str] = []
+
+    def rebinding(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"] if len(asked) == 1 else ["169.254.169.254"]
+
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("shop.example").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with serving(context) as provider:
+        guard = Guard(allow_private=True, ports=None, resolve=rebinding)
+        caller = Caller(guard, time.monotonic, ca=str(tmp_path / "ca.pem"))
+        url = f"https://shop.example:{provider.port}/x"
+        assert caller.call("GET", url, {}, None).status == 200
+        assert caller.call("GET", url, {}, None).status == 200  # over the connection that is kept
+        caller.close()
+        assert provider.requests[0].headers["host"] == f"shop.example:{provider.port}"
+        assert (asked, provider.connections) == (["shop.example"], 1)
+        with pytest.raises(Refused):
+            caller.call("GET", url, {}, None)
+        assert provider.connections == 1
+    assert asked == ["shop.example"] * 2
 
 
 def test_threads_do_not_meet(provider: Provider) -> None:

@@ -396,7 +396,7 @@ def test_wrong_password(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url",
     ["nonsense", "http://mail.example", "smtp://", "smtp://user:53cr3t@", "smtp://h:53cr3t", "smtp://u:53cr3t@h/path",
-     "smtp://u:53cr3t@127.1", "smtp://u:53cr3t@h?x=1"],
+     "smtp://u:53cr3t%C3%A9@h", "smtp://u:53cr3t@127.1", "smtp://u:53cr3t@h?x=1"],
 )  # fmt: skip
 def test_address_from_the_environment(url: str) -> None:
     """An address that is none refuses the start, and is not quoted."""
