@@ -43,11 +43,14 @@ class Front:
         self._program: Callable[[], Program | None] = lambda: None
         listened = [feed for feed in feeds if isinstance(feed, HttpFeed)]
         engine = Engine(jobs, clock, lambda: self._program(), self._troubles)
-        self.api = Api(engine, listened, socket=socket_path(path), registry=registry(state))
+        self._broke: Callable[[], None] = lambda: None
+        self.api = Api(
+            engine, listened, socket=socket_path(path), registry=registry(state), broke=lambda: self._broke()
+        )
 
     def open(self, daemon: Daemon) -> None:
         """Let events in for a daemon; raises CannotRun where an address cannot be had."""
-        self._program = lambda: daemon.program
+        self._program, self._broke = lambda: daemon.program, daemon.stop
         self.api.start()
 
     def goodbye(self) -> None:

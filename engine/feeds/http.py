@@ -14,6 +14,7 @@ from typing import Any, Final
 from engine.core.model import HOUR, MINUTE, SECOND
 from engine.core.shapes import Int, Many, Map, Text, optional, required
 from engine.errors import CannotRun
+from engine.feeds.mapping import SHAPE, PayloadMap, check_map
 from engine.ports import Lag, Record
 from engine.site import Secret, Site
 
@@ -43,6 +44,7 @@ class HttpFeed:
             "secret": optional(Many(Text()), "secret of signed requests (Standard Webhooks), or several"),
             "rate": optional(Text(pattern=r"[1-9][0-9]{0,6}/(s|min|h)", what="rate such as 100/s"), "most records"),
             "connections": optional(Int(low=1, high=10_000), f"connections open at once ({CONNECTIONS})"),
+            "map": optional(SHAPE, "which fields of a payload form an event"),
             "name": optional(Text(pattern=r"[a-z0-9][a-z0-9_-]*", what="name"), "name of the feed (http)"),
         },
         short="port",
@@ -57,13 +59,19 @@ class HttpFeed:
         self.path = str(fields.get("path", EVENTS))
         self.connections = int(fields.get("connections", CONNECTIONS))
         self.rate = _rate(fields.get("rate"))
-        self.reader: Callable[[bytes], bytes] | None = None
+        mapping = PayloadMap.of(fields["map"]) if "map" in fields else None
+        self.reader: Callable[[bytes], bytes] | None = mapping.event_bytes if mapping is not None else None
         """Makes a record of ours of what was sent; raises EventRejected. None: it is one already."""
 
     @classmethod
     def open(cls, fields: Mapping[str, Any], site: Site) -> list[HttpFeed]:
         """The feed of a setting. Whether its secrets are there is asked when the daemon begins to serve."""
         return [cls(fields, site)]
+
+    @staticmethod
+    def check(fields: Mapping[str, Any]) -> None:
+        """What a shape cannot say of the setting; raises UsageError."""
+        check_map(fields)
 
     def tokens(self) -> list[Secret]:
         """Bearer tokens; raises CannotRun where one is not set or empty."""

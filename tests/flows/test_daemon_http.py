@@ -1,0 +1,185 @@
+"""The daemon in a process of its own, spoken to over HTTP: what was answered 202 is decided exactly once."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from engine.stores.sqlite import SqliteStore
+
+KILLS = 4
+ENV = {"INGEST_TOKEN": "a" * 32, "SHOP_TOKEN": "b" * 32}
+PLAYBOOK = (
+    "playbook: {0}\ntitle: 谢谢\nowner: tea@shop.example\ntrigger: {{{1}}}\n"
+    "entry: {{mode: parallel, limit: unlimited}}\n"
+    "steps:\n  - message: {{template: thanks, via: box, purpose: service}}\n"
+)
+
+
+def _program(root: Path) -> int:
+    """A program with two feeds on one free port; the port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    files = {
+        "drumbeat.yaml": (
+            "program: tea\nprofile: {city: text | none}\nfeeds:\n"
+            f'  - http: {{port: {port}, auth: "${{INGEST_TOKEN}}"}}\n'
+            f'  - http: {{port: {port}, path: /v1/shop, name: shop, auth: "${{SHOP_TOKEN}}",\n'
+            "           map: {id: oid, type_is: order.paid, user: customer.id, time: at}}\n"
+            "channels: {box: {via: file, path: out/box.jsonl}}\n"
+            "policies: {default: {consent: {marketing: none}, quiet_hours: never}}\n"
+        ),
+        "playbooks/thanks.yaml": PLAYBOOK.format("thanks", "event: order.paid"),
+        "playbooks/hook.yaml": PLAYBOOK.format("hook", "webhook: true"),
+        "templates/thanks.box.j2": "谢谢你\n",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    return port
+
+
+@contextmanager
+def _daemon(root: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """``drumbeat run``, listening."""
+    env = {**os.environ, **ENV, "PYTHONPATH": os.pathsep.join(sys.path)}
+    log = (root / "daemon.log").open("ab")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "engine", "run", "--program", str(root)], env=env, stdout=log, stderr=log
+    )
+    try:
+        until, pause = time.monotonic() + 60, threading.Event()
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None, (root / "daemon.log").read_text()
+                assert time.monotonic() < until, "the daemon does not listen"
+                pause.wait(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
+
+
+def _post(port: int, path: str, body: Any, token: str) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        headers = {"content-type": "application/json", "authorization": f"Bearer {ENV[token]}"}
+        connection.request("POST", path, json.dumps(body).encode(), headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _sent(root: Path) -> list[tuple[str, str]]:
+    """(playbook, user) of each message that went out, in order."""
+    path = root / "out/box.jsonl"
+    rows = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [(it["playbook"], it["user"]) for it in map(json.loads, rows)]
+
+
+def _until(true: Any) -> None:
+    """Wait for something that other processes do."""
+    until, pause = time.monotonic() + 60, threading.Event()
+    while not true():
+        assert time.monotonic() < until, "it did not happen"
+        pause.wait(0.02)
+
+
+def test_from_a_request_to_a_message(tmp_path: Path) -> None:
+    """An event, another system's payload, a call and a verb: each is decided by the running daemon, and sent once.
+
+    Semantics: webhook.http, store.through-daemon, event.id-from-fields
+    """
+    port = _program(tmp_path)
+    with _daemon(tmp_path, port) as process:
+        event = {"id": "e1", "type": "order.paid", "user": "u1", "time": _now()}
+        assert _post(port, "/v1/events", event, "SHOP_TOKEN")[0] == 401
+        for _ in range(2):  # a sender that tries again
+            said = [
+                _post(port, "/v1/events", event, "INGEST_TOKEN"),
+                _post(port, "/v1/shop", {"oid": 7, "customer": {"id": "u2"}, "at": _now(), "total": 5.2}, "SHOP_TOKEN"),
+                _post(port, "/v1/playbooks/hook/webhook", {"user": "u3", "id": "t1"}, "INGEST_TOKEN"),
+            ]
+            assert [status for status, _ in said] == [202] * 3
+        record = json.dumps({"id": "e4", "type": "order.paid", "user": "u4", "time": _now()})
+        verb = subprocess.run(
+            [sys.executable, "-m", "engine", "ingest", "-", "--program", str(tmp_path)], input=record.encode(),
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, check=True,
+        )  # fmt: skip
+        assert b"the running daemon decides them" in verb.stdout
+        wanted = [("hook", "u3"), ("thanks", "u1"), ("thanks", "u2"), ("thanks", "u4")]
+        _until(lambda: len(_sent(tmp_path)) >= len(wanted))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert sorted(_sent(tmp_path)) == wanted
+    assert not list(tmp_path.glob("*.sock"))
+
+
+def test_what_was_answered_is_decided_once_whatever_dies(tmp_path: Path) -> None:
+    """The daemon is killed under load, over and over; its senders try again. Each record that was answered 202 has
+    exactly one effect, and nothing has two.
+
+    Semantics: store.atomic, event.duplicate
+    """
+    port = _program(tmp_path)
+    acknowledged: set[str] = set()
+    over = threading.Event()
+
+    def sender(name: str) -> None:
+        number = 0
+        while not over.is_set():
+            user = f"{name}-{number}"
+            record = {"id": f"id-{user}", "type": "order.paid", "user": user, "time": _now()}
+            try:
+                status, _ = _post(port, "/v1/events", record, "INGEST_TOKEN")
+            except (OSError, http.client.HTTPException, json.JSONDecodeError):
+                over.wait(0.05)
+                continue  # the same again
+            if status == 202:
+                acknowledged.add(user)
+                number += 1
+
+    threads = [threading.Thread(target=sender, args=(f"s{n}",)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(KILLS):
+            with _daemon(tmp_path, port) as process:
+                before = len(acknowledged)
+                _until(lambda before=before: len(acknowledged) > before + 20)
+                process.kill()
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    with _daemon(tmp_path, port) as process:
+        _until(lambda: acknowledged <= {user for _, user in _sent(tmp_path)})
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    store = SqliteStore.open(tmp_path / "drumbeat.db", read_only=True)
+    decided = [effect.user for effect, _ in store.effects()]
+    store.close()
+    assert len(decided) == len(set(decided))
+    assert acknowledged <= set(decided)
