@@ -20,7 +20,7 @@ LOADERS = {"engine/registry.py", "engine/cli/main.py"}
 """They load by a name from a table of the code, never from data."""
 RUNNING = {"eval", "exec", "compile", "__import__"}
 COMPILERS = {
-    "engine/core/fuse.py": "writes out a plan's own conditions, which were compiled and checked",
+    "engine/core/writing.py": "writes out a plan's own conditions, which were compiled and checked",
     "engine/language/expressions/code.py": "the compiler of conditions: its source is made from a checked tree",
     "engine/render/compiled.py": "the compiler of templates: its source is made from a checked tree",
 }
