@@ -211,14 +211,14 @@ class SendMessage(Action):
         return ways, reason
 
     def _render(self, run: Run, channel: ChannelInfo) -> tuple[dict[str, Any], str | None]:
-        values = {name: value.get(run.m) for name, value in self.values.items()}
+        values = {name: value.get(run.m) for name, value in self.values.items()} if self.values else {}
         locale = run.state.traits.get("locale")
         template = self.templates(channel.name, locale if isinstance(locale, str) else None)
         if template is None:
             return {}, "no_template"
         try:
             zone = localtime.zone(run.zone) or localtime.UTC
-            message = template.render(template_context(run, values, template.roots), zone=zone)
+            message = template.render(template_context(run, values, template.reads), zone=zone)
         except MissingVariable as error:
             run.explain("render", False, str(error))
             return {}, "missing_variable"
@@ -255,8 +255,11 @@ class SendMessage(Action):
     def _cap_free_at(self, run: Run, channel: str) -> int | None:
         """None when every cap leaves room; else the earliest instant at which a refused one may."""
         free: int | None = None
+        caps = run.playbook.policy.caps
+        if not caps:
+            return None
         zone = localtime.zone(run.zone) or localtime.UTC
-        for cap in run.playbook.policy.caps:
+        for cap in caps:
             if not cap.concerns(self.purpose, channel):
                 continue
             instant = cap.full_until(run.state.slots, run.now, zone)

@@ -197,7 +197,7 @@ def quick_garbage() -> Iterator[None]:
     gc.collect()
     gc.freeze()
     old = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 100)
+    gc.set_threshold(1_000_000, 20, 100)
     try:
         yield
     finally:

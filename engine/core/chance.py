@@ -6,7 +6,9 @@ Formula: ``int.from_bytes(sha256(f"{salt}:{subject}".encode()).digest()[:8], "bi
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b, sha256
+from typing import Any
 
 BUCKETS = 10_000
 
@@ -24,3 +26,19 @@ def effect_key(*parts: str) -> str:
     """
     text = "".join([f"{len(part)}:{part}" for part in parts])
     return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _begun(playbook: str, step: str) -> Any:
+    """The hash over the first two parts, which every subject shares."""
+    return blake2b(f"{len(playbook)}:{playbook}{len(step)}:{step}".encode(), digest_size=16)
+
+
+def step_key(playbook: str, step: str, subject: str, key: str, occurrence: str, index: str) -> str:
+    """``effect_key`` of an effect of a step, in half the time."""
+    digest = _begun(playbook, step).copy()
+    digest.update(
+        f"{len(subject)}:{subject}{len(key)}:{key}{len(occurrence)}:{occurrence}{len(index)}:{index}".encode()
+    )
+    found: str = digest.hexdigest()
+    return found

@@ -74,15 +74,16 @@ class Entering(Moving):
                 return False
         if not judged and not self._when(playbook, m, why):
             return True
-        if playbook.entry.segments and not self._membership(playbook, m, why):
+        entry = playbook.entry
+        if (entry.inside or entry.outside) and not self._membership(playbook, m, why):
             return True
         try:
-            key = _text(playbook.entry.key.get(m)) if playbook.entry.key is not None else ""
+            key = _text(entry.key.get(m)) if entry.key is not None else ""
         except Exception as error:
             self.note(playbook, "error", [*why, failed("entry.key", "key", error)])
             return True
         place_ = f"{playbook.id}|{key}"
-        slot = self._slot_kept(playbook, key)
+        slot = self._slot_kept(playbook, key) if entry.mode == "restart" else None
         refused, queue = self._refused(playbook, place_, key)
         if refused is not None:
             why.append(Why(at="entry", value=False, text=refused))
@@ -99,7 +100,9 @@ class Entering(Moving):
             self.note(playbook, "skipped", why)
             return True
         self.state.journeys = [*self.state.journeys, journey]
-        if slot is None:
+        if slot is None and entry.limit is None:
+            self._start(playbook, journey, why)
+        elif slot is None:
             self._admit(playbook, journey, why)
         else:
             journey.waiting = slot
@@ -155,15 +158,18 @@ class Entering(Moving):
         entry, state = playbook.entry, self.state
         if entry.mode == "once" and place_ in state.entered:
             return "once: entered before", False
-        running = [j for j in state.journeys if j.playbook == playbook.id and j.key == key]
+        running = state.journeys and [j for j in state.journeys if j.playbook == playbook.id and j.key == key]
         if running and entry.mode in ("once", "single"):
             return f"{entry.mode}: a journey is running", False
-        if not running or entry.mode == "parallel":
+        pause = entry.again_after
+        if pause is not None and (not running or entry.mode == "parallel"):
             end = state.ends.get(place_)
-            if entry.again_after is not None and end is not None:
-                free = entry.again_after.after(end, zone_of(state, self.plan.env))
+            if end is not None:
+                free = pause.after(end, zone_of(state, self.plan.env))
                 if self.now < free:
-                    return f"again_after {entry.again_after.text}: not before {format_instant(free)}", False
+                    # the instant is only written out for those who read it
+                    at = format_instant(free) if self.tracing == ALL else ""
+                    return f"again_after {pause.text}: not before {at}", False
         if running and entry.mode == "queue":
             return None, True
         if entry.mode == "restart":
@@ -233,9 +239,8 @@ class Entering(Moving):
         state, now = self.state, self.now
         journey.started, journey.waiting = now, None
         journey.version = playbook.version
-        place_ = f"{playbook.id}|{journey.key}"
         if playbook.entry.mode == "once":
-            state.entered = [*state.entered, place_]
+            state.entered = [*state.entered, f"{playbook.id}|{journey.key}"]
         if playbook.status == "shadow":
             journey.held = "shadow"
         elif playbook.holdout is not None:
@@ -249,10 +254,13 @@ class Entering(Moving):
             )  # fmt: skip
             state.goals = [*(goal for goal in state.goals if goal.until >= now), watch_]
         self.out.lives.append((playbook.id, "entered", journey.held is not None))
-        self.note(playbook, "held_out" if journey.held == "holdout" else "entered", why)
-        self.mark(journey, "held_out" if journey.held == "holdout" else "entered", journey.held or "")
+        if self.tracing or self.out.marks is not None:
+            verdict = "held_out" if journey.held == "holdout" else "entered"
+            self.note(playbook, verdict, why)
+            self.mark(journey, verdict, journey.held or "")
         if "journey.started" in self.plan.told:
-            self.tell("journey.started", {"playbook": playbook.id}, f"{journey.occurrence}:{place_}:started", None)
+            key = f"{journey.occurrence}:{playbook.id}|{journey.key}:started"
+            self.tell("journey.started", {"playbook": playbook.id}, key, None)
         self._advance(playbook, journey, playbook.body.first)
 
     def _next_in_queue(self, playbook: Playbook, key: str) -> None:

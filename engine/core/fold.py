@@ -114,6 +114,8 @@ def _set_consent(state: State, channel: str, purpose: str, granted: bool) -> Non
 
 def consent_given(state: State, channel: str, purpose: str) -> bool | None:
     """The newest word on a channel and purpose: granted, revoked, or None when there is none."""
+    if not state.consents:
+        return None
     for place in reversed(list(state.consents)):
         its_channel, _, its_purpose = place.partition("/")
         if its_channel in ("*", channel) and its_purpose in ("*", purpose):

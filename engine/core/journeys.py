@@ -6,12 +6,12 @@ Rule 2: every effect of a held-out journey is recorded as ``held_out`` and chang
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from engine.core import localtime
-from engine.core.chance import effect_key
+from engine.core.chance import step_key
 from engine.core.kinds import STOP, WAIT, Pause
 from engine.core.model import MAX_DEPTH, Effect, Event, Journey, Release, Reserve, Spare, State, Waiting, Why
 from engine.core.moment import Moment
@@ -65,7 +65,7 @@ class Run:
         if node.within:
             rounds = journey.rounds or {}
             occurrence += "".join([f"#{rounds[id_][0] if id_ in rounds else 0}" for id_ in node.within])
-        found = effect_key(journey.playbook, node.id, self.state.id, journey.key, occurrence, index)
+        found = step_key(journey.playbook, node.id, self.state.id, journey.key, occurrence, index)
         if not index:
             self.known = found
         return found
@@ -85,13 +85,14 @@ class Run:
         until: int | None = None,
     ) -> bool:
         """Record a decided effect; True when it is to take place (planned and not held out)."""
-        if self.journey.held is not None:
-            held = self.journey.held
+        journey = self.journey
+        if journey.held is not None:
+            held = journey.held
             status, reason, deliver = ("suppressed", "shadow", None) if held == "shadow" else ("held_out", held, None)
         planned = status == "planned"
         turn, key = self.turn, self.key(index)
         if deliver is not None and planned:
-            self.journey.queued = [*self.journey.queued, key]
+            journey.queued = [*journey.queued, key]
         turn.out.effects.append(
             Effect(
                 key, self.now, self.playbook.id, self.node.id, kind, self.state.id, None, status, reason,
@@ -226,29 +227,35 @@ class Run:
             self.turn.tell(type_, data, self.key() + ":" + type_, changes)
 
 
-def user_view(state: State, plan: Plan) -> dict[str, Any]:
-    """The user as templates see it."""
-    env = plan.env
-    ladder = state.tiers.get(env.ladder) if env.ladder is not None else None
-    return {
-        **state.traits,
-        "id": state.id,
-        "tier": ladder[0] if ladder else None,
-        "tags": state.tags,
-        "badges": state.badges,
-        "groups": state.groups,
-        "points": state.points.get(env.account, 0),
-        "zone": zone_of(state, env),
-        "locale": state.traits.get("locale") or env.locale,
-        "created_at": as_datetime(state.created_at),
-        "last_active_at": as_datetime(state.last_active),
-    }
+_OWN: dict[str, Callable[[State, Plan], Any]] = {
+    "id": lambda state, plan: state.id,
+    "tier": lambda state, plan: (state.tiers.get(plan.env.ladder or "") or (None,))[0],
+    "tags": lambda state, plan: state.tags,
+    "badges": lambda state, plan: state.badges,
+    "groups": lambda state, plan: state.groups,
+    "points": lambda state, plan: state.points.get(plan.env.account, 0),
+    "zone": lambda state, plan: zone_of(state, plan.env),
+    "locale": lambda state, plan: state.traits.get("locale") or plan.env.locale,
+    "created_at": lambda state, plan: as_datetime(state.created_at),
+    "last_active_at": lambda state, plan: as_datetime(state.last_active),
+}
+"""The user's own fields, which stand above traits of the same name."""
 
 
-def event_view(event: Event | None) -> dict[str, Any] | None:
-    """An event as templates see it: its data, and its own fields above them."""
+def user_view(state: State, plan: Plan, names: frozenset[str] | None = None) -> dict[str, Any]:
+    """The user as templates see it; of ``names`` alone where it is known that nothing else is looked at."""
+    if names is None:
+        return {**state.traits, **{name: read(state, plan) for name, read in _OWN.items()}}
+    traits = state.traits
+    return {name: _OWN[name](state, plan) if name in _OWN else traits.get(name) for name in names}
+
+
+def event_view(event: Event | None, names: frozenset[str] | None = None) -> dict[str, Any] | None:
+    """An event as templates see it: its data, and its own fields above them; ``names`` as in ``user_view``."""
     if event is None:
         return None
+    if names is not None and _EVENTS_OWN.isdisjoint(names):
+        return event.data
     return {
         **event.data,
         "id": event.id,
@@ -260,17 +267,20 @@ def event_view(event: Event | None) -> dict[str, Any] | None:
     }
 
 
-def template_context(run: Run, values: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
-    """What a template may look at, as far as it looks at it (``names``)."""
+_EVENTS_OWN = frozenset({"id", "type", "time", "user", "group", "data"})
+
+
+def template_context(run: Run, values: Mapping[str, Any], reads: Mapping[str, frozenset[str] | None]) -> dict[str, Any]:
+    """What a template may look at, as far as it does: ``reads`` has the fields by root, None for maybe any."""
     context: dict[str, Any] = {"steps": run.journey.results, "with": values, "vars": run.playbook.variables}
     entry = run.journey.entry
-    if "user" in names:
-        context["user"] = user_view(run.state, run.plan)
-    if "event" in names:
-        context["event"] = event_view(entry)
-    if "group" in names:
+    if "user" in reads:
+        context["user"] = user_view(run.state, run.plan, reads["user"])
+    if "event" in reads:
+        context["event"] = event_view(entry, reads["event"])
+    if "group" in reads:
         context["group"] = {"id": entry.group} if entry is not None and entry.group else None
-    if "now" in names or "today" in names:
+    if "now" in reads or "today" in reads:
         now = (_EPOCH + timedelta(microseconds=run.now)).astimezone(localtime.zone(run.zone) or localtime.UTC)
         context["now"], context["today"] = now, now.date()
     return context

@@ -29,7 +29,7 @@ class Moving(Judging):
             following = node.action.resume(run, cause)
         except Exception as error:  # as above
             following = self._rescue(run, error)
-        if not isinstance(cause, Answer):
+        if self.tracing and not isinstance(cause, Answer):
             self.note(playbook, "advanced", [])
         self._go_on(playbook, journey, following)
 
@@ -46,7 +46,7 @@ class Moving(Judging):
         m = self._inside(playbook, journey)
         for _ in range(_STEP_LIMIT):
             if node is None:
-                self.end(journey, "finished", "end")
+                self.end(journey, "finished", "end", playbook)
                 return
             journey.at = node.id
             if journey.passed and node.id in journey.passed:  # taken on the version it came from
@@ -108,38 +108,40 @@ class Moving(Judging):
         alone = len(journeys) == 1 and journeys[0] is journey
         self.state.journeys = () if alone else [it for it in journeys if it is not journey]
 
-    def end(self, journey: Journey, verdict: str, reason: str) -> None:
-        """End a journey; the next one in its queue begins."""
+    def end(self, journey: Journey, verdict: str, reason: str, playbook: Playbook | None = None) -> None:
+        """End a journey; the next one in its queue begins. ``playbook``: the version it is on, where that is known."""
+        state = self.state
         self._drop(journey)
-        if self.state.tasks:
-            withdraw(self.state, journey)
+        if state.tasks:
+            withdraw(state, journey)
         newest = self.plan.by_id.get(journey.playbook)
-        playbook = self.plan.of(journey) or newest or self.plan.archived.get(journey.playbook)
+        playbook = playbook or self.plan.of(journey) or newest or self.plan.archived.get(journey.playbook)
         if playbook is None:
             return
         if journey.at is None and journey.waiting is not None:  # it never began
             self.note(playbook, "skipped", [Why(at="entry", value=False, text=reason)])
             return
-        self._queue_of(playbook, journey, verdict, reason)
-        place_ = f"{journey.playbook}|{journey.key}"
+        if journey.queued:
+            self._queue_of(playbook, journey, verdict, reason)
         # entry goes by the playbook and not by its version: the newest may ask for an end that this one does not need
         entry = playbook.entry if newest is None else newest.entry
         if entry.again_after is not None or playbook.entry.again_after is not None:
-            self.state.ends = {**self.state.ends, place_: self.now}
+            state.ends = {**state.ends, f"{journey.playbook}|{journey.key}": self.now}
         self.out.lives.append((playbook.id, verdict, journey.held is not None))
         if self.tracing:
             self.note(playbook, verdict, [Why(at="end", value=True, text=reason)])
-        self.mark(journey, verdict, reason)
+        if self.out.marks is not None:
+            self.mark(journey, verdict, reason)
         if "journey.finished" in self.plan.told:
             data = {"playbook": playbook.id, "reason": reason}
-            self.tell("journey.finished", data, f"{journey.occurrence}:{place_}:finished", None)
-        if newest is not None and not newest.paused and "queue" in (entry.mode, playbook.entry.mode):
+            key = f"{journey.occurrence}:{journey.playbook}|{journey.key}:finished"
+            self.tell("journey.finished", data, key, None)
+        queued = entry.mode == "queue" or playbook.entry.mode == "queue"
+        if queued and newest is not None and not newest.paused:
             self._next_in_queue(newest, journey.key)
 
     def _queue_of(self, playbook: Playbook, journey: Journey, verdict: str, reason: str) -> None:
         """What it gave to the outbox is taken back when it ends early, and left to its goal when it ends by itself."""
-        if not journey.queued:
-            return
         if verdict == "exited" or reason == "goal":
             self.cancel(journey.queued, reason)
         elif playbook.goal is not None and playbook.goal.then == "exit":

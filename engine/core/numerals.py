@@ -20,6 +20,7 @@ _WIDEST: Final = 400
 _LOW, _HIGH = -(1 << 63), (1 << 63) - 1
 _EXACT: Final = Context(prec=4 * _WIDEST, Emin=-999_999, Emax=999_999, traps=[Inexact, InvalidOperation])
 _PLACES: Final = tuple(Decimal(1).scaleb(-places) for places in range(_WIDEST + 1))
+_UNITS: Final = tuple(10**places for places in range(_WIDEST + 1))
 _BITS: Final = 1328  # of 10 ** 400
 _LONGEST_PLAIN: Final = 100
 
@@ -51,18 +52,21 @@ def packed(whole: int) -> int | str:
     return whole if _LOW <= whole <= _HIGH else str(whole)
 
 
-@lru_cache(maxsize=1024)  # several conditions ask for the same sum at one event
-def number(whole: int, scale: int) -> Number:
+def exact(whole: int, scale: int) -> Number:
     """The exact number again, without trailing zeros: a whole one is an ``int``."""
     if not scale:
         return whole
-    unit: int = 10**scale
+    unit: int = _UNITS[scale]
     if not whole % unit:
         return whole // unit
     while not whole % 10:
         whole //= 10
         scale -= 1
     return _EXACT.multiply(whole, _PLACES[scale])
+
+
+number = lru_cache(maxsize=1024)(exact)
+"""The same, remembered: several conditions ask for the same sum at one event."""
 
 
 def text_key(value: Any) -> str | None:

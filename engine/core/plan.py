@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from engine.core import localtime
 from engine.core.calendars import Calendar
 from engine.core.fold import Fold
-from engine.core.fuse import Following, Quick, QuickWake, following, nobody, quick, quick_wake, slow, slow_wake
+from engine.core.fuse import Following, Quick, following, nobody, quick, slow
+from engine.core.fuse_wakes import QuickWake, quick_wake, slow_wake
 from engine.core.kinds import Action, Trigger
 from engine.core.model import GoalWatch, Journey, State
 from engine.core.moment import Condition, Env, Moment, Value
@@ -341,7 +342,7 @@ class Plan:
     watching: bool = False  #: ladders or watched segments exist
     exact: bool = False  #: an exit is judged at every wake-up, so there must be none too many
     clocks: Mapping[str, frozenset[str]] = field(default_factory=dict)  #: activity clock -> types
-    wake: QuickWake = slow_wake  #: the short way of wake-ups, see ``core/fuse.py``
+    wake: QuickWake = slow_wake  #: the short way of wake-ups, see ``core/fuse_wakes.py``
     fused: bool = False  #: the short ways are written out
     schedules: tuple[Scheduled, ...] = ()  #: playbooks entered at slots, in the order in which they go at one instant
     calendars: Mapping[str, Calendar] = field(default_factory=dict)  #: calendars of the catalog, by name

@@ -19,7 +19,8 @@ from engine.core import localtime
 from engine.core.model import Alert, Answer, Release, Reserve
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_CODE_LETTERS = 16  # 80 bits: not to be guessed (reliability.md, threat 19)
+_CODE_BYTES = 10  # 80 bits, 16 letters: not to be guessed (reliability.md, threat 19)
+_PAIRS = [one + other for one in _ALPHABET for other in _ALPHABET]  # two letters for ten bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +95,13 @@ _KINDS: dict[str, type[Any]] = {"coupon": PoolState, "seat": GroupState, "slot":
 
 def code_for(prefix: str, key: str, secret: bytes) -> str:
     """A coupon code nobody can guess: keyed BLAKE2b of the effect key, in Crockford's base 32."""
-    number = int.from_bytes(blake2b(key.encode(), key=secret[:64], digest_size=10).digest(), "big")
-    letters = []
-    for _ in range(_CODE_LETTERS):
-        number, rest = divmod(number, 32)
-        letters.append(_ALPHABET[rest])
-    return f"{prefix}-{''.join(reversed(letters))}"
+    digest = blake2b(key.encode(), key=secret[:64], digest_size=_CODE_BYTES).digest()
+    number, pairs = int.from_bytes(digest, "big"), _PAIRS
+    return (
+        f"{prefix}-{pairs[number >> 70]}{pairs[number >> 60 & 1023]}{pairs[number >> 50 & 1023]}"
+        f"{pairs[number >> 40 & 1023]}{pairs[number >> 30 & 1023]}{pairs[number >> 20 & 1023]}"
+        f"{pairs[number >> 10 & 1023]}{pairs[number & 1023]}"
+    )
 
 
 @dataclass(kw_only=True, eq=False)
@@ -157,16 +159,15 @@ class Desk:
     def _coupon(self, ask: Reserve, now: int) -> Answer:
         reason = "sold_out"
         for place, name in enumerate(ask.names):
-            pool = self.pools[name]
-            refused = self._refused(pool, now)
+            pool, state = self.pools[name], self.state("coupon", name)
+            refused = self._refused(pool, state, now)
             if refused is None:
-                return self._issue(pool, ask, now)
+                return self._issue(pool, state, ask, now)
             if place == 0:
                 reason = refused
         return Answer(key=ask.key, granted=False, reason=reason, name=ask.names[0])
 
-    def _refused(self, pool: CouponPool, now: int) -> str | None:
-        state: PoolState = self.state("coupon", pool.name)
+    def _refused(self, pool: CouponPool, state: PoolState, now: int) -> str | None:
         if pool.total is not None and state.issued >= pool.total:
             return "sold_out"
         if pool.prefix is None and self._next_code(pool, state) >= len(pool.codes):
@@ -179,8 +180,7 @@ class Desk:
                 return "per_day"
         return None
 
-    def _issue(self, pool: CouponPool, ask: Reserve, now: int) -> Answer:
-        state: PoolState = self.state("coupon", pool.name)
+    def _issue(self, pool: CouponPool, state: PoolState, ask: Reserve, now: int) -> Answer:
         if pool.prefix is not None:
             code = code_for(pool.prefix, ask.key, self.secret)
         else:

@@ -9,23 +9,31 @@ Rule 4: an entry that no window can reach any more (not even for an event ``late
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from operator import sub as minus
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, Protocol, cast
 
 from engine.core.localtime import day_number
 from engine.core.localtime import zone as zone_named
 from engine.core.model import Event, State
-from engine.core.numerals import Number, number, packed, scaled, text_key
+from engine.core.numerals import Number, exact, number, packed, scaled, text_key
 from engine.core.values import ROUGH
 from engine.errors import ExpressionError
 
 _UTC: Final = zone_named("UTC")
 
 
-Use = Callable[[Any], str]
-"""Makes a value a constant of the function being written; its name."""
+class Use(Protocol):
+    """The function being written, as ``Series.lines`` needs it."""
+
+    def __call__(self, value: Any, /) -> str:
+        """Make a value a constant; its name."""
+        raise NotImplementedError  # a protocol
+
+    def on_data(self, where: Where, /) -> str | None:
+        """A condition as source over the local name ``data``; None when it asks for more than that."""
+        raise NotImplementedError  # a protocol
 
 
 @dataclass(frozen=True)
@@ -34,12 +42,14 @@ class Where:
 
     text: str  #: normal form: equal texts mean equal conditions
     test: Callable[[Event], bool]
+    body: str | None = None  #: Python source of it, an expression of ``m``, for ``core/fuse.py``
+    names: Mapping[str, Any] = field(default_factory=dict)  #: the constants that source names
 
 
 class Series:
     """One kept series of one event type. ``keep`` grows with the largest window asked for."""
 
-    __slots__ = ("keep", "key", "path", "type", "where")
+    __slots__ = ("keep", "key", "path", "type", "where", "written")
     kind: ClassVar[str] = ""
 
     def __init__(self, key: str, type_: str, path: tuple[str, ...], where: Where | None) -> None:
@@ -47,6 +57,7 @@ class Series:
         self.type = type_
         self.path = path
         self.where = where.test if where is not None else None
+        self.written = where
         self.keep = 0
 
     def counts(self, event: Event) -> bool:
@@ -77,9 +88,17 @@ class Series:
         return [f"{use(self.update)}(state, event, zone)"]
 
     def _if_counted(self, lines: list[str], use: Use) -> list[str]:
-        if self.where is None:
+        if self.written is None:
             return lines
-        return [f"if {use(self.counts)}(event):", *(f" {line}" for line in lines)]
+        source = use.on_data(self.written)
+        if source is None:
+            return [f"if {use(self.counts)}(event):", *(f" {line}" for line in lines)]
+        return [
+            f"try: counts = {source}",
+            "except Exception: counts = False",
+            "if counts:",
+            *(f" {line}" for line in lines),
+        ]
 
 
 class Times(Series):
@@ -97,18 +116,19 @@ class Times(Series):
             state.series[self.key] = [time]
         elif time >= times[-1]:
             times.append(time)
-            if times[len(times) >> 3] <= time - self.keep:
+            if not len(times) & 7 and times[len(times) >> 3] <= time - self.keep:
                 dropped(times, self.keep)
         else:
             times.insert(bisect_right(times, time), time)
 
     def lines(self, use: Use) -> list[str]:
+        drop = f"{use(dropped)}(times, {self.keep})"
         lines = [
             f"times = series.get({self.key!r})",
             f"if times is None: series[{self.key!r}] = [time]",
             "elif time >= times[-1]:",
             " times.append(time)",
-            f" if times[len(times) >> 3] <= time - {self.keep}: {use(dropped)}(times, {self.keep})",
+            f" if not len(times) & 7 and times[len(times) >> 3] <= time - {self.keep}: {drop}",
             f"else: times.insert({use(bisect_right)}(times, time), time)",
         ]
         return self._if_counted(lines, use)
@@ -131,7 +151,8 @@ class Times(Series):
 def dropped(times: list[int], keep: int) -> int:
     """Forget what lies ``keep`` before the newest instant; how many were forgotten.
 
-    Callers ask only once an eighth of the list is old, so that shifting the rest costs nothing in the long run.
+    Callers ask only once an eighth of the list is old, so that shifting the rest costs nothing in the long run. Where
+    it is instants alone they ask with every eighth entry: the eldest are long out of the cache.
     """
     gone = bisect_right(times, times[-1] - keep)
     del times[:gone]
@@ -286,11 +307,12 @@ class Totals(Series):
             more = 10 ** (scale - data[0])
             data[0] = scale
             data[2:] = [packed(int(one) * more) for one in data[2:]]
-        data[1] += 1
-        data[2] = packed(int(data[2]) + amount)
-        if amount < int(data[3]):
+        _, count, whole, least, most = data
+        data[1] = count + 1
+        data[2] = packed((whole if whole.__class__ is int else int(whole)) + amount)
+        if amount < (least if least.__class__ is int else int(least)):
             data[3] = packed(amount)
-        elif amount > int(data[4]):
+        elif amount > (most if most.__class__ is int else int(most)):
             data[4] = packed(amount)
 
     def ever(self, what: str) -> Callable[[State, int], Any]:
@@ -305,7 +327,7 @@ class Totals(Series):
                 return 0 if what == "sum" else None
             whole, scale = data[place], data[0]
             if whole is not kept[0] or scale != kept[1]:
-                kept[:] = whole, scale, number(int(whole), scale)
+                kept[:] = whole, scale, exact(int(whole), scale)
             return ROUGH.divide(kept[2], data[1]) if average else kept[2]
 
         return read

@@ -285,7 +285,8 @@ class Turn(Slotting, Changing):
     def _wake(self) -> None:
         plan, state = self.plan, self.state
         self.touched = True
-        self._free_seats()
+        if state.holds:
+            self._free_seats()
         if state.tasks:
             escalate(self)
         if plan.watching:
@@ -306,14 +307,17 @@ class Turn(Slotting, Changing):
             until = self.now if waiting is None or waiting.until is None else min(waiting.until, self.now)
             todo.append((-playbook.priority, until, playbook.rank, 1, self._due_task(playbook, journey)))
         due: dict[str, list[Trigger]] = {}
+        m = self.m
         for timer in plan.timers:
-            if timer.triggers[0].due(self.m):
-                due.setdefault(timer.playbook.id, []).append(timer.triggers[0])
+            trigger = timer.triggers[0]
+            if trigger.due(m):
+                due.setdefault(timer.playbook.id, []).append(trigger)
         for id_, triggers in due.items():
             playbook = plan.by_id[id_]
             todo.append((-playbook.priority, self.now, playbook.rank, 2, self._timer_task(playbook, triggers)))
-        todo.sort(key=_by_due)
-        self.tasks.extend(task for *_, task in todo)
+        if len(todo) > 1:
+            todo.sort(key=_by_due)
+        self.tasks.extend([task for *_, task in todo])
 
     def _free_seats(self) -> None:
         state = self.state

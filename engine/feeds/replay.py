@@ -20,6 +20,8 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from operator import lt
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -55,6 +57,39 @@ class _Time(msgspec.Struct, gc=False):
 
 _head: Final = msgspec.json.Decoder(_Head).decode
 _time: Final = msgspec.json.Decoder(_Time).decode
+
+
+class Ids:
+    """The ids that came so far, by their hashes, to see whether one comes again.
+
+    While they ascend, as numbers given in turn do, none can have come before, and their hashes are only written down.
+    With the first that does not ascend they become a set, which takes ten times the memory.
+    """
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._listed = array("q")
+        self._set: set[int] | None = None
+
+    def add(self, ids: list[str]) -> bool:
+        """Take ids in; False when one of them may have come before."""
+        if self._set is None and ids[0] > self._last and all(map(lt, ids, islice(ids, 1, None))):
+            self._last = ids[-1]
+            self._listed.extend(map(hash, ids))
+            return len(self._listed) <= _MOST_IDS
+        known = self._known()
+        before = len(known)
+        known.update(map(hash, ids))
+        return len(known) == before + len(ids) and len(known) <= _MOST_IDS
+
+    def __contains__(self, id: str) -> bool:
+        """May the id have come before?"""
+        return hash(id) in self._known()
+
+    def _known(self) -> set[int]:
+        if self._set is None:
+            self._set, self._listed = set(self._listed), array("q")
+        return self._set
 
 
 class Replay:
@@ -122,7 +157,7 @@ class Replay:
         source, until, latest = self._sources[0], self._until, -(1 << 62)
         if len(self._sources) > 1 or source.is_table:
             raise NotInOrder
-        ids: set[int] = set()
+        ids = Ids()
         for batch in source.batches():
             for begin in range(0, len(batch.lines), size):
                 chunk = self._in_hope(source, batch.number + begin, batch.lines[begin : begin + size], ids)
@@ -136,16 +171,14 @@ class Replay:
                     chunk = chunk[: bisect_right(times, until)]
                 if not chunk:
                     continue  # what lies after the end is not read, but has to be in order all the same
-                before = len(ids)
-                ids.update([hash(event.id) for event in chunk])
-                if len(ids) != before + len(chunk) or len(ids) > _MOST_IDS:
+                if not ids.add([event.id for event in chunk]):
                     raise NotInOrder
                 self.read += len(chunk)
                 self.accepted += len(chunk)
                 self.end = max(self.end or chunk[-1].time, chunk[-1].time)
                 yield chunk
 
-    def _in_hope(self, source: Source, first: int, lines: list[bytes], ids: set[int]) -> list[Event]:
+    def _in_hope(self, source: Source, first: int, lines: list[bytes], ids: Ids) -> list[Event]:
         """The events of a few lines; those that hold none are dealt with when that is simple."""
         events = read_many(lines)
         if events is not None and not self._any_wrong(events):
@@ -158,7 +191,7 @@ class Replay:
             try:
                 event = self._event(source, raw, fallback)
             except EventRejected as error:
-                if self._until is not None or (isinstance(error, NoSubject) and hash(error.id) in ids):
+                if self._until is not None or (isinstance(error, NoSubject) and error.id in ids):
                     raise NotInOrder from None
                 if isinstance(error, NoSubject):
                     self.end = max(self.end or error.time, error.time)

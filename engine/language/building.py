@@ -164,7 +164,7 @@ def _where(condition: Condition | None) -> Where | None:
         m.time = m.now = event.time
         return judge(m)
 
-    return Where(condition.text, test)
+    return Where(condition.text, test, condition.body, condition.names)
 
 
 def no_word(

@@ -19,6 +19,7 @@ from engine.render.check import ROOTS, check
 from engine.render.filters import FILTERS
 from engine.render.harden import harden
 from engine.render.htmlscan import scan
+from engine.render.looks import EVERYTHING, Parts, Reads, parts, put_together, reads
 from engine.render.operations import OPERATIONS, TESTS
 from engine.render.problem import Site, TemplateProblem
 from engine.render.sandbox import Metered, Sandbox
@@ -43,7 +44,7 @@ def sandbox(html: bool) -> Sandbox:
 class Piece:
     """A compiled piece of template text."""
 
-    __slots__ = ("_addresses", "_env", "_fixed", "_jinja", "_root", "_site", "_tree")
+    __slots__ = ("_addresses", "_env", "_fixed", "_jinja", "_parts", "_reads", "_root", "_site", "_tree")
 
     def __init__(self, env: Sandbox, tree: nodes.Template, addresses: frozenset[int], site: Site) -> None:
         self._env = env
@@ -53,11 +54,15 @@ class Piece:
         self._root: Callable[[Any], Iterator[str]] | None = None
         self._site = site
         self._fixed = _fixed(tree)  #: the text itself, when nothing in it changes
+        self._reads: Reads | None = None  #: found out by ``look``
+        self._parts: Parts | None = None  #: of a plain text that was looked at
 
     def render(self, values: Mapping[str, Any], zone: tzinfo | None = None) -> str:
         """The text; raises MissingVariable, TemplateLimit or RenderError with the file and line, and nothing else."""
         if self._fixed is not None:
             return self._fixed
+        if self._parts is not None and (text := put_together(self._parts, values, MAX_OUTPUT)) is not None:
+            return text
         try:
             context = Metered(self._env, cast("dict[str, Any]", values), None, {})
             context.zone = zone
@@ -86,6 +91,17 @@ class Piece:
         if "\0" in text:
             raise RenderError("the text would hold a NUL character")
         return text
+
+    def look(self) -> Reads:
+        """What it looks at; found out once, and a text that only prints fields needs no compiling from then on."""
+        if self._reads is None:
+            with _COMPILING:
+                if self._tree is None:
+                    self._reads = EVERYTHING  # compiled at load, because it is large
+                else:
+                    self._parts = None if self._env.autoescape else parts(self._tree)
+                    self._reads = reads(self._tree)
+        return self._reads
 
     def compile(self) -> Callable[[Any], Iterator[str]]:
         """The compiled function, made once; raises whatever Jinja2 or Python raise when it cannot be compiled."""

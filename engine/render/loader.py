@@ -21,6 +21,8 @@ from engine.render.template import Template, read_template
 FOLDER = "templates"
 MAX_BYTES = 64 * 1024
 _MAX_FOLDERS = 8
+_MOST_FOUND = 4096
+"""How many questions ``find`` remembers the answers of."""
 
 _Key = tuple[str, str, str | None]
 
@@ -33,6 +35,7 @@ class TemplateSet:
         self._by_key: dict[_Key, Template] = {
             (one.name, one.channel, one.locale): one for _, one in sorted(templates.items())
         }
+        self._found: dict[tuple[str, str, str | None, str | None], Template | None] = {}
         self._channels: dict[str, list[str]] = {}
         self._locales: dict[tuple[str, str], list[str | None]] = {}
         for name, channel, locale in self._by_key:
@@ -83,11 +86,14 @@ class TemplateSet:
         self, name: str, channel: str, locale: str | None = None, default_locale: str | None = None
     ) -> Template | None:
         """The template for a locale: exact, its language, the program's locale, its language, then without locale."""
-        for wanted in _chain(locale, default_locale):
-            found = self._by_key.get((name, channel, wanted))
-            if found is not None:
-                return found
-        return None
+        asked = (name, channel, locale, default_locale)
+        if asked in self._found:
+            return self._found[asked]
+        ways = [(name, channel, one) for one in _chain(locale, default_locale)]
+        found = next((self._by_key[way] for way in ways if way in self._by_key), None)
+        if len(self._found) < _MOST_FOUND:  # a locale is data: there may be any number of them
+            self._found[asked] = found
+        return found
 
     def names(self) -> list[str]:
         """The names (``welcome/hello``), sorted."""

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import tzinfo
 from hashlib import sha256
 from typing import Any
 
+import msgspec
 from jinja2 import nodes
 
 from engine.errors import RenderError
 from engine.render.compiled import Piece, compile_piece, parse
 from engine.render.front import FrontValue, split
+from engine.render.looks import Reads, together
 from engine.render.names import FileName
 from engine.render.needs import needs, steps_read
 from engine.render.problem import Site, TemplateProblem
 
-_ROOTS = ("user", "event", "group", "now", "today")
-"""Names that cost something to put together for a message."""
-
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A rendered message: byte for byte what is sent."""
 
     text: str
     subject: str | None = None
-    fields: dict[str, str] = field(default_factory=dict)  #: the other front matter: title, buttons ...
+    fields: dict[str, str] = {}  #: the other front matter: title, buttons ...
     html: bool = False  #: ``text`` is HTML
 
 
@@ -38,7 +35,8 @@ class Template:
     """A compiled template; a plain value, safe to share between threads."""
 
     __slots__ = (
-        "_body", "_fields", "_needs", "channel", "digest", "file", "html", "locale", "name", "roots", "source", "steps",
+        "_body", "_fields", "_needs", "_reads", "channel", "digest", "file", "html", "locale", "name", "source",
+        "steps",
     )  # fmt: skip
 
     def __init__(
@@ -51,7 +49,6 @@ class Template:
         body: Piece,
         fields: dict[str, tuple[Piece, str]],
         needed: frozenset[str],
-        roots: frozenset[str],
         steps: frozenset[str] = frozenset(),
         source: str = "",
     ) -> None:
@@ -64,7 +61,7 @@ class Template:
         self._body = body
         self._fields = fields
         self._needs = needed
-        self.roots = roots  #: of ``_ROOTS`` those it may look at; a context needs no others
+        self._reads: Reads | None = None
         self.steps = steps  #: ids of the steps whose results it reads; "*": maybe any
         self.source = source  #: the file as text; line ends and byte order mark are not kept, they mean nothing
 
@@ -80,11 +77,18 @@ class Template:
         """
         text = self._body.render(context, zone)
         if not self._fields:
-            return Message(text, None, {}, self.html)
+            return Message(text, html=self.html)
         fields: dict[str, str] = {}
         for key, (piece, where) in self._fields.items():
             fields[key] = _one_line(key, piece.render(context, zone), where)
         return Message(text, fields.pop("subject", None), fields, self.html)
+
+    @property
+    def reads(self) -> Reads:
+        """What it looks at; a context needs no more."""
+        if self._reads is None:
+            self._reads = together([self._body.look(), *(piece.look() for piece, _ in self._fields.values())])
+        return self._reads
 
     def variables(self) -> frozenset[str]:
         """Dotted paths (``user.name``) that must have a value: printed outside ``|default`` and unguarded by ``if``."""
@@ -132,7 +136,6 @@ def _build(
     # compiling changes the trees
     needed = needs(trees.values())
     steps = steps_read(trees.values()) if "steps" in source else frozenset[str]()
-    roots = frozenset(name for name in _ROOTS if name in source)  # rather one too many than to look at every node
     pieces: dict[str, Piece] = {}
     for key, tree in trees.items():
         piece, found = compile_piece(tree, sites[key], depths[key], html=html and not key)
@@ -145,7 +148,6 @@ def _build(
     fields = {key: (piece, f"{file}:{values[key].line}") for key, piece in pieces.items()}
     digest = sha256(source.encode()).hexdigest()
     template = Template(
-        file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed, roots=roots,
-        steps=steps, source=source,
+        file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed, steps=steps, source=source,
     )  # fmt: skip
     return template, []

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from engine.core.fuse import slow
+from engine.core.fuse_wakes import slow_wake
 from engine.core.model import Event, Out, Reserve, State, Why, new_state
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
@@ -81,7 +83,6 @@ class Session:
         self.horizon = _FOREVER  #: wake-ups from here on are left to the store
         self.strangers = 0  #: subjects that only events of others made known
         plan.fuse()
-        self.ways = {type_: dispatch.way for type_, dispatch in plan.dispatch.items()}
         #: entries wait for a window, so wake-ups of one instant have an order
         self.queues = any(it.per != "run" for it in plan.limits.values())
         self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
@@ -89,6 +90,9 @@ class Session:
         self.kept = KEPT
         self.present = 0  #: the machine's clock, for ``take_fresh``: nobody is woken early by an event ahead of it
         self.fair = False  #: events may go ahead of what is due for others, see ``take_fresh``
+        self.ways = {type_: dispatch.way for type_, dispatch in plan.dispatch.items()} if self.quick else {}
+        self.default = plan.default.way if self.quick else slow
+        self.wake = plan.wake if self.quick else slow_wake
         self.store = store
         self.tracing = tracing
         self.clock = store.clock()
@@ -167,8 +171,8 @@ class Session:
                 return 0
         self._load(event.user for event in events)
         turn, states, touched, alarms = self.turn, self.states, self.touched, self.alarms
-        quick, resident = self.quick, self.resident
-        m, ways, default = turn.m, self.ways.get, self.plan.default.way
+        resident = self.resident
+        m, ways, default = turn.m, self.ways.get, self.default
         clock, decided = self.clock, self.decided if self.log else None
         for event in events:
             time = event.time
@@ -187,7 +191,7 @@ class Session:
             if state is None:
                 state = states[user] = new_state(user)
             before = state.wake_at
-            place = (ways(event.type) or default)(m, state, event, clock) if quick else SLOW
+            place = ways(event.type, default)(m, state, event, clock)
             if place != DONE:
                 self._turn(state, event, place, before)
                 continue
@@ -239,8 +243,7 @@ class Session:
         if state is None:
             state = self.states[user] = new_state(user)
         before = state.wake_at
-        way = self.ways.get(event.type) or self.plan.default.way
-        place = way(self.turn.m, state, event, self.clock) if self.quick else SLOW
+        place = self.ways.get(event.type, self.default)(self.turn.m, state, event, self.clock)
         if place != DONE:
             self._turn(state, event, place, before)
             return
@@ -316,12 +319,9 @@ class Session:
         self._wake((instant, ""))
 
     def _wake(self, before: Entry) -> None:
-        pop = self.alarms.pop
+        pop, fire = self.alarms.pop, self._fire_all if self.queues else self._fire
         while (entry := pop(before)) is not None:
-            if self.queues:
-                self._fire_all(*entry)
-            else:
-                self._fire(*entry)
+            fire(*entry)
 
     def _fire_all(self, instant: int, first: str) -> None:
         """The wake-ups of one instant: those who waited for their entry come last, in the order of arrival."""
@@ -341,13 +341,16 @@ class Session:
         state = self.states.get(subject)
         if state is None or state.wake_at != instant:
             return
-        self.clock = max(self.clock, instant)
+        clock = self.clock
+        if instant > clock:
+            clock = self.clock = instant
         state.wake_at = None
         outer, self.firing = self.firing, subject
-        if self.quick and self.plan.wake(self.turn.m, state, self.clock):
+        if self.wake(self.turn.m, state, clock):
             self.touched[subject] = state
-            if state.wake_at is not None and state.wake_at < self.horizon:
-                self.alarms.put(state.wake_at, subject)
+            wake_at = state.wake_at
+            if wake_at is not None and wake_at < self.horizon:
+                self.alarms.put(wake_at, subject)
         else:
             self._turn(state, None, SLOW, None)
         self.firing = outer
