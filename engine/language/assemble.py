@@ -13,6 +13,7 @@ from engine.core.fold import EXTERNAL_ONLY, FOLDS, NOT_THEIR_DOING, traits
 from engine.core.history import HistoryBook, Streak
 from engine.core.hours import Hours
 from engine.core.kinds import Trigger
+from engine.core.links import Links
 from engine.core.moment import Env
 from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, Sieve, sieve
 from engine.core.policies import Control
@@ -44,6 +45,7 @@ def assemble(
     act_within: int,
     control: Control | None = None,
     *,
+    links: Links | None = None,
     kept: Mapping[tuple[str, str], Playbook] = NO_OLDER,
     lost: Mapping[tuple[str, str], str] = NO_OLDER,
     archived: Iterable[Playbook] = (),
@@ -101,6 +103,7 @@ def assemble(
         clocks=clocks,
         schedules=tuple(_schedules(entered)),
         control=control,
+        links=links,
         kept=kept,
         lost=lost,
         archived={playbook.id: playbook for playbook in archived},
