@@ -64,6 +64,7 @@ class Way:
     answer: Callable[[Ask], Awaitable[Response]]
     spec: Mapping[str, Any]
     public: bool = False  #: nobody has to show a key
+    everywhere: bool = False  #: for people: under any host it is reached by, also where the listener has no keys
     local: bool = False  #: no key is needed where only this machine can ask
     body: bool = False  #: it reads a body
     keys: Keyring | None = None  #: None: any key of the listener
@@ -93,7 +94,7 @@ class Gate:
 
     async def _serve(self, way: Way, request: Request) -> Response:
         keys = self.keys if way.keys is None else way.keys
-        if not (keys or self.trusted):
+        if not (keys or self.trusted or way.everywhere):
             _check_host(request)
         needed = bool(keys) and not (way.public or self.trusted or (way.local and self.local))
         who, signature = self._look(keys, request) if needed else ("", None)

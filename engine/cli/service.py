@@ -129,7 +129,9 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
             say(f"warning: nothing is sent: {why_held}; drumbeat outbox list shows what waits", wishes.quiet)
         front = None
         if not wishes.once:
-            front = Front(jobs, state, clock, store, where, adapters.fit(program.settings).feeds)
+            front = Front(
+                jobs, state, clock, store, where, adapters.fit(program.settings).feeds, wiring.secret_of(store)
+            )
         daemon = Daemon(
             program, store, adapters,
             lambda channels, claims: Lanes(store, {} if why_held else channels, clock, claims, jobs.ring),
