@@ -8,7 +8,7 @@ cap) stands at the step, and passes all of them again when its time has come.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine.core import localtime
@@ -17,6 +17,7 @@ from engine.core.hours import Hours
 from engine.core.instants import format_instant
 from engine.core.journeys import Run, template_context
 from engine.core.kinds import STOP, Action, Build, Pause
+from engine.core.links import CLICK, UNSUBSCRIBE, fault_of_target, sign
 from engine.core.model import Answer, Event, Spare
 from engine.core.moment import Value
 from engine.core.plan import ChannelInfo, Node, Span, zone_known
@@ -218,7 +219,10 @@ class SendMessage(Action):
             return {}, "no_template"
         try:
             zone = localtime.zone(run.zone) or localtime.UTC
-            message = template.render(template_context(run, values, template.reads), zone=zone)
+            context = template_context(run, values, template.reads)
+            if template.linked:
+                context["links"] = self._links(run, template.targets(context, zone=zone))
+            message = template.render(context, zone=zone)
         except MissingVariable as error:
             run.explain("render", False, str(error))
             return {}, "missing_variable"
@@ -230,7 +234,30 @@ class SendMessage(Action):
             detail["html"] = True
         if message.fields:
             detail["fields"] = message.fields
+        link = self._unsubscribe(run)
+        if link is not None:
+            detail["unsubscribe"] = link
         return detail, None
+
+    def _unsubscribe(self, run: Run) -> str | None:
+        """The link by which this purpose is revoked; None where the program has no links, or nothing revokes it."""
+        links = run.plan.links
+        if links is None or run.playbook.policy.consent.get(self.purpose, "required") == "none":
+            return None
+        return links.url(UNSUBSCRIBE, sign(run.turn.signing, UNSUBSCRIBE, run.key()))
+
+    def _links(self, run: Run, targets: Mapping[str, tuple[str, str]]) -> dict[str, str | None]:
+        """What a template may print as ``links.<name>``; raises RenderError at a target nobody may be led to."""
+        links = run.plan.links
+        if links is None:  # an older version of the playbook; ``validate`` refuses it for new ones
+            return {}
+        found = {"unsubscribe": self._unsubscribe(run)}
+        for name, (target, where) in targets.items():
+            fault = fault_of_target(target, links.hosts)
+            if fault is not None:  # the target may hold what is personal, so it is not quoted
+                raise RenderError(f"link {name!r} must not lead there: {fault}", where=where)
+            found[name] = links.url(CLICK, sign(run.turn.signing, CLICK, run.key(), target))
+        return found
 
     def _quiet(self, run: Run) -> Quiet | None:
         return None if self.purpose == EXEMPT else run.playbook.policy.quiet

@@ -118,6 +118,34 @@ WEBHOOK_SPEC: Spec = {
     },
 }  # fmt: skip
 
+_TOKEN = [{"name": "token", "in": "path", "required": True, "schema": _TEXT, "description": "of a signed link"}]
+_PAGE = {"text/html": {"schema": _TEXT}}
+_NO_LINK = {"404": {"description": "no link of ours", "content": _PAGE}}
+
+UNSUBSCRIBE_ASK_SPEC: Spec = {
+    "summary": "Ask whether to unsubscribe",
+    "parameters": _TOKEN,
+    "responses": {"200": {"description": "the question", "content": _PAGE}, **_NO_LINK, **_errors("429")},
+}
+
+UNSUBSCRIBE_SPEC: Spec = {
+    "summary": "Unsubscribe",
+    "description": "By the button of the page, or by the one click of a mailbox (RFC 8058). Given again, it is done.",
+    "parameters": _TOKEN,
+    "responses": {
+        "200": {"description": "durable", "content": _PAGE},
+        **_NO_LINK,
+        **_errors("408", "413", "415", "429"),
+        "503": {"description": "not now", "content": _PAGE},
+    },
+}
+
+CLICK_SPEC: Spec = {
+    "summary": "Follow a link of a message",
+    "parameters": _TOKEN,
+    "responses": {"302": {"description": "led on to the signed target"}, **_NO_LINK, **_errors("429")},
+}
+
 HEALTH_SPEC: Spec = {
     "summary": "Does the process live?",
     "responses": {"200": {"description": "it does", "content": _json(_object(["status"], status={"const": "ok"}))}},

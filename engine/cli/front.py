@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.api.engine import Engine, Program, Trouble
+from engine.api.gathering import Gathering
+from engine.api.links import LinkDoor
 from engine.api.metrics import registry
 from engine.api.server import Api
 from engine.api.unix import socket_path
+from engine.api.ways import Way
+from engine.core.links import signing_key
 from engine.feeds.http import HttpFeed
 from engine.runtime.jobs import Jobs
 from engine.runtime.state import DaemonState
@@ -32,11 +36,13 @@ class Front:
     store: opened for writing, by the thread that calls ``goodbye``.
     path: the file of the store; the socket for verbs is beside it.
     feeds: the feeds of the program; those of kind ``http`` are listened for.
+    secret: of the store; links are signed with it.
     """
 
     def __init__(
-        self, jobs: Jobs, state: DaemonState, clock: Clock, store: Store, path: Path, feeds: Iterable[Feed]
-    ) -> None:
+        self, jobs: Jobs, state: DaemonState, clock: Clock, store: Store, path: Path, feeds: Iterable[Feed],
+        secret: bytes,
+    ) -> None:  # fmt: skip
         self._jobs = jobs
         self._state = state
         self._store = store
@@ -44,8 +50,14 @@ class Front:
         listened = [feed for feed in feeds if isinstance(feed, HttpFeed)]
         engine = Engine(jobs, clock, lambda: self._program(), self._troubles)
         self._broke: Callable[[], None] = lambda: None
+        signing = signing_key(secret)
+
+        def more(gathering: Gathering) -> Iterable[Way]:
+            # Also when the program says nothing of links any more: those in mails that went out must go on working.
+            return LinkDoor(engine, gathering, signing).ways()
+
         self.api = Api(
-            engine, listened, socket=socket_path(path), registry=registry(state), broke=lambda: self._broke()
+            engine, listened, socket=socket_path(path), registry=registry(state), more=more, broke=lambda: self._broke()
         )
 
     def open(self, daemon: Daemon) -> None:

@@ -128,7 +128,9 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
         closing.enter_context(quick_garbage())
         front = None
         if not wishes.once:
-            front = Front(jobs, state, clock, store, path, adapters.fit(program.settings).feeds)
+            front = Front(
+                jobs, state, clock, store, path, adapters.fit(program.settings).feeds, wiring.secret_of(store)
+            )
         daemon = Daemon(
             program, store, adapters,
             lambda channels, claims: Lanes(store, channels, clock, claims, jobs.ring),

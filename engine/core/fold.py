@@ -93,6 +93,28 @@ def consent(state: State, event: Event, folding: Folding) -> None:
             _set_consent(state, channel, purpose, granted)
 
 
+def unsubscribed(state: State, event: Event, folding: Folding) -> None:
+    """``message.unsubscribed``: as ``consent.revoked``, by the link in a message."""
+    consent(state, event, folding)
+
+
+def complained(state: State, event: Event, folding: Folding) -> None:
+    """``message.complained``: nothing more on that channel, whatever for; without a channel on none."""
+    for channel in _words(event.data.get("channel")):
+        _set_consent(state, channel, "*", False)
+
+
+def bounced(state: State, event: Event, folding: Folding) -> None:
+    """``message.bounced``: as a complaint, when the address is gone for good; a passing bounce changes nothing."""
+    data = event.data
+    if data.get("permanent") is True or data.get("kind") in PERMANENT:
+        complained(state, event, folding)
+
+
+PERMANENT = ("permanent", "hard")
+"""What providers call a bounce that is no use trying again."""
+
+
 def _words(value: object) -> list[str]:
     if isinstance(value, str) and value:
         return [value]
@@ -184,11 +206,18 @@ FOLDS: dict[str, Fold] = {
     "user.deleted": deleted,
     "consent.granted": consent,
     "consent.revoked": consent,
+    "message.unsubscribed": unsubscribed,
+    "message.complained": complained,
+    "message.bounced": bounced,
     "group.joined": joined,
     "group.left": left,
     "badge.earned": badge,
     "points.changed": points,
 }
+
+NOT_THEIR_DOING = frozenset({"user.deleted", "message.sent", "message.delivered", "message.bounced"})
+"""What the user did not do: an erasure would leave somebody behind who is written to for being idle, and a message that
+arrives is no sign of life of who gets it."""
 
 EXTERNAL_ONLY = frozenset({"badge.earned", "points.changed"})
 """Types whose engine-made events must not be booked again."""

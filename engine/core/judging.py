@@ -36,6 +36,7 @@ class Judging:
         "now",
         "out",
         "plan",
+        "signing",
         "state",
         "tasks",
         "touched",
@@ -55,6 +56,7 @@ class Judging:
         self.touched = False  #: something with a timer changed, so ``wake_at`` must be found anew
         self.moved = False  #: a step changed what ladders and segments may look at
         self.why: list[Why] = []  #: what was judged of the entry that has asked for its slot
+        self.signing = b""  #: key of signed links
         self.depth = 0
         self.now = 0
         self.event: Event | None = None

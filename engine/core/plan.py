@@ -18,6 +18,7 @@ from engine.core.fold import Fold
 from engine.core.fuse import Following, Quick, following, nobody, quick, slow
 from engine.core.fuse_wakes import QuickWake, quick_wake, slow_wake
 from engine.core.kinds import Action, Trigger
+from engine.core.links import Links
 from engine.core.model import GoalWatch, Journey, State
 from engine.core.moment import Condition, Env, Moment, Value
 from engine.core.policies import Cap, Control, Freeze, Quiet
@@ -349,6 +350,7 @@ class Plan:
     admitting: tuple[Standing, ...] = ()  #: triggers with ``existing: enter`` of a segment
     retimed: frozenset[str] = frozenset({"zone"})  #: traits that timers hang on
     control: Control | None = None  #: users some purposes never reach
+    links: Links | None = None  #: where signed links in messages lead; None: there are none
     kept: Mapping[tuple[str, str], Playbook] = field(default_factory=dict)
     """(playbook, version) -> an older version somebody may still be on; version "": begun before versions were kept."""
     statuses: Mapping[str, str] = field(default_factory=dict)  #: playbook -> status, also of those not in the plan

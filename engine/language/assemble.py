@@ -9,10 +9,11 @@ from types import MappingProxyType
 from typing import Any
 
 from engine.core.existing import Standing
-from engine.core.fold import EXTERNAL_ONLY, FOLDS, traits
+from engine.core.fold import EXTERNAL_ONLY, FOLDS, NOT_THEIR_DOING, traits
 from engine.core.history import HistoryBook, Streak
 from engine.core.hours import Hours
 from engine.core.kinds import Trigger
+from engine.core.links import Links
 from engine.core.moment import Env
 from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, Sieve, sieve
 from engine.core.policies import Control
@@ -44,6 +45,7 @@ def assemble(
     act_within: int,
     control: Control | None = None,
     *,
+    links: Links | None = None,
     kept: Mapping[tuple[str, str], Playbook] = NO_OLDER,
     lost: Mapping[tuple[str, str], str] = NO_OLDER,
     archived: Iterable[Playbook] = (),
@@ -61,7 +63,8 @@ def assemble(
     timed = tuple((playbook, trigger) for playbook in entered for trigger in playbook.triggers if trigger.own)
     clocks = {clock[0]: clock[1] for _, trigger in timed if (clock := trigger.clock()) is not None}
     heard = _heard(walked)
-    types = set(book.by_type) | set(FOLDS) | heard | activity | {type_ for it in clocks.values() for type_ in it}
+    types = set(book.by_type) | set(FOLDS) | NOT_THEIR_DOING | heard | activity
+    types |= {type_ for it in clocks.values() for type_ in it}
     exact = any(playbook.always for playbook in walked)
     watching = bool(catalog.ladders or watched)
     listeners = _listeners(entered)
@@ -100,6 +103,7 @@ def assemble(
         clocks=clocks,
         schedules=tuple(_schedules(entered)),
         control=control,
+        links=links,
         kept=kept,
         lost=lost,
         archived={playbook.id: playbook for playbook in archived},
@@ -181,8 +185,7 @@ def _dispatch(
     watching: bool,
     exact: bool,
 ) -> Dispatch:
-    # an erasure is nothing the user did: it would leave somebody behind who is written to for being idle
-    active = type_ in activity if activity else type_ != "user.deleted"
+    active = type_ in activity if activity else type_ not in NOT_THEIR_DOING
     paced = [t for _, t in timed if t.traits is None]
     pushed = [t for t in paced if (type_ in clock[1] if (clock := t.clock()) is not None else active)]
     shortest = [span for trigger in pushed if (span := trigger.shortest()) is not None]

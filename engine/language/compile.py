@@ -218,7 +218,7 @@ class _Compiler:
             plan = assemble(
                 spec.name, digest, env, playbooks, catalog, self.book, spec.channels, policies.values(),
                 self.shop.watched, spec.activity, spec.act_within, spec.control,
-                kept={} if alone else older.kept, lost={} if alone else older.lost,
+                links=spec.links, kept={} if alone else older.kept, lost={} if alone else older.lost,
                 archived=() if alone else archived, statuses={} if alone else statuses,
             )  # fmt: skip
             ask = self._audiences(plan, catalog).at_slots
@@ -327,7 +327,7 @@ class _Compiler:
             program=program if isinstance(program, MapNode) else None, catalogs=catalogs,
             books=[Book(node, playbook) for node, playbook in self.made if playbook is not None],
             catalog=catalog, schema=self.shop.schema, templates=self.templates, channels=tuple(spec.channels),
-            locale=spec.locale, used=self.shop.in_use,
+            locale=spec.locale, used=self.shop.in_use, links=spec.links,
         )  # fmt: skip
         look(world, whole=not problems.has_errors)
 

@@ -109,6 +109,15 @@ PROGRAM = Map(
             ),
             "share of users no marketing reaches",
         ),
+        "links": optional(
+            Map(
+                {
+                    "base": required(Text(what="address"), "address of the daemon as people reach it"),
+                    "hosts": optional(Many(Text(what="host")), "hosts a link may lead to; *.shop.example: all below"),
+                }
+            ),
+            "signed links in messages: to unsubscribe, and counted clicks",
+        ),
         "best_hour": optional(WallTime(), "hour of 'at: best_hour' for users of whom too little is known (10:00)"),
         "business_hours": optional(BUSINESS_HOURS, "when people are at work; due times of tasks count in them"),
         "late_events": optional(Map({"act_within": required(Duration())}), "how old an event may be and still act"),

@@ -298,6 +298,14 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
         "timezone: China/Shanghai",
         "timezone: Asia/Shanghai",
     ),
+    "links-unserved": Page(
+        "signed links, and nobody who answers them",
+        "The daemon answers links where it listens for events: at its feed of kind http. Without one, whoever "
+        "follows a link finds nothing.",
+        "links: {base: https://go.shop.example}",
+        "feeds: [{http: {port: 8080}}]\nlinks: {base: https://go.shop.example}",
+        "warning",
+    ),
     "no-webhook-channel": Page(
         "a webhook and nobody who takes it",
         "A 'webhook' step goes out through the first channel of kind 'webhook', or through one named 'webhook' of kind "

@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.core.business import BusinessHours
 from engine.core.calendars import Calendar
+from engine.core.links import Links, fault_of_base, fault_of_host
 from engine.core.model import HOUR
 from engine.core.plan import ChannelInfo, Policy
 from engine.core.policies import Control
@@ -43,6 +44,7 @@ class ProgramSpec:
     policies: dict[str, Policy] = field(default_factory=dict)
     control: Control | None = None
     best_hour: str = "10:00"
+    links: Links | None = None
     settings: Settings = field(default_factory=Settings)
     business: BusinessHours | None = None
     business_calendar: tuple[str, Node] | None = None  #: its name and where it stands
@@ -135,6 +137,7 @@ class ProgramMaker:
         spec.control = self.belts.control(fields.get("control_group"), node.get("control_group"))
         spec.best_hour = fields.get("best_hour", spec.best_hour)
         self._settings(node, fields, feeds, channels)
+        spec.links = self._links(node.get("links"), fields.get("links"), any(word == "http" for word, _ in feeds))
         return spec
 
     def nothing(self) -> ProgramSpec:
@@ -192,6 +195,25 @@ class ProgramMaker:
             message = f"unknown calendar '{name}' in 'business_hours.calendar'"
             self.shop.problems.error(place, "unknown-calendar", message, hint=hint)
         return hours
+
+    def _links(self, place: Node | None, fields: dict[str, Any] | None, served: bool) -> Links | None:
+        """Where links lead; ``served``: the daemon listens for requests at all."""
+        if fields is None or not isinstance(place, MapNode):
+            return None
+        problems = self.shop.problems
+        base, hosts = fields["base"], fields.get("hosts", [])
+        if fault_of_base(base) is not None:
+            message = f"links.base is {base!r}; it needs {fault_of_base(base)}"
+            problems.error(place.get("base") or place, "wrong-value", message, hint="base: https://go.shop.example")
+        for host in hosts:
+            if fault_of_host(host) is not None:
+                message = f"links.hosts has {host!r}; it needs {fault_of_host(host)}"
+                problems.error(place.get("hosts") or place, "wrong-value", message, hint="hosts: [shop.example]")
+        if not served:
+            message = "nobody answers the links: without a feed of kind http the daemon does not listen"
+            hint = "feeds: [{http: {port: 8080}}]"
+            problems.warning(place.get("base") or place, "links-unserved", message, hint=hint)
+        return Links(base=base.rstrip("/"), hosts=tuple(hosts))
 
     def _settings(self, node: MapNode, fields: dict[str, Any], feeds: Any, channels: Any) -> None:
         store = fields.get("store", "sqlite:///drumbeat.db")

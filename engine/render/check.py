@@ -19,7 +19,7 @@ from engine.render.operations import TESTS
 from engine.render.problem import Site, TemplateProblem
 from engine.render.trees import children
 
-ROOTS = frozenset({"with", "user", "group", "event", "steps", "vars", "now", "today"})
+ROOTS = frozenset({"with", "user", "group", "event", "steps", "vars", "now", "today", "links"})
 """The names a template is given."""
 MAX_DEPTH = 40
 MAX_LOOPS = 4

@@ -44,10 +44,13 @@ def sandbox(html: bool) -> Sandbox:
 class Piece:
     """A compiled piece of template text."""
 
-    __slots__ = ("_addresses", "_env", "_fixed", "_jinja", "_parts", "_reads", "_root", "_site", "_tree")
+    __slots__ = ("_addresses", "_env", "_fixed", "_jinja", "_parts", "_plain", "_reads", "_root", "_site", "_tree")
 
-    def __init__(self, env: Sandbox, tree: nodes.Template, addresses: frozenset[int], site: Site) -> None:
+    def __init__(
+        self, env: Sandbox, tree: nodes.Template, addresses: frozenset[int], site: Site, plain: str = "!out"
+    ) -> None:
         self._env = env
+        self._plain = plain  #: the operation that prints a value
         self._tree: nodes.Template | None = tree  #: checked; compiled (and dropped) when it is rendered first
         self._addresses = addresses
         self._jinja: JinjaTemplate | None = None
@@ -99,7 +102,7 @@ class Piece:
                 if self._tree is None:
                     self._reads = EVERYTHING  # compiled at load, because it is large
                 else:
-                    self._parts = None if self._env.autoescape else parts(self._tree)
+                    self._parts = None if self._env.autoescape or self._plain != "!out" else parts(self._tree)
                     self._reads = reads(self._tree)
         return self._reads
 
@@ -109,7 +112,7 @@ class Piece:
             if self._root is None:
                 assert self._tree is not None  # noqa: S101  # dropped only below, with a function in its place
                 # Jinja2 looks names up in the file name of the code to report lines; one of our own keeps pieces apart
-                tree = harden(self._tree, self._env, self._addresses)
+                tree = harden(self._tree, self._env, self._addresses, self._plain)
                 code = self._env.compile(tree, None, f"<{self._site.file}+{self._site.above}>")
                 self._jinja = JinjaTemplate.from_code(self._env, code, {}, None)
                 self._root, self._tree = self._jinja.root_render_func, None
@@ -144,9 +147,9 @@ def parse(
 
 
 def compile_piece(
-    tree: nodes.Template, site: Site, depth: int, *, html: bool = False
+    tree: nodes.Template, site: Site, depth: int, *, html: bool = False, link: bool = False
 ) -> tuple[Piece | None, list[TemplateProblem]]:
-    """A piece from a checked tree (which is changed by it), or why not.
+    """A piece from a checked tree (which is changed by it), or why not; of a ``link`` all values are encoded.
 
     Most templates are checked far more often than rendered, so they are compiled at their first rendering. One that is
     large or nests deep, so that Python might refuse it, is compiled at once: what is wrong is said at load.
@@ -156,7 +159,7 @@ def compile_piece(
         addresses, problems = scan(tree, site)
         if problems:
             return None, problems
-    piece = Piece(sandbox(html), tree, addresses, site)
+    piece = Piece(sandbox(html), tree, addresses, site, "!part" if link else "!out")
     if depth > _SAFE_DEPTH or len(site.source) > _SAFE_LENGTH:
         try:
             piece.compile()

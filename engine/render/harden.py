@@ -20,9 +20,12 @@ _REMOVED = (nodes.Call, nodes.BinExpr, nodes.UnaryExpr, nodes.Compare, nodes.Con
 _KEPT = (nodes.And, nodes.Or, nodes.Not)
 
 
-def harden(tree: nodes.Template, env: Sandbox, addresses: frozenset[int]) -> nodes.Template:
-    """Rewrite a checked template in place; ``addresses`` are ids of printed nodes that are whole web addresses."""
-    _Hardener(env, addresses).visit(tree)
+def harden(tree: nodes.Template, env: Sandbox, addresses: frozenset[int], plain: str = "!out") -> nodes.Template:
+    """Rewrite a checked template in place.
+
+    ``addresses`` are ids of printed nodes that are whole web addresses; ``plain`` prints the others.
+    """
+    _Hardener(env, addresses, plain).visit(tree)
     for node in walk(tree):
         if isinstance(node, _REMOVED) and not isinstance(node, _KEPT):  # a promise of this file, kept before any run
             raise ValueError(f"{type(node).__name__} was not routed")
@@ -30,8 +33,9 @@ def harden(tree: nodes.Template, env: Sandbox, addresses: frozenset[int]) -> nod
 
 
 class _Hardener(NodeTransformer):
-    def __init__(self, env: Sandbox, addresses: frozenset[int]) -> None:
+    def __init__(self, env: Sandbox, addresses: frozenset[int], plain: str) -> None:
         self.env = env
+        self.plain = plain
         self.addresses = addresses
 
     def _route(self, name: str, at: nodes.Node, value: nodes.Expr, *rest: Any) -> nodes.Filter:
@@ -46,7 +50,7 @@ class _Hardener(NodeTransformer):
         for place, child in enumerate(node.nodes):
             if isinstance(child, nodes.TemplateData):
                 continue
-            name = "!url" if id(child) in self.addresses else "!out"
+            name = "!url" if id(child) in self.addresses else self.plain
             told = describe(child)
             node.nodes[place] = self._route(name, child, cast("nodes.Expr", self.visit(child)), told)
         return node

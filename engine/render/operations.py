@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import pass_context
 
@@ -35,6 +36,12 @@ def out(context: Metered, value: object, name: str) -> str:
     if text is None:
         raise MissingVariable(f"{name} is missing", hint=_DEFAULT)
     return text
+
+
+@pass_context
+def part(context: Metered, value: object, name: str) -> str:
+    """The text of a value inside an address: encoded, so that it stays one part of it."""
+    return quote(out(context, value, name), safe="")
 
 
 @pass_context
@@ -184,6 +191,7 @@ def compare(context: Metered, first: object, *rest: Any) -> bool:
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "!out": out,
+    "!part": part,
     "!url": url,
     "!each": each,
     "!reckon": reckon,

@@ -132,10 +132,17 @@ _TEXTS: dict[str, Page] = {
     ),
     "template-word": Page(
         "unknown name",
-        "Templates see `with user group event steps vars now today`, and names made by `set` and `for` (in a `for` "
-        "also `loop`).",
+        "Templates see `with user group event steps vars links now today`, and names made by `set` and `for` (in a "
+        "`for` also `loop`).",
         "{{ usr.name }}",
         "{{ user.name }}",
+    ),
+    "template-links": Page(
+        "a link that has no target",
+        "`links.unsubscribe` is there of itself. Any other `links.<name>` leads to the address that stands in the "
+        "front matter of the same file as `link_<name>`; it is looked up by its name alone.",
+        '---\nlink_sale: "https://shop.example/sale"\n---\n{{ links.sael }}',
+        '---\nlink_sale: "https://shop.example/sale?u={{ user.id }}"\n---\n{{ links.sale }}',
     ),
     "template-private": Page(
         "a name that begins with an underscore",

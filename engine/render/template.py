@@ -12,14 +12,22 @@ import msgspec
 from jinja2 import nodes
 
 from engine.errors import RenderError
+from engine.registry import nearest
+from engine.render.check import ROOTS
 from engine.render.compiled import Piece, compile_piece, parse
 from engine.render.front import FrontValue, split
-from engine.render.looks import Reads, together
+from engine.render.looks import Reads, reads, together
 from engine.render.names import FileName
 from engine.render.needs import needs, steps_read
 from engine.render.problem import Site, TemplateProblem
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+LINK = "link_"
+"""How keys of the front matter begin that hold the target of a link."""
+
+NO_TARGETS: Mapping[str, FrontValue] = {}
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -35,8 +43,8 @@ class Template:
     """A compiled template; a plain value, safe to share between threads."""
 
     __slots__ = (
-        "_body", "_fields", "_needs", "_reads", "channel", "digest", "file", "html", "locale", "name", "source",
-        "steps",
+        "_body", "_fields", "_links", "_needs", "_reads", "channel", "digest", "file", "html", "linked", "locale",
+        "name", "source", "steps", "targets_written",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +59,8 @@ class Template:
         needed: frozenset[str],
         steps: frozenset[str] = frozenset(),
         source: str = "",
+        links: dict[str, tuple[Piece, str]] | None = None,
+        targets_written: Mapping[str, FrontValue] = NO_TARGETS,
     ) -> None:
         self.file = file  #: as seen from the program's folder
         self.name = parts.name  #: with its folders: ``welcome/hello``
@@ -60,6 +70,9 @@ class Template:
         self.html = html
         self._body = body
         self._fields = fields
+        self._links = links  #: the targets it prints links to, by name; None: it prints no links
+        self.linked = links is not None  #: does it look at ``links``?
+        self.targets_written = targets_written  #: the targets of its front matter, as written
         self._needs = needed
         self._reads: Reads | None = None
         self.steps = steps  #: ids of the steps whose results it reads; "*": maybe any
@@ -83,11 +96,22 @@ class Template:
             fields[key] = _one_line(key, piece.render(context, zone), where)
         return Message(text, fields.pop("subject", None), fields, self.html)
 
+    def targets(self, context: Mapping[str, Any], *, zone: tzinfo | None = None) -> dict[str, tuple[str, str]]:
+        """(address, file:line) of each target it prints a link to, by name. Values are encoded.
+
+        Raises as ``render``.
+        """
+        found = {}
+        for name, (piece, where) in (self._links or {}).items():
+            found[name] = (_one_line(LINK + name, piece.render(context, zone), where), where)
+        return found
+
     @property
     def reads(self) -> Reads:
         """What it looks at; a context needs no more."""
         if self._reads is None:
-            self._reads = together([self._body.look(), *(piece.look() for piece, _ in self._fields.values())])
+            more = [*self._fields.values(), *(self._links or {}).values()]
+            self._reads = together([self._body.look(), *(piece.look() for piece, _ in more)])
         return self._reads
 
     def variables(self) -> frozenset[str]:
@@ -127,10 +151,15 @@ def _build(
     trees: dict[str, nodes.Template] = {}
     depths: dict[str, int] = {}
     for key, site in sites.items():
-        tree, found, depths[key] = parse(site, html=html and not key)
+        roots = ROOTS - {"links"} if key.startswith(LINK) else ROOTS  # a link leads to no other link
+        tree, found, depths[key] = parse(site, html=html and not key, roots=roots)
         problems += found
         if tree is not None:
             trees[key] = tree
+    if problems:
+        return None, problems
+    used = _links_used(trees) if "links" in source else None
+    problems += _unwritten(used or {}, sites, values)
     if problems:
         return None, problems
     # compiling changes the trees
@@ -138,7 +167,7 @@ def _build(
     steps = steps_read(trees.values()) if "steps" in source else frozenset[str]()
     pieces: dict[str, Piece] = {}
     for key, tree in trees.items():
-        piece, found = compile_piece(tree, sites[key], depths[key], html=html and not key)
+        piece, found = compile_piece(tree, sites[key], depths[key], html=html and not key, link=key.startswith(LINK))
         problems += found
         if piece is not None:
             pieces[key] = piece
@@ -146,8 +175,43 @@ def _build(
         return None, problems
     main = pieces.pop("")
     fields = {key: (piece, f"{file}:{values[key].line}") for key, piece in pieces.items()}
+    targets = {key.removeprefix(LINK): fields.pop(key) for key in pieces if key.startswith(LINK)}
+    links = None if used is None else {name: it for name, it in targets.items() if name in used}
     digest = sha256(source.encode()).hexdigest()
     template = Template(
         file, parts, digest=digest, html=html, body=main, fields=fields, needed=needed, steps=steps, source=source,
+        links=links, targets_written={name: values[LINK + name] for name in targets},
     )  # fmt: skip
     return template, []
+
+
+def _links_used(trees: Mapping[str, nodes.Template]) -> dict[str | None, str] | None:
+    """Names of the links each piece prints -> the piece; None for a name that cannot be told; None: no piece does."""
+    found: dict[str | None, str] = {}
+    for key, tree in trees.items():
+        read = reads(tree)
+        if "links" in read:
+            names: Any = read["links"]
+            found |= dict.fromkeys([None] if names is None else sorted(names), key)
+    return found or None
+
+
+def _unwritten(
+    used: Mapping[str | None, str], sites: Mapping[str, Site], values: Mapping[str, FrontValue]
+) -> list[TemplateProblem]:
+    """A fault for each link that no target was written for."""
+    known = ["unsubscribe", *(key.removeprefix(LINK) for key in values if key.startswith(LINK))]
+    problems = []
+    for name, key in used.items():
+        if name in known:
+            continue
+        if name is None:
+            message, hint = "a link is looked up by its name", "{{ links.unsubscribe }}"
+        else:
+            near = nearest(name, known)
+            message = f"the template has no link {name!r}"
+            hint = f"did you mean {near!r}?" if near else f'front matter: {LINK}{name}: "https://..."'
+        site = sites[key]
+        line = next((n for n, text in enumerate(site.source.split("\n"), 1) if f"links.{name or ''}" in text), 1)
+        problems.append(site.problem("template-links", line, message, hint, f"links.{name or ''}"))
+    return problems

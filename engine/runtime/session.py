@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from engine.core.fuse import slow
 from engine.core.fuse_wakes import slow_wake
+from engine.core.links import signing_key
 from engine.core.model import Event, Out, Reserve, State, Why, new_state
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
@@ -55,7 +56,7 @@ class Session:
     ----------
     plan: the compiled program.
     store: where subjects live.
-    secret: key of generated coupon codes.
+    secret: key of generated coupon codes and of signed links.
     tracing: see ``engine.core.step``.
     resident: keep every subject and its wake-up in this session for good, and write no states: for a store that would
         only hand the same objects back (``simulate``).
@@ -99,6 +100,7 @@ class Session:
         # newest event taken in as history: what time alone would have started before it starts nothing
         self.history_until = int(store.get_meta(HISTORY_UNTIL) or 0)
         plan.env.history["until"] = self.history_until
+        self._signing = signing_key(secret)
         self.desk = self._new_desk(secret)
         self._secret = secret
         self._used: dict[str, int] = {}  #: entry slots of this run, as they stood at the last hand-over
@@ -123,6 +125,7 @@ class Session:
     def _begin(self) -> None:
         self.out = Out(marks=[] if self.marking else None)
         self.turn = Turn(self.plan, self.out, self.tracing)
+        self.turn.signing = self._signing
         if not self.resident and len(self.states) > self.kept:
             self.states = {}
         if not self.resident:

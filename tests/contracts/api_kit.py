@@ -184,6 +184,7 @@ def served(
     limits: Limits | None = None,
     admin: bool = False,
     more: MoreWays = lambda gathering: (),
+    door: Callable[[Engine], MoreWays] | None = None,
     grace: float = 5,
     broke: Callable[[], object] = lambda: None,
 ) -> Iterator[Desk]:
@@ -203,6 +204,7 @@ def served(
     Counter("drumbeat_tests", "what tests look for", registry=registry).inc()
     engine = Engine(jobs, clock, lambda: program, lambda: list(troubles))
     socket_ = path.with_name(path.name + ".sock") if admin else None
+    more = more if door is None else door(engine)
     api = Api(engine, feeds, socket=socket_, registry=registry, limits=limits, more=more, grace=grace, broke=broke)
     hold, over = Event(), Event()
     hold.set()

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from engine.language.diagnostics import Page
-from engine.language.lint import conditions, house, offers, paths, sending, texts, values
+from engine.language.lint import conditions, house, links, offers, paths, sending, texts, values
 from engine.language.lint.registry import Check
 from engine.language.lint.world import Book, World
 
 __all__ = ["CHECKS", "LINT_PAGES", "Book", "Check", "World", "look"]
 
-_THEMES: Final = (conditions, paths, values, texts, offers, sending, house)
+_THEMES: Final = (conditions, paths, values, texts, links, offers, sending, house)
 
 LINT_PAGES: Final[Mapping[str, Page]] = {code: page for theme in _THEMES for code, page in theme.PAGES.items()}
 CHECKS: Final[tuple[Check, ...]] = tuple(check for theme in _THEMES for check in theme.CHECKS)

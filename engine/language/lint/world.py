@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from engine.core import plan as core
+from engine.core.links import Links
 from engine.core.moment import Condition
 from engine.core.plan import Block, Playbook
 from engine.language.catalog import Catalog
@@ -147,6 +148,7 @@ class World:
     books: the playbooks that compiled.
     catalog, schema, templates, channels, locale: of the program.
     used: (kind, name) of every name some file refers to.
+    links: where signed links lead; None: the program says nothing of them.
     """
 
     problems: Problems
@@ -161,6 +163,7 @@ class World:
     channels: tuple[str, ...]
     locale: str
     used: set[tuple[str, str]]
+    links: Links | None = None
 
     def say(self, where: Mark | Located, code: str, message: str, hint: str = "", length: int | None = None) -> None:
         """Report a problem, as severe as the page of its code says."""
