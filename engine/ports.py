@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -248,6 +248,19 @@ class Store(Protocol):
 
     def scrub(self) -> None:
         """See that no byte of what was erased is left in the files; may take as long as writing the store anew."""
+        ...
+
+    def forget(self, before: Mapping[str, int], limit: int) -> dict[str, int]:
+        """Forget the oldest of what is older than an instant, in one transaction; how many of each kind went.
+
+        ``before``: kind -> instant: ``events``, ``ids`` (of events), ``decisions``, ``quarantine``; what is not named
+        stays. About ``limit`` of a kind go at most, and some that are old may stay as long as newer ones are kept with
+        them. Effects, ledgers and states are never forgotten.
+        """
+        ...
+
+    def forgotten(self, user: str) -> int | None:
+        """Until when events of a user may be missing, because they were forgotten; None: none are."""
         ...
 
     def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:

@@ -1,6 +1,7 @@
-"""What goes over the Unix socket: the writing methods of the store that verbs use, each with the form of its words.
+"""What goes over the Unix socket: what verbs write, each with the form of its words.
 
-Rule: this list is all there is. A method that is not on it cannot be called through the socket, whoever asks.
+Rule 1: this list is all there is. What is not on it cannot be called through the socket, whoever asks.
+Rule 2: each is some transactions of the store, done by the engine's thread between two of its own: it must be short.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import msgspec
 
 from engine.core.model import Event
 from engine.ports import Rejected, Settlement, Store
+from engine.runtime import byhand, standing
 
 
 class Ingest(msgspec.Struct, forbid_unknown_fields=True):
@@ -36,9 +38,26 @@ class Settle(msgspec.Struct, forbid_unknown_fields=True):
     settlements: list[Settlement]
 
 
+class Redrive(msgspec.Struct, forbid_unknown_fields=True):
+    """``byhand.redrive``."""
+
+    keys: list[str]  #: of effects
+
+
+class Drop(msgspec.Struct, forbid_unknown_fields=True):
+    """``byhand.drop``."""
+
+    keys: list[str]  #: of effects
+    now: int  #: the machine's clock, microseconds UTC
+
+
+class ReleaseOutbox(msgspec.Struct, forbid_unknown_fields=True):
+    """``standing.release`` at the place where the daemon has the store, which only the daemon knows for sure."""
+
+
 @dataclass(frozen=True)
 class Call:
-    """One method: the form of its words, of its answer, and the calling of it."""
+    """One of them: the form of its words, of its answer, and the calling of it."""
 
     words: type[msgspec.Struct]
     answer: Any
@@ -49,8 +68,16 @@ CALLS: dict[str, Call] = {
     "ingest": Call(Ingest, tuple[int, int], lambda store, it: store.ingest(it.events, it.rejected)),
     "release": Call(Release, tuple[int, int], lambda store, it: store.release(it.numbers, it.events)),
     "settle": Call(Settle, None, lambda store, it: store.settle(it.settlements)),
+    "redrive": Call(Redrive, int, lambda store, it: byhand.redrive(store, it.keys)),
+    "drop": Call(Drop, int, lambda store, it: byhand.drop(store, it.keys, it.now)),
+    "release_outbox": Call(ReleaseOutbox, str | None, lambda store, it: _let_go(store)),
 }
-"""Name of the method -> how it is called."""
+"""Name -> how it is called."""
+
+
+def _let_go(store: Store) -> str | None:
+    return standing.release(store, store.get_meta(standing.PLACE) or "")
+
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
 """Words and answers to bytes; decimals are written exactly, as the store writes them."""

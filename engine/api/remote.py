@@ -15,15 +15,19 @@ from typing import Any, cast
 import msgspec
 
 from engine import wiring
-from engine.api.calls import CALLS, Ingest, Release, Settle, decode, encode
+from engine.api.calls import CALLS, Drop, Ingest, Redrive, Release, ReleaseOutbox, Settle, decode, encode
 from engine.api.unix import short_name, socket_path
 from engine.core.model import Event
 from engine.errors import CannotRun, StoreError, UsageError
 from engine.language.compiled import Settings
 from engine.ports import Rejected, Settlement, Store
+from engine.runtime import byhand, standing
 
 _PIECE = 4 * 1024 * 1024
 """Bytes of records one call carries at most, together with what describes them well below the server's limit."""
+
+_KEYS = 2_000
+"""Keys one call carries at most: what the daemon does between two of its transactions stays short."""
 
 _CONNECT = 3.0
 _ANSWER = 120.0
@@ -46,6 +50,33 @@ def open_writer(settings: Settings, root: Path, override: str | None = None) -> 
 def through_daemon(store: object) -> bool:
     """Does what is written go to a running daemon, which decides it at once?"""
     return isinstance(store, RemoteStore)
+
+
+def redrive(store: Store, keys: Sequence[str]) -> int:
+    """As ``byhand.redrive``, also through a daemon."""
+    if not isinstance(store, RemoteStore):
+        return byhand.redrive(store, keys)
+    return sum(store.call("redrive", Redrive(some)) for some in _some(keys))
+
+
+def drop(store: Store, keys: Sequence[str], now: int) -> int:
+    """As ``byhand.drop``, also through a daemon, which looks once more where each delivery stands."""
+    if not isinstance(store, RemoteStore):
+        return byhand.drop(store, keys, now)
+    return sum(store.call("drop", Drop(some, now)) for some in _some(keys))
+
+
+def release_outbox(store: Store, place: str) -> str | None:
+    """As ``standing.release``, also through a daemon; ``place`` counts where there is none."""
+    if not isinstance(store, RemoteStore):
+        return standing.release(store, place)
+    reason: str | None = store.call("release_outbox", ReleaseOutbox())
+    return reason
+
+
+def _some(keys: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(keys), _KEYS):
+        yield list(keys[start : start + _KEYS])
 
 
 class Link:
@@ -118,6 +149,10 @@ class RemoteStore:
     def close(self) -> None:
         """Close the reading connection."""
         self._reader.close()
+
+    def call(self, name: str, words: msgspec.Struct) -> Any:
+        """Have the daemon do one of ``CALLS``; raises CannotRun."""
+        return self._link.call(name, words)
 
     def ingest(self, events: Sequence[tuple[Event, bytes]], rejected: Sequence[Rejected]) -> tuple[int, int]:
         """As ``Store.ingest``; a large batch is several transactions, which given again hold only duplicates."""

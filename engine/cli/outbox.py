@@ -122,17 +122,20 @@ def retry(
 
     What is unknown may have gone out: whoever got it gets it twice, unless the provider still knows the key.
     """
-    from engine.runtime.byhand import REDRIVEN, redrive
+    from engine.api.remote import redrive, through_daemon
+    from engine.runtime.byhand import REDRIVEN
 
     opened = with_store(program, store, read_only=False)[1]
     try:
+        live = through_daemon(opened)
         done = redrive(opened, _wanted(opened, keys, statuses, channel, REDRIVEN, "can be tried again"))
     finally:
         opened.close()
     if format_ == "json":
         emit_json({"retried": done})
     else:
-        click.echo(f"retried     {done:,}: they go out with the next run")
+        when = "the running daemon sends them" if live else "they go out with the next run"
+        click.echo(f"retried     {done:,}: {when}")
     return EXIT_OK
 
 
@@ -152,8 +155,8 @@ def drop(
     no_color: bool,
 ) -> int:
     """Give deliveries up for good; a journey that waits for an answer goes on without one."""
+    from engine.api.remote import drop as give_up
     from engine.runtime.byhand import DROPPED
-    from engine.runtime.byhand import drop as give_up
     from engine.runtime.clock import SystemClock
 
     opened = with_store(program, store, read_only=False)[1]
@@ -174,11 +177,11 @@ def drop(
 def release(store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool) -> int:
     """Let a restored or copied store send from now on, here: look at drumbeat outbox list first."""
     from engine import wiring
-    from engine.runtime.standing import release as let_go
+    from engine.api.remote import release_outbox
 
     found, opened = with_store(program, store, read_only=False)
     try:
-        reason = let_go(opened, wiring.place_of(wiring.store_path(found.settings, found.root, store)))
+        reason = release_outbox(opened, wiring.place_of(wiring.store_path(found.settings, found.root, store)))
     finally:
         opened.close()
     if format_ == "json":

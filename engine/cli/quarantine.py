@@ -36,27 +36,40 @@ def quarantine() -> None:
 @quarantine.command("list")
 @_reason
 @click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True, help="Records shown at most.")
+@click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only records behind this number.")
 @_options
 def list_(
-    reason: str | None, limit: int, store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool
+    reason: str | None,
+    limit: int,
+    after: int,
+    store: str | None,
+    program: Path | None,
+    format_: str,
+    quiet: bool,
+    no_color: bool,
 ) -> int:
-    """The oldest records, one a line, and how many there are for each reason."""
+    """The oldest records, one a line, and how many there are for each reason; --after goes on behind a page."""
     opened = with_store(program, store, read_only=True)[1]
     try:
         reasons: Counter[str] = Counter()
         shown: list[Any] = []
+        behind = 0
         for record in opened.quarantine():
             if reason in (None, record.reason):
                 reasons[record.reason] += 1
-                if len(shown) < limit:
-                    shown.append(record)
+                if record.number > after:
+                    behind += 1
+                    if len(shown) < limit:
+                        shown.append(record)
     finally:
         opened.close()
-    total = reasons.total()
+    total, more = reasons.total(), behind - len(shown)
+    last = shown[-1].number if more else None
     if format_ == "json":
-        emit_json({"total": total, "reasons": dict(sorted(reasons.items())), "records": [_row(it) for it in shown]})
+        rows, counted = [_row(it) for it in shown], dict(sorted(reasons.items()))
+        emit_json({"total": total, "reasons": counted, "records": rows, "next": last})
     else:
-        click.echo(_listed(shown, reasons))
+        click.echo(_listed(shown, reasons, more))
     return EXIT_OK
 
 
@@ -179,12 +192,12 @@ def _row(record: Any) -> dict[str, Any]:
     }
 
 
-def _listed(shown: list[Any], reasons: Counter[str]) -> str:
-    if not shown:
+def _listed(shown: list[Any], reasons: Counter[str], more: int) -> str:
+    if not reasons:
         return "quarantine is empty"
     lines = [_visible(f"{it.number}  {it.feed}:{it.position}  {it.reason}: {it.message}".encode()) for it in shown]
-    if reasons.total() > len(shown):
-        lines.append(f"... {reasons.total() - len(shown):,} more")
+    if more:
+        lines.append(f"... {more:,} more: --after {shown[-1].number}")
     lines.append(", ".join(f"{number:,} {reason}" for reason, number in sorted(reasons.items())))
     return "\n".join(lines)
 

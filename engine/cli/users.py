@@ -14,6 +14,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _SHOWN = 100
 
+_PATIENCE = 30.0
+"""Seconds a running daemon is waited for."""
+
+_LITTLE = 20_000
+"""Microseconds between two looks at what it has done."""
+
 
 def _options(verb: F) -> F:
     help_ = "Another store than the program's, for example sqlite:///copy.db."
@@ -118,36 +124,76 @@ def erase(
     """Forget a user: what waits to be sent is cancelled; traits, events, texts and records in quarantine go.
 
     Ledgers (coupons, points, tiers) keep their amounts under a pseudonym. What a feed brings again from before now is
-    dropped. What channels wrote to files or handed to providers is theirs to erase; so are backups.
+    dropped. What channels wrote to files or handed to providers is theirs to erase; so are backups. A running daemon
+    erases at its next turn, and writes the file anew in its housekeeping.
     """
-    from engine import wiring
-    from engine.errors import ProgramError
+    from engine.api.remote import through_daemon
     from engine.insight.subject import known_user
     from engine.runtime.clock import SystemClock
-    from engine.runtime.erasure import erase_user
+    from engine.runtime.erasure import ask_daemon
 
     found, opened = with_store(program, store, read_only=False)
     try:
         if not opened.erased([user]):
             known_user(opened, user)
-        found = wiring.with_older(found, opened)
-        if found.plan is None:
-            raise ProgramError("an older version of the program cannot be compiled any more")
-        done = erase_user(found.plan, opened, user, SystemClock().now(), wiring.secret_of(opened))
-        if scrub:
+        live = through_daemon(opened)
+        if live:
+            clock = SystemClock()
+            done = ask_daemon(opened, user, clock.now(), _patience(clock))
+        else:
+            done = _erased(found, opened, user)
+        if scrub and not live:
             say("writing the file anew", quiet)
             opened.scrub()
     finally:
         opened.close()
-    counts = {"events": done.events, "effects": done.effects, "cancelled": done.cancelled}
-    if format_ == "json":
-        emit_json({"user": user, **counts, "quarantined": done.quarantined, "scrubbed": scrub})
+    _told(user, done, live=live, scrubbed=scrub and not live, as_json=format_ == "json")
+    return EXIT_OK
+
+
+def _erased(found: Any, opened: Any, user: str) -> Any:
+    """Erase a user here and now."""
+    from engine import wiring
+    from engine.errors import ProgramError
+    from engine.runtime.clock import SystemClock
+    from engine.runtime.erasure import erase_user
+
+    found = wiring.with_older(found, opened)
+    if found.plan is None:
+        raise ProgramError("an older version of the program cannot be compiled any more")
+    return erase_user(found.plan, opened, user, SystemClock().now(), wiring.secret_of(opened))
+
+
+def _patience(clock: Any) -> Callable[[], bool]:
+    """Waits a little each time it is called, until it has been long enough."""
+    until = clock.elapsed() + _PATIENCE
+
+    def waited() -> bool:
+        clock.pause(_LITTLE)
+        return bool(clock.elapsed() < until)
+
+    return waited
+
+
+def _told(user: str, done: Any, *, live: bool, scrubbed: bool, as_json: bool) -> None:
+    """What was erased, and what is still to come."""
+    if done is None:
+        if as_json:
+            emit_json({"user": user, "erased": False, "scrubbed": False})
+        else:
+            click.echo(f"asked       the running daemon will erase {user}; it has not come to it yet")
+            click.echo(f"next        drumbeat user {user} shows what there still is")
+        return
+    if as_json:
+        counts = {"events": done.events, "effects": done.effects, "cancelled": done.cancelled}
+        emit_json({"user": user, "erased": True, **counts, "quarantined": done.quarantined, "scrubbed": scrubbed})
     else:
         parts = f"{done.events:,} event(s), {done.effects:,} effect(s), {done.quarantined:,} record(s) in quarantine"
         lines = [f"erased      {user}: {parts}"]
         if done.cancelled:
             lines.append(f"            {done.cancelled:,} delivery(s) were not sent yet and will not be")
-        if not scrub:
+        if live:
+            lines.append("next        freed bytes are in the file until the daemon's housekeeping scrubs it")
+        elif not scrubbed:
             lines.append("next        freed bytes are in the file until drumbeat users erase or housekeeping scrubs it")
         click.echo("\n".join(lines))
-    return EXIT_OK

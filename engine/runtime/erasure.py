@@ -1,13 +1,14 @@
-"""Erasing a user by a person's will, on a store that nobody else is writing.
+"""Erasing a user by a person's will: on a store that nobody else is writing, or by asking the daemon that writes it.
 
 Rule 1: it is decided like the event ``user.deleted`` of a feed, by the same core, and committed like any batch.
-Rule 2: the engine's clock does not move: nothing else becomes due by it.
+Rule 2: without a daemon the engine's clock does not move: nothing else becomes due by it.
 Rule 3: what a feed still brings of the user from before the request is dropped.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from engine.core.chance import effect_key
 from engine.core.instants import format_instant
@@ -46,11 +47,25 @@ def erase_user(plan: Plan, store: Store, user: str, now: int, secret: bytes) -> 
     session.take([Event(id=request_id(user, now), type=DELETED, time=clock, user=user, internal=True)])
     store.commit(session.batch(counts={"erased": 1}))
     store.commit(_from_now(clock, user, now))
-    after = _found(store, user)
-    return Erased(
-        events=before.events, effects=before.effects, cancelled=before.cancelled,
-        quarantined=before.quarantined - after.quarantined,
-    )  # fmt: skip
+    return replace(before, quarantined=before.quarantined - _found(store, user).quarantined)
+
+
+def ask_daemon(store: Store, user: str, now: int, waited: Callable[[], bool]) -> Erased | None:
+    """Have a daemon erase a user; what there was of it, None when it has not done so yet.
+
+    Parameters
+    ----------
+    store: read here, written through the daemon.
+    now: the machine's clock.
+    waited: waits a little for the daemon; False: long enough.
+    """
+    before = _found(store, user)
+    at = max(now, store.clock())
+    store.ingest([(Event(id=request_id(user, at), type=DELETED, time=at, user=user, internal=True), b"")], [])
+    while store.erased([user]).get(user, at - 1) < at:
+        if not waited():
+            return None
+    return replace(before, quarantined=before.quarantined - _found(store, user).quarantined)
 
 
 def request_id(user: str, now: int) -> str:

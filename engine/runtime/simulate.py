@@ -44,7 +44,7 @@ class Replayed(Protocol):
 class Volatile(Store, Protocol):
     """A store that can begin anew."""
 
-    def forget(self) -> None: ...
+    def begin_anew(self) -> None: ...
 
 
 @dataclass
@@ -147,7 +147,7 @@ def simulate(
         try:
             return replaying.run(replay.hopeful(batch_size))
         except NotInOrder:
-            store.forget()
+            store.begin_anew()
             for file, begin in zip(files, begins, strict=True):
                 file.seek(begin)
                 file.truncate()

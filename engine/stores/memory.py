@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import structs
@@ -18,10 +18,11 @@ from engine.core.predicate import Filter, Selection
 from engine.errors import InternalError
 from engine.ports import Batch, Rejected, Version
 from engine.stores import erasing, tally
+from engine.stores.memory_forgetting import Forgotten, take_away
 from engine.stores.memory_outbox import MemoryOutbox, Row
 from engine.stores.wakes import Wakes
 
-_VERBS = ("commit", "ingest", "release", "claim", "settle", "redrive", "drop", "meta", "version")
+_VERBS = ("commit", "ingest", "release", "claim", "settle", "redrive", "drop", "meta", "version", "forget")
 FAULT_POINTS = tuple(f"{verb}.{edge}" for verb in _VERBS for edge in ("before", "after"))
 """Names given to ``fault``."""
 
@@ -43,6 +44,7 @@ class MemoryStore(MemoryOutbox):
         self._clock = 0
         self._ids: set[str] = set()  #: of events decided
         self._events: dict[str, list[tuple[Event, int]]] = {}
+        self._old = Forgotten()
         self._rows: dict[str, Row] = {}
         self._pending: list[tuple[int, str]] = []  #: (place, key), sorted
         self._answers: dict[str, dict[str, Answer]] = {}
@@ -64,7 +66,7 @@ class MemoryStore(MemoryOutbox):
     def close(self) -> None:
         """Nothing is open."""
 
-    def forget(self) -> None:
+    def begin_anew(self) -> None:
         """Begin anew, as if nothing had been handed over."""
         fault = self.fault
         self.__init__(keep_log=self.keep_log)  # type: ignore[misc]  # all there is is set there
@@ -94,6 +96,15 @@ class MemoryStore(MemoryOutbox):
 
     def _alias(self, subject: str) -> str:
         return erasing.alias_of(subject, self._meta.get("secret"))
+
+    def forget(self, before: Mapping[str, int], limit: int) -> dict[str, int]:
+        self.fault("forget.before")
+        counts = take_away(self._old, before, limit, self._events, self._ids, self._decisions, self._rejected)
+        self.fault("forget.after")
+        return counts
+
+    def forgotten(self, user: str) -> int | None:
+        return self._old.until if user in self._old.subjects else None
 
     def due(self, before: int, limit: int) -> list[State]:
         return [self._states[subject] for _, subject in self._wakes.due(before, limit)]
@@ -198,6 +209,7 @@ class MemoryStore(MemoryOutbox):
         state = self._states.get(subject)
         if state is not None and erasing.at_rest(state):
             self._hide(state)
+        self._ids.difference_update(self._old.erase(subject, at))
         events = self._events.pop(subject, [])
         self._ids.difference_update(event.id for event, _ in events if event.time <= at)
         if left := [it for it in events if it[0].time > at]:

@@ -9,7 +9,7 @@ Rule 4: a connection belongs to the thread that opened it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from engine.stores.sql.sqlite_check import SqliteCheck
 from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_events import NAMES_A_ROW, SqliteEvents
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
+from engine.stores.sql.sqlite_forgetting import KINDS, SqliteForgetting
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
 from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, SqliteStates
 
@@ -45,6 +46,7 @@ _GROUPS = {
     "drop": ("mark", "inbox"),
     "meta": ("save",),
     "version": ("save",),
+    "forget": KINDS,
 }
 
 FAULT_POINTS: tuple[str, ...] = tuple(
@@ -62,6 +64,7 @@ class SqliteStore(SqliteOutbox):
         self._erasure = SqliteErasure(file)
         self.fold_at: int | None = None  #: subjects in the log from which on it is folded; None: ``FOLD_SUBJECTS``
         self._events = SqliteEvents(file)
+        self._forgetting = SqliteForgetting(file)
         self._untrailed: int = file.rows("untrailed", NAMES_A_ROW)[0][0]
 
     @classmethod
@@ -78,9 +81,7 @@ class SqliteStore(SqliteOutbox):
 
         Not ``durable`` is a store that is thrown away afterwards: it need not survive the loss of power (rule 3).
         """
-        file = SqliteFile.open(
-            Path(path), read_only=read_only, fault=fault, busy_seconds=busy_seconds, durable=durable
-        )
+        file = SqliteFile.open(Path(path), read_only=read_only, fault=fault, busy_seconds=busy_seconds, durable=durable)
         try:
             return cls(file)
         except BaseException:
@@ -128,6 +129,20 @@ class SqliteStore(SqliteOutbox):
     def scrub(self) -> None:
         self.fold()
         self._erasure.scrub()
+
+    def forget(self, before: Mapping[str, int], limit: int) -> dict[str, int]:
+        if "events" in before and self._forgetting.needs_trail(before["events"]):
+            self.fold(states=False)
+        counts = dict.fromkeys(before, 0)
+        with self._file.transaction("forget"):
+            for kind in KINDS:
+                self._file.fault("forget." + kind)
+                if kind in before:
+                    counts[kind] = self._forgetting.run(kind, before[kind], limit)
+        return counts
+
+    def forgotten(self, user: str) -> int | None:
+        return self._forgetting.of(user)
 
     def due(self, before: int, limit: int) -> list[State]:
         return self._states.due(before, limit)

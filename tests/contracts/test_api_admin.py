@@ -149,6 +149,9 @@ def test_a_large_batch_goes_in_pieces(tmp_path: Path) -> None:
         ("ingest", b'{"events": [[{"id": 1}, ""]], "rejected": []}', 400, "words"),
         ("release", b'{"numbers": ["1; drop table inbox"], "events": []}', 400, "words"),
         ("release", b"\xff\xfe", 400, "words"),
+        ("redrive", b'{"keys": "all"}', 400, "words"),
+        ("drop", b'{"keys": []}', 400, "words"),
+        ("release_outbox", b'{"place": "here"}', 400, "words"),
     ],
 )
 def test_only_the_listed_methods_and_words(tmp_path: Path, verb: str, body: bytes, status: int, code: str) -> None:
@@ -159,7 +162,7 @@ def test_only_the_listed_methods_and_words(tmp_path: Path, verb: str, body: byte
         if verb == "ingset":
             assert answer.json["error"]["hint"] == "did you mean 'ingest'?"
         assert desk.ids() == []
-    assert set(CALLS) == {"ingest", "release", "settle"}
+    assert set(CALLS) == {"ingest", "release", "settle", "redrive", "drop", "release_outbox"}
 
 
 def test_a_store_that_refuses_is_said_by_the_verb(tmp_path: Path) -> None:

@@ -531,6 +531,7 @@ def act(store: Any, verb: str) -> None:
         "drop": lambda: store.drop(["k1"], [event("i5")]),
         "meta": lambda: store.set_meta("word", "new"),
         "version": lambda: store.keep_versions([Version("p", "v2", 5, b"two")]),
+        "forget": lambda: store.forget(dict.fromkeys(("events", "ids", "decisions", "quarantine"), 11), 100),
     }
     verbs[verb]()
 
@@ -538,6 +539,8 @@ def act(store: Any, verb: str) -> None:
 def prepare(store: Any, verb: str) -> None:
     """What a verb needs to have anything to do."""
     store.commit(full_batch(1))
+    if verb == "forget":
+        store.commit(full_batch(2))
     if verb == "redrive":
         store.settle([Settlement("k1", "dead", "no such number")])
 
@@ -611,7 +614,7 @@ def test_every_point_is_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     store = SqliteStore.open(tmp_path / "s.db", fault=passed.append)
     store.commit(full_batch(1))
     store.commit(full_batch(2))
-    for verb in ("ingest", "release", "claim", "settle", "redrive", "drop", "meta", "version"):
+    for verb in ("ingest", "release", "claim", "settle", "redrive", "drop", "meta", "version", "forget"):
         act(store, verb)
     store.close()
     assert set(passed) == set(sqlite.FAULT_POINTS)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from engine.core.model import Event
 from engine.stores import codec
 from engine.stores.sql.sqlite_file import SqliteFile
@@ -19,6 +21,11 @@ BLOCK = 100
 
 NAMES_A_ROW = 4
 """How many subjects of blocks are looked through in the time one row of another log takes."""
+
+Kept = tuple[str, str | None, int]
+"""(id, subject, time) of an event that was forgotten and whose id was not."""
+
+_kept = msgspec.json.Decoder(list[Kept]).decode
 
 
 class SqliteEvents:
@@ -59,6 +66,8 @@ class SqliteEvents:
 
     def erase(self, subject: str, until: int) -> None:
         """Forget the events of a subject up to an instant, and their ids; their places stay."""
+        self._erase_ids(subject, until)
+        upto = next((seq for (seq,) in self._file.rows("forgotten_upto", "ids")), 0)
         for seq, body in list(self._blocks(subject)):
             events = codec.decode_events(body)
             gone = [it[0].id for it in events if it is not None and _is_about(it[0], subject) and it[0].time <= until]
@@ -68,9 +77,19 @@ class SqliteEvents:
             left = [None if it is None or it[0].id in ids else it for it in events]
             self._file.write("rewrite_block", [(codec.encode_events(left), seq)])
             self._file.write("rename_block", [(_names(left), seq)])
-            self._file.write("forget_ids", [(codec.names(gone).decode(),)])
+            if seq > upto:  # ids before are forgotten, and may have come again since
+                self._file.write("forget_ids", [(codec.names(gone).decode(),)])
             if not any(it is not None and _is_about(it[0], subject) for it in left):
                 self._file.write("forget_block", [(subject, seq)])
+
+    def _erase_ids(self, subject: str, until: int) -> None:
+        """Forget the ids of events that are forgotten."""
+        for seq, body in self._file.rows("id_blocks_of", subject):
+            kept = _kept(body)
+            gone = [id_ for id_, about, time in kept if about == subject and time <= until]
+            left = [it for it in kept if not (it[1] == subject and it[2] <= until)]
+            self._file.write("forget_ids", [(codec.names(gone).decode(),)])
+            self._file.write("rewrite_id_block", [(msgspec.json.encode(left), seq)])
 
 
 def _is_about(event: Event, subject: str) -> bool:

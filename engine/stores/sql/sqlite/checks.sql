@@ -51,7 +51,7 @@ where event.value ->> 3 = 'points.changed' and coalesce(event.value ->> 7, 0) = 
 -- Counters that do not say what the logs hold.
 select name from counter where name = 'events' and n <> (
     select coalesce(sum(json_array_length(cast(body as text))), 0) from event_block
-)
+) + coalesce((select n from forgotten where log = 'events'), 0)
 union all
 select name from counter join (
     select 'effects.' || (cast(body as text) ->> '$[2]') || '.' || (cast(body as text) ->> '$[5]') as what, count(*) as m
@@ -88,10 +88,13 @@ select subject || ' 1 ' || seq from (
     from event_block, json_each(cast(event_block.body as text)) as event
 )
 union all
-select trail.subject || ' ' || log || ' ' || trail.seq from trail where log <> 1 and not exists (
+select trail.subject || ' ' || log || ' ' || trail.seq from trail where log not in (0, 1) and not exists (
     select 1 from effect where log = 2 and effect.seq = trail.seq and effect.subject = trail.subject
     union all
     select 1 from decision where log = 3 and decision.seq = trail.seq and decision.subject = trail.subject
+    union all
+    select 1 from id_block, json_each(cast(id_block.body as text)) as kept
+    where log = 4 and id_block.seq = trail.seq and kept.value ->> 1 = trail.subject
 );
 
 -- name: check_clock
@@ -100,14 +103,16 @@ select event.value ->> 0 from event_block, json_each(cast(event_block.body as te
 where event.value ->> 2 > (select at from clock);
 
 -- name: check_ids
--- Decided events whose id is not remembered, and ids that are remembered of no event.
-select event.value ->> 0 from event_block, json_each(cast(event_block.body as text)) as event
-where event.type <> 'null' and event.value ->> 0 not in (select id from decided_id)
-union all
-select id from decided_id where id not in (
+-- Events whose id is not remembered although it is not forgotten yet, and ids that are remembered of no event.
+with kept (id) as (
     select event.value ->> 0 from event_block, json_each(cast(event_block.body as text)) as event
-    where event.type <> 'null'
-);
+    where event.type <> 'null' and event_block.seq > coalesce((select seq from forgotten where log = 'ids'), 0)
+    union all
+    select entry.value ->> 0 from id_block, json_each(cast(id_block.body as text)) as entry
+)
+select id from kept where id not in (select id from decided_id)
+union all
+select id from decided_id where id not in (select id from kept);
 
 -- name: check_migrations
 -- Which migrations were applied, and what each said.
