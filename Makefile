@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench schemas clean
+.PHONY: demo test lint bench schemas lock clean
 
 demo: $(READY)
 	$(BIN)/drumbeat demo
@@ -27,6 +27,16 @@ schemas: $(READY)
 	$(BIN)/drumbeat schema --write schemas
 	$(BIN)/drumbeat docs --write docs/reference
 	$(BIN)/python tests/meta/semantics_page.py
+
+LOCK := pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+  --no-header --no-emit-index-url --no-emit-find-links pyproject.toml
+OPTIONAL := --extra apprise --extra redis --extra nats --extra otel
+
+# The newest versions that pyproject.toml allows, with the hashes of all their files: for installing, and for working on it.
+lock: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
+	$(BIN)/uv $(LOCK) $(OPTIONAL) -o requirements.lock
+	$(BIN)/uv $(LOCK) --all-extras -c requirements.lock -o requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -29,6 +29,7 @@ from engine.errors import EventRejected
 from engine.feeds.files import kept
 from engine.feeds.http import HttpFeed
 from engine.ports import Rejected
+from engine.runtime import tracing
 from engine.runtime.intake import refusal
 
 ONE = ("application/json",)
@@ -56,15 +57,18 @@ class Events:
 
     async def answer(self, ask: Ask) -> Response:
         """Take what was sent."""
-        program = self._engine.running()
-        lines = self._lines(ask)
-        ask.charge(len(lines))
-        parcel, rows = self._read(lines, program.known_types)
-        places = await self._gathering.put(f"{self._feed.path} {ask.who}", parcel)
-        taken = _account(parcel, rows, places)
-        counts = {name: taken[name] for name in ("accepted", "duplicate", "quarantined")}
-        self._meters.records(self._feed.name, **counts)
-        return json_answer(202, taken)
+        with tracing.span("ingest") as span:
+            span.note(feed=self._feed.name)
+            program = self._engine.running()
+            lines = self._lines(ask)
+            ask.charge(len(lines))
+            parcel, rows = self._read(lines, program.known_types)
+            places = await self._gathering.put(f"{self._feed.path} {ask.who}", parcel)
+            taken = _account(parcel, rows, places)
+            counts = {name: taken[name] for name in ("accepted", "duplicate", "quarantined")}
+            self._meters.records(self._feed.name, **counts)
+            span.note(**counts)
+            return json_answer(202, taken)
 
     def _lines(self, ask: Ask) -> list[Line]:
         """The records, numbered from 1, none of them parsed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -91,11 +92,13 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
     from engine.runtime.outbox import Outbox
     from engine.runtime.pump import Pump
     from engine.runtime.standing import settle_in
+    from engine.runtime.tracing import tracing
 
     clock = SystemClock()
     with ExitStack() as closing:
         opened = wiring.open_store(found.settings, found.root, override=store)
         closing.callback(opened.close)
+        closing.enter_context(tracing(os.environ, wiring.secret_of(opened)))
         found = wiring.with_older(found, opened)
         feeds = wiring.open_feeds(found.settings, found.root, wiring.site_of(found.root, notes=opened))
         for feed in feeds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -109,6 +110,7 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
     from engine.runtime.standing import settle_in
     from engine.runtime.state import DaemonState
     from engine.runtime.steady import SteadyClock
+    from engine.runtime.tracing import tracing
 
     clock, jobs, state = SteadyClock(SystemClock(), believing=wishes.trust_clock), Jobs(), DaemonState()
     with ExitStack() as closing:
@@ -120,6 +122,7 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
         site = wiring.site_of(root, final=wishes.once, wake=jobs.ring, notes=store)
         as_json = wishes.logs == "json" or (wishes.logs == "auto" and not sys.stderr.isatty())
         closing.enter_context(logging_to(sys.stderr, Masking(lambda: list(site.seen)), as_json=as_json))
+        closing.enter_context(tracing(os.environ, wiring.secret_of(store)))
         settle_in(store, wiring.place_of(path))
         seen = look_at(root)
         program, found = serving.first_program(root, store, accept)

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from engine.core.model import MINUTE, SECOND
 from engine.ports import Channel, Outgoing, Pace, Sent
+from engine.runtime import tracing
 from engine.runtime.breaker import Breaker
 from engine.runtime.rate import Bucket
 from engine.runtime.verdicts import Terms, failed, pause_of, proof
@@ -143,7 +144,7 @@ class Lane:
     def _call(self, items: Sequence[Outgoing], probe: bool) -> Result:
         """In a thread of the crew: what the channel says."""
         try:
-            answers = self.channel.send(items)
+            answers = tracing.send(self.channel, items)
             silent, broke = items[len(answers) :], None
         except BaseException as error:  # whatever it was, the messages must come back
             answers, silent, broke = [], items, f"{type(error).__name__}: {error}"

@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from threading import Condition
 
 from engine.ports import Channel, Clock, Outgoing, Pace, Sent, Settlement, Store
+from engine.runtime import tracing
 from engine.runtime.claims import Claims
 from engine.runtime.lane import Crew, Lane, Result, Threads
 from engine.runtime.rate import Bucket
@@ -234,7 +235,7 @@ class Lanes:
         answers: Sequence[Sent] = ()
         broke = None
         try:
-            answers = channel.send(items)
+            answers = tracing.send(channel, items)
         except Exception as error:  # a channel that breaks has answered nothing: it may have sent some, all or none
             broke = f"{type(error).__name__}: {error}"
         silent = items[len(answers) :]
@@ -245,14 +246,17 @@ class Lanes:
 
     def _claim(self, names: Sequence[str], limit: int, total: Counter[str]) -> tuple[int, list[Outgoing]]:
         """(how many were claimed, those of them that are to be sent)."""
-        claimed = self._store.claim(names, self._clock.now(), limit)
-        if not claimed:
-            return 0, []
-        try:
-            return len(claimed), self._still_wanted(claimed, total)
-        except BaseException:
-            self._give_back(claimed)
-            raise
+        with tracing.span("claim") as span:
+            claimed = self._store.claim(names, self._clock.now(), limit)
+            if not claimed:
+                span.forget()
+                return 0, []
+            span.messages(claimed)
+            try:
+                return len(claimed), self._still_wanted(claimed, total)
+            except BaseException:
+                self._give_back(claimed)
+                raise
 
     def _still_wanted(self, claimed: list[Outgoing], total: Counter[str]) -> list[Outgoing]:
         wanted, refused = claimed, list[Settlement]()

@@ -25,6 +25,7 @@ from engine.core.slots import NEVER
 from engine.core.step import NOTABLE
 from engine.errors import CannotRun, InternalError
 from engine.ports import Batch, Clock, Feed, LiveFeed, Record, Rejected, Store
+from engine.runtime import tracing
 from engine.runtime.arming import arm
 from engine.runtime.intake import AHEAD, HISTORY, Taken, first_copies, left_out, refusal
 from engine.runtime.lanes import Lanes
@@ -171,8 +172,10 @@ class Pump:
         """Fire what is due up to an instant, at most one transaction of it; True: nothing is left."""
         work = _Work(())
         try:
-            finished = self.session.settle(until)
-            self._commit(work, 0)
+            with tracing.span("wakes") as span:
+                finished = self.session.settle(until)
+                if not self._commit(work, 0):
+                    span.forget()
         except CannotRun:
             raise
         except Exception as error:  # found out which subject's wake-up it was
@@ -234,7 +237,8 @@ class Pump:
         work = self._sift(records)
         while work.start < len(records):
             try:
-                self._decide(work)
+                with tracing.span("events"):
+                    self._decide(work)
             except CannotRun:
                 raise
             except Exception as error:  # found out which event, or which subject's wake-up, it was
@@ -279,8 +283,8 @@ class Pump:
             self._commit(work, work.start)
         self._commit(work, place)
 
-    def _commit(self, work: _Work, upto: int) -> None:
-        """One transaction: what was decided, and the positions after the records before a place."""
+    def _commit(self, work: _Work, upto: int) -> bool:
+        """One transaction: what was decided, and the positions after the records before a place; False: nothing was."""
         positions = {record.feed: record.position for record in work.records[work.start : upto]}
         inbox = positions.pop(INBOX, 0)
         rejected = [it for place, it in work.rejected if place < upto]
@@ -290,9 +294,12 @@ class Pump:
         if self.session.history_until > self._history:
             self._history = self.session.history_until
             self.store.set_meta(HISTORY_UNTIL, str(self._history))
-        if batch.events or batch.states or batch.rejected or batch.slots or positions or inbox:
+        full = bool(batch.events or batch.states or batch.rejected or batch.slots or positions or inbox)
+        if full:
             self._set_deadlines(batch)
-            self.done.conflicts += self.store.commit(batch)
+            with tracing.span("commit") as span:
+                span.batch(batch)
+                self.done.conflicts += self.store.commit(batch)
             if self.session.walk is not None:
                 self.session.walk.handed = []
             if self.watch is not None:
@@ -309,6 +316,7 @@ class Pump:
         work.events = [it for it in work.events if it[0] >= upto]
         work.rejected = [it for it in work.rejected if it[0] >= upto]
         work.repeated = [place for place in work.repeated if place >= upto]
+        return full
 
     def _set_deadlines(self, batch: Batch) -> None:
         """From here on ``until`` of a message is an instant of the machine's clock, by which its sending goes."""

@@ -10,10 +10,16 @@ from pathlib import Path
 
 import pytest
 from api_kit import JSON, LINES, Answer, served
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from engine.api.engine import Trouble
 from engine.api.limits import Limits
 from engine.core.model import MINUTE, Event
+from engine.runtime.masking import Mask
+from engine.runtime.spans import tracer_of
+from engine.runtime.tracing import watched_by
 from engine.stores import codec
 from engine.stores.sqlite import SqliteStore
 
@@ -240,3 +246,18 @@ def test_one_request_that_breaks_a_commit_stops_no_other(
         assert {id_: it.status for id_, it in answers.items()} == {"a": 202, "poison": 500, "b": 202, "c": 202}
         assert answers["poison"].code == "internal"
         assert sorted(desk.ids()) == ["a", "b", "c"]
+
+
+def test_a_request_is_a_span(tmp_path: Path) -> None:
+    """Watched with OpenTelemetry, a request says its feed and what became of its records, and nothing they say."""
+    kept, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    with watched_by(tracer_of(provider, Mask(b"key"))), served(tmp_path) as desk:
+        assert desk.batch([desk.event("e1", user="somebody"), desk.event("e1", user="somebody"), b"{"]).status == 202
+        assert desk.send(b"").status == 400
+    whole, refused = kept.get_finished_spans()
+    assert dict(whole.attributes or {}) == {
+        "drumbeat.feed": "http", "drumbeat.accepted": 1, "drumbeat.duplicate": 1, "drumbeat.quarantined": 1,
+    }  # fmt: skip
+    assert refused.status.description == "Refused"
+    provider.shutdown()

@@ -6,11 +6,14 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import pytest
 from meta_harness import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 FILES = sorted((ROOT / "engine").rglob("*.py"))
 UNPICKLING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "_pickle"}
@@ -131,6 +134,79 @@ def test_the_hole_in_jinja_is_shut() -> None:
     Threat: supply.pinned — what is installed
     """
     assert tuple(int(part) for part in version("jinja2").split(".")[:3]) >= MINIMUM["jinja2"]
+
+
+# The lock files
+
+LOCKS = {"requirements.lock": ("apprise", "redis", "nats", "otel"), "requirements-dev.lock": ("dev", "otel")}
+"""Lock file -> the extras it holds besides the dependencies."""
+PIN = re.compile(r"([a-z0-9-]+)==(\S+)(?: ; ([^\\]+?))?((?: +--hash=sha256:[0-9a-f]{64})+)")
+
+
+def _pins(lock: str) -> dict[str, Version]:
+    """Package -> version, of every line of a lock file; fails on a line that is none, or has no hash."""
+    text = (ROOT / lock).read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    found = {}
+    for line in lines:
+        match = PIN.fullmatch(re.sub(r" +", " ", line).strip())
+        assert match, f"{lock}: {line[:80]!r} is not one version with its hashes"
+        found[match[1]] = Version(match[2])
+    return found
+
+
+def _wanted(lock: str) -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    return [Requirement(it) for it in (*project["dependencies"], *(one for it in LOCKS[lock] for one in extras[it]))]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_project_is_pinned_with_hashes(lock: str) -> None:
+    """Every dependency of the project stands in the lock files at a version it allows, each line with its hashes.
+
+    Threat: supply.pinned
+    """
+    pins = _pins(lock)
+    for one in _wanted(lock):
+        name = canonicalize_name(one.name)
+        assert name in pins, f"{name} is missing: make lock"
+        assert pins[name] in one.specifier, f"{name} {pins[name]} is not {one.specifier}: make lock"
+    for name, least in MINIMUM.items():
+        assert pins[name].release >= least
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_what_is_pinned_needs_nothing_else(lock: str) -> None:
+    """What the pinned packages need is pinned too, so an installation with hashes is whole.
+
+    Threat: supply.pinned — to the last
+    """
+    pins, looked_at, missing = _pins(lock), 0, []
+    for name in pins:
+        try:
+            needs = [Requirement(it) for it in requires(name) or ()]
+        except PackageNotFoundError:  # for another platform
+            continue
+        if Version(version(name)) != pins[name]:
+            continue  # this machine has another one, with other needs
+        looked_at += 1
+        for one in needs:
+            if (one.marker is None or one.marker.evaluate({"extra": ""})) and canonicalize_name(one.name) not in pins:
+                missing.append(f"{name} needs {one.name}")
+    assert missing == []
+    assert looked_at
+
+
+def test_the_lock_files_agree() -> None:
+    """What is tested is what is installed: both lock files pin the same versions, and name no place to fetch from.
+
+    Threat: supply.pinned — tested as installed
+    """
+    mine, tested = _pins("requirements.lock"), _pins("requirements-dev.lock")
+    assert mine.items() <= tested.items()
+    for lock in LOCKS:
+        assert not re.search(r"://|--(extra-)?index-url|--find-links", (ROOT / lock).read_text(encoding="utf-8"))
 
 
 def test_the_table_of_files_is_true() -> None:
