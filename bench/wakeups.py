@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A million wake-ups due at once, and fresh events meanwhile: does the daemon starve anybody?
 
-    python bench/wakeups.py [--subjects 1000000] [--rate 50] [--keep FOLDER]
+    python bench/wakeups.py [--subjects 1000000] [--rate 50] [--json FILE] [--keep FOLDER]
 
 Everybody signed up and waits for an instant that has passed when the daemon starts. While it wakes them all, new users
 sign up at a steady rate; each is sent a message to a file. Stated are the seconds until all are awake, the time from
@@ -147,13 +147,17 @@ def main() -> int:
     p = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     p.add_argument("--subjects", type=int, default=1_000_000)
     p.add_argument("--rate", type=float, default=50, help="fresh events a second")
+    p.add_argument("--json", type=Path, help="write the figures there")
     p.add_argument("--keep", type=Path, help="folder to work in, kept afterwards")
     given = p.parse_args()
     root = given.keep or Path(tempfile.mkdtemp(prefix="wakeups-"))
     root.mkdir(parents=True, exist_ok=True)
     try:
         write_program(root, given.subjects)
-        print(json.dumps(work(root, given.subjects, given.rate), indent=2))
+        figures = json.dumps(work(root, given.subjects, given.rate), indent=2)
+        print(figures)
+        if given.json:
+            given.json.write_text(figures + "\n", encoding="utf-8")
     finally:
         if given.keep is None:
             shutil.rmtree(root)

@@ -53,12 +53,15 @@ def feed_bytes(count: int, seed: int = 3) -> bytes:
 class World:
     """One program, one feed, and what an undisturbed run makes of them.
 
-    ``inbox``: the first half of the feed comes by ``ingest``, the rest from a file.
+    ``inbox``: the first half of the feed comes by ``ingest``, the rest from a file. ``batch``: events a transaction.
     """
 
-    def __init__(self, folder: Path, *, inbox: bool = False, count: int = 150, **classes: Any) -> None:
+    def __init__(
+        self, folder: Path, *, inbox: bool = False, count: int = 150, batch: int = BATCH, **classes: Any
+    ) -> None:
         self.folder = folder
         self.inbox = inbox
+        self.batch = batch
         self.classes = classes
         self.program = compiled(write_program(folder / "program", others="closed"))
         content = feed_bytes(count)
@@ -85,13 +88,13 @@ class World:
         if self.inbox and not (root / "ingested").exists():
             store = SqliteStore.open(root / "s.db", fault=fault or _nothing)
             try:
-                Intake(store, Wall(), known_types=self.program.known_types, batch=BATCH).take(
+                Intake(store, Wall(), known_types=self.program.known_types, batch=self.batch).take(
                     wiring.read_records(root / "in.jsonl")
                 )
             finally:
                 store.close()
             (root / "ingested").touch()
-        run(self.program, root, batch=BATCH, fault=fault, **self.classes)
+        run(self.program, root, batch=self.batch, fault=fault, **self.classes)
 
     # -- killing
 

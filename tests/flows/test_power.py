@@ -102,7 +102,10 @@ WAYS: dict[Callable[[bytearray, random.Random], None], int] = {cut: 4, flip: 3, 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_a_torn_log_leaves_a_whole_moment(
-    log: tuple[bytes, bytes, list[str]], tmp_path: Path, way: Callable[[bytearray, random.Random], None]
+    log: tuple[bytes, bytes, list[str]],
+    tmp_path: Path,
+    way: Callable[[bytearray, random.Random], None],
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Whatever happens to the log, the store opens at a moment that was committed, and keeps every promise.
 
@@ -111,7 +114,8 @@ def test_a_torn_log_leaves_a_whole_moment(
     file, whole, moments = log
     rng = random.Random(f"torn {way.__name__}")
     seen = set()
-    for number in range(max(4, TORN * WAYS[way] // 10)):
+    tries = max(4, TORN * WAYS[way] // 10)
+    for number in range(tries):
         root = tmp_path / str(number)
         (root / "feed").mkdir(parents=True)
         raw = bytearray(whole)
@@ -125,6 +129,7 @@ def test_a_torn_log_leaves_a_whole_moment(
         assert found in moments, f"try {number}"
         seen.add(found)
         shutil.rmtree(root)
+    record_property("torn", tries)
     assert len(seen) > 2, "all ended at the same moment: nothing was tried"
 
 
