@@ -192,12 +192,15 @@ def feed_paths(patterns: tuple[str, ...]) -> list[Path]:
 
 
 @contextmanager
-def quick_garbage() -> Iterator[None]:
-    """States live long and hold no cycles: looking for such again and again is a waste."""
+def quick_garbage(*, never: bool = False) -> Iterator[None]:
+    """States live long and hold no cycles: looking for such again and again is a waste.
+
+    ``never``: do not look at all; for verbs that end soon, and whose trees were measured to hold no cycles either.
+    """
     gc.collect()
     gc.freeze()
     old = gc.get_threshold()
-    gc.set_threshold(1_000_000, 20, 100)
+    gc.set_threshold(0 if never else 1_000_000, 20, 100)
     try:
         yield
     finally:

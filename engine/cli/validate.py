@@ -56,7 +56,7 @@ def validate(
 
     root = program_root(_program_of(paths, program))
     wanted = _wanted(paths, root)
-    with quick_garbage():
+    with quick_garbage(never=True):
         found = compile_program(root, today=local_date(SystemClock().now(), UTC), scenarios=True)
     everything = found.problems
     if against is not None and found.plan is not None:

@@ -38,8 +38,8 @@ def add(store: Any, n: int) -> None:
         batch(
             clock=n, events=events, states=[State(id=user) for user in users],
             decisions=[decision(users[0], time=n)], rejected=[Rejected("f", n, "json", "no", b"{", n)],
-        )  # fmt: skip
-    )
+        )
+    )  # fmt: skip
 
 
 def ids(*numbers: int) -> list[str]:
