@@ -45,12 +45,19 @@ def drumbeat(verb: str, *args: str | Path) -> list[str]:
     return [sys.executable, "-m", "engine", verb, *map(str, args)]
 
 
+def environment() -> dict[str, str]:
+    """That of this process, but Python may keep its bytecode: an installed package has it."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def measure(argv: Sequence[str], folder: Path) -> Taken:
     """Run to the end; stdout and stderr go to files in `folder`, so that no pipe needs to be drained meanwhile."""
     out, err = folder / "stdout", folder / "stderr"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         start = time.perf_counter()
-        child = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+        child = subprocess.Popen(
+            argv, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+        )
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.perf_counter() - start
     child.returncode = os.waitstatus_to_exitcode(status)  # wait4 has taken it; Popen must not ask again

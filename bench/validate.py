@@ -211,6 +211,7 @@ _NOTHING = "import sys, yaml\nfrom pathlib import Path\nlist(sorted(Path(sys.arg
 def cpu(command: list[str], repeat: int, *, within: tuple[int, ...] = (0,)) -> float:
     """User and system seconds of a command, the best of some runs."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     best = float("inf")
     for _ in range(repeat):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

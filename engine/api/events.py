@@ -60,7 +60,7 @@ class Events:
         with tracing.span("ingest") as span:
             span.note(feed=self._feed.name)
             program = self._engine.running()
-            lines = self._lines(ask)
+            lines = lines_of(ask, self._limits)
             ask.charge(len(lines))
             parcel, rows = self._read(lines, program.known_types)
             places = await self._gathering.put(f"{self._feed.path} {ask.who}", parcel)
@@ -69,21 +69,6 @@ class Events:
             self._meters.records(self._feed.name, **counts)
             span.note(**counts)
             return json_answer(202, taken)
-
-    def _lines(self, ask: Ask) -> list[Line]:
-        """The records, numbered from 1, none of them parsed."""
-        given = ask.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if given not in ONE + LINES:
-            hint = f"content-type: {ONE[0]} for one event, {LINES[0]} for a batch"
-            raise Refused(415, "content_type", f"content type {given[:80]!r} is not read", hint)
-        raw = ask.body.split(b"\n") if given in LINES else [ask.body.strip(b" \t\r\n")]
-        lines = [(number, it) for number, line in enumerate(raw, 1) if (it := line.rstrip(b"\r")) and not it.isspace()]
-        if not lines:
-            raise Refused(400, "empty", "the body holds no record", "send at least one event")
-        if len(lines) > self._limits.batch:
-            message = f"the batch has {len(lines)} records; at most {self._limits.batch} are taken at once"
-            raise Refused(413, "batch", message, "send smaller batches")
-        return lines
 
     def _read(self, lines: list[Line], known_types: EventTypes | None) -> tuple[Parcel, list[dict[str, Any]]]:
         """The parcel, and a row for each record with ``place`` where it is an event of the parcel."""
@@ -111,6 +96,27 @@ class Events:
             return read_event(raw if self._feed.reader is None else self._feed.reader(raw))
         except EventRejected as error:
             return error
+
+
+def lines_of(ask: Ask, limits: Limits) -> list[Line]:
+    """The records of a body, numbered from 1, none of them parsed; raises Refused."""
+    given = ask.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given not in ONE + LINES:
+        hint = f"content-type: {ONE[0]} for one event, {LINES[0]} for a batch"
+        raise Refused(415, "content_type", f"content type {given[:80]!r} is not read", hint)
+    raw = ask.body.split(b"\n") if given in LINES else [ask.body.strip(b" \t\r\n")]
+    lines = [(number, it) for number, line in enumerate(raw, 1) if (it := line.rstrip(b"\r")) and not it.isspace()]
+    if not lines:
+        raise Refused(400, "empty", "the body holds no record", "send at least one event")
+    return bounded(lines, limits)
+
+
+def bounded(lines: list[Line], limits: Limits) -> list[Line]:
+    """The records of a request; raises Refused where there are too many."""
+    if len(lines) > limits.batch:
+        message = f"the batch has {len(lines)} records; at most {limits.batch} are taken at once"
+        raise Refused(413, "batch", message, "send smaller batches")
+    return lines
 
 
 def _account(parcel: Parcel, rows: list[dict[str, Any]], repeated: frozenset[int]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ _TAKEN = _object(
 _WORDS = {
     "400": "not HTTP, no record, or no call as it should be",
     "401": "no key, or one that does not fit",
-    "404": "no such playbook",
+    "404": "no such playbook or channel",
     "408": "the body came too slowly",
     "413": "too many bytes or records",
     "415": "a content type or an encoding that is not read",
@@ -144,6 +144,32 @@ CLICK_SPEC: Spec = {
     "summary": "Follow a link of a message",
     "parameters": _TOKEN,
     "responses": {"302": {"description": "led on to the signed target"}, **_NO_LINK, **_errors("429")},
+}
+
+_REPORTED = _object(
+    ["accepted", "duplicate", "unknown", "ignored", "unreadable"],
+    accepted=_COUNT, duplicate=_COUNT, unknown=_COUNT, ignored=_COUNT, unreadable=_COUNT,
+)  # fmt: skip
+
+RECEIPTS_SPEC: Spec = {
+    "summary": "Report what became of messages",
+    "description": (
+        "For channels with receipts; one object or a list as application/json, or one object a line as "
+        "application/x-ndjson, as the provider writes them. 202 says that all of it is durable. Given again, nothing "
+        "happens twice."
+    ),
+    "parameters": [{"name": "channel", "in": "path", "required": True, "schema": _TEXT, "description": "the channel"}],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"type": ["object", "array"]}},
+            "application/x-ndjson": {"schema": {"type": "string", "description": "one object a line, at most 1,000"}},
+        },
+    },
+    "responses": {
+        "202": {"description": "durable", "content": _json(_REPORTED)},
+        **_errors("404", *_BODY, *_ALWAYS),
+    },
 }
 
 HEALTH_SPEC: Spec = {

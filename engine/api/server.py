@@ -41,6 +41,7 @@ from engine.api.openapi import document
 from engine.api.playbooks import Webhooks
 from engine.api.protocol import connection_class
 from engine.api.rates import Buckets
+from engine.api.receipts import Receipts
 from engine.api.ways import Gate, Way
 from engine.errors import CannotRun, InternalError
 from engine.feeds.http import HttpFeed
@@ -228,13 +229,15 @@ class Api:
     def _ways(self, listener: Sequence[HttpFeed], gathering: Gathering) -> tuple[list[Way], Gate]:
         """The routes of one listener, and what they share."""
         rings = [_keys(feed) for feed in listener]
+        limits = self._limits
         keys = sum(rings, Keyring())
         gate = self._gate(keys, local=all(feed.local for feed in listener))
         ways: list[Way] = []
         for feed, ring in zip(listener, rings, strict=True):
             buckets = Buckets(feed.rate, gate.elapsed)
-            ways.append(Events(feed, self._engine, gathering, self._limits, self._meters).way(ring, buckets))
+            ways.append(Events(feed, self._engine, gathering, limits, self._meters).way(ring, buckets))
         ways.append(Webhooks(self._engine, gathering).way(Buckets(listener[0].rate, gate.elapsed)))
+        ways.append(Receipts(self._engine, gathering, limits).way(Buckets(listener[0].rate, gate.elapsed)))
         ways += self._more(gathering)
         written: dict[str, Any] = {}
         ways += health.ways(self._engine, self._registry, lambda: written)

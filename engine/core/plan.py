@@ -256,6 +256,7 @@ class ChannelInfo:
     name: str
     via: str  #: kind of the channel
     address: str | None  #: trait that holds the address; None: needs none
+    receipts: Mapping[str, Any] | None = None  #: how reports of its provider are read; None: there are none
 
 
 Test = tuple[Callable[[Moment], bool], str | None, Mapping[str, Any]]

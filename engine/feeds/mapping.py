@@ -49,30 +49,30 @@ SHAPE: Final = Map(
 """Keys of ``map:``."""
 
 _Keys = tuple[str, ...]
-_MISSING: Final = object()
+MISSING: Final = object()
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 
 
-class _Place:
+class Place:
     """Where a value stands in a payload: the first of several paths that leads somewhere."""
 
-    def __init__(self, text: str, name: str) -> None:
+    def __init__(self, text: str, name: str, of: str = "map") -> None:
         self.text = text
         self.name = name
-        self.ways = [_keys(part.strip(), name) for part in text.split("|")]
+        self.ways = [_keys(part.strip(), name, of) for part in text.split("|")]
 
     def find(self, payload: dict[str, Any]) -> Any:
-        """The value, or ``_MISSING``."""
+        """The value, or ``MISSING``; null and empty text count as absent."""
         for way in self.ways:
             found = _follow(payload, way)
-            if found is not _MISSING:
+            if found is not MISSING:
                 return found
-        return _MISSING
+        return MISSING
 
     def need(self, payload: dict[str, Any]) -> Any:
         """The value; raises EventRejected where there is none."""
         found = self.find(payload)
-        if found is _MISSING:
+        if found is MISSING:
             _refuse("unmapped", f"the payload has no {self.text!r}, which map.{self.name} names")
         return found
 
@@ -92,10 +92,10 @@ class PayloadMap:
         self._types: Mapping[str, str] = fields.get("types") or {}
         self._user = _place(fields.get("user"), "user")
         self._group = _place(fields.get("group"), "group")
-        self._time = _Place(str(fields.get("time", "time")), "time")
-        self._unit: int | None = UNITS[fields["time_unit"]] if "time_unit" in fields else None
+        self._time = Place(str(fields.get("time", "time")), "time")
+        self._unit: str | None = fields.get("time_unit")
         data = fields.get("data")
-        self._data = None if data is None or data == WHOLE else _Place(data, "data")
+        self._data = None if data is None or data == WHOLE else Place(data, "data")
         self._whole = data == WHOLE
         named = [*self._id, *self._type, self._time, *(it for it in (self._user, self._group) if it is not None)]
         self._named = frozenset(way[0] for place in named for way in place.ways if len(way) == 1)
@@ -131,7 +131,7 @@ class PayloadMap:
         if self._id:
             event["id"] = self._prefix + _joined([place.word(payload) for place in self._id])
         event["type"] = self._type_of(payload)
-        event["time"] = self._time_of(payload)
+        event["time"] = time_text(payload, self._time, self._unit)
         self._subjects(payload, event)
         data = self._data_of(payload)
         if data:
@@ -144,30 +144,11 @@ class PayloadMap:
         name = ".".join(place.word(payload) for place in self._type)
         return self._types.get(name, name)
 
-    def _time_of(self, payload: dict[str, Any]) -> str:
-        found = self._time.need(payload)
-        if self._unit is None:
-            if isinstance(found, str):
-                return found
-            hint = "map.time_unit says what a number means: s, ms or us"
-            _refuse("time", f"{self._time.text!r} must be text, RFC 3339; {hint}")
-        if isinstance(found, str) and _DIGITS.fullmatch(found) is not None:
-            found = Decimal(found)
-        if isinstance(found, bool) or not isinstance(found, int | Decimal):
-            _refuse("time", f"{self._time.text!r} is no number of {self._unit_name()} since 1970")
-        instant = int(_EXACT.multiply(Decimal(found), self._unit))  # digits below a microsecond are cut off
-        if not EARLIEST <= instant < LATEST:
-            _refuse("time", f"{self._time.text!r} is outside the years 1900 to 2999: is its unit {self._unit_name()}?")
-        return format_instant(instant)
-
-    def _unit_name(self) -> str:
-        return next(name for name, size in UNITS.items() if size == self._unit)
-
     def _subjects(self, payload: dict[str, Any], event: dict[str, Any]) -> None:
         places = [it for it in (self._user, self._group) if it is not None]
         for place in places:
             found = place.find(payload)
-            if found is not _MISSING:
+            if found is not MISSING:
                 event[place.name] = _word(found, place)
         if not any(place.name in event for place in places):
             words = " and no ".join(repr(place.text) for place in places)
@@ -180,11 +161,34 @@ class PayloadMap:
         if self._data is None:
             return {key: value for key, value in payload.items() if key not in self._named}
         found = self._data.find(payload)
-        if found is _MISSING:
+        if found is MISSING:
             return {}  # a source leaves out what is empty
         if not isinstance(found, dict):
             _refuse("data", f"{self._data.text!r}, which map.data names, is no object")
         return found
+
+
+def time_text(payload: dict[str, Any], place: Place, unit: str | None) -> str:
+    """The time at a place as an event writes it; raises EventRejected.
+
+    Parameters
+    ----------
+    unit: what a number there counts since 1970 (see ``UNITS``); None: it is RFC 3339.
+    """
+    found = place.need(payload)
+    if unit is None:
+        if isinstance(found, str):
+            return found
+        hint = "map.time_unit says what a number means: s, ms or us"
+        _refuse("time", f"{place.text!r} must be text, RFC 3339; {hint}")
+    if isinstance(found, str) and _DIGITS.fullmatch(found) is not None:
+        found = Decimal(found)
+    if isinstance(found, bool) or not isinstance(found, int | Decimal):
+        _refuse("time", f"{place.text!r} is no number of {unit} since 1970")
+    instant = int(_EXACT.multiply(Decimal(found), UNITS[unit]))  # digits below a microsecond are cut off
+    if not EARLIEST <= instant < LATEST:
+        _refuse("time", f"{place.text!r} is outside the years 1900 to 2999: is its unit {unit}?")
+    return format_instant(instant)
 
 
 def check_map(fields: Mapping[str, Any], *, id_needed: bool = True) -> None:
@@ -197,28 +201,28 @@ def _refuse(reason: str, message: str) -> NoReturn:
     raise EventRejected(reason, message)
 
 
-def _keys(text: str, name: str) -> _Keys:
+def _keys(text: str, name: str, of: str) -> _Keys:
     """The keys of one path; raises UsageError."""
     if text == WHOLE and name == "data":
         return ()
     parts = _KEY.findall(text)
     if not text or ".".join(parts) != text:
-        raise UsageError(f"map.{name}: {text!r} is no path", hint="keys with dots between them: customer.id")
+        raise UsageError(f"{of}.{name}: {text!r} is no path", hint="keys with dots between them: customer.id")
     return tuple(re.sub(r"\\(.)", r"\1", part) for part in parts)
 
 
-def _places(setting: object, name: str) -> list[_Place]:
+def _places(setting: object, name: str) -> list[Place]:
     if setting is None:
         return []
     if isinstance(setting, str):
-        return [_Place(setting, name)]
+        return [Place(setting, name)]
     if not isinstance(setting, Sequence) or not setting or not all(isinstance(it, str) for it in setting):
         raise UsageError(f"map.{name} is a path, or a list of paths")
-    return [_Place(it, name) for it in setting]
+    return [Place(it, name) for it in setting]
 
 
-def _place(setting: object, name: str) -> _Place | None:
-    return _Place(str(setting), name) if setting is not None else None
+def _place(setting: object, name: str) -> Place | None:
+    return Place(str(setting), name) if setting is not None else None
 
 
 def _follow(value: Any, way: _Keys) -> Any:
@@ -228,11 +232,11 @@ def _follow(value: Any, way: _Keys) -> Any:
         elif isinstance(value, list) and key.isascii() and key.isdigit() and int(key[:9]) < len(value):
             value = value[int(key[:9])]
         else:
-            return _MISSING
-    return _MISSING if value is None or value == "" else value
+            return MISSING
+    return MISSING if value is None or value == "" else value
 
 
-def _word(found: Any, place: _Place) -> str:
+def _word(found: Any, place: Place) -> str:
     if isinstance(found, str):
         return found
     if isinstance(found, int) and not isinstance(found, bool):

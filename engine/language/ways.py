@@ -12,6 +12,7 @@ from typing import Any
 from engine.channels import CHANNELS
 from engine.core import shapes as sh
 from engine.core.plan import ChannelInfo
+from engine.core.receipts import SHAPE as RECEIPTS
 from engine.core.shapes import Duration, Int, Map, Text, optional, required
 from engine.errors import UsageError
 from engine.feeds import FEEDS
@@ -31,6 +32,7 @@ CHANNEL = Map(
         "concurrency": optional(Int(low=1, high=256), "messages on their way at once"),
         "attempts": optional(Int(low=1, high=100), "tries before a message is given up"),
         "retry_for": optional(Duration(), "how long after the first try it may be tried again (24h)"),
+        "receipts": optional(RECEIPTS, "how reports of its provider are read, see howto.md"),
         "max_chars": optional(Int(low=1), "longest text of one message"),
     }
 )
@@ -154,7 +156,8 @@ def channel_info(name: str, fields: Mapping[str, Any]) -> ChannelInfo:
     """What deciding needs to know of a channel."""
     address, via = fields.get("address"), fields["via"]
     default = "email" if via == "smtp" else None
-    return ChannelInfo(name=name, via=via, address=address.removeprefix("user.") if address else default)
+    trait = address.removeprefix("user.") if address else default
+    return ChannelInfo(name=name, via=via, address=trait, receipts=fields.get("receipts"))
 
 
 def webhook_channel(channels: Mapping[str, ChannelInfo]) -> ChannelInfo | None:

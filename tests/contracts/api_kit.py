@@ -185,17 +185,18 @@ def served(
     admin: bool = False,
     more: MoreWays = lambda gathering: (),
     door: Callable[[Engine], MoreWays] | None = None,
+    running: Any = None,
     grace: float = 5,
     broke: Callable[[], object] = lambda: None,
 ) -> Iterator[Desk]:
-    """A server with a feed for each setting (one on a free port when none is given)."""
+    """A server with a feed for each setting (one on a free port when none is given); ``running``: another program."""
     root = folder / "tea"
     for name, text in PROGRAM.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
     found = compile_program(root)
     assert found.plan is not None, found.problems
-    program: Any = found  # a compiled program has a plan and the types it knows
+    program: Any = running or found  # a compiled program has a plan and the types it knows
     path = root / "drumbeat.db"
     site = Site(root, env or {})
     feeds = [HttpFeed({"port": 0, **setting}, site) for setting in settings or ({},)]

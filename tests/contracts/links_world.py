@@ -33,7 +33,14 @@ FILES = {
     "drumbeat.yaml": (
         "program: tea\n"
         f"links: {{base: {BASE}, hosts: [shop.example]}}\n"
-        "channels: {box: {via: file, path: o}}\n"
+        "channels:\n"
+        "  box:\n"
+        "    via: file\n"
+        "    path: o\n"
+        "    receipts:\n"
+        "      {id: data.id | mail, status: kind, time: at, time_unit: s, statuses: {ok: delivered, seen: opened,\n"
+        "       dead: bounced_permanent, soft: bounced, spam: complained, off: unsubscribed, tap: clicked}}\n"
+        "  plain: {via: file, path: p}\n"
         "policies: {default: {consent: {marketing: opt_out}, quiet_hours: never}}\n"
     ),
     "templates/tea.box.j2": (
@@ -116,11 +123,10 @@ class World:
         """The door, open."""
 
         def door(engine: Engine) -> MoreWays:
-            engine = Engine(engine.jobs, engine.clock, lambda: compiled, engine.troubles)
             return lambda gathering: [*LinkDoor(engine, gathering, signing).ways()]
 
-        compiled: Any = compile_program(self.folder / "sent")
-        with served(self.folder, *settings, env=env, door=door) as desk:
+        program = compile_program(self.folder / "sent")
+        with served(self.folder, *settings, env=env, door=door, running=program) as desk:
             yield desk
 
 

@@ -128,7 +128,10 @@ def test_programs_without_links_send_what_they_sent(tmp_path: Path) -> None:
     ],
 )
 def test_values_lead_nowhere_else(tmp_path: Path, target: str, city: str | None, reason: str | None) -> None:
-    """Threat: link.signed — what an event brings stays a part of the address that was written; else nothing is sent."""
+    """Threat: link.signed — what an event brings stays a part of the address that was written; else nothing is sent.
+
+    Semantics: link.target
+    """
     text = f'---\nlink_go: "{target}"\n---\nGo: {{{{ links.go }}}}'
     data: dict[str, Any] = {} if city is None else {"city": city}
     row = sent(written(tmp_path, text), feed=[event("1", "a", "10:00", **data)])

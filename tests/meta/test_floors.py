@@ -10,8 +10,9 @@ import pytest
 from meta_harness import ROOT
 
 PURE = {
-    "__future__", "abc", "ast", "bisect", "collections", "contextlib", "dataclasses", "datetime", "decimal", "enum",
-    "functools", "hashlib", "heapq", "itertools", "math", "msgspec", "operator", "re", "types", "typing", "zoneinfo",
+    "__future__", "abc", "ast", "base64", "bisect", "collections", "contextlib", "dataclasses", "datetime", "decimal",
+    "enum", "functools", "hashlib", "heapq", "hmac", "itertools", "math", "msgspec", "operator", "re", "types",
+    "typing", "zoneinfo",
 }  # fmt: skip
 """zoneinfo reads the tables of time zones, which are rules and no surroundings."""
 CLOCKS = {"now", "utcnow", "today", "fromtimestamp", "tzlocal"}

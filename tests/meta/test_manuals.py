@@ -152,7 +152,8 @@ TEXTS = [
 def test_a_template_loads(text: str, tmp_path: Path) -> None:
     """A template that is shown is one: its head is YAML, its words are known."""
     steps = step("message: {template: a/b, via: box, purpose: service, with: {coupon: '{{ steps.gift }}'}}")
-    files = {"playbooks/example.yaml": steps, "templates/a/b.box.j2": text}
+    links = "links: {base: https://go.shop.example, hosts: [shop.example]}\n"
+    files = {"drumbeat.yaml": links, "playbooks/example.yaml": steps, "templates/a/b.box.j2": text}
     found = compile_program(write_program(tmp_path, files))
     assert [it for it in found.problems if it.severity == "error"] == []
 
