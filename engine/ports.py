@@ -140,6 +140,14 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     horizon: int = 24 * HOUR  #: microseconds after the first try in which it may be tried again (provider's key life)
 
 
+class Room(msgspec.Struct):
+    """How much room a store takes and has, in bytes."""
+
+    size: int  #: of the file
+    log: int  #: of its write-ahead log
+    free: int  #: left on its disk
+
+
 @runtime_checkable
 class Feed(Protocol):
     """A source of records; acknowledges nothing itself, positions are kept by the store."""
@@ -420,4 +428,23 @@ class Store(Protocol):
 
         ``entered`` counts every entry, ``held`` those of them held out; ``goals`` and ``goals_held`` likewise.
         """
+        ...
+
+
+@runtime_checkable
+class FileStore(Protocol):
+    """What housekeeping does with a store that is a file."""
+
+    def room(self) -> Room: ...
+
+    def checkpoint(self) -> None:
+        """Bring the write-ahead log into the file, as far as readers allow."""
+        ...
+
+    def count_day(self) -> None:
+        """Count a day in the store and beside it: a copy of the store from before that is put back is found out."""
+        ...
+
+    def unscrubbed(self) -> bool:
+        """Was anybody erased since the last ``scrub``?"""
         ...

@@ -123,7 +123,7 @@ def program_of(found: Compiled, packed: str = "", warning: str = "") -> Program:
     """A program that compiled, for the daemon."""
     if found.plan is None:
         raise ProgramError("the program is invalid", problems=(found,))
-    return Program(found.plan, found.known_types, found.settings, packed, warning)
+    return Program(found.plan, found.known_types, found.settings, packed, warning, found.settings.retention)
 
 
 def first_program(root: Path, store: Store, accept: Callable[[Compiled], object]) -> tuple[Program, Compiled]:

@@ -16,12 +16,14 @@ from engine.core.model import SECOND
 from engine.runtime.state import DaemonState
 
 _GROUPS = {"events.": ("drumbeat_events", "outcome", "Records of the feeds, by what became of them"),
-           "deliveries.": ("drumbeat_deliveries", "status", "Deliveries settled, by how")}  # fmt: skip
+           "deliveries.": ("drumbeat_deliveries", "status", "Deliveries settled, by how"),
+           "forgotten.": ("drumbeat_forgotten", "kind", "What was forgotten because it was old")}  # fmt: skip
 _SINGLE = {
     "turns": "Turns of the engine",
     "reloads": "Programs put to work while running",
     "reloads.failed": "Programs that were not taken",
     "store.errors": "Times the store could not be written",
+    "scrubs": "Times the file was written anew because somebody was erased",
     "clock.jumps": "Jumps of the machine's clock",
     "limits": "Windows in which an entry limit was reached",
     "poisoned": "Events quarantined because they broke the deciding or the process",
@@ -53,6 +55,10 @@ class Metrics(Collector):
         late = 0 if state.next_due is None else max(0, state.now - state.next_due) / SECOND
         yield _gauge("drumbeat_overdue_seconds", "How long the earliest thing that is due has been waiting", late)
         yield _gauge("drumbeat_deliveries_in_flight", "Deliveries handed to channels and not settled", state.in_flight)
+        if state.room is not None:
+            yield _gauge("drumbeat_store_bytes", "Size of the file of the store", state.room.size)
+            yield _gauge("drumbeat_store_log_bytes", "Size of its write-ahead log", state.room.log)
+            yield _gauge("drumbeat_disk_free_bytes", "Left on the disk of the store", state.room.free)
 
     def _feeds(self) -> Iterator[Metric]:
         position = GaugeMetricFamily("drumbeat_feed_position", "Read and committed up to here", labels=["feed"])

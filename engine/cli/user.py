@@ -56,7 +56,9 @@ def lines(seen: dict[str, Any]) -> list[str]:
         out += [f"  {it['playbook']}, until {it['until']}" for it in seen["goals"]]
     shown_, total = len(seen["timeline"]), seen["timeline_total"]
     head = "timeline" if shown_ == total else f"timeline (last {shown_} of {total}; --all shows the rest)"
-    return [*out, "", head, *_timeline(seen["timeline"])]
+    gone = seen["forgotten_until"]
+    note = [] if gone is None else [f"  events up to {gone} were forgotten (retention); effects and state are whole"]
+    return [*out, "", head, *note, *_timeline(seen["timeline"])]
 
 
 def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:

@@ -37,6 +37,13 @@ def instant(value: int | None) -> str | None:
     return None if value is None else format_instant(value)
 
 
+def forgotten_words(until: int | None, more: str) -> list[str]:
+    """What is to be said of somebody whose early events are forgotten, if they are."""
+    if until is None:
+        return []
+    return [f"events up to {format_instant(until)} were forgotten (retention): {more}"]
+
+
 def portrait(plan: Plan, store: Store, user: str, last: int | None = 50) -> dict[str, Any]:
     """Everything about a user, ready for JSON.
 
@@ -68,6 +75,7 @@ def portrait(plan: Plan, store: Store, user: str, last: int | None = 50) -> dict
         "tasks": [{"key": it.key, "title": it.title, "due": instant(it.due)} for it in state.tasks],
         "journeys": [journey_row(plan, it) for it in state.journeys],
         "goals": [goal_row(it) for it in state.goals if it.until >= state.clock],
+        "forgotten_until": instant(store.forgotten(user)),
         "timeline": shown,
         "timeline_total": len(lines),
     }

@@ -17,15 +17,27 @@ from engine.core.kinds import Trigger
 from engine.core.model import Decision, Journey, Why
 from engine.core.moment import Moment
 from engine.core.plan import Plan, Playbook, zone_of
-from engine.insight.judged import Branch, by_time, changes, tree_of
+from engine.insight.judged import Branch, by_time, changes, placed, tree_of
 from engine.insight.replay import Asked, Course, course
-from engine.insight.subject import effect_row, goal_row, instant, journey_row, known_playbook, known_user
+from engine.insight.subject import (
+    effect_row,
+    forgotten_words,
+    goal_row,
+    instant,
+    journey_row,
+    known_playbook,
+    known_user,
+)
 from engine.ports import Store
 from engine.triggers.count import Count
 from engine.triggers.streak import Streak
 
 ENTRY = frozenset({"entered", "held_out", "skipped", "capped", "late", "error", "unknown"})
 """Verdicts about a new journey; the others are about one on its way."""
+
+WHY_FORGOTTEN = (
+    "nothing is decided once more; effects and journeys are on record, of verdicts only errors, limits and late ones"
+)
 
 OTHER_VERSION = "decided under another version of the program; shown with the present one"
 
@@ -51,22 +63,34 @@ def answer(
     kept = known_user(store, user)
     if playbook is not None:
         known_playbook(plan, playbook)
-    found = course(plan, store, user, until, fresh=fresh)
+    gone = store.forgotten(user)
+    found = course(plan, store, user, until, fresh=fresh) if gone is None else _on_record(plan, store, user, until)
     if until is None:  # what stands in the store is what is, also where it was begun by an older version
         found.state = kept
     # what publications did to journeys cannot be found out from events; it is on record
-    done = [it for it in store.decisions(user) if it.cause == PUBLISH and it.time <= found.clock]
-    found.decisions = sorted([*found.decisions, *done], key=lambda it: it.time)
+    if gone is None:
+        done = [it for it in store.decisions(user) if it.cause == PUBLISH and it.time <= found.clock]
+        found.decisions = sorted([*found.decisions, *done], key=lambda it: it.time)
     effects = _effects(store, user, found)
     chosen = [it for it in plan.playbooks if playbook is None or it.id == playbook]
     return {
         "user": user,
         "at": instant(found.clock),
         "events": sum(not event.internal for event in found.events.values()),
-        "remarks": _remarks(plan, store, found, playbook),
+        "remarks": [*forgotten_words(gone, WHY_FORGOTTEN), *_remarks(plan, store, found, playbook)],
         "playbooks": {it.id: _playbook(plan, it, found, effects) for it in chosen},
         "ladders": [row for row in effects if row["playbook"] is None] if playbook is None else [],
     }
+
+
+def _on_record(plan: Plan, store: Store, user: str, until: int | None) -> Course:
+    """What is still known of somebody whose early events are forgotten: to decide the rest alone would be a guess."""
+    clock = store.clock() if until is None else min(until, store.clock())
+    return Course(
+        decisions=[placed(it, plan) for it in store.decisions(user) if it.time <= clock],
+        events={event.id: event for event, at in store.events(user) if at <= clock},
+        clock=clock,
+    )
 
 
 def _remarks(plan: Plan, store: Store, found: Course, playbook: str | None) -> list[str]:

@@ -21,6 +21,8 @@ class Settings:
     store: str = "sqlite:///drumbeat.db"
     feeds: tuple[tuple[str, Mapping[str, Any]], ...] = ()  #: (word, its keys), in order
     channels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    retention: Mapping[str, int] = field(default_factory=dict)
+    """Kind of ``Store.forget`` -> microseconds it is kept; what is not named is kept for good."""
 
 
 @dataclass(frozen=True)

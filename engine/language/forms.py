@@ -121,6 +121,17 @@ PROGRAM = Map(
         "best_hour": optional(WallTime(), "hour of 'at: best_hour' for users of whom too little is known (10:00)"),
         "business_hours": optional(BUSINESS_HOURS, "when people are at work; due times of tasks count in them"),
         "late_events": optional(Map({"act_within": required(Duration())}), "how old an event may be and still act"),
+        "retention": optional(
+            Map(
+                {
+                    "events": optional(Duration(), "how long events are kept; what is left out is kept for good"),
+                    "ids": optional(Duration(), "how long their ids are remembered: at least 35d"),
+                    "decisions": optional(Duration(), "how long verdicts are kept"),
+                    "quarantine": optional(Duration(), "how long refused records are kept"),
+                }
+            ),
+            "what the daemon forgets when it is old",
+        ),
     }
 )
 

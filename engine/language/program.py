@@ -11,7 +11,7 @@ from typing import Any
 from engine.core.business import BusinessHours
 from engine.core.calendars import Calendar
 from engine.core.links import Links, fault_of_base, fault_of_host
-from engine.core.model import HOUR
+from engine.core.model import DAY, HOUR
 from engine.core.plan import ChannelInfo, Policy
 from engine.core.policies import Control
 from engine.core.shapes import Text
@@ -28,6 +28,10 @@ from engine.language.workshop import Workshop
 from engine.registry import nearest
 
 _OPENNESS = Text(("open", "closed"))
+
+IDS_AT_LEAST = 35 * DAY
+"""How long ids of events are remembered at least."""
+
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -227,5 +231,17 @@ class ProgramMaker:
             store=store,
             feeds=feeds,
             channels=channels,
+            retention=self._retention(node, fields.get("retention", {})),
         )
+
+    def _retention(self, node: MapNode, fields: Mapping[str, Any]) -> dict[str, int]:
+        """How long things are kept; ids at least as long as feeds may bring a record again."""
+        kept = {kind: duration.elapsed for kind, duration in fields.items()}
+        if kept.get("ids", IDS_AT_LEAST) < IDS_AT_LEAST:
+            inner = node.get("retention")
+            where = (inner.get("ids") if isinstance(inner, MapNode) else None) or node
+            message = f"'retention.ids' is shorter than {IDS_AT_LEAST // DAY}d"
+            hint = "a record that comes again after its id was cleared away would be decided twice: ids: 35d or longer"
+            self.shop.problems.error(where, "out-of-range", message, hint=hint)
+        return kept
 

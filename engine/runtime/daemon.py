@@ -22,6 +22,7 @@ from engine.runtime.bell import Bell
 from engine.runtime.claims import Claims
 from engine.runtime.fittings import Fittings, Program
 from engine.runtime.gather import Gather
+from engine.runtime.housekeeping import MINUTE_SECONDS, Housekeeping, Wishes
 from engine.runtime.jobs import Jobs
 from engine.runtime.masking import Mask
 from engine.runtime.pump import Done, InboxFeed, Pump
@@ -105,6 +106,7 @@ class Daemon:
         self._marks: dict[str, int] = {}  #: feed -> time of its newest event
         self._shown = Done()
         self._suspects = Suspects(store, piece, Mask(secret))
+        self._house = Housekeeping(store, self.state, clock.elapsed)
         self._fitted = fittings.fit(program.settings)
         self._worker = self._employ(program)
         self._claims = Claims(program.plan, store, clock)
@@ -135,6 +137,7 @@ class Daemon:
         self._begin()
         bell = Bell(self.jobs.ring)
         bell.every(POLL, self.jobs.ring)
+        bell.every(MINUTE_SECONDS, self._house.call)
         if self._reloader is not None:
             self._reloader.start()
         try:
@@ -153,6 +156,7 @@ class Daemon:
     def run_once(self) -> None:
         """Do everything that is due by the machine's clock now, then leave. Raises StoreError."""
         self._begin()
+        self._house.call()
         until = self.clock.now()
         try:
             while not self._stopping:
@@ -207,6 +211,8 @@ class Daemon:
         if not self.clock.paused:
             more |= self._worker.due(now)
         more |= self._deliver()
+        if not self.clock.paused:
+            more |= self._house.piece(Wishes(self.program.retention, self.program.plan.env.zone, now))
         self._tell()
         return more
 
@@ -404,7 +410,7 @@ class Daemon:
             state.reason = trouble or f"the machine's clock is {ahead} seconds ahead of what is believed"
             state.next_due = None
         else:
-            state.status, state.reason = "running", trouble or state.reload_error or state.held
+            state.status, state.reason = "running", trouble or state.reload_error or state.held or state.low_disk
             state.next_due = None if trouble else self._next_due()
         elapsed = self.clock.elapsed()
         if elapsed - self._told_at >= POLL:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.core.admission import EventTypes
@@ -20,6 +20,7 @@ class Program:
     settings: object  #: for the fittings alone
     pack: str = ""  #: its files, to be kept as the last good ones; "": they are kept already
     warning: str = ""  #: what the operator must know about it: it is not what the files say now
+    retention: Mapping[str, int] = field(default_factory=dict)  #: kind of ``Store.forget`` -> microseconds it is kept
 
 
 @dataclass(frozen=True)

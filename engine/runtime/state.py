@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.ports import Lag
+from engine.ports import Lag, Room
 
 Status = Literal["starting", "running", "paused", "draining", "stopped"]
 
@@ -30,6 +30,8 @@ class DaemonState:
     plan: str = ""  #: hash of the plan at work
     reload_error: str = ""  #: why the newest state of the program's files was not taken; "" when it was
     held: str = ""  #: why nothing is sent: the store was restored, copied or moved; "" when it may send
+    room: Room | None = None  #: of the store, as of the last minute; None: it is no file, or was not looked at yet
+    low_disk: str = ""  #: that the disk of the store is nearly full; "" when it is not
     clock: int = 0  #: the engine's clock, microseconds UTC
     now: int = 0  #: the machine's clock as the daemon believes it, at its last turn
     next_due: int | None = None  #: when something is to be done without any further event
@@ -40,7 +42,7 @@ class DaemonState:
     counts: Mapping[str, int] = field(default_factory=dict)
     """Counters since the start: ``events.read``, ``events.accepted``, ``events.duplicate``, ``events.quarantined``,
     ``events.late``, ``deliveries.<status>``, ``turns``, ``reloads``, ``reloads.failed``, ``store.errors``,
-    ``clock.jumps``, ``limits``, ``poisoned``, ``conflicts`` (must stay 0)."""
+    ``forgotten.<kind>``, ``scrubs``, ``clock.jumps``, ``limits``, ``poisoned``, ``conflicts`` (must stay 0)."""
 
     def count(self, name: str, n: int = 1) -> None:
         """Add to a counter."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.core.model import Answer, Decision, Effect, Event, State
 from engine.core.predicate import Filter, Selection
-from engine.ports import Batch, Fault, Rejected, Version
+from engine.ports import Batch, Fault, Rejected, Room, Version
 from engine.stores import codec, tally
 from engine.stores.sql import sqlite_copy
 from engine.stores.sql.sqlite_check import SqliteCheck
@@ -130,16 +130,23 @@ class SqliteStore(SqliteOutbox):
         self.fold()
         self._erasure.scrub()
 
+    def unscrubbed(self) -> bool:
+        return self._erasure.unscrubbed()
+
+    def room(self) -> Room:
+        return self._file.room()
+
+    def checkpoint(self) -> None:
+        self._file.checkpoint("passive")
+
+    def count_day(self) -> None:
+        self._file.count_epoch()
+
     def forget(self, before: Mapping[str, int], limit: int) -> dict[str, int]:
         if "events" in before and self._forgetting.needs_trail(before["events"]):
             self.fold(states=False)
-        counts = dict.fromkeys(before, 0)
         with self._file.transaction("forget"):
-            for kind in KINDS:
-                self._file.fault("forget." + kind)
-                if kind in before:
-                    counts[kind] = self._forgetting.run(kind, before[kind], limit)
-        return counts
+            return self._forgetting.run(before, limit)
 
     def forgotten(self, user: str) -> int | None:
         return self._forgetting.of(user)

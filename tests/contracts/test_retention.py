@@ -36,10 +36,13 @@ def add(store: Any, n: int) -> None:
     events = [(event(f"e{n}-{k}", users[k % 2], time=n), n) for k in range(PER_BATCH)]
     store.commit(
         batch(
-            clock=n, events=events, states=[State(id=user) for user in users],
-            decisions=[decision(users[0], time=n)], rejected=[Rejected("f", n, "json", "no", b"{", n)],
+            clock=n,
+            events=events,
+            states=[State(id=user) for user in users],
+            decisions=[decision(users[0], time=n)],
+            rejected=[Rejected("f", n, "json", "no", b"{", n)],
         )
-    )  # fmt: skip
+    )
 
 
 def ids(*numbers: int) -> list[str]:

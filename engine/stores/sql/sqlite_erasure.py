@@ -16,6 +16,12 @@ from engine.stores import codec, erasing
 from engine.stores.sql.sqlite_file import SqliteFile
 
 _SECRET = "secret"  # noqa: S105 - the name of the record that holds it
+_UNSCRUBBED = "unscrubbed"
+"""Name under which a store keeps that somebody was erased and the file was not written anew since; empty: it was."""
+
+_IN_MEMORY = 64 << 20
+"""Bytes of a file up to which its copy is made in memory while it is written anew."""
+
 _OVERWRITE = "pragma secure_delete = on"
 
 
@@ -72,6 +78,7 @@ class SqliteErasure:
         """Empty or rename everything about a subject up to an instant."""
         write, alias = self._file.write, self.alias(subject)
         write("save_erased", [(alias, at)])
+        write("save_meta", [(_UNSCRUBBED, "yes")])
         write("erase_decisions", [(subject, at)])
         for seq, key, time, channel, body in self._file.rows("effects_to_scrub", subject, at):
             effect = erasing.scrubbed(codec.effect_from(key, time, channel, body), alias)
@@ -95,8 +102,19 @@ class SqliteErasure:
             alias = self.alias(subject)
             self._known[alias] = max(at, self._known.get(alias, at))
 
+    def unscrubbed(self) -> bool:
+        """Was anybody erased since the file was written anew?"""
+        return any(value for (value,) in self._file.rows("meta", _UNSCRUBBED))
+
     def scrub(self) -> None:
-        """Write the file anew without what was freed, and empty the write-ahead log."""
+        """Write the file anew without what was freed, and empty the write-ahead log; a reader may be in the way."""
         self.overwrite()
-        self._file.run("vacuum")
-        self._file.run("pragma wal_checkpoint(truncate)")
+        if self._file.room().size > _IN_MEMORY:
+            self._file.run("pragma temp_store = file")
+        try:
+            self._file.run("vacuum")
+        finally:
+            self._file.run("pragma temp_store = memory")
+        if self._file.checkpoint("truncate"):
+            with self._file.transaction("meta"):
+                self._file.write("save_meta", [(_UNSCRUBBED, "")])

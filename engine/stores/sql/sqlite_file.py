@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from engine.errors import InternalError, StoreError, StoreHeld
+from engine.ports import Room
 from engine.stores.sql import repeated
 from engine.stores.sql.sqlite_schema import Q, migrate
 
@@ -206,6 +208,23 @@ class SqliteFile:
             self.db.execute(statement).fetchall()
         except sqlite3.Error as error:
             raise StoreError(f"store {self.path} cannot be written: {error}") from error
+
+    def checkpoint(self, how: str) -> bool:
+        """Bring the write-ahead log into the file: passive (as far as nobody waits) or truncate; whether all of it."""
+        try:
+            busy, log, done = self.db.execute(f"pragma wal_checkpoint({how})").fetchone()
+        except sqlite3.Error as error:
+            raise StoreError(f"store {self.path} cannot be written: {error}") from error
+        return not busy and log == done
+
+    def room(self) -> Room:
+        """How much room the file takes and has."""
+        log = self.path.with_name(self.path.name + "-wal")
+        try:
+            free = shutil.disk_usage(self.path.parent).free
+            return Room(self.path.stat().st_size, log.stat().st_size if log.exists() else 0, free)
+        except OSError as error:
+            raise StoreError(f"store {self.path} cannot be looked at: {error.strerror}") from error
 
     @contextmanager
     def transaction(self, verb: str, committed: Callable[[], None] | None = None) -> Iterator[None]:

@@ -8,7 +8,7 @@ Every method that changes the file is called inside a transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -17,7 +17,7 @@ from engine.stores.sql.sqlite_events import BLOCK, Kept
 from engine.stores.sql.sqlite_file import SqliteFile
 
 KINDS = ("events", "ids", "decisions", "quarantine")
-"""What can be forgotten."""
+"""What can be forgotten, in this order: ids follow their events."""
 
 _EVENT, _DECISION, _IDS = 1, 3, 4  #: numbers of logs in the trail
 _MARK = (0, 0)  #: log and row of the mark of a subject of whom events are gone
@@ -43,12 +43,15 @@ class SqliteForgetting:
             return int(at)
         return None
 
-    def run(self, kind: str, before: int, limit: int) -> int:
-        """Forget what is older than an instant, about so many at most; how many went."""
-        how = {
-            "events": self._events, "ids": self._ids, "decisions": self._decisions, "quarantine": self._quarantine
-        }  # fmt: skip
-        return how[kind](before, limit)
+    def run(self, before: Mapping[str, int], limit: int) -> dict[str, int]:
+        """Forget what is older than the instants, about so many of a kind at most; how many went."""
+        how = zip(KINDS, (self._events, self._ids, self._decisions, self._quarantine), strict=True)
+        counts = {}
+        for kind, forget in how:
+            self._file.fault("forget." + kind)
+            if kind in before:
+                counts[kind] = forget(before[kind], limit)
+        return counts
 
     def _upto(self, log: str) -> int:
         return int(next((seq for (seq,) in self._file.rows("forgotten_upto", log)), 0))
