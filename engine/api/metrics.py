@@ -65,12 +65,16 @@ class Metrics(Collector):
         position = GaugeMetricFamily("drumbeat_feed_position", "Read and committed up to here", labels=["feed"])
         behind = GaugeMetricFamily("drumbeat_feed_behind", "Still to be read, where the feed knows", labels=["feed"])
         broken = GaugeMetricFamily("drumbeat_feed_broken", "1 while the feed cannot be read", labels=["feed"])
+        words = "Time of the newest event it brought"
+        mark = GaugeMetricFamily("drumbeat_feed_watermark_seconds", words, labels=["feed"])
+        for name, at in sorted(self._state.watermarks.items()):
+            mark.add_metric([name], at / SECOND)
         for name, lag in sorted(self._state.feeds.items()):
             position.add_metric([name], lag.position)
             if lag.behind is not None:
                 behind.add_metric([name], lag.behind)
             broken.add_metric([name], int(name in self._state.broken_feeds))
-        yield from (position, behind, broken)
+        yield from (position, behind, broken, mark)
 
     def _counters(self) -> Iterator[Metric]:
         counts = self._state.counts

@@ -102,6 +102,7 @@ class Daemon:
         self._pause = 0.0  #: seconds to wait before the store is tried again
         self._built: Program | None = None  #: a program waiting for its swap
         self._told_at = 0.0
+        self._marks: dict[str, int] = {}  #: feed -> time of its newest event
         self._shown = Done()
         self._suspects = Suspects(store, piece, Mask(secret))
         self._fitted = fittings.fit(program.settings)
@@ -195,9 +196,10 @@ class Daemon:
                 self._worker.pump.catch_up(now)
             self._last_turn = max(now, self._last_turn)
         records = self._worker.events(now, paused=self.clock.paused, until=until)
-        if self.clock.paused:
-            for record in records:
-                if record.event is not None and not record.event.internal:
+        for record in records:
+            if record.event is not None and not record.event.internal:
+                self._marks[record.feed] = max(record.event.time, self._marks.get(record.feed, 0))
+                if self.clock.paused:
                     self.clock.heard(record.event.time)
         more = len(records) >= self._piece
         if records:
@@ -408,6 +410,7 @@ class Daemon:
         if elapsed - self._told_at >= POLL:
             self._told_at = elapsed
             state.feeds = self._worker.gather.lags()
+            state.watermarks = dict(self._marks)
             state.broken_feeds = self._worker.gather.broken
 
     def _next_due(self) -> int | None:

@@ -35,6 +35,7 @@ class DaemonState:
     next_due: int | None = None  #: when something is to be done without any further event
     in_flight: int = 0  #: deliveries handed to channels and not settled
     feeds: Mapping[str, Lag] = field(default_factory=dict)  #: live feeds: where each stands
+    watermarks: Mapping[str, int] = field(default_factory=dict)  #: feed -> time of the newest event it brought
     broken_feeds: Mapping[str, str] = field(default_factory=dict)  #: feeds that cannot be read -> why
     counts: Mapping[str, int] = field(default_factory=dict)
     """Counters since the start: ``events.read``, ``events.accepted``, ``events.duplicate``, ``events.quarantined``,

@@ -128,8 +128,11 @@ class MemoryStore(MemoryOutbox):
         for state in batch.states:
             states[state.id] = state
             put(state.id, state.wake_at)
-            if self._erased and erasing.at_rest(state) and self._alias(state.id) in self._erased:
-                self._hide(state)
+            if self._erased and (alias := self._alias(state.id)) in self._erased:
+                if erasing.at_rest(state):
+                    self._hide(state)
+                elif self._states.pop(alias, None) is not None:
+                    self._order = []
         cancelled = self._cancel(batch.cancels)
         conflicts = self._log(batch) if self.keep_log else 0
         asked = tally.askers(batch)

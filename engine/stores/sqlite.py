@@ -156,18 +156,20 @@ class SqliteStore(SqliteOutbox):
         # Before the batch, never after it: what fails here must not look like a batch that was not written.
         most = FOLD_SUBJECTS if self.fold_at is None else self.fold_at
         states, trail = len(self._states) >= most, self._untrailed >= TRAIL_ROWS
-        if states or trail or batch.erased:
-            self.fold(states=states or bool(batch.erased), trail=trail)
-        written = batch.states
+        written, revived = batch.states, list[str]()
         if batch.erased or self._erasure:
             written = self._erasure.disguised(written, batch.erased)
+            revived = self._erasure.revived(written)
+        whole = bool(batch.erased or revived)  # what is taken away must stand at one place
+        if states or trail or whole:
+            self.fold(states=states or whole, trail=trail)
         entries = self._states.entries(written)
         if batch.erased:
             self._erasure.overwrite()
 
         def committed() -> None:
             self._states.appended(entries)
-            self._erasure.erased(batch.erased)
+            self._erasure.committed(batch.erased, revived, written)
             self._events.added(len(batch.events))
             self._untrailed += len(batch.events) // NAMES_A_ROW + len(batch.effects) + len(batch.decisions)
 
@@ -181,6 +183,8 @@ class SqliteStore(SqliteOutbox):
             self._save_verdicts(batch)
             self._save_progress(batch, cancelled)
             self._step("erased")
+            for alias in revived:
+                self._erasure.drop_state(alias)
             for subject, at in batch.erased:
                 self._erasure.drop_state(subject)
                 self._events.erase(subject, at)

@@ -178,7 +178,7 @@ def test_a_held_store(drumbeat: Drumbeat, root: Path) -> None:
     store.close()
     said = drumbeat("outbox", "list", "--program", root)
     assert "again  held    message to u-again" in said.out
-    assert "nothing is sent: it was restored" in said.err
+    assert "nothing is sent: it was restored" in said.out
     found = drumbeat("outbox", "list", "--status", "held", "--program", root, "--format", "json").json
     assert (found["counts"], found["held"]) == ({"held": 3}, "it was restored")
     assert drumbeat("outbox", "list", "--status", "pending", "--program", root, "--format", "json").json["total"] == 0

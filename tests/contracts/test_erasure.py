@@ -110,6 +110,7 @@ def test_who_comes_back_is_somebody_again(bench: Bench) -> None:
     assert [it.id for it, _ in store.events("u1")] == ["new"]
     assert [it.key for it, _ in store.effects("u1")] == ["n"]
     assert store.load(["u1"])["u1"].traits == {"name": "Ada"}
+    assert [it.id for it in store.subjects()] == ["u1"]
     store.commit(gone("u1", 9, clock=9))
     store = bench.reopen()
     assert list(store.events("u1")) == []

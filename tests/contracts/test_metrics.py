@@ -28,12 +28,14 @@ def test_state_is_shown_as_it_is_now() -> None:
     state.ready, state.clock, state.now, state.next_due, state.in_flight = True, 5_000_000, 9_000_000, 6_000_000, 3
     state.feeds = {"file:a": Lag(position=70, behind=4), "nats": Lag(position=9)}
     state.broken_feeds = {"nats": "no server"}
+    state.watermarks = {"file:a": 8_000_000}
     state.add({"events.accepted": 7, "deliveries.sent": 2, "reloads.failed": 1})
     seen = series(state)
     assert (seen["drumbeat_ready"], seen["drumbeat_clock_seconds"], seen["drumbeat_behind_seconds"]) == (1, 5, 4)
     assert (seen["drumbeat_overdue_seconds"], seen["drumbeat_deliveries_in_flight"]) == (3, 3)
     assert (seen["drumbeat_feed_position|file:a"], seen["drumbeat_feed_behind|file:a"]) == (70, 4)
     assert "drumbeat_feed_behind|nats" not in seen
+    assert seen["drumbeat_feed_watermark_seconds|file:a"] == 8
     assert (seen["drumbeat_feed_broken|nats"], seen["drumbeat_feed_broken|file:a"]) == (1, 0)
     assert (seen["drumbeat_events_total|accepted"], seen["drumbeat_deliveries_total|sent"]) == (7, 2)
     assert (seen["drumbeat_reloads_failed_total"], seen["drumbeat_conflicts_total"]) == (1, 0)

@@ -343,22 +343,35 @@ def test_a_source_that_cannot_be_told(tmp_path: Path) -> None:
     assert feed.told == [1, 2, 3]
     assert sorted(user for user, _ in life.texts()) == ["s1", "s2", "s3"]
     assert daemon._worker.gather.broken == {}
-    assert daemon.state.feeds == {}
+    assert "sulking" not in daemon.state.feeds, "it cannot say where it stands"
     life.end()
+
+
+class Failing:
+    """A feed that cannot be read until it is well."""
+
+    name = "failing"
+    well = False
+
+    def read(self, position: int, limit: int) -> Iterator[Record]:
+        if not self.well:
+            raise OSError("the disk is gone")
+        return iter(())
 
 
 def test_a_broken_feed_stops_nobody(tmp_path: Path) -> None:
     """A feed that cannot be read is told, left alone for a while, and read again when it is well."""
     life = Life(tmp_path)
     daemon = life.start()
+    feed = Failing()
+    daemon._worker.gather.feeds.append(feed)
     life.say("user.signup", "u1", feed="b")
-    (tmp_path / "feed" / "a.jsonl").mkdir()
     life.quiet()
     assert life.texts() == [("u1", "hello")]
     life.clocks.pass_(2 * SECOND)
     life.quiet()
-    assert list(daemon.state.broken_feeds) == ["file:feed/a.jsonl"]
-    (tmp_path / "feed" / "a.jsonl").rmdir()
+    assert list(daemon.state.broken_feeds) == ["failing"]
+    feed.well = True
     life.say("user.signup", "u2")
     life.clocks.pass_(10 * SECOND)
     life.quiet()

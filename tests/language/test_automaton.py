@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from engine.language.automaton import Automaton, PatternError
@@ -38,7 +38,12 @@ def same(pattern: str) -> re.Pattern[str]:
 @given(patterns(), st.lists(st.text("abc01_-. \n一A", max_size=8), min_size=1, max_size=6))
 def test_says_what_re_says(pattern: str, texts: list[str]) -> None:
     """On every text a pattern is found exactly where the library's own matcher finds it."""
-    mine, other = Automaton(pattern), same(pattern)
+    try:
+        mine = Automaton(pattern)
+    except PatternError as error:  # written out it has too many places: that is refused, and tested below
+        assume("too large" not in str(error))
+        raise
+    other = same(pattern)
     for text in texts:
         assert mine.found_in(text) is (other.search(text) is not None), (pattern, text)
 

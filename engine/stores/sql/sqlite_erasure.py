@@ -25,14 +25,18 @@ class SqliteErasure:
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
         self._known: dict[str, int] = dict(file.rows("all_erased"))
+        self._secret: str | None = None
+        self._hidden = set(self._known)  #: pseudonyms that may have a state
 
     def __bool__(self) -> bool:
         return bool(self._known)
 
     def alias(self, subject: str) -> str:
         """The pseudonym of a subject."""
-        found = self._file.rows("meta", _SECRET)
-        return erasing.alias_of(subject, str(found[0][0]) if found else None)
+        if self._secret is None:
+            found = self._file.rows("meta", _SECRET)
+            self._secret = str(found[0][0]) if found else None
+        return erasing.alias_of(subject, self._secret)
 
     def follow(self) -> None:
         """Know what another process wrote."""
@@ -52,6 +56,13 @@ class SqliteErasure:
             hidden = erasing.at_rest(state) and (state.id in now or self.alias(state.id) in self._known)
             out.append(erasing.disguised(state, self.alias(state.id)) if hidden else state)
         return out
+
+    def revived(self, states: Sequence[State]) -> list[str]:
+        """Pseudonyms whose states go on under the names of people who came back."""
+        if not self._hidden:
+            return []
+        back = (self.alias(it.id) for it in states if not erasing.at_rest(it))
+        return [alias for alias in back if alias in self._hidden]
 
     def overwrite(self) -> None:
         """From now on freed bytes are written over."""
@@ -76,8 +87,10 @@ class SqliteErasure:
         """The state that stood in the table."""
         self._file.write("erase_subject", [(subject,)])
 
-    def erased(self, erased: Sequence[tuple[str, int]]) -> None:
-        """The erasures are durable."""
+    def committed(self, erased: Sequence[tuple[str, int]], revived: Sequence[str], states: Sequence[State]) -> None:
+        """The erasures are durable, and so are the states written with them."""
+        self._hidden.difference_update(revived)
+        self._hidden.update(it.id for it in states if it.id.startswith(erasing.ALIAS))
         for subject, at in erased:
             alias = self.alias(subject)
             self._known[alias] = max(at, self._known.get(alias, at))
