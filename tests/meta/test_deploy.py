@@ -72,7 +72,7 @@ def test_systemd_reads_the_unit(tmp_path: Path) -> None:
 
 def _metrics() -> dict[str, set[tuple[str, str]]]:
     """Name of each sample of a daemon -> its labels with their values, as far as it shows any."""
-    state = DaemonState(feeds={"http": Lag(position=1, behind=1)})
+    state = DaemonState(feeds={"http": Lag(position=1, behind=1)}, watermarks={"http": 1})
     collectors = registry(state)
     meters = Meters(collectors)
     meters.request("/v1/events", 202, 0.1)
@@ -188,6 +188,16 @@ def test_the_program_of_the_manual_loads(tmp_path: Path) -> None:
     (piece,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     (tmp_path / "drumbeat.yaml").write_text("program: shop\n" + piece, encoding="utf-8")
     assert [it for it in compile_program(tmp_path).problems if it.severity == "error"] == []
+
+
+def test_ci_skips_no_server() -> None:
+    """Every push installs the servers of the tests first, lets none be missing, and compares the pinned hashes."""
+    lines = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    order = [lines.index(it) for it in ("export DRUMBEAT_CI=1", ".ci/servers", "--require-hashes", "make test")]
+    assert order == sorted(order)
+    servers = ROOT / ".ci/servers"
+    assert servers.stat().st_mode & 0o100
+    assert all(it in servers.read_text(encoding="utf-8") for it in ("redis-server", "nats-server"))
 
 
 def test_links_lead_somewhere() -> None:
