@@ -29,14 +29,15 @@ schemas: $(READY)
 	$(BIN)/python tests/meta/semantics_page.py
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-  --no-header --no-emit-index-url --no-emit-find-links pyproject.toml
+  --no-header --no-emit-index-url --no-emit-find-links
 OPTIONAL := --extra apprise --extra redis --extra nats --extra otel
 
 # The newest versions that pyproject.toml allows, with the hashes of all their files: for installing, and for working on it.
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
-	$(BIN)/uv $(LOCK) $(OPTIONAL) -o requirements.lock
-	$(BIN)/uv $(LOCK) --all-extras -c requirements.lock -o requirements-dev.lock
+	$(BIN)/uv $(LOCK) pyproject.toml $(OPTIONAL) -o requirements.lock
+	$(BIN)/uv $(LOCK) pyproject.toml --all-extras -c requirements.lock -o requirements-dev.lock
+	echo setuptools | $(BIN)/uv $(LOCK) - -o deploy/requirements-build.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,6 +18,11 @@ from engine.runtime.state import DaemonState
 _GROUPS = {"events.": ("drumbeat_events", "outcome", "Records of the feeds, by what became of them"),
            "deliveries.": ("drumbeat_deliveries", "status", "Deliveries settled, by how"),
            "forgotten.": ("drumbeat_forgotten", "kind", "What was forgotten because it was old")}  # fmt: skip
+_KNOWN = {
+    "events.": ("read", "accepted", "duplicate", "quarantined", "late"),
+    "deliveries.": ("sent", "retry", "dead", "unknown", "cancelled", "passed_on"),
+}
+"""Shown from the start on, as 0: an alert on an increase sees the first one too."""
 _SINGLE = {
     "turns": "Turns of the engine",
     "reloads": "Programs put to work while running",
@@ -47,6 +52,8 @@ class Metrics(Collector):
         state = self._state
         yield _gauge("drumbeat_ready", "1 while events are taken and progress is made", int(state.ready))
         yield _gauge("drumbeat_paused", "1 while what is due waits for the clock", int(state.status == "paused"))
+        held = int(bool(state.held))
+        yield _gauge("drumbeat_held", "1 while nothing is sent: the store was restored, copied or moved", held)
         stale = int(bool(state.reload_error))
         yield _gauge("drumbeat_stale_program", "1 while the files are not the program at work", stale)
         yield _gauge("drumbeat_clock_seconds", "The engine's clock", state.clock / SECOND)
@@ -79,9 +86,10 @@ class Metrics(Collector):
         counts = self._state.counts
         for start, (name, label, words) in _GROUPS.items():
             family = CounterMetricFamily(name, words, labels=[label])
-            for what, number in sorted(counts.items()):
-                if what.startswith(start):
-                    family.add_metric([what.removeprefix(start)], number)
+            found = dict.fromkeys(_KNOWN[start], 0)
+            found |= {what.removeprefix(start): n for what, n in counts.items() if what.startswith(start)}
+            for what, number in sorted(found.items()):
+                family.add_metric([what], number)
             yield family
         for what, words in _SINGLE.items():
             yield CounterMetricFamily("drumbeat_" + what.replace(".", "_"), words, value=counts.get(what, 0))

@@ -331,7 +331,7 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
     ),
     "unknown-channel-kind": Page(
         "a kind of channel that does not exist",
-        "'via' of a channel says how it sends: file or console today; smtp, http, apprise and webhook come later.",
+        "'via' of a channel says how it sends: smtp, http, apprise or webhook over the network, file or console here.",
         "channels:\n  sms: {via: fiel, path: out/sms.jsonl}\n  wecom: {via: console}",
         "channels:\n  sms: {via: file, path: out/sms.jsonl}\n  wecom: {via: console}",
     ),

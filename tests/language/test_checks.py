@@ -167,6 +167,9 @@ def test_an_unknown_code_is_told_with_the_nearest(check: Write) -> None:
         ("via: http, url: 'https://sms.example', form: {api_key: '${KEY}'}", []),
         ("via: http, url: 'https://sms.example', body: {app: 9f86d081884c7d659a2feaa0c55ad015a3bf}", ["maybe-secret"]),
         ("via: webhook, secret: whsec_not_so_good", ["secret"]),
+        ("via: webhook, secret: '${file:/run/keys/webhook}'", []),
+        ("via: smtp, from: hi@shop.example, url: 'smtp://u:${file:pw}@mail.example'", []),
+        ("via: webhook, secret: '${file:}'", ["secret"]),
         ("via: file, path: out/a-rather-long-name-of-a-file-2026.jsonl", []),
     ],
 )

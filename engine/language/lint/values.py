@@ -193,7 +193,7 @@ def _values(node: Node) -> Iterator[ScalarNode]:
 
 _NAMES: Final = re.compile(r"(?:.*_)?(?:password|passwd|secret|api_?key|apikey|token|auth|authorization|private_key)")
 _SAFE: Final = re.compile(
-    r".*\$\{[A-Za-z_]\w*\}.*|.*\{\{.*\}\}.*|none|required|true|false|basic|bearer|hmac", re.IGNORECASE
+    r".*\$\{(?:[A-Za-z_]\w*|file:[^}]+)\}.*|.*\{\{.*\}\}.*|none|required|true|false|basic|bearer|hmac", re.IGNORECASE
 )
 _CERTAIN: Final = re.compile(
     r"\b(?:sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|xox[abprs]-[A-Za-z0-9-]{10,}|AKIA[0-9A-Z]{16}"
