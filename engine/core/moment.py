@@ -51,6 +51,7 @@ class Value:
     get: Callable[[Moment], Any]
     constant: bool = False
     next_change: Callable[[Moment], int | None] | None = None  #: as in Condition
+    kind: str = "any"  #: what an expression gives as far as fields are declared: text, number, bool, date ...
 
     def fixed(self) -> Any:
         """The value of a constant one: it looks at nothing."""

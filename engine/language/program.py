@@ -104,7 +104,7 @@ class ProgramMaker:
             spec = [("none" if one is None else one) for one in plain] if isinstance(plain, list) else plain
             found = FieldType.parse(spec)
             if _FIELD.fullmatch(key.text) is None:
-                self.shop.problems.error(key, "bad-name", f"'{key.text}' is no field name")
+                self.shop.problems.error(key, "bad-name", f"'{key.text}' is no field name", hint="a to z, digits and _")
             elif found is None and not value.broken:
                 hint = "text number integer money bool time date list map tier, with '| none', or a list of values"
                 message = f"'{what}.{key.text}' needs a type or a list of texts, got {kind_word(value)}"

@@ -242,7 +242,9 @@ def _indentation(trouble: Trouble) -> Slip | None:
             trouble.at, 1, "yaml-empty-key", "there is no key before this ':'", "write the key, or quote the text"
         )
     rest = trouble.source.text[trouble.at : trouble.source.line_end(trouble.line)].rstrip()
-    if wants_item:
+    if wants_item and rest.startswith("- "):
+        message, hint = "this list item is indented otherwise than those above it", "give it as many spaces as they"
+    elif wants_item:
         message, hint = "a list item is expected here, and it begins with '- '", "add '- ', or mend the indentation"
     elif rest.startswith("-"):
         message, hint = "a list item stands where a key is expected", "indent the list under its key"

@@ -74,7 +74,7 @@ def compile_expression(
     changes = [module.function(src) for src in compiler.changes]
     space = module.build(text)
     change = earliest(space[name] for name in changes) if changes else None
-    value = Value(text=text, get=space[get], constant=not compiler.leaves, next_change=change)
+    value = Value(text=text, get=space[get], constant=not compiler.leaves, next_change=change, kind=code.kind)
     return value, parsed.issues.sorted()
 
 

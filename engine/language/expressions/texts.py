@@ -44,7 +44,10 @@ def compile_value(text: str, scope: Scope, book: HistoryBook) -> tuple[Value | N
         return None, issues.sorted()
     if len(parts) - sum(isinstance(part, str) for part in parts) == 1 and not outside.strip():
         only = next(one for one in readers if isinstance(one, Value))
-        return Value(text=text, get=only.get, constant=only.constant, next_change=only.next_change), issues.sorted()
+        whole = Value(
+            text=text, get=only.get, constant=only.constant, next_change=only.next_change, kind=only.kind
+        )  # fmt: skip
+        return whole, issues.sorted()
     return _mixed(text, readers), issues.sorted()
 
 
@@ -96,4 +99,5 @@ def _mixed(text: str, readers: list[str | Value]) -> Value:
         get=get,
         constant=all(one.constant for one in values),
         next_change=earliest(changes) if changes else None,
+        kind="text",
     )

@@ -12,7 +12,7 @@ from engine.language.diagnostics import Page
 from engine.language.expressions.runtime import as_date, as_time
 from engine.language.expressions.scope import FieldType
 from engine.language.lint.registry import Check
-from engine.language.lint.world import World, scalars
+from engine.language.lint.world import Step, World, scalars
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.services import kind_word
 from engine.registry import nearest
@@ -79,6 +79,7 @@ def look_fields(world: World) -> None:
             if step.verb == "set" and isinstance(step.body, MapNode):
                 for key, value in step.body:
                     _judge(world, key.text, value)
+                    _judge_computed(world, step, key.text, value)
         for place, trigger in enumerate(book.plan.triggers):
             mapping = book.trigger_at(place)
             if trigger.word == "changed" and isinstance(mapping, MapNode):
@@ -97,10 +98,9 @@ def _judge(world: World, path: str, value: Node) -> None:
     if declared is None or value.broken or (isinstance(value, ScalarNode) and "{{" in value.text):
         return
     if (wrong := _mistyped(declared, value)) is not None:
-        named = " | ".join([declared.base, *(["none"] if declared.optional else [])])
-        if declared.values:
-            named = f"[{', '.join([*declared.values, *(['none'] if declared.optional else [])])}]"
-        world.say(value, "field-type", f"'user.{field}' is declared {named}, and this is {wrong[0]}", wrong[1])
+        world.say(
+            value, "field-type", f"'user.{field}' is declared {_declared(declared)}, and this is {wrong[0]}", wrong[1]
+        )
         return
     if not declared.values or not isinstance(value, ScalarNode):
         return
@@ -110,6 +110,41 @@ def _judge(world: World, path: str, value: Node) -> None:
     hint = f"did you mean '{near}'?" if near else "one of " + ", ".join(declared.values)
     world.say(value, "no-choice", f"'user.{field}' is declared without '{value.text}'", hint)
 
+
+def _declared(type_: FieldType) -> str:
+    """A declared type as it is written."""
+    absent = ["none"] if type_.optional else []
+    return f"[{', '.join([*type_.values, *absent])}]" if type_.values else " | ".join([type_.base, *absent])
+
+
+_TAKES: Final[dict[str, frozenset[str]]] = {
+    "text": frozenset({"text", "time", "date", "duration"}), "number": frozenset({"number"}),
+    "bool": frozenset({"bool"}), "date": frozenset({"date", "time", "text"}), "time": frozenset({"time", "text"}),
+    "list": frozenset({"list"}), "map": frozenset({"map"}),
+}  # fmt: skip
+"""Kind of a field -> kinds of values that may be kept in it: times are kept as text."""
+_KIND_WORDS: Final = {
+    "number": "a number", "bool": "true or false", "time": "a time", "date": "a date", "list": "a list",
+    "map": "a mapping", "duration": "a duration",
+}  # fmt: skip
+
+
+def _judge_computed(world: World, step: Step, path: str, value: Node) -> None:
+    """A value that is worked out is never of the field's type, as far as what it is made of is declared."""
+    field = path.removeprefix("user.")
+    declared, found = world.schema.profile.get(field), dict(step.node.action.writes()).get(field)
+    if declared is None or found is None or not isinstance(value, ScalarNode) or "{{" not in value.text:
+        return
+    given = found.kind
+    takes = _TAKES.get(declared.kind)
+    if takes is None or given in takes or given not in {"text", *_KIND_WORDS}:
+        return
+    message = f"'user.{field}' is declared {_declared(declared)}, and this gives {_KIND_WORDS.get(given, given)}"
+    whole = given == "text" and "text" not in takes and _AROUND.search(value.text) is not None
+    world.say(value, "field-type", message, "text around {{ }} makes text of it: leave it out" if whole else "")
+
+
+_AROUND: Final = re.compile(r"^(?!\s*{{)|}}(?!\s*$)")
 
 _FITS: Final[dict[str, tuple[type, ...]]] = {
     "text": (str,), "tier": (str,), "date": (str,), "time": (str,), "integer": (int,), "number": (int, Decimal),
