@@ -86,7 +86,7 @@ class Metrics(Collector):
         counts = self._state.counts
         for start, (name, label, words) in _GROUPS.items():
             family = CounterMetricFamily(name, words, labels=[label])
-            found = dict.fromkeys(_KNOWN[start], 0)
+            found = dict.fromkeys(_KNOWN.get(start, ()), 0)
             found |= {what.removeprefix(start): n for what, n in counts.items() if what.startswith(start)}
             for what, number in sorted(found.items()):
                 family.add_metric([what], number)

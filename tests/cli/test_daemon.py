@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import re
 import resource
 import select
 import signal
@@ -19,6 +21,7 @@ from typing import Any
 import pytest
 
 from engine.cli.service import Signals
+from engine.stores.sqlite import SqliteStore
 
 FILES = {
     "drumbeat.yaml": """\
@@ -133,6 +136,55 @@ def test_events_wakeups_and_leaving(service: Service) -> None:
     out, _ = service.ends(daemon, 0)
     assert "1 accepted of 1 read" in out
     assert "2 sent" in out
+
+
+def test_links_of_messages_are_answered(service: Service) -> None:
+    """What was sent holds links to the daemon itself: a click is led on, a POST unsubscribes, and nothing more is sent.
+
+    Semantics: link.click, link.unsubscribe
+    """
+    base, policy = "https://go.shop.example", "policies: {default: {quiet_hours: never, consent: {service: opt_out}}}"
+    head = FILES["drumbeat.yaml"].partition("policies:")[0].replace("feeds: [", "feeds: [{http: {port: 0}}, ")
+    service.write("drumbeat.yaml", f"{head}{policy}\nlinks: {{base: {base}, hosts: [shop.example]}}\n")
+    service.write(
+        "templates/hello.box.j2",
+        '---\nlink_tea: "https://shop.example/tea?u={{ user.id }}"\n---\n{{ links.tea }} {{ links.unsubscribe }}',
+    )
+    service.write(
+        "playbooks/hello.yaml",
+        FILES["playbooks/hello.yaml"].replace("wait: 1s", "wait_for: {event: message.unsubscribed, up_to: 1h}"),
+    )
+    daemon = service.start()
+    port = int(re.search(r"listening: http://127.0.0.1:(\d+)", service.hears(daemon, "at work"))[1])  # type: ignore[index]  # heard
+    service.say("u1")
+    service.until(service.sent)
+    ((_, text),) = service.sent()
+    click, leave = (it.removeprefix(base) for it in text.split(" "))
+
+    def ask(method: str, path: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        connection.request(method, path, headers={"host": "go.shop.example"})
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer
+
+    led = ask("GET", click)
+    assert (led.status, led.getheader("location")) == (302, "https://shop.example/tea?u=u1")
+    assert [ask("GET", leave).status, ask("POST", leave).status, ask("POST", leave[:-1]).status] == [200, 200, 404]
+
+    def decided() -> list[tuple[str, str | None]]:
+        store = SqliteStore.open(service.root / "drumbeat.db", read_only=True)
+        try:
+            return [(it.status, it.reason) for it, _ in store.effects() if it.kind == "message"]
+        finally:
+            store.close()
+
+    service.until(lambda: len(decided()) == 2)
+    assert decided()[1] == ("suppressed", "consent")
+    daemon.send_signal(signal.SIGTERM)
+    service.ends(daemon, 0)
+    assert len(service.sent()) == 1
 
 
 def test_one_object_as_json(service: Service) -> None:
@@ -258,8 +310,11 @@ def test_a_broken_edit_is_told_and_left_alone(service: Service) -> None:
 
     def greeted_anew() -> bool:
         service.say(f"u{next(users)}")
-        return any(service.sent()[n] == (user, "again") for n, (user, text) in enumerate(service.sent())
-                   if (user, "hello") not in service.sent())
+        return any(
+            service.sent()[n] == (user, "again")
+            for n, (user, text) in enumerate(service.sent())
+            if (user, "hello") not in service.sent()
+        )
 
     service.until(greeted_anew)
 

@@ -9,6 +9,7 @@ import pytest
 from links_world import BASE, SIGNING, TARGET, World, go, now, path_of
 
 from engine.core.links import CLICK, UNSUBSCRIBE, sign, signing_key
+from engine.core.model import HOUR
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 ONE_CLICK = b"List-Unsubscribe=One-Click"
@@ -235,3 +236,16 @@ def test_the_routes_are_described(world: World) -> None:
         paths = desk.get("/v1/openapi.json").json["paths"]
         assert set(paths["/u/{token}"]) == {"get", "post"}
         assert paths["/c/{token}"]["get"]["security"] == []
+
+
+def test_whoever_asks_too_often_is_told_to_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threat: ingest.rate — guessing tokens costs the one address its turn, for pages and clicks together."""
+    monkeypatch.setattr("engine.api.links.RATE", (3, HOUR))
+    sale, out, _ = links(world)
+    with world.open() as desk:
+        assert [desk.get(path).status for path in (out, "/c/x", sale)] == [200, 404, 302]
+        desk.get(out)  # what little came back since pays for one more
+        for method, path in (("GET", sale), ("GET", out), ("POST", out)):
+            answer = desk.call(method, path, b"" if method == "POST" else None)
+            assert (answer.status, int(answer.headers["retry-after"]) > 60) == (429, True)
+        assert desk.send(desk.event("e1")).status == 202  # what the feed takes has a rate of its own

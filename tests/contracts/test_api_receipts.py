@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from api_kit import JSON, LINES, Answer, Desk, signed
+from jsonschema import Draft202012Validator
 from links_world import World, go, now
 
 from engine.core.instants import parse_instant
@@ -149,6 +150,14 @@ def test_what_is_refused_says_why(world: World) -> None:
         assert told(desk, [{}] * 1_001).code == "batch"
         assert told(desk, b"nonsense").json == {**ZERO, "unreadable": 1}
     assert world.waiting() == []
+
+
+def test_the_answer_is_as_described(world: World) -> None:
+    """openapi.json tells the form of the answer."""
+    with world.open() as desk:
+        document = desk.get("/v1/openapi.json").json
+        said = document["paths"]["/v1/receipts/{channel}"]["post"]["responses"]["202"]["content"]["application/json"]
+        Draft202012Validator(said["schema"]).validate(told(desk, {"mail": receipt(world), "kind": "ok"}).json)
 
 
 def test_an_erased_person_gets_no_events(world: World) -> None:

@@ -229,7 +229,8 @@ def test_the_document_is_true(tmp_path: Path) -> None:
         document = desk.get("/v1/openapi.json", key).json
         assert document["openapi"] == "3.1.0"
         assert set(document["paths"]) == {
-            "/v1/events", "/v1/playbooks/{id}/webhook", "/healthz", "/readyz", "/metrics", "/v1/openapi.json",
+            "/v1/events", "/v1/playbooks/{id}/webhook", "/v1/receipts/{channel}", "/healthz", "/readyz", "/metrics",
+            "/v1/openapi.json",
         }  # fmt: skip
         tried = [
             ("/v1/events", "post", desk.batch([desk.event("e1"), desk.event("e1"), b"{"], key)),
@@ -237,6 +238,7 @@ def test_the_document_is_true(tmp_path: Path) -> None:
             ("/v1/playbooks/{id}/webhook", "post", _call(desk, {"user": "u1"}, headers=key)),
             ("/v1/playbooks/{id}/webhook", "post", _call(desk, {}, headers=key)),
             ("/v1/playbooks/{id}/webhook", "post", _call(desk, {}, "/v1/playbooks/no/webhook", key)),
+            ("/v1/receipts/{channel}", "post", desk.call("POST", "/v1/receipts/box", b"{}", {**JSON, **key})),
             ("/healthz", "get", desk.get("/healthz")),
             ("/readyz", "get", desk.get("/readyz")),
         ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from semantics_kit import event, play
-from steps_kit import Live
+from steps_kit import Live, write
 
 HEAD = """\
 program: kit
@@ -124,3 +124,23 @@ def test_a_message_that_arrives_is_no_sign_of_life(tmp_path: Path, type_: str, f
         event("z", "end", "2026-03-02T12:00:00Z", "zz"),
     ]
     assert bool(play(tmp_path, {"p": book}, rows).effects) is fires
+
+
+@pytest.mark.parametrize(
+    ("receipts", "code"),
+    [
+        ("{id: data.id, status: kind}", None),
+        ("{id: 'a\\.b.0.id | mail', status: kind, time: at, time_unit: ms, statuses: {DEAD: bounced_permanent}}", None),
+        ("{id: data.id}", "missing-key"),
+        ("{id: data..id, status: kind}", "wrong-value"),
+        ("{id: '', status: kind}", "wrong-value"),
+        ("{id: data.id, status: kind, statuses: {DEAD: died}}", "wrong-value"),
+        ("{id: data.id, status: kind, time_unit: min}", "wrong-value"),
+        ("{id: data.id, state: kind, status: kind}", "unknown-key"),
+    ],
+)
+def test_how_reports_are_read_is_checked(tmp_path: Path, receipts: str, code: str | None) -> None:
+    """A path that leads nowhere and a meaning that is none are found before the first report comes."""
+    head = HEAD.replace("path: o}", f"path: o, receipts: {receipts}}}")
+    found = [it for it in write(written(tmp_path), {"p": PLAYBOOK}, head=head).problems if it.severity == "error"]
+    assert [(it.code, it.file) for it in found] == ([] if code is None else [(code, "drumbeat.yaml")])

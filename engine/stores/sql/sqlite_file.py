@@ -44,6 +44,9 @@ _WRITER = (
 _OLDER = "an older copy of this store was put back: what it believes pending may have been sent"
 
 
+_CHECKPOINTS = {"passive": "pragma wal_checkpoint(passive)", "truncate": "pragma wal_checkpoint(truncate)"}
+
+
 @cache
 def _many(query: str) -> str:
     return repeated(Q[query], _ROWS)
@@ -212,7 +215,7 @@ class SqliteFile:
     def checkpoint(self, how: str) -> bool:
         """Bring the write-ahead log into the file: passive (as far as nobody waits) or truncate; whether all of it."""
         try:
-            busy, log, done = self.db.execute(f"pragma wal_checkpoint({how})").fetchone()
+            busy, log, done = self.db.execute(_CHECKPOINTS[how]).fetchone()
         except sqlite3.Error as error:
             raise StoreError(f"store {self.path} cannot be written: {error}") from error
         return not busy and log == done
