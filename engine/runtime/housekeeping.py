@@ -24,7 +24,7 @@ from engine.runtime.state import DaemonState
 MINUTE_SECONDS = 60.0
 """How often the alarm rings."""
 
-PIECE = 2_000
+PIECE = 1_000
 """Events, ids, verdicts or records that are forgotten in one transaction: some hundredths of a second."""
 
 RESERVE = 1 << 30

@@ -143,8 +143,6 @@ class SqliteStore(SqliteOutbox):
         self._file.count_epoch()
 
     def forget(self, before: Mapping[str, int], limit: int) -> dict[str, int]:
-        if "events" in before and self._forgetting.needs_trail(before["events"]):
-            self.fold(states=False)
         with self._file.transaction("forget"):
             return self._forgetting.run(before, limit)
 

@@ -31,12 +31,6 @@ class SqliteForgetting:
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
 
-    def needs_trail(self, before: int) -> bool:
-        """Would a block go that the trail does not hold yet?"""
-        for seq, body, trailed in self._file.rows("oldest_block"):
-            return seq > trailed and _newest(body, before) < before
-        return False
-
     def of(self, subject: str) -> int | None:
         """Until when events of a subject may be missing."""
         for (at,) in self._file.rows("forgotten_of", subject):
@@ -65,6 +59,7 @@ class SqliteForgetting:
             kept = list(_kept(body))
             subjects = {subject for _, subject, _ in kept if subject is not None}
             write("drop_block", [(seq,)])
+            write("drop_block_subjects", [(seq,)])
             write("untrail", [(subject, _EVENT, seq) for subject in subjects])
             write("mark_trail", [(subject, *_MARK) for subject in subjects])
             if kept and seq > ids_gone:

@@ -1,23 +1,20 @@
 -- What retention takes away. The newest row of a log always stays: its number must not be used again.
 
 -- name: oldest_blocks
--- Blocks of events, the oldest first, that the trail holds.
-select seq, body from event_block
-where seq < (select max(seq) from event_block) and seq <= (select seq from trailed where log = 1)
-order by seq limit ?;
+-- Blocks of events, the oldest first.
+select seq, body from event_block where seq < (select max(seq) from event_block) order by seq limit ?;
 
 -- name: blocks_after
 -- Blocks of events after a number.
 select seq, body from event_block where seq > ? order by seq limit ?;
 
--- name: oldest_block
--- The oldest block but the newest, and how far the trail goes.
-select seq, body, (select seq from trailed where log = 1) from event_block
-where seq < (select max(seq) from event_block) order by seq limit 1;
-
 -- name: drop_block
 -- A block is forgotten.
 delete from event_block where seq = ?;
+
+-- name: drop_block_subjects
+-- The trail will not lead to a block that is forgotten before it got there.
+delete from block_subjects where seq = ?;
 
 -- name: untrail
 -- A row of a log is not there any more.
