@@ -75,6 +75,34 @@ class Recorded(Span):
         self._kept = False  # what never ends is never exported
 
 
+class _Complaints(logging.Handler):
+    """What the library has to say, in our log and its form: each thing once, for a collector that is down is met again
+    every few seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = f"{record.name} {record.msg}"
+        if kind not in self._told:
+            self._told.add(kind)
+            _log.warning("traces, said once: %s", record.getMessage())
+
+
+@contextmanager
+def _complaining() -> Iterator[None]:
+    library, handler = logging.getLogger("opentelemetry"), _Complaints()
+    before = library.propagate
+    library.addHandler(handler)
+    library.propagate = False
+    try:
+        yield
+    finally:
+        library.removeHandler(handler)
+        library.propagate = before
+
+
 def tracer_of(provider: TracerProvider, mask: Mask) -> Tracer:
     """Makes spans of a provider."""
     tracer = provider.get_tracer("drumbeat")
@@ -87,13 +115,14 @@ def exporting(exporter: str, environ: Mapping[str, str], mask: Mask) -> Iterator
     named = "OTEL_SERVICE_NAME" in environ or "service.name=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     resource = Resource.create({} if named else {"service.name": "drumbeat"})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(_exporter(exporter, environ)))
-    try:
-        yield tracer_of(provider, mask)
-    finally:
-        last = Thread(target=provider.shutdown, name="last-spans", daemon=True)
-        last.start()
-        last.join(GRACE)
+    with _complaining():
+        provider.add_span_processor(BatchSpanProcessor(_exporter(exporter, environ)))
+        try:
+            yield tracer_of(provider, mask)
+        finally:
+            last = Thread(target=provider.shutdown, name="last-spans", daemon=True)
+            last.start()
+            last.join(GRACE)
 
 
 def _exporter(name: str, environ: Mapping[str, str]) -> SpanExporter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from engine.channels.file import FileChannel
 from engine.errors import StoreError
 from engine.runtime import tracing
 from engine.runtime.masking import Mask
-from engine.runtime.spans import tracer_of
+from engine.runtime.spans import exporting, tracer_of
 
 USER = "person-4711@example.com"
 
@@ -207,4 +208,19 @@ def test_nobody_at_the_endpoint(life: Life) -> None:
     """A collector that is not there holds nobody up and breaks nothing."""
     done = _run(life.root, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
     assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr.partition("opentelemetry")[0]
+    assert "Traceback" not in done.stderr
+    assert "traces, said once: " in done.stderr
+
+
+def test_the_library_complains_once(caplog: pytest.LogCaptureFixture) -> None:
+    """What the library says stands in our log, in its form, and each thing once."""
+    library = logging.getLogger("opentelemetry.exporter.somewhere")
+    with exporting("console", {}, Mask(b"a key")), caplog.at_level(logging.WARNING):
+        for seconds in (1, 2, 4):
+            library.warning("no way to the collector, again in %d s", seconds)
+        library.warning("the queue is full")
+    assert [(it.name, it.getMessage()) for it in caplog.records] == [
+        ("engine.runtime.spans", "traces, said once: no way to the collector, again in 1 s"),
+        ("engine.runtime.spans", "traces, said once: the queue is full"),
+    ]
+    assert logging.getLogger("opentelemetry").propagate
