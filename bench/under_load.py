@@ -33,7 +33,7 @@ def main() -> int:
     asked = parser.parse_args()
     root = asked.keep or Path(tempfile.mkdtemp(prefix="under-load-"))
     root.mkdir(parents=True, exist_ok=True)
-    size = Size(asked.events, asked.kills, asked.clients, seed=asked.seed, seconds=1_800)
+    size = Size(asked.events, asked.kills, asked.clients, seed=asked.seed, seconds=600)
     begun = time.perf_counter()
     try:
         with load(root, size) as found:

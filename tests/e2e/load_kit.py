@@ -106,6 +106,7 @@ class Load:
         self.told = Told()
         self.over = threading.Event()
         self.mails, self.posts = ledgers
+        self.broken: list[BaseException] = []  #: what ended a client
         self.kills = 0
         self.early = 0  #: kills before the daemon listened
         self.checked = 0  #: times fsck was green
@@ -143,6 +144,7 @@ class Load:
         """Wait for what other processes and threads do."""
         ends, pause = time.monotonic() + self.size.seconds, threading.Event()
         while not true():
+            assert not self.broken, repr(self.broken[0])
             if process is not None:
                 assert process.poll() is None, (self.root / "daemon.log").read_text()[-4_000:]
             assert time.monotonic() < ends, "it did not happen"
@@ -201,7 +203,14 @@ class Load:
     # ------------------------------------------------------------------ the clients
 
     def client(self, which: int) -> None:
-        """Post one's share, each batch again until it is answered 202."""
+        """Post one's share; what goes wrong ends everything."""
+        try:
+            self._post_all(which)
+        except BaseException as error:
+            self.broken.append(error)
+
+    def _post_all(self, which: int) -> None:
+        """Each batch again until it is answered 202."""
         rng = random.Random(f"{self.size.seed}/{which}")
         mine = range(which, self.size.events, self.size.clients)
         place = 0
@@ -242,7 +251,7 @@ class Load:
         if answer.status != 202:
             self.told.refused[answer.status] += 1
             return False
-        assert said["accepted"] + said.get("duplicates", 0) == count, said
+        assert said["accepted"] + said["duplicate"] == count, said
         return True
 
     def introduce(self) -> None:
