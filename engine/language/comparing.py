@@ -128,7 +128,7 @@ class Comparison:
             node = old.nodes.get(step) if old is not None else None
             what = f"step '{step}'" + (f" ({node.action.word})" if node is not None else "")
             number = standing[step]
-            who = f"{_people(number)} of {side.label} stand in it" if number else "people may stand in it"
+            who = f"{_people(number)} of {side.label} {_stand(number)} in it" if number else "people may stand in it"
             was = f", {node.where} at {side.label}," if node is not None and not number else ""
             message = f"{what}{was} is gone from playbook '{new.id}', and {who}"
             where = self._top(new, "migrate" if "migrate" in new.places else "steps")
@@ -172,7 +172,8 @@ class Comparison:
     def _lost(self, id_: str, version: str, why: str, number: int, new: Playbook | None) -> None:
         where = Mark("drumbeat.yaml", 1, 1) if new is None else self._top(new, "playbook")
         message = (
-            f"version {version} of playbook '{id_}' cannot be compiled any more, {_people(number)} stand still: {why}"
+            f"version {version} of playbook '{id_}' cannot be compiled any more,"
+            f" {_people(number)} {_stand(number)} still: {why}"
         )
         hint = "put back what it names, or write on_change: move or cancel"
         self.problems.error(where, "version-lost", message, hint=hint)
@@ -234,6 +235,11 @@ def _quoted(text: str) -> str:
 def _key(step: str) -> str:
     """A step id as YAML writes it inside braces."""
     return step if _WORD.fullmatch(step) else f'"{step}"'
+
+
+def _stand(number: int) -> str:
+    """What so many people do."""
+    return "stands" if number == 1 else "stand"
 
 
 def _people(number: int) -> str:

@@ -281,6 +281,7 @@ def test_people_in_a_removed_step(drumbeat: Drumbeat, root: Path, store: str) ->
         assert (said.code, codes(said)) == (1, [("error", "step-removed")])
         problem = said.json["problems"][0]
         assert "'pause' (wait) is gone from playbook 'slow', and 1 person of version" in problem["message"]
+        assert problem["message"].endswith(" stands in it")
         assert (problem["file"], problem["line"], problem["hint"][:30]) == (FILE, 7, "write migrate: {pause: keep}, ")
 
 
@@ -330,4 +331,4 @@ def test_a_version_that_cannot_be_compiled(drumbeat: Drumbeat, root: Path, store
     edit(root)
     said = drumbeat("validate", "--program", root, "--against", store, "--format", "json")
     assert (said.code, codes(said)) == (1, [("error", "version-lost")])
-    assert "1 person stand still: unknown channel 'box'" in said.json["problems"][0]["message"]
+    assert "1 person stands still: unknown channel 'box'" in said.json["problems"][0]["message"]
