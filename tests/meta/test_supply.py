@@ -205,7 +205,8 @@ def test_the_lock_files_agree() -> None:
     """
     mine, tested = _pins("requirements.lock"), _pins("requirements-dev.lock")
     assert mine.items() <= tested.items()
-    for lock in LOCKS:
+    assert _pins("deploy/requirements-build.lock").keys() == {"setuptools"}
+    for lock in (*LOCKS, "deploy/requirements-build.lock"):
         assert not re.search(r"://|--(extra-)?index-url|--find-links", (ROOT / lock).read_text(encoding="utf-8"))
 
 
