@@ -711,6 +711,19 @@ def test_missing_folder(tmp_path: Path) -> None:
         SqliteStore.open(tmp_path / "no" / "s.db")
 
 
+def test_a_new_store_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """The file and its log can be read by nobody else; the rights of a file that is there are left alone."""
+    store = SqliteStore.open(tmp_path / "s.db")
+    store.commit(full_batch(1))
+    assert {it.name: it.stat().st_mode & 0o077 for it in tmp_path.glob("s.db*") if not it.name.endswith(".lock")} == {
+        "s.db": 0, "s.db-wal": 0, "s.db-shm": 0,
+    }  # fmt: skip
+    store.close()
+    (tmp_path / "s.db").chmod(0o640)
+    SqliteStore.open(tmp_path / "s.db").close()
+    assert (tmp_path / "s.db").stat().st_mode & 0o777 == 0o640
+
+
 def test_settings(tmp_path: Path) -> None:
     """The writer runs in WAL mode with full synchronisation.
 

@@ -115,6 +115,8 @@ class SqliteFile:
         lock = None if read_only else WriterLock(path)
         db = None
         try:
+            if not read_only:
+                _private(path)
             db = _connect(path, read_only, busy_seconds)
             if not durable:
                 db.execute(_RELAXED)
@@ -270,6 +272,12 @@ class SqliteFile:
 
 _RELAXED = "pragma synchronous = off"
 """For a file that is thrown away: what was committed need not survive the loss of power."""
+
+
+def _private(path: Path) -> None:
+    """A new file is for its owner alone: people's data is in it. What SQLite puts beside it gets the same rights."""
+    with suppress(OSError):  # that it cannot be made is said, with its reason, by whoever opens it
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def _cannot_open(path: Path, error: sqlite3.Error) -> StoreError:
