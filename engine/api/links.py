@@ -60,15 +60,15 @@ class LinkDoor:
         """Its routes; asked for by the server's loop."""
         buckets = Buckets(RATE, asyncio.get_running_loop().time)
         yield Way(
-            method="GET", path="/u/{token}", answer=self.ask, spec=UNSUBSCRIBE_ASK_SPEC, public=True, everywhere=True,
+            method="GET", path="/u/{token}", answer=self.ask, spec=UNSUBSCRIBE_ASK_SPEC, public=True,
             buckets=buckets,
         )  # fmt: skip
         yield Way(
             method="POST", path="/u/{token}", answer=self.unsubscribe, spec=UNSUBSCRIBE_SPEC, public=True,
-            everywhere=True, body=True, buckets=buckets,
+            body=True, buckets=buckets,
         )  # fmt: skip
         yield Way(
-            method="GET", path="/c/{token}", answer=self.click, spec=CLICK_SPEC, public=True, everywhere=True,
+            method="GET", path="/c/{token}", answer=self.click, spec=CLICK_SPEC, public=True,
             buckets=buckets,
         )  # fmt: skip
 

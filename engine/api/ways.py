@@ -64,7 +64,6 @@ class Way:
     answer: Callable[[Ask], Awaitable[Response]]
     spec: Mapping[str, Any]
     public: bool = False  #: nobody has to show a key
-    everywhere: bool = False  #: for people: under any host it is reached by, also where the listener has no keys
     local: bool = False  #: no key is needed where only this machine can ask
     body: bool = False  #: it reads a body
     keys: Keyring | None = None  #: None: any key of the listener

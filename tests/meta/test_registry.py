@@ -45,11 +45,7 @@ HELPERS = {
     "channels/wire": "one request under a deadline",
     "feeds/inhand": "records fetched and not committed, used by the feeds that listen to somebody",
     "feeds/mapping": "map: of every feed, payloads made into events",
-<<<<<<< HEAD
-    "feeds/receipts": "what providers report of a message, made into events; used by the HTTP side",
-=======
     "feeds/receipts": "receipts: of every channel, reports of providers read as feeds read payloads",
->>>>>>> x/links
     "feeds/receiving": "what the feeds that listen to somebody have in common",
     "feeds/tail": "files followed while they grow, used by files in the daemon",
     "feeds/trail": "which files a followed name has stood for, used by tail",
