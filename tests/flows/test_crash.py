@@ -29,7 +29,7 @@ RANDOM_RUNS = max(12, MOMENTS // 20)
 POINTS = [
     point
     for point in (*sqlite.FAULT_POINTS, *pump.FAULT_POINTS, *file_channel.FAULT_POINTS)
-    if not point.startswith(("ingest", "release", "fold", "redrive", "drop"))
+    if not point.startswith(("ingest", "release", "fold", "redrive", "drop", "forget"))
 ]
 
 
