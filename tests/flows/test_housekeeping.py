@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from daemon_kit import BASE, FILES, Life
 
 from engine.core.model import DAY, HOUR, MINUTE
+from engine.runtime import daemon as daemon_module
 from engine.runtime import housekeeping
 from engine.stores.sqlite import SqliteStore
 
@@ -236,5 +239,26 @@ def test_run_once_keeps_house_too(tmp_path: Path) -> None:
     daemon = one.start()
     daemon.run_once()
     assert daemon.state.counts["forgotten.events"] == 2
+    assert one.store is not None
+    one.store.close()
+
+
+def test_the_alarm_rings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that runs for good keeps house without being asked."""
+    monkeypatch.setattr(daemon_module, "MINUTE_SECONDS", 0.02)
+    one = life(tmp_path)
+    daemon = one.start()
+    until, pause = time.monotonic() + 60, threading.Event()
+
+    def watch() -> None:
+        while daemon.state.room is None and time.monotonic() < until:
+            pause.wait(0.02)
+        daemon.stop()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    daemon.run()
+    watcher.join()
+    assert daemon.state.room is not None
     assert one.store is not None
     one.store.close()
