@@ -19,6 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 EXIT_OK, EXIT_WRONG, EXIT_USAGE, EXIT_CANNOT, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
+_alone: list[bool] = []  # not empty: see ``alone``
 _spoken: list[object] = []  # what the running verb has written as JSON: it must be one object, whatever happens
 
 
@@ -204,5 +205,11 @@ def quick_garbage(*, never: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        gc.set_threshold(*old)
-        gc.unfreeze()
+        if not (never and _alone):  # a process that is about to end need not look through everything once more
+            gc.set_threshold(*old)
+            gc.unfreeze()
+
+
+def alone() -> None:
+    """This process does one verb and ends."""
+    _alone.append(True)

@@ -11,7 +11,7 @@ from itertools import pairwise
 import click
 
 from engine import __version__
-from engine.cli.common import EXIT_CANNOT, EXIT_INTERRUPTED, colors, one_json
+from engine.cli.common import EXIT_CANNOT, EXIT_INTERRUPTED, alone, colors, one_json
 from engine.errors import DrumbeatError, ProgramError
 
 VERBS = {
@@ -79,6 +79,7 @@ def main(args: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal that has no Chinese shows \\u4e2d instead of failing
             stream.reconfigure(errors="backslashreplace")
+    alone()
     sys.exit(run(args))
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from itertools import count
+from types import CodeType
 from typing import Any, Final
 
 from engine.core import values
@@ -142,8 +144,14 @@ class Module:
         source = "".join(self.lines)
         file = f"<expression {text[:60]!r}>"
         space: dict[str, Any] = {**HELPERS, **self.names}
-        exec(compile(source, file, "exec"), space)  # noqa: S102 - the source is ours, made from a checked tree
+        exec(_compiled(source, file), space)  # noqa: S102 - the source is ours, made from a checked tree
         return {name: space[name] for name in self._known.values()}
+
+
+@lru_cache(maxsize=4096)
+def _compiled(source: str, file: str) -> CodeType:
+    """Python's own compiling; the same condition often stands in many playbooks."""
+    return compile(source, file, "exec")
 
 
 HELPERS: Final[dict[str, Any]] = {
