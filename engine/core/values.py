@@ -130,7 +130,10 @@ def eq(a: Any, b: Any) -> bool:
     """``a == b``: None is a value, true is not 1, and different kinds are simply different."""
     if (a.__class__ is bool) is not (b.__class__ is bool):
         return False
-    return bool(a == b)
+    try:
+        return bool(a == b)
+    except InvalidOperation:  # a number that is none (sNaN) equals nothing
+        return False
 
 
 def ne(a: Any, b: Any) -> bool:
