@@ -1,4 +1,4 @@
-"""What the daemon asks of whoever carries deliveries out, and the plain outbox behind it.
+"""What the daemon asks of whoever carries deliveries out (``lanes``).
 
 Rule 1: ``drain`` never waits: it settles what came back and hands over what there is room for.
 Rule 2: ``stop`` claims nothing more and waits for what is under way, so long and no longer; the rest stays ``sending``
@@ -7,10 +7,9 @@ in the store, and the next process finds out about it (``recover``).
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Protocol
 
-from engine.runtime.outbox import BATCH, Outbox
+from engine.runtime.lanes import BATCH
 
 A_TURN = 10 * BATCH
 """Deliveries of one turn, sent by the engine's own thread."""
@@ -42,35 +41,3 @@ class Sending(Protocol):
     def close(self) -> None:
         """Let go of threads. Channels are closed by whoever opened them."""
         ...
-
-
-class InTurn:
-    """The plain outbox as the daemon uses it: some claims a turn, sent by the engine's own thread."""
-
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
-        self._doubtful = False  #: the store failed between a claim and its settlement
-
-    def recover(self) -> dict[str, int]:
-        return self._outbox.recover()
-
-    def drain(self, limit: int | None = None) -> dict[str, int]:
-        found: Counter[str] = Counter()
-        if self._doubtful:
-            found.update(self._outbox.recover())
-        self._doubtful = True
-        found.update(self._outbox.drain(A_TURN if limit is None else limit))
-        self._doubtful = False
-        return dict(found)
-
-    def next_due(self) -> int | None:
-        return self._outbox.next_due()
-
-    def in_flight(self) -> int:
-        return 0
-
-    def stop(self, seconds: float) -> dict[str, int]:
-        return {}
-
-    def close(self) -> None:
-        """Nothing is held."""

@@ -13,8 +13,7 @@ from engine.core.model import MINUTE, SECOND, Effect
 from engine.language.compile import compile_program
 from engine.runtime.daemon import Daemon
 from engine.runtime.jobs import Jobs
-from engine.runtime.outbox import Outbox
-from engine.runtime.sending import InTurn
+from engine.runtime.lanes import Lanes
 from engine.runtime.steady import SteadyClock
 from engine.stores.sqlite import SqliteStore
 
@@ -99,7 +98,8 @@ class Life:
         adapters = serving.Adapters(wiring.site_of(self.root, final=False))
         self.steady = SteadyClock(self.clocks)
         daemon = self.daemon = Daemon(
-            program, store, adapters, lambda channels, claims: InTurn(Outbox(store, channels, self.steady, claims)),
+            program, store, adapters,
+            lambda channels, claims: Lanes(store, channels, self.steady, claims, self.jobs.ring),
             self.steady, secret=b"one key", jobs=self.jobs, piece=piece, fault=watch, **more,
         )  # fmt: skip
         daemon._begin()
