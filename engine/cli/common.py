@@ -40,6 +40,12 @@ def common_options(verb: F, formats: tuple[str, ...] = ("text", "json")) -> F:
     return verb
 
 
+def store_options(verb: F) -> F:
+    """``common_options`` and ``--store``, for verbs that look into a store or change it."""
+    words = "Another store than the program's, for example sqlite:///copy.db."
+    return common_options(click.option("--store", "store", default=None, help=words)(verb))
+
+
 def program_root(program: Path | None) -> Path:
     """The folder of the program; raises UsageError when there is none."""
     from engine.language.files import PROGRAM_FILE, find_root

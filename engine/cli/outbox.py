@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, emit_json, with_store
+from engine.cli.common import EXIT_OK, emit_json, store_options, with_store
 from engine.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,11 +25,6 @@ def _status(*names: str) -> Callable[[F], F]:
     return click.option("--status", "statuses", multiple=True, type=click.Choice(names), help=words)
 
 
-def _options(verb: F) -> F:
-    words = "Another store than the program's, for example sqlite:///copy.db."
-    return common_options(click.option("--store", default=None, help=words)(verb))
-
-
 @click.group()
 def outbox() -> None:
     """Messages and requests on their way out: look at them, try again, drop them.
@@ -43,7 +38,7 @@ def outbox() -> None:
 @_status(*_OPEN, "sent", "cancelled")
 @_channel
 @click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True, help="Lines shown at most.")
-@_options
+@store_options
 def list_(
     statuses: tuple[str, ...],
     channel: str | None,
@@ -82,7 +77,7 @@ def list_(
 
 @outbox.command()
 @click.argument("key")
-@_options
+@store_options
 def show(key: str, store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool) -> int:
     """One delivery: what it carries, to whom, how often it was tried, and why it stands where it does."""
     opened = with_store(program, store, read_only=True)[1]
@@ -107,7 +102,7 @@ def show(key: str, store: str | None, program: Path | None, format_: str, quiet:
 @_keys
 @_status("dead", "unknown")
 @_channel
-@_options
+@store_options
 def retry(
     keys: tuple[str, ...],
     statuses: tuple[str, ...],
@@ -143,7 +138,7 @@ def retry(
 @_keys
 @_status("pending", "dead", "unknown")
 @_channel
-@_options
+@store_options
 def drop(
     keys: tuple[str, ...],
     statuses: tuple[str, ...],
@@ -173,7 +168,7 @@ def drop(
 
 
 @outbox.command()
-@_options
+@store_options
 def release(store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool) -> int:
     """Let a restored or copied store send from now on, here: look at drumbeat outbox list first."""
     from engine import wiring

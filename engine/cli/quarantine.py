@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, common_options, emit_json, with_store
+from engine.cli.common import EXIT_OK, EXIT_WRONG, emit_json, store_options, with_store
 from engine.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -19,13 +19,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 _SHOWN = 100
 _numbers = click.argument("numbers", nargs=-1, type=click.IntRange(min=1), metavar="N...")
 _reason = click.option("--reason", default=None, help="All records refused for this reason, for example unknown_type.")
-
-
-def _options(verb: F) -> F:
-    store = click.option(
-        "--store", default=None, help="Another store than the program's, for example sqlite:///copy.db."
-    )
-    return common_options(store(verb))
 
 
 @click.group()
@@ -37,7 +30,7 @@ def quarantine() -> None:
 @_reason
 @click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True, help="Records shown at most.")
 @click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only records behind this number.")
-@_options
+@store_options
 def list_(
     reason: str | None,
     limit: int,
@@ -76,7 +69,7 @@ def list_(
 @quarantine.command()
 @click.argument("number", type=click.IntRange(min=1), metavar="N")
 @click.option("--raw", is_flag=True, help="Only the bytes of the record, as they came.")
-@_options
+@store_options
 def show(
     number: int, raw: bool, store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool
 ) -> int:
@@ -101,7 +94,7 @@ def show(
 @quarantine.command()
 @_numbers
 @_reason
-@_options
+@store_options
 def retry(
     numbers: tuple[int, ...],
     reason: str | None,
@@ -138,7 +131,7 @@ def retry(
 @quarantine.command()
 @_numbers
 @_reason
-@_options
+@store_options
 def drop(
     numbers: tuple[int, ...],
     reason: str | None,

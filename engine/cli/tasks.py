@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, emit_json, who_decides, with_store
+from engine.cli.common import EXIT_OK, emit_json, store_options, who_decides, with_store
 from engine.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -17,12 +17,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 _SHOWN = 100
 _KEY = 12
 _key = click.argument("key", metavar="KEY")
-
-
-def _options(verb: F) -> F:
-    help_ = "Another store than the program's, for example sqlite:///copy.db."
-    store = click.option("--store", default=None, help=help_)
-    return common_options(store(verb))
 
 
 @click.group()
@@ -35,7 +29,7 @@ def tasks() -> None:
 @click.option("--user", default=None, metavar="ID", help="Only tasks about one user.")
 @click.option("--all", "every", is_flag=True, help="Also those that are done or withdrawn.")
 @click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True, help="Tasks shown at most.")
-@_options
+@store_options
 def list_(
     assign: str | None,
     user: str | None,
@@ -65,7 +59,7 @@ def list_(
 
 @tasks.command()
 @_key
-@_options
+@store_options
 def show(key: str, store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool) -> int:
     """One task: what is to be done, for whom, and what became of it."""
     from engine.insight.tasks import one
@@ -86,7 +80,7 @@ def show(key: str, store: str | None, program: Path | None, format_: str, quiet:
 @_key
 @click.option("--outcome", default=None, metavar="WORD", help="How it ended: one of the outcomes of the task.")
 @click.option("--by", default=None, metavar="WHO", help="Who did it.")
-@_options
+@store_options
 def done(
     key: str,
     outcome: str | None,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, emit_json, say, with_store
+from engine.cli.common import EXIT_OK, emit_json, say, store_options, with_store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,12 +21,6 @@ _LITTLE = 20_000
 """Microseconds between two looks at what it has done."""
 
 
-def _options(verb: F) -> F:
-    help_ = "Another store than the program's, for example sqlite:///copy.db."
-    store = click.option("--store", default=None, help=help_)
-    return common_options(store(verb))
-
-
 @click.group()
 def users() -> None:
     """The people in the store: list them, export what is held on one, erase one."""
@@ -35,7 +29,7 @@ def users() -> None:
 @users.command("list")
 @click.option("--after", default="", metavar="ID", help="Only users behind this one, in order of id.")
 @click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True, help="Users shown at most.")
-@_options
+@store_options
 def list_(
     after: str,
     limit: int,
@@ -70,7 +64,7 @@ def list_(
 @users.command()
 @click.argument("user", metavar="ID")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Into a file instead.")
-@_options
+@store_options
 def export(
     user: str,
     out: Path | None,
@@ -111,7 +105,7 @@ def export(
 @users.command()
 @click.argument("user", metavar="ID")
 @click.option("--scrub/--no-scrub", default=True, help="Write the file anew, so that no freed byte is left (default).")
-@_options
+@store_options
 def erase(
     user: str,
     scrub: bool,
