@@ -1,9 +1,9 @@
 """``message``: say something to the user.
 
 The gates stand in a fixed order (semantics.md, "gates"); the first that refuses names the reason:
-status and holdout (with the program's control group), freeze, consent, address, render, valid_for, quiet hours, cap.
-Only a message that passed all of them takes a cap slot. One that waits (for its hour, for the end of quiet hours, for a
-cap) stands at the step, and passes all of them again when its time has come.
+status and holdout (with the program's control group), freeze, consent, address, render, valid_for, quiet hours, cap
+(and beside it the quota of the channel). Only a message that passed all of them takes a slot. One that waits (for its
+hour, for the end of quiet hours, for a cap) stands at the step, and passes all of them again when its time has come.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class SendMessage(Action):
     ``best_hour`` is the hour at which the user was active most, or the program's ``best_hour`` for who is new.
 
     Suppressed with the reason ``freeze``, ``consent``, ``no_address``, ``missing_variable``, ``render``, ``expired``,
-    ``condition`` (what it waited for made an ``if`` untrue) or ``cap``; held out as ``control_group``.
+    ``condition`` (what it waited for made an ``if`` untrue), ``cap`` or ``quota`` (of the channel); held out as
+    ``control_group``.
 
     Example:
         message: {template: welcome/hello, via: [wecom, sms], purpose: service, with: {coupon: "{{ steps.gift }}"}}
@@ -54,7 +55,7 @@ class SendMessage(Action):
             "valid_for": optional(Duration(), "not sent later than this after the step was reached"),
             "at": optional(WallTime((BEST_HOUR,)), "wait for this wall time in the user's zone, or for its best hour"),
             "on_cap": optional(
-                Text(("skip", "wait", "exit")), "when a cap refuses: skip (default), wait, or end the journey"
+                Text(("skip", "wait", "exit")), "when a cap or quota refuses: skip (default), wait, or end the journey"
             ),
         }
     )
@@ -127,9 +128,9 @@ class SendMessage(Action):
         release = self._released(run, until)
         if release > run.now:
             return run.pause_until(release, "quiet_hours")
-        free = self._cap_free_at(run, channel.name)
-        if free is not None:
-            return self._capped(run, channel.name, detail, free, until)
+        full = self._full(run, channel)
+        if full is not None:
+            return self._capped(run, channel.name, detail, *full, until)
         run.effect(
             "message", detail, deliver=channel.name, purpose=self.purpose, to=address,
             spares=() if len(ways) == 1 else self._spares(run, ways[1:]), until=until,
@@ -279,26 +280,27 @@ class SendMessage(Action):
             run.explain("quiet_hours", False, text)
         return release
 
-    def _cap_free_at(self, run: Run, channel: str) -> int | None:
-        """None when every cap leaves room; else the earliest instant at which a refused one may."""
-        free: int | None = None
-        caps = run.playbook.policy.caps
-        if not caps:
+    def _full(self, run: Run, channel: ChannelInfo) -> tuple[str, int] | None:
+        """None when every cap and the channel's quota leave room; else (``cap`` or ``quota``, the instant at which all
+        of them may)."""
+        limits = [("cap", cap) for cap in run.playbook.policy.caps if cap.concerns(self.purpose, channel.name)]
+        if channel.quota is not None:
+            limits.append(("quota", channel.quota.open_to(run.playbook.priority)))
+        if not limits:
             return None
         zone = localtime.zone(run.zone) or localtime.UTC
-        for cap in caps:
-            if not cap.concerns(self.purpose, channel):
-                continue
+        found: tuple[str, int] | None = None
+        for reason, cap in limits:
             instant = cap.full_until(run.state.slots, run.now, zone)
-            if instant is not None and (free is None or instant > free):
-                free = instant
-        return free
+            if instant is not None and (found is None or instant > found[1]):
+                found = (reason, instant)
+        return found
 
     def _spares(self, run: Run, ways: list[tuple[ChannelInfo, str | None]]) -> Sequence[Spare]:
         """The message as the other channels would carry it, as far as it can be rendered and their caps leave room."""
         found = []
         for channel, address in ways:
-            if self._cap_free_at(run, channel.name) is not None:
+            if self._full(run, channel) is not None:
                 continue
             detail, fault = self._render(run, channel)
             if fault is None:
@@ -309,15 +311,15 @@ class SendMessage(Action):
     # ------------------------------------------------------------------ outcomes
 
     def _capped(
-        self, run: Run, channel: str, detail: dict[str, Any], free: int, until: int | None
+        self, run: Run, channel: str, detail: dict[str, Any], reason: str, free: int, until: int | None
     ) -> Node | Pause | None:
         again = "never" if free >= NEVER else format_instant(free)
-        run.explain("cap", False, f"no room for {self.purpose} by {channel}; room again: {again}")
+        run.explain(reason, False, f"no room for {self.purpose} by {channel}; room again: {again}")
         if self.on_cap == "wait" and free < NEVER:
             if until is None or free <= until:
                 return run.pause_until(free, "cap")
             return self._refuse(run, "expired", channel, detail)
-        self._refuse(run, "cap", channel, detail)
+        self._refuse(run, reason, channel, detail)
         return STOP if self.on_cap == "exit" else run.node.next
 
     def _refuse(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -21,6 +21,9 @@ from engine.cli.common import (
     quick_garbage,
     say,
 )
+
+if TYPE_CHECKING:
+    from engine.runtime.simulate import QuotaUse
 
 
 @click.command()
@@ -97,9 +100,23 @@ def _summary(outcome: Any, seconds: float) -> dict[str, Any]:
         "journeys": outcome.journeys,
         "effects": outcome.effects,
         "playbooks": outcome.playbooks,
+        **({"quotas": _quotas(outcome.quotas)} if outcome.quotas else {}),
         "clock": outcome.clock,
         "seconds": round(seconds, 3),
         "events_per_second": round(accepted / seconds) if seconds > 0 else 0,
+    }
+
+
+def _quotas(found: Mapping[str, QuotaUse]) -> dict[str, dict[str, Any]]:
+    """How far each quota went: who used it up, and who found it used up."""
+    return {
+        name: {
+            "allows": use.allows,
+            "sent": dict(sorted(use.sent.items())),
+            "refused": dict(sorted(use.refused.items())),
+            "users_refused": len(use.users),
+        }
+        for name, use in found.items()
     }
 
 
@@ -125,8 +142,14 @@ def _text(summary: dict[str, Any], report: bool) -> str:
     limited = {name: it["limited"] for name, it in summary["playbooks"].items() if it["limited"]}
     if limited:
         lines.append("limits     " + ", ".join(f"{name} reached in {n:,} window(s)" for name, n in limited.items()))
+    for name, it in summary.get("quotas", {}).items():
+        sent, refused = sum(it["sent"].values()), sum(it["refused"].values())
+        lines.append(
+            f"quota      {name} {it['allows']}: {sent:,} sent, {refused:,} refused of {it['users_refused']:,} users"
+        )
     if report:
         lines += ["", _table(summary["playbooks"])]
+        lines += [text for name, it in summary.get("quotas", {}).items() for text in ("", _quota_table(name, it))]
     lines.append(f"took       {summary['seconds']} s ({summary['events_per_second']:,} events/s)")
     return "\n".join(lines)
 
@@ -139,3 +162,12 @@ def _table(playbooks: dict[str, dict[str, int]]) -> str:
         for name, it in playbooks.items()
     ]
     return table(["playbook", "entered", "held out", "effects", "goals"], rows)
+
+
+def _quota_table(name: str, quota: dict[str, Any]) -> str:
+    """Which playbooks used a quota up, and which came too late."""
+    from engine.cli.tables import table
+
+    sent, refused = quota["sent"], quota["refused"]
+    rows = [[who, f"{sent.get(who, 0):,}", f"{refused.get(who, 0):,}"] for who in sorted({*sent, *refused})]
+    return table([f"{name} {quota['allows']}", "sent", "refused"], rows)

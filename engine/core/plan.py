@@ -21,7 +21,7 @@ from engine.core.kinds import Action, Trigger
 from engine.core.links import Links
 from engine.core.model import GoalWatch, Journey, State
 from engine.core.moment import Condition, Env, Moment, Value
-from engine.core.policies import Cap, Control, Freeze, Quiet
+from engine.core.policies import Cap, Control, Freeze, Quiet, Quota
 
 if TYPE_CHECKING:
     from engine.core.existing import Standing
@@ -257,6 +257,7 @@ class ChannelInfo:
     via: str  #: kind of the channel
     address: str | None  #: trait that holds the address; None: needs none
     receipts: Mapping[str, Any] | None = None  #: how reports of its provider are read; None: there are none
+    quota: Quota | None = None  #: how many messages a user it takes at most; None: any number
 
 
 Test = tuple[Callable[[Moment], bool], str | None, Mapping[str, Any]]
@@ -337,7 +338,7 @@ class Plan:
     accounts: frozenset[str]
     pools: Mapping[str, Any]  #: coupon pools, see core/scarce.py
     rooms: Mapping[str, Any]  #: groups with rooms, see core/scarce.py
-    cap_window: int  #: longest window of any cap, microseconds; 0: no caps
+    cap_window: int  #: longest window of any cap or quota, microseconds; 0: there are none
     act_within: int  #: age up to which a late event still acts, microseconds
     told: frozenset[str]  #: types of engine-made events somebody listens to
     by_id: Mapping[str, Playbook] = field(default_factory=dict)

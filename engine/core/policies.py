@@ -7,7 +7,7 @@ Rule 2: a belt speaks of the user's local time, so every instant is worked out o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -173,6 +173,23 @@ class Cap:
         if self.unit == "day":
             return localtime.next_midnight(now, tz)
         return localtime.at_wall(date.fromordinal(after), "00:00", tz)
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What a channel itself takes for a user in a window: a limit of the platform, so it holds for every purpose.
+
+    The last slots of a window may be kept: a playbook of lower priority stops before them, whoever took the others.
+    """
+
+    whole: Cap
+    text: str  #: ``4/month``, as people say it
+    kept: tuple[tuple[int, int], ...] = ()  #: (priority from which they are open, slots) of those kept back
+
+    def open_to(self, priority: int) -> Cap:
+        """The cap a playbook of a priority stands under; it may be one of no messages at all."""
+        kept = sum(slots for least, slots in self.kept if priority < least)
+        return replace(self.whole, most=max(0, self.whole.most - kept)) if kept else self.whole
 
 
 _REACH: Final = {"day": 2 * DAY, "week": 9 * DAY, "month": 33 * DAY}

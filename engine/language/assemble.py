@@ -70,6 +70,7 @@ def assemble(
     listeners = _listeners(entered)
     default = _dispatch("", listeners, timed, clocks, book, activity, watching, exact)
     windows = [cap.reach for policy in policies for cap in policy.caps]
+    windows += [channel.quota.whole.reach for channel in channels.values() if channel.quota is not None]
     timers = tuple(sieve(playbook, (trigger,), timed=True) for playbook, trigger in timed)
     retimed = frozenset({"zone"}).union(*(trigger.traits or () for _, trigger in timed))
     dispatch = {

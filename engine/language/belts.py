@@ -17,6 +17,17 @@ _CONTROLLED = ("marketing",)
 _SALT = "control_group"
 
 
+WINDOWS = "'7d' (rolling) or per 'day', 'week' or 'month' (calendar)"
+"""How windows are written, for messages about one that is not."""
+
+
+def cap_of(row: Mapping[str, Any], *, purpose: str | None = None, channel: str | None = None) -> Cap:
+    """The cap of a checked ``{max, per}``; raises ValueError when ``per`` is no window."""
+    most = 0 if row["max"] == "never" else row["max"]
+    per = None if row["per"] in UNITS else parse_duration(row["per"])
+    return Cap(most=most, per=per, unit=row["per"] if per is None else "day", purpose=purpose, channel=channel)
+
+
 def default_policy(name: str = "default") -> Policy:
     """What holds where nothing is written."""
     return Policy(name=name, consent=DEFAULT_CONSENT, quiet=DEFAULT_QUIET)
@@ -83,18 +94,13 @@ class BeltMaker:
         return tuple(cap for cap in made if cap is not None)
 
     def _cap(self, row: dict[str, Any], place: Node) -> Cap | None:
-        most = 0 if row["max"] == "never" else row["max"]
-        per: int | None = None
-        if row["per"] not in UNITS:
-            try:
-                per = parse_duration(row["per"])
-            except ValueError as error:
-                message = f"a cap is per '7d' (rolling) or per 'day', 'week' or 'month' (calendar), got '{row['per']}'"
-                where = place.get("per") if isinstance(place, MapNode) else None
-                self.shop.problems.error(where or place, "bad-duration", message, hint=str(error))
-                return None
-        unit = row["per"] if per is None else "day"
-        return Cap(most=most, per=per, unit=unit, purpose=row.get("purpose"), channel=row.get("channel"))
+        try:
+            return cap_of(row, purpose=row.get("purpose"), channel=row.get("channel"))
+        except ValueError as error:
+            message = f"a cap is per {WINDOWS}, got '{row['per']}'"
+            where = place.get("per") if isinstance(place, MapNode) else None
+            self.shop.problems.error(where or place, "bad-duration", message, hint=str(error))
+            return None
 
     def control(self, fields: dict[str, Any] | None, place: Node | None) -> Control | None:
         """The program's control group."""

@@ -326,7 +326,7 @@ class _Compiler:
             problems=problems, pages=LINT_PAGES, root=self.root,
             program=program if isinstance(program, MapNode) else None, catalogs=catalogs,
             books=[Book(node, playbook) for node, playbook in self.made if playbook is not None],
-            catalog=catalog, schema=self.shop.schema, templates=self.templates, channels=tuple(spec.channels),
+            catalog=catalog, schema=self.shop.schema, templates=self.templates, channels=spec.channels,
             locale=spec.locale, used=self.shop.in_use, links=spec.links,
         )  # fmt: skip
         look(world, whole=not problems.has_errors)

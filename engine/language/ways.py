@@ -12,16 +12,39 @@ from typing import Any
 from engine.channels import CHANNELS
 from engine.core import shapes as sh
 from engine.core.plan import ChannelInfo
+from engine.core.policies import Quota
 from engine.core.receipts import SHAPE as RECEIPTS
-from engine.core.shapes import Duration, Int, Map, Text, optional, required
+from engine.core.shapes import Duration, Int, Many, Map, Text, optional, required
 from engine.errors import UsageError
 from engine.feeds import FEEDS
+from engine.language.belts import WINDOWS, cap_of
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.services import FAULT
 from engine.language.workshop import Workshop
 from engine.registry import Registry, nearest
 
 _USER_FIELD = r"user\.[A-Za-z_][A-Za-z0-9_]*"
+
+QUOTA = Map(
+    {
+        "max": required(Int(low=1), "most messages a user, of all purposes and playbooks"),
+        "per": required(
+            Text(what="7d, day, week or month"), "7d: rolling window; day, week, month: of the user's calendar"
+        ),
+        "kept": optional(
+            Many(
+                Map(
+                    {
+                        "priority": required(Int(low=0, high=100), "playbooks of at least this priority"),
+                        "slots": required(Int(low=1), "how many of the last are theirs alone"),
+                    }
+                ),
+                only_list=True,
+            ),
+            "slots kept for playbooks of high priority",
+        ),
+    }
+)
 
 CHANNEL = Map(
     {
@@ -34,6 +57,7 @@ CHANNEL = Map(
         "retry_for": optional(Duration(), "how long after the first try it may be tried again (24h)"),
         "receipts": optional(RECEIPTS, "how reports of its provider are read, see howto.md"),
         "max_chars": optional(Int(low=1), "longest text of one message"),
+        "quota": optional(QUOTA, "what the platform allows for each user, see howto.md"),
     }
 )
 """Keys that every channel takes."""
@@ -136,12 +160,34 @@ class WaysMaker:
             return None
         if word is not None and not self._sound(word, inner, fields):
             return None
+        if not self._quota_holds(key, inner.get("quota"), fields.get("quota")):
+            return None
         if word == "file" and "path" not in fields:
             message = f"channel '{key.text}' has no 'path': simulate decides all the same, run refuses to deliver"
             problems.warning(key, "missing-path", message, hint="path: out/messages.jsonl")
         found: Mapping[str, Any] = fields
         return found
 
+    def _quota_holds(self, key: ScalarNode, node: Node | None, quota: Mapping[str, Any] | None) -> bool:
+        """Is its window one, and is something left for everybody?"""
+        if quota is None or not isinstance(node, MapNode):
+            return True
+        problems, what = self.shop.problems, f"channels.{key.text}.quota"
+        try:
+            cap_of(quota)
+        except ValueError as error:
+            message = f"a quota is per {WINDOWS}, got '{quota['per']}'"
+            problems.error(node.get("per") or node, "bad-duration", message, hint=str(error))
+            return False
+        kept = sum(row["slots"] for row in quota.get("kept", ()))
+        if kept > quota["max"]:
+            message = f"'{what}' keeps {kept} slots of {quota['max']}"
+            problems.error(node.get("kept") or node, "out-of-range", message, hint="keep fewer than there are")
+        elif kept == quota["max"]:
+            least = min(row["priority"] for row in quota["kept"])
+            message = f"'{what}' keeps all slots: playbooks of a priority below {least} never send here"
+            problems.warning(node.get("kept") or node, "cap-starved", message, hint="leave some for everybody")
+        return True
 
     def _sound(self, word: str, inner: MapNode, fields: Mapping[str, Any]) -> bool:
         """Does the kind itself find nothing wrong with the keys of an entry?"""
@@ -157,7 +203,16 @@ def channel_info(name: str, fields: Mapping[str, Any]) -> ChannelInfo:
     address, via = fields.get("address"), fields["via"]
     default = "email" if via == "smtp" else None
     trait = address.removeprefix("user.") if address else default
-    return ChannelInfo(name=name, via=via, address=trait, receipts=fields.get("receipts"))
+    return ChannelInfo(
+        name=name, via=via, address=trait, receipts=fields.get("receipts"), quota=_quota(name, fields.get("quota"))
+    )
+
+
+def _quota(name: str, fields: Mapping[str, Any] | None) -> Quota | None:
+    if fields is None:
+        return None
+    kept = tuple((row["priority"], row["slots"]) for row in fields.get("kept", ()))
+    return Quota(cap_of(fields, channel=name), f"{fields['max']}/{fields['per']}", kept)
 
 
 def webhook_channel(channels: Mapping[str, ChannelInfo]) -> ChannelInfo | None:

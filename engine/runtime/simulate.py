@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Concatenate, ParamSpec, Protocol
 
 from engine.core.admission import EventTypes
 from engine.core.instants import format_instant
-from engine.core.model import Event
+from engine.core.model import Effect, Event
 from engine.core.plan import Plan
 from engine.core.starts import asked_for, take_for_verbs
 from engine.core.step import ALL, SILENT
@@ -58,6 +58,17 @@ class Outcome:
     playbooks: dict[str, dict[str, int]] = field(default_factory=dict)
     clock: dict[str, str | None] = field(default_factory=dict)
     contested: dict[str, int] = field(default_factory=dict)
+    quotas: dict[str, QuotaUse] = field(default_factory=dict)  #: channel with a quota -> what became of it
+
+
+@dataclass
+class QuotaUse:
+    """How far the quota of a channel went."""
+
+    allows: str  #: ``4/month``: messages a user in a window
+    sent: dict[str, int] = field(default_factory=dict)  #: playbook -> messages
+    refused: dict[str, int] = field(default_factory=dict)  #: playbook -> messages the quota held back
+    users: set[str] = field(default_factory=set)  #: whom something was held back from
 
 
 class Tally:
@@ -65,6 +76,9 @@ class Tally:
 
     def __init__(self, plan: Plan) -> None:
         self.outcome = Outcome(playbooks={playbook.id: _zeros() for playbook in plan.playbooks})
+        for name, channel in sorted(plan.channels.items()):
+            if channel.quota is not None:
+                self.outcome.quotas[name] = QuotaUse(channel.quota.text)
         self.started = self.ended = 0
 
     def take(self, batch: Batch) -> None:
@@ -75,6 +89,8 @@ class Tally:
             by_status[effect.status] = by_status.get(effect.status, 0) + 1
             if effect.playbook is not None:
                 playbooks[effect.playbook]["effects"] += 1
+                if self.outcome.quotas and effect.kind == "message":
+                    self._quota(effect, effect.playbook)
         for playbook, verdict, held in batch.lives:
             if verdict == "entered":
                 self.started += 1
@@ -91,6 +107,15 @@ class Tally:
         for playbook, _, _, held, _ in batch.goals:
             playbooks[playbook]["goals"] += 1
             playbooks[playbook]["goals_held_out"] += held
+
+    def _quota(self, effect: Effect, playbook: str) -> None:
+        use = self.outcome.quotas.get(effect.detail.get("via") or "")
+        if use is None or (effect.status != "planned" and effect.reason != "quota"):
+            return
+        counts = use.sent if effect.status == "planned" else use.refused
+        counts[playbook] = counts.get(playbook, 0) + 1
+        if effect.reason == "quota" and effect.user is not None:
+            use.users.add(effect.user)
 
 
 def _zeros() -> dict[str, int]:

@@ -187,24 +187,32 @@ _Way = tuple[int | None, tuple[_Sent, ...], bool]
 def look_caps(world: World) -> None:
     """Ways through a playbook with more messages in a window than a cap allows."""
     for book in world.books:
-        caps = [cap for cap in book.plan.policy.caps if cap.most > 0]
+        caps = [(cap, f"cap of policy '{book.plan.policy.name}'") for cap in book.plan.policy.caps if cap.most > 0]
+        caps += _quotas(world, book)
         messages = [step for step in book.steps if isinstance(step.node.action, SendMessage)]
-        if not caps or len(messages) < 2 or len(messages) <= min(cap.most for cap in caps):
+        if not caps or len(messages) < 2 or len(messages) <= min(cap.most for cap, _ in caps):
             continue
         told: set[str] = set()
         by_id = {step.node.id: step for step in messages}
         for way in _ways(book.plan.body, [(0, (), True)]):
-            for cap in caps:
+            for cap, whose in caps:
                 late = _starved(cap, way[1])
                 if late is not None and late.id not in told and late.id in by_id:
                     told.add(late.id)
                     window = "a day" if cap.per is None else _days(cap.per)
                     what = " ".join(word for word in (cap.purpose, cap.channel) if word)
                     message = (
-                        f"this is {what} message {cap.most + 1} within {window}, and the cap of policy "
-                        f"'{book.plan.policy.name}' allows {cap.most}"
+                        f"this is {what} message {cap.most + 1} within {window}, and the {whose} allows {cap.most}"
                     )
                     world.say(by_id[late.id].key, "cap-starved", message, "wait longer, send fewer, or on_cap: wait")
+
+
+def _quotas(world: World, book: Book) -> list[tuple[Cap, str]]:
+    """What channels leave a playbook of its priority."""
+    found = (
+        (it.quota.open_to(book.plan.priority), it.name) for it in world.channels.values() if it.quota is not None
+    )
+    return [(cap, f"quota of channel '{name}'") for cap, name in found if cap.most > 0]
 
 
 def _days(span: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from engine.core import plan as core
 from engine.core.links import Links
 from engine.core.moment import Condition
-from engine.core.plan import Block, Playbook
+from engine.core.plan import Block, ChannelInfo, Playbook
 from engine.language.catalog import Catalog
 from engine.language.diagnostics import Located, Mark, Page, Problems
 from engine.language.expressions.scope import Schema
@@ -160,7 +160,7 @@ class World:
     catalog: Catalog
     schema: Schema
     templates: TemplateSet
-    channels: tuple[str, ...]
+    channels: Mapping[str, ChannelInfo]
     locale: str
     used: set[tuple[str, str]]
     links: Links | None = None
