@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine.core import localtime, tasks
+from engine.core import localtime, referrals, tasks
 from engine.core.model import Event, Hold, Release, State
 
 ERASED = "erased"  # key of State.memory: when the subject was erased
@@ -199,6 +199,12 @@ def deleted(state: State, event: Event, folding: Folding) -> None:
     state.born = False
 
 
+def gone(state: State) -> bool:
+    """Was it erased, and has nothing been heard of it since?"""
+    erased = state.memory.get(ERASED)
+    return erased is not None and max(state.created_at or 0, state.last_active or 0) <= erased
+
+
 FOLDS: dict[str, Fold] = {
     tasks.DONE: tasks.done,
     "user.signup": traits,
@@ -213,6 +219,7 @@ FOLDS: dict[str, Fold] = {
     "group.left": left,
     "badge.earned": badge,
     "points.changed": points,
+    referrals.ACCEPTED: referrals.accepted,
 }
 
 NOT_THEIR_DOING = frozenset({"user.deleted", "message.sent", "message.delivered", "message.bounced"})

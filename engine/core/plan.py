@@ -22,6 +22,7 @@ from engine.core.links import Links
 from engine.core.model import GoalWatch, Journey, State
 from engine.core.moment import Condition, Env, Moment, Value
 from engine.core.policies import Cap, Control, Freeze, Quiet, Quota
+from engine.core.referrals import Referral
 
 if TYPE_CHECKING:
     from engine.core.existing import Standing
@@ -352,6 +353,7 @@ class Plan:
     admitting: tuple[Standing, ...] = ()  #: triggers with ``existing: enter`` of a segment
     retimed: frozenset[str] = frozenset({"zone"})  #: traits that timers hang on
     control: Control | None = None  #: users some purposes never reach
+    referrals: Mapping[str, Referral] = field(default_factory=dict)  #: referral programmes of the catalog, by name
     links: Links | None = None  #: where signed links in messages lead; None: there are none
     kept: Mapping[tuple[str, str], Playbook] = field(default_factory=dict)
     """(playbook, version) -> an older version somebody may still be on; version "": begun before versions were kept."""

@@ -184,6 +184,9 @@ class _One(Session):
         table.begin_all(begun, record.end)
         return Walk(self, table, ends)
 
+    def _take(self, ask: Reserve) -> Answer:
+        return self.desk.take(ask, self.clock)
+
     def note(self, standing: Standing, at: int) -> None:
         """As publication did where the subject was in the segment."""
         self.bring((self.user,))

@@ -92,6 +92,7 @@ def assemble(
         accounts=frozenset(catalog.accounts or ["main"]),
         pools=catalog.pools,
         rooms=catalog.groups,
+        referrals=catalog.referrals,
         calendars=catalog.calendars,
         admitting=tuple(trigger for _, trigger in timed if isinstance(trigger, Standing)),
         retimed=retimed,

@@ -16,6 +16,7 @@ from engine.core.instants import parse_duration
 from engine.core.model import HOUR
 from engine.core.moment import Moment
 from engine.core.plan import Ladder, Segment, Span
+from engine.core.referrals import MOST, Referral
 from engine.core.scarce import CouponPool, GroupInfo, Room
 from engine.language.calendars import CalendarMaker
 from engine.language.event_schemas import Check, EventSchemas
@@ -44,6 +45,7 @@ class Catalog:
     accounts: list[str] = field(default_factory=list)
     badges: list[str] = field(default_factory=list)
     calendars: dict[str, Calendar] = field(default_factory=dict)
+    referrals: dict[str, Referral] = field(default_factory=dict)
     holidays: Calendar | None = None  #: the one that says which days are holidays and workdays
     lists: list[tuple[str, bytes]] = field(default_factory=list)  #: list files used, for the digest
     schemas: dict[str, Check] = field(default_factory=dict)  #: event type -> what its schema asks of the data
@@ -120,6 +122,7 @@ class CatalogMaker:
             "badges": self._badge,
             "groups": self._group,
             "calendars": calendars.make,
+            "referrals": self._referral,
             "event_schemas": schemas.make,
         }
         self.shop.trigger_types = None
@@ -237,14 +240,30 @@ class CatalogMaker:
             fallback=fields.get("on_exhausted", {}).get("use"),
         )
 
-    def _window(self, node: Node, window: str) -> int | None:
+    def _window(self, node: Node, window: str, limit: str = "per_user") -> int | None:
         """The window of ``1/90d``."""
         try:
             return parse_duration(window) if window else None
         except ValueError as error:
-            where = _below(node, "limits", "per_user") or node
-            self.shop.problems.error(where, "bad-duration", f"'limits.per_user': {error}")
+            where = _below(node, "limits", limit) or node
+            self.shop.problems.error(where, "bad-duration", f"'limits.{limit}': {error}")
             return None
+
+    def _referral(self, name: str, fields: dict[str, Any], node: Node) -> None:
+        count, _, window = str(fields["limits"]["per_inviter"]).partition("/")
+        if count != "unlimited" and int(count) > MOST:
+            where = _below(node, "limits", "per_inviter") or node
+            message = f"'limits.per_inviter' is at most {MOST} people, got {count}"
+            self.shop.problems.error(where, "out-of-range", message, hint="or unlimited")
+        field = fields["field"].removeprefix("user.")
+        self.catalog.referrals[name] = Referral(
+            name=name,
+            prefix=fields["codes"]["generate"],
+            field=field,
+            differ=tuple(it.removeprefix("user.") for it in fields.get("differ", ())),
+            per_inviter=None if count == "unlimited" else int(count),
+            window=self._window(node, window, "per_inviter"),
+        )
 
     def _check_coupon(self, name: str, fields: dict[str, Any], node: Node, *, counts: bool) -> None:
         if fields.get("on_exhausted", {}).get("use") == name:

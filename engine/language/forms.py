@@ -10,6 +10,7 @@ from engine.core.shapes import (
     NAME,
     PURPOSES,
     STEP_ID,
+    USER_FIELD,
     Cond,
     DateText,
     Duration,
@@ -230,6 +231,21 @@ CALENDAR = Map(
 
 CALENDARS = Table(CALENDAR, pattern=FREE_NAME, what="calendar")
 
+REFERRAL = Map(
+    {
+        "title": optional(_WORD, "shown to people"),
+        "codes": required(Map({"generate": required(_PREFIX, "codes nobody can guess, behind this prefix")}), "codes"),
+        "field": required(Text(pattern=_USER_FIELD, what=USER_FIELD), "trait of the own code"),
+        "differ": optional(
+            Many(Text(pattern=_USER_FIELD, what=USER_FIELD)),
+            "traits in which the two must differ: device, card ...",
+        ),
+        "limits": required(
+            Map({"per_inviter": required(_PER_USER, "people one may bring: 10, 10/30d or unlimited")}), "how many"
+        ),
+    }
+)
+
 SECTIONS: dict[str, Shape] = {
     "segments": Table(
         Map(
@@ -265,6 +281,7 @@ SECTIONS: dict[str, Shape] = {
     ),
     "groups": Table(GROUP, pattern=FREE_NAME, what="group"),
     "calendars": CALENDARS,
+    "referrals": Table(REFERRAL, pattern=FREE_NAME, what="referral"),
     "event_schemas": Table(
         Either(scalar=Text(what="path of a JSON file"), map=Plain()), pattern=FREE_NAME, what="event type"
     ),
@@ -281,6 +298,7 @@ SECTION_OF = {
     "badge": "badges",
     "group": "groups",
     "calendar": "calendars",
+    "referral": "referrals",
 }
 
 LATER: dict[str, tuple[str, ...]] = {

@@ -17,13 +17,14 @@ from collections.abc import Iterable, Sequence
 from engine.core.fuse import slow
 from engine.core.fuse_wakes import slow_wake
 from engine.core.links import signing_key
-from engine.core.model import Event, Out, Reserve, State, Why, new_state
+from engine.core.model import Answer, Event, Out, Reserve, State, Why, new_state
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
 from engine.core.slots import Due
 from engine.core.step import ALL, DONE, SILENT, SLOW, Turn
 from engine.ports import Batch, Rejected, Store
 from engine.runtime.alarms import Alarms, Entry
+from engine.runtime.referring import KINDS, Referring
 from engine.runtime.walk import Walk
 
 KEPT = 60_000
@@ -103,6 +104,7 @@ class Session:
         self._signing = signing_key(secret)
         self.desk = self._new_desk(secret)
         self._secret = secret
+        self._referring = Referring(self, secret)
         self._used: dict[str, int] = {}  #: entry slots of this run, as they stood at the last hand-over
         self._begin()
         self.walk = self._new_walk()
@@ -140,6 +142,7 @@ class Session:
     def abandon(self) -> None:
         """Forget what was decided since the last commit (a transaction failed)."""
         self.desk = self._new_desk(self._secret)
+        self._referring = Referring(self, self._secret)
         self.desk.run_slots = dict(self._used)
         self.clock = self.store.clock()
         self.states = {}
@@ -446,7 +449,7 @@ class Session:
         """Answer what a call of the core asks for until it is done, and see when the subject is due."""
         while ask is not None:
             self.askers[ask.key] = ask.subject
-            ask = self.turn.answer(self.desk.take(ask, self.clock))
+            ask = self.turn.answer(self._take(ask))
         if self.out.releases:
             for release in self.out.releases:
                 self.desk.give_back(release)
@@ -456,6 +459,12 @@ class Session:
             self.walk.moved(state.id)
         if state.wake_at is not None and state.wake_at != before and state.wake_at < self.horizon:
             self.alarms.put(state.wake_at, state.id)
+
+    def _take(self, ask: Reserve) -> Answer:
+        """Answer what a call of the core asks for."""
+        if ask.kind in KINDS:
+            return self._referring.take(ask, self.clock)
+        return self.desk.take(ask, self.clock)
 
     # ------------------------------------------------------------------ handing over
 
@@ -498,5 +507,6 @@ class Session:
         )
         self.desk.answers, self.desk.alerts = [], []
         self._used = dict(self.desk.run_slots)
+        self._referring.handed_over()
         self._begin()
         return batch

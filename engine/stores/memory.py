@@ -48,6 +48,7 @@ class MemoryStore(MemoryOutbox):
         self._rows: dict[str, Row] = {}
         self._pending: list[tuple[int, str]] = []  #: (place, key), sorted
         self._answers: dict[str, dict[str, Answer]] = {}
+        self._askers: dict[str, str] = {}  #: key of an answer -> whose it is
         self._codes: set[str] = set()
         self._resources: dict[str, bytes] = {}
         self._decisions: dict[str, list[Decision]] = {}
@@ -148,7 +149,8 @@ class MemoryStore(MemoryOutbox):
         conflicts = self._log(batch) if self.keep_log else 0
         asked = tally.askers(batch)
         for answer in batch.answers:
-            self._answers.setdefault(asked.get(answer.key, ""), {})[answer.key] = answer
+            self._askers[answer.key] = asked.get(answer.key, "")
+            self._answers.setdefault(self._askers[answer.key], {})[answer.key] = answer
         self._resources.update(batch.resources)
         for name, row in batch.slots.items():
             if row is None:
@@ -217,6 +219,7 @@ class MemoryStore(MemoryOutbox):
         if kept := [it for it in self._decisions.pop(subject, []) if it.time > at]:
             self._decisions[subject] = kept
         if subject in self._answers:
+            self._askers.update(dict.fromkeys(self._answers[subject], alias))
             self._answers.setdefault(alias, {}).update(self._answers.pop(subject))
         for number in erasing.about(self._rejected.values(), subject):
             del self._rejected[number]
@@ -347,6 +350,9 @@ class MemoryStore(MemoryOutbox):
 
     def answers(self, user: str) -> dict[str, Answer]:
         return dict(sorted(self._answers.get(user, {}).items()))
+
+    def asker(self, key: str) -> str | None:
+        return self._askers.get(key)
 
     def decisions(self, user: str) -> Iterator[Decision]:
         yield from self._decisions.get(user, [])

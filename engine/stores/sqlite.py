@@ -368,6 +368,9 @@ class SqliteStore(SqliteOutbox):
     def answers(self, user: str) -> dict[str, Answer]:
         return {key: codec.decode_answer(body) for key, body in self._file.rows("answers_of", user)}
 
+    def asker(self, key: str) -> str | None:
+        return next((subject for (subject,) in self._file.rows("asker_of", key)), None)
+
     def decisions(self, user: str) -> Iterator[Decision]:
         for (body,) in self._file.pages("decisions_of", user):
             yield codec.decision_from(body)

@@ -21,7 +21,7 @@ PROGRAM_PARTS = {
     "timezone": "timezone: Asia/Shanghai",
     "locale": "locale: en",
     "profile": "profile: {name: text | none, city: text | none, birthday: date | none, "
-    "invited_by: text | none, stage: text | none, first_amount: money | none}",
+    "invited_by: text | none, invite_code: text | none, stage: text | none, first_amount: money | none}",
     "events": "events:\n  order.paid: {order_id: text | none, amount: money}\n  app.opened: {}\n  checkin: {}\n"
     "  user.signup: {source: [app, invite, import, none]}\n  '*': open",
     "channels": "channels:\n  sms: {via: file, path: out/sms.jsonl}\n  wecom: {via: console}\n"
@@ -35,6 +35,8 @@ CATALOG_PARTS = {
     "coupons": "coupons:\n  new-user-20: {codes: {generate: NU}, valid_for: 7d, limits: {per_user: 1, total: 100}}\n"
     "  new-user-10: {codes: {generate: NT}, limits: {per_user: 1, total: unlimited}}",
     "badges": "badges:\n  gold-club: {title: Gold}",
+    "referrals": "referrals:\n  friends: {codes: {generate: YQ}, field: user.invite_code, "
+    "limits: {per_inviter: 10/30d}}",
     "groups": "groups:\n  sh-runners:\n    rooms: [{id: r-1, link: 'https://g.example/r1', capacity: 20}]\n"
     "  newcomers:\n    rooms: [{id: n-1, link: 'https://g.example/n1', capacity: 20}]",
 }

@@ -168,6 +168,10 @@ on conflict (key) do update set subject = excluded.subject, body = excluded.body
 -- Answers to the reservations of a subject.
 select key, body from answer where subject = ? order by key;
 
+-- name: asker_of
+-- Whose an answer is.
+select subject from answer where key = ?;
+
 -- name: add_grant
 -- A coupon code given away; a code given twice is an error.
 insert into coupon_grant (code, pool, key) values (?, ?, ?);
