@@ -11,7 +11,8 @@ from engine.core.shapes import Map, Ref, required
 
 
 class GiveBadge(Action):
-    """Give a badge of the catalog; one held already is denied with ``already``.
+    """Give a badge of the catalog; one held already is denied with ``already``, unless the catalog says
+    ``once: false``: then it is earned once more, and ``badge.earned`` told again.
 
     Example:
         badge: gold-club
@@ -36,8 +37,9 @@ class GiveBadge(Action):
 
     def run(self, run: Run) -> Node | Pause | None:
         held = self.name in run.state.badges
-        status, reason = ("denied", "already") if held else ("planned", None)
+        status, reason = ("denied", "already") if held and self.name not in run.plan.repeating else ("planned", None)
         if run.effect("badge", {"name": self.name}, status=status, reason=reason):
-            run.state.badges = [*run.state.badges, self.name]
+            if not held:
+                run.state.badges = [*run.state.badges, self.name]
             run.tell("badge.earned", {"badge": self.name})
         return run.node.next

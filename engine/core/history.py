@@ -18,6 +18,7 @@ from engine.core.series import (
     Count,
     Distinct,
     First,
+    Gaps,
     Last,
     Latest,
     Seen,
@@ -145,6 +146,15 @@ class HistoryBook:
         """The instant of the newest event of the type, or None."""
         key = self._want(Latest, type_, "", None).key
         return Reader(key, lambda state, time: state.series.get(key))
+
+    def interval(self, type_: str, percent: int) -> Reader:
+        """The subject's own usual time between two events of the type, or None."""
+
+        def make() -> Reader:
+            gaps = self._want(Gaps, type_, "", None)
+            return Reader(gaps.key, gaps.percentile(percent))
+
+        return self._shared(f"interval{percent}", type_, "", None, None, make)
 
     def streak(self, type_: str) -> Streak:
         """The local days on which the type happened."""

@@ -221,6 +221,7 @@ class Ladder:
     metric: Value
     levels: tuple[tuple[str, Any], ...]  #: (level, threshold), ascending
     grace: Span
+    keeps: Mapping[str, Any] = field(default_factory=dict)  #: level -> lower threshold at which it is kept
 
     def level(self, metric: Any) -> str | None:
         """The highest level whose threshold is reached; None below the lowest or without a metric."""
@@ -231,6 +232,17 @@ class Ladder:
             if metric < threshold:
                 break
             found = name
+        return found
+
+    def settled(self, metric: Any, here: str | None) -> str | None:
+        """Where somebody belongs who stands at ``here``: as ``level``, but a level is kept down to its ``keep``."""
+        found = self.level(metric)
+        if not self.keeps or metric is None:
+            return found
+        names = [name for name, _ in self.levels]
+        for name in reversed(names[self.rank(found) + 1 : self.rank(here) + 1]):
+            if name in self.keeps and metric >= self.keeps[name]:
+                return name
         return found
 
     def rank(self, level: str | None) -> int:
@@ -335,6 +347,7 @@ class Plan:
     timers: tuple[Sieve, ...]  #: playbooks with a trigger that fires at wake-ups, one entry a trigger
     channels: Mapping[str, ChannelInfo]
     badges: frozenset[str]
+    repeating: frozenset[str]  #: badges that may be earned again
     groups: frozenset[str]
     accounts: frozenset[str]
     pools: Mapping[str, Any]  #: coupon pools, see core/scarce.py

@@ -9,8 +9,9 @@ Rule 4: an entry that no window can reach any more (not even for an event ``late
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from operator import sub as minus
 from typing import Any, ClassVar, Final, Protocol, cast
 
@@ -357,6 +358,44 @@ class Latest(Series):
             state.series[self.key] = event.time
 
 
+class Gaps(Series):
+    """The newest instants, sorted: how long it usually takes from one to the next."""
+
+    __slots__ = ()
+    kind = "gaps"
+
+    def update(self, state: State, event: Event, zone: str) -> None:
+        times = state.series.get(self.key)
+        if times is None:
+            state.series[self.key] = [event.time]
+            return
+        place = bisect_right(times, event.time)
+        if not place or times[place - 1] != event.time:  # what happens at one instant is one occasion
+            times.insert(place, event.time)
+            if len(times) > MOST_GAPS:
+                del times[0]
+
+    def percentile(self, percent: int) -> Callable[[State, int], timedelta | None]:
+        """The nearest-rank percentile of the gaps; None while there are fewer than ``ENOUGH_GAPS``."""
+        key = self.key
+
+        def read(state: State, time: int) -> timedelta | None:
+            times = state.series.get(key, ())
+            if len(times) <= ENOUGH_GAPS:
+                return None
+            gaps = sorted(map(minus, times[1:], times))
+            return timedelta(microseconds=gaps[-(-percent * len(gaps) // 100) - 1])
+
+        return read
+
+
+MOST_GAPS: Final = 64
+"""So many of the newest occasions say what is usual."""
+
+ENOUGH_GAPS: Final = 3
+"""Fewer gaps than that say nothing of a habit."""
+
+
 class First(Series):
     """The earliest event; of several at one instant the first to arrive."""
 
@@ -426,6 +465,52 @@ class Streak(Series):
         return 0
 
 
+    def saved(self, state: State, day: int, savers: int) -> int:
+        """As ``length``, where each streak may leave out ``savers`` days in all; days left out do not count.
+
+        The day at hand is not left out before it is over.
+        """
+        runs = state.series.get(self.key)
+        if not runs:
+            return 0
+        here = None
+        for streak in streaks([one for one in runs if one <= day] if runs[-1] > day else runs, savers, day):
+            here = streak
+        if here is None:
+            return 0
+        return here.days if day - here.last - 1 <= here.savers else 0
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """One streak: days with an event, and days left out that savers made good."""
+
+    first: int  #: day number
+    last: int  #: of its last day with an event
+    days: int  #: days with an event
+    savers: int  #: days it may still leave out
+
+
+def streaks(runs: Sequence[int], savers: int, until: int | None = None) -> Iterator[Stretch]:
+    """The streaks of runs ``[first, last, first, last ...]``, the oldest first, each with so many savers of its own.
+
+    ``until``: the last day that counts; a run cut off there has no end of its own.
+    """
+    here: Stretch | None = None
+    for place in range(0, len(runs), 2):
+        first = runs[place]
+        last = runs[place + 1] if place + 1 < len(runs) else cast("int", until)
+        missed = first - here.last - 1 if here is not None else 0
+        if here is not None and missed <= here.savers:
+            here = Stretch(here.first, last, here.days + last - first + 1, here.savers - missed)
+            continue
+        if here is not None:
+            yield here
+        here = Stretch(first, last, last - first + 1, savers)
+    if here is not None:
+        yield here
+
+
 class StreakDays(Streak):
     """A streak that remembers, for the newest new day, which event made it and how long the runs beside it were."""
 
@@ -439,13 +524,38 @@ class StreakDays(Streak):
         if not place & 1 and not (place and runs[place - 1] == day):
             before = runs[place - 1] - runs[place - 2] + 1 if place and runs[place - 1] == day - 1 else 0
             after = runs[place + 1] - runs[place] + 1 if place < len(runs) and runs[place] == day + 1 else 0
-            state.memory[self.key] = [event.id, before, after]
+            state.memory[self.key] = [event.id, before, after, day]
         super().update(state, event, zone)
 
-    def reached(self, state: State, event: Event, days: int) -> bool:
+    def reached(self, state: State, event: Event, days: int, savers: int = 0) -> bool:
         """Did this very event make a run of that many days, where there was none?"""
         mark = state.memory.get(self.key)
         if mark is None or mark[0] != event.id:
             return False
         before, after = mark[1], mark[2]
+        if savers:
+            return self._saved_now(state, mark[3], days, savers)
         return cast("bool", before < days and after < days and before + 1 + after >= days)
+
+    def _saved_now(self, state: State, day: int, days: int, savers: int) -> bool:
+        runs = state.series[self.key]
+        now = next(it for it in streaks(runs, savers) if it.first <= day <= it.last)
+        if now.days < days:
+            return False
+        without = _without(runs, day)
+        return all(it.days < days for it in streaks(without, savers) if it.first <= now.last and it.last >= now.first)
+
+
+def _without(runs: Sequence[int], day: int) -> list[int]:
+    """Runs less one of their days."""
+    found: list[int] = []
+    for place in range(0, len(runs), 2):
+        first, last = runs[place], runs[place + 1]
+        if not first <= day <= last:
+            found += [first, last]
+            continue
+        if first < day:
+            found += [first, day - 1]
+        if day < last:
+            found += [day + 1, last]
+    return found

@@ -98,7 +98,7 @@ def watch(turn: Judging, occurrence: str) -> None:
 def _climb(turn: Judging, ladder: Ladder, m: Moment, occurrence: str) -> None:
     level, below_since = turn.state.tiers[ladder.name]
     try:
-        target = ladder.level(ladder.metric.get(m))
+        target = ladder.settled(ladder.metric.get(m), level)
     except Exception:  # a metric that cannot be judged moves nobody
         return
     here, there = ladder.rank(level), ladder.rank(target)

@@ -88,6 +88,7 @@ def assemble(
         timers=timers,
         channels=channels,
         badges=frozenset(catalog.badges),
+        repeating=frozenset(catalog.repeating),
         groups=frozenset(catalog.groups),
         accounts=frozenset(catalog.accounts or ["main"]),
         pools=catalog.pools,

@@ -44,6 +44,7 @@ class Catalog:
     groups: dict[str, GroupInfo] = field(default_factory=dict)
     accounts: list[str] = field(default_factory=list)
     badges: list[str] = field(default_factory=list)
+    repeating: set[str] = field(default_factory=set)  #: badges that may be earned again
     calendars: dict[str, Calendar] = field(default_factory=dict)
     referrals: dict[str, Referral] = field(default_factory=dict)
     holidays: Calendar | None = None  #: the one that says which days are holidays and workdays
@@ -179,8 +180,17 @@ class CatalogMaker:
                 self.shop.problems.error(node, "segment-cycle", f"segments ask for each other in a circle: {chain}")
 
     def _ladder(self, name: str, fields: dict[str, Any], node: Node) -> None:
-        levels = sorted(fields["levels"].items(), key=lambda item: item[1])
+        written = {
+            level: (it["reach"], it["keep"]) if isinstance(it, Mapping) else (it, it)
+            for level, it in fields["levels"].items()
+        }
+        levels = sorted(((level, reach) for level, (reach, _) in written.items()), key=lambda item: item[1])
         thresholds = [threshold for _, threshold in levels]
+        for level, (reach, keep) in written.items():
+            if keep > reach:
+                at_fault = _below(node, "levels", level, "keep") or node
+                message = f"level '{level}' is kept only at {keep}, and earned at {reach}"
+                self.shop.problems.error(at_fault, "out-of-range", message, hint="'keep' is at most 'reach'")
         if len(set(thresholds)) < len(thresholds):
             where = node.get("levels") if isinstance(node, MapNode) else None
             self.shop.problems.error(where or node, "same-threshold", f"two levels of '{name}' have one threshold")
@@ -191,7 +201,11 @@ class CatalogMaker:
             message = f"ladder '{name}' is measured by a number, and this is none"
             self.shop.problems.error(metric, "type-mismatch", message, hint='such as sum("order.paid", "amount")')
         ladder = Ladder(
-            name=name, metric=fields["metric"], levels=tuple(levels), grace=fields.get("grace", _NO_GRACE)
+            name=name,
+            metric=fields["metric"],
+            levels=tuple(levels),
+            grace=fields.get("grace", _NO_GRACE),
+            keeps={level: keep for level, (reach, keep) in written.items() if keep < reach},
         )
         self.catalog.ladders.append(ladder)
 
@@ -201,8 +215,7 @@ class CatalogMaker:
     def _badge(self, name: str, fields: dict[str, Any], node: Node) -> None:
         self.catalog.badges.append(name)
         if fields.get("once") is False:
-            where = _below(node, "once") or node
-            self.shop.problems.warning(where, "not-yet", "in this version every badge is given once")
+            self.catalog.repeating.add(name)
 
     def _coupon(self, name: str, fields: dict[str, Any], node: Node) -> None:
         limits, codes = fields["limits"], fields["codes"]

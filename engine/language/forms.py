@@ -173,7 +173,21 @@ COUPON = Map(
 TIER = Map(
     {
         "metric": required(Expr("user", time_free=True), "what the levels are measured by"),
-        "levels": required(Table(Number(), what="level"), "level -> lowest metric"),
+        "levels": required(
+            Table(
+                Either(
+                    scalar=Number(),
+                    map=Map(
+                        {
+                            "reach": required(Number(), "the metric that earns it"),
+                            "keep": required(Number(), "the lower metric down to which it is kept"),
+                        }
+                    ),
+                ),
+                what="level",
+            ),
+            "level -> lowest metric, or {reach, keep}",
+        ),
         "grace": optional(Duration(calendar=True), "how long the metric may be below before a demotion"),
         "title": optional(_WORD, "shown to people"),
     }

@@ -198,13 +198,36 @@ def _since(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
     return Code(f"since(m, {latest})", "duration", nullable=True, sure=True, line=Line(1, (), (latest,)))
 
 
+def _interval(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
+    type_ = _type(c, arguments)
+    percent = _whole(c, arguments["percent"], "a percentile", 1, 100)
+    if type_ is None or percent is None:
+        return UNKNOWN
+    reader = c.book.interval(type_, percent)
+    src = f"{c.module.name(reader.read, (reader.key, percent))}(m.state, m.time)"
+    return Code(src, "duration", nullable=True, sure=True)
+
+
+def _whole(c: Compiler, node: nodes.Expr, what: str, low: int, high: int) -> int | None:
+    """A written whole number."""
+    value = node.value if isinstance(node, nodes.Const) else None
+    if value.__class__ is int and low <= value <= high:
+        return value
+    c.say(node, "type-mismatch", f"{what} is a whole number from {low} to {high}")
+    return None
+
+
 def _streak(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
     type_ = _type(c, arguments)
-    if type_ is None:
+    savers = _whole(c, arguments["savers"], "the number of savers", 1, 31) if "savers" in arguments else 0
+    if type_ is None or savers is None:
         return UNKNOWN
     c.change("midnight(m)")
     series = c.book.streak(type_)
-    src = f"{c.module.name(series.length, (series.key,))}(m.state, day_number(m))"
+    if savers:
+        src = f"{c.module.name(series.saved, (series.key, 'saved'))}(m.state, day_number(m), {savers})"
+    else:
+        src = f"{c.module.name(series.length, (series.key,))}(m.state, day_number(m))"
     return Code(src, "number", missing=False, sure=True)
 
 
@@ -279,7 +302,8 @@ FUNCTIONS: Final[dict[str, Word]] = {
     "first": Word(_end("first"), ("type",)),
     "last": Word(_end("last"), ("type",)),
     "since": Word(_since, ("type",)),
-    "streak": Word(_streak, ("type",)),
+    "streak": Word(_streak, ("type",), named=("savers",)),
+    "interval": Word(_interval, ("type", "percent")),
     "in_segment": Word(_member("segment", "in_segment(m, {})"), ("name",)),
     "in_group": Word(_member("group", "({} in m.state.groups)"), ("name",)),
     "has_badge": Word(_member("badge", "({} in m.state.badges)"), ("name",)),
