@@ -20,15 +20,12 @@ from engine.stores import codec, tally
 from engine.stores.sql import sqlite_copy
 from engine.stores.sql.sqlite_check import SqliteCheck
 from engine.stores.sql.sqlite_erasure import SqliteErasure
-from engine.stores.sql.sqlite_events import NAMES_A_ROW, SqliteEvents
+from engine.stores.sql.sqlite_events import SqliteEvents
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
 from engine.stores.sql.sqlite_forgetting import KINDS, SqliteForgetting
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
-from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, SqliteStates
-
-TRAIL_ROWS = 400_000
-"""Log rows without a trail from which on the trail is laid; looking through so many takes some 80 ms. Of events, which
-are found by lists of names, ``NAMES_A_ROW`` count as a row."""
+from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, GENTLE_SUBJECTS, SqliteStates
+from engine.stores.sql.sqlite_trail import ALL, GENTLE_ROWS, TRAIL_ROWS, SqliteTrail
 
 _EDGES = ("before_begin", "after_begin", "before_commit", "after_commit")
 _GROUPS = {
@@ -58,14 +55,14 @@ FAULT_POINTS: tuple[str, ...] = tuple(
 class SqliteStore(SqliteOutbox):
     """A store in one SQLite file. Open it with ``SqliteStore.open``."""
 
-    def __init__(self, file: SqliteFile) -> None:
+    def __init__(self, file: SqliteFile, *, gentle: bool = False) -> None:
         self._file = file
-        self._states = SqliteStates(file)
+        self._gentle = gentle and not file.read_only
+        self._states = SqliteStates(file, GENTLE_SUBJECTS if self._gentle else None)
         self._erasure = SqliteErasure(file)
-        self.fold_at: int | None = None  #: subjects in the log from which on it is folded; None: ``FOLD_SUBJECTS``
         self._events = SqliteEvents(file)
         self._forgetting = SqliteForgetting(file)
-        self._untrailed: int = file.rows("untrailed", NAMES_A_ROW)[0][0]
+        self._trail = SqliteTrail(file)
 
     @classmethod
     def open(
@@ -76,14 +73,16 @@ class SqliteStore(SqliteOutbox):
         fault: Callable[[str], object] = nothing,
         busy_seconds: float = 10.0,
         durable: bool = True,
+        gentle: bool = False,
     ) -> SqliteStore:
         """Open a store; for writing, the file is made or migrated, and no other process may be writing it.
 
         Not ``durable`` is a store that is thrown away afterwards: it need not survive the loss of power (rule 3).
+        ``gentle`` is one for a process that lives long: it holds little, and keeps nobody waiting to put it in order.
         """
         file = SqliteFile.open(Path(path), read_only=read_only, fault=fault, busy_seconds=busy_seconds, durable=durable)
         try:
-            return cls(file)
+            return cls(file, gentle=gentle)
         except BaseException:
             file.close()
             raise
@@ -174,15 +173,15 @@ class SqliteStore(SqliteOutbox):
 
     def commit(self, batch: Batch) -> int:
         # Before the batch, never after it: what fails here must not look like a batch that was not written.
-        most = FOLD_SUBJECTS if self.fold_at is None else self.fold_at
-        states, trail = len(self._states) >= most, self._untrailed >= TRAIL_ROWS
+        most, rows = (GENTLE_SUBJECTS, GENTLE_ROWS) if self._gentle else (FOLD_SUBJECTS, TRAIL_ROWS)
+        states, trail = len(self._states) >= most, self._trail.missing >= rows
         written, revived = batch.states, list[str]()
         if batch.erased or self._erasure:
             written = self._erasure.disguised(written, batch.erased)
             revived = self._erasure.revived(written)
         whole = bool(batch.erased or revived)  # what is taken away must stand at one place
         if states or trail or whole:
-            self.fold(states=states or whole, trail=trail)
+            self._fold(states=states or whole, trail=0 if not trail else rows if self._gentle else ALL)
         entries = self._states.entries(written)
         if batch.erased:
             self._erasure.overwrite()
@@ -191,7 +190,7 @@ class SqliteStore(SqliteOutbox):
             self._states.appended(entries)
             self._erasure.committed(batch.erased, revived, written)
             self._events.added(len(batch.events))
-            self._untrailed += len(batch.events) // NAMES_A_ROW + len(batch.effects) + len(batch.decisions)
+            self._trail.added(len(batch.events), len(batch.effects) + len(batch.decisions))
 
         with self._file.transaction("commit", committed):
             self._step("states")
@@ -257,14 +256,18 @@ class SqliteStore(SqliteOutbox):
         self._step("clock")
         write("save_clock", [(batch.clock,)])
 
-    def fold(self, *, states: bool = True, trail: bool = True) -> None:
+    def fold(self) -> None:
         """Bring states to their places and lay the trail. ``commit`` does each of them when it is due."""
+        self._fold(states=True, trail=ALL)
+
+    def _fold(self, *, states: bool, trail: int) -> None:
+        """``trail``: rows of each log for it, the oldest first."""
 
         def folded() -> None:
             if states:
                 self._states.folded()
             if trail:
-                self._untrailed = 0
+                self._trail.laid()
 
         with self._file.transaction("fold", folded):
             if states:
@@ -272,9 +275,7 @@ class SqliteStore(SqliteOutbox):
                 self._states.fold()
             if trail:
                 self._file.fault("fold.trail")
-                self._file.write("lay_trail", [()])
-                self._file.write("names_trailed", [()])
-                self._file.write("trail_laid", [()])
+                self._trail.lay(trail)
 
     def clock(self) -> int:
         rows = self._file.rows("clock")

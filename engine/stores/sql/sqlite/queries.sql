@@ -33,8 +33,8 @@ select seq, body from state_log where seq > ? order by seq;
 select coalesce(min(seq), 0), coalesce(max(seq), 0) from state_log;
 
 -- name: clear_log
--- Every state of the log is at its place.
-delete from state_log;
+-- The states of the log up to a number are at their places.
+delete from state_log where seq <= ?;
 
 -- name: known_ids
 -- Which ids of a JSON array are decided or wait in the inbox.
@@ -206,29 +206,33 @@ select body from (
 ) order by seq;
 
 -- name: lay_trail
--- Note which rows written since the last time belong to which subject.
+-- Note which rows written since the last time, up to a number of each log, belong to which subject.
 insert into trail (subject, log, seq)
 select distinct name.value, 1, block_subjects.seq from block_subjects, json_each(block_subjects.subjects) as name
-where name.value is not null
+where name.value is not null and block_subjects.seq <= ?1
 union all
 select subject, 2, seq from effect
-where subject is not null and seq > (select seq from trailed where log = 2)
+where subject is not null and seq > (select seq from trailed where log = 2) and seq <= ?2
 union all
 select subject, 3, seq from decision
-where subject is not null and seq > (select seq from trailed where log = 3)
+where subject is not null and seq > (select seq from trailed where log = 3) and seq <= ?3
 order by 1, 2, 3;
 
 -- name: trail_laid
--- The trail holds every row there is.
-update trailed set seq = case log
+-- The trail holds every row up to a number of each log.
+update trailed set seq = case log when 1 then ?1 when 2 then ?2 else ?3 end;
+
+-- name: names_trailed
+-- The trail holds the subjects of the blocks up to a number.
+delete from block_subjects where seq <= ?;
+
+-- name: trail_ends
+-- Of each log the last row the trail may hold when it takes so many more.
+select log, min(seq + ?, case log
     when 1 then (select coalesce(max(seq), 0) from event_block)
     when 2 then (select coalesce(max(seq), 0) from effect)
     else (select coalesce(max(seq), 0) from decision)
-end;
-
--- name: names_trailed
--- The trail holds the subjects of every block.
-delete from block_subjects;
+end) from trailed order by log;
 
 -- name: untrailed
 -- Number of rows the trail does not hold yet; so many (first value) events count as one, for they are found faster.
