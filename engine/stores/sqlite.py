@@ -23,6 +23,7 @@ from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_events import SqliteEvents
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
 from engine.stores.sql.sqlite_forgetting import KINDS, SqliteForgetting
+from engine.stores.sql.sqlite_keys import KEY_PIECE, KEY_ROWS, SqliteKeys
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
 from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, GENTLE_SUBJECTS, SqliteStates
 from engine.stores.sql.sqlite_trail import ALL, GENTLE_ROWS, TRAIL_ROWS, SqliteTrail
@@ -34,7 +35,7 @@ _GROUPS = {
         *("states", "cancels", "events", "effects", "answers", "grants", "resources", "decisions", "goals"),
         *("quarantine", "inbox", "positions", "slots", "counters", "figures", "clock", "erased"),
     ),
-    "fold": ("states", "trail"),
+    "fold": ("states", "trail", "keys"),
     "ingest": ("inbox", "quarantine", "counters"),
     "release": ("quarantine", "inbox", "counters"),
     "claim": ("mark",),
@@ -63,6 +64,7 @@ class SqliteStore(SqliteOutbox):
         self._events = SqliteEvents(file)
         self._forgetting = SqliteForgetting(file)
         self._trail = SqliteTrail(file)
+        self._keys = SqliteKeys(file)
 
     @classmethod
     def open(
@@ -127,7 +129,10 @@ class SqliteStore(SqliteOutbox):
 
     def scrub(self) -> None:
         self.fold()
-        self._erasure.scrub()
+        try:
+            self._erasure.scrub()
+        finally:
+            self._keys.gather()  # what belongs to the connection may have gone
 
     def unscrubbed(self) -> bool:
         return self._erasure.unscrubbed()
@@ -175,13 +180,14 @@ class SqliteStore(SqliteOutbox):
         # Before the batch, never after it: what fails here must not look like a batch that was not written.
         most, rows = (GENTLE_SUBJECTS, GENTLE_ROWS) if self._gentle else (FOLD_SUBJECTS, TRAIL_ROWS)
         states, trail = len(self._states) >= most, self._trail.missing >= rows
+        keys = self._keys.held >= KEY_ROWS
         written, revived = batch.states, list[str]()
         if batch.erased or self._erasure:
             written = self._erasure.disguised(written, batch.erased)
             revived = self._erasure.revived(written)
         whole = bool(batch.erased or revived)  # what is taken away must stand at one place
-        if states or trail or whole:
-            self._fold(states=states or whole, trail=0 if not trail else rows if self._gentle else ALL)
+        if states or trail or keys or whole:
+            self._fold(states=states or whole, trail=0 if not trail else rows if self._gentle else ALL, keys=keys)
         entries = self._states.entries(written)
         if batch.erased:
             self._erasure.overwrite()
@@ -190,6 +196,7 @@ class SqliteStore(SqliteOutbox):
             self._states.appended(entries)
             self._erasure.committed(batch.erased, revived, written)
             self._events.added(len(batch.events))
+            self._keys.added()
             self._trail.added(len(batch.events), len(batch.effects) + len(batch.decisions))
 
         with self._file.transaction("commit", committed):
@@ -218,7 +225,7 @@ class SqliteStore(SqliteOutbox):
         self._step("events")
         self._events.add(batch.events)
         self._step("effects")
-        return len(batch.effects) - self._file.insert("add_effect", [_effect_row(it) for it in batch.effects])
+        return len(batch.effects) - self._keys.add([_effect_row(it) for it in batch.effects])
 
     def _save_scarce(self, batch: Batch) -> None:
         asked, write = tally.askers(batch), self._file.write
@@ -257,17 +264,20 @@ class SqliteStore(SqliteOutbox):
         write("save_clock", [(batch.clock,)])
 
     def fold(self) -> None:
-        """Bring states to their places and lay the trail. ``commit`` does each of them when it is due."""
-        self._fold(states=True, trail=ALL)
+        """Bring states and keys to their places and lay the trail. ``commit`` does each of them when it is due."""
+        self._fold(states=True, trail=ALL, keys=True, piece=None)
 
-    def _fold(self, *, states: bool, trail: int) -> None:
-        """``trail``: rows of each log for it, the oldest first."""
+    def _fold(self, *, states: bool, trail: int, keys: bool, piece: int | None = 0) -> None:
+        """``trail``: rows of each log for it, the oldest first; ``piece``: how many keys, 0: as this process does."""
+        piece = (KEY_PIECE if self._gentle else None) if piece == 0 else piece
 
         def folded() -> None:
             if states:
                 self._states.folded()
             if trail:
                 self._trail.laid()
+            if keys:
+                self._keys.placed()
 
         with self._file.transaction("fold", folded):
             if states:
@@ -276,6 +286,9 @@ class SqliteStore(SqliteOutbox):
             if trail:
                 self._file.fault("fold.trail")
                 self._trail.lay(trail)
+            if keys:
+                self._file.fault("fold.keys")
+                self._keys.place(piece)
 
     def clock(self) -> int:
         rows = self._file.rows("clock")

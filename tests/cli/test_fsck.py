@@ -135,7 +135,7 @@ def test_a_damaged_file_is_told_alone(root: Path, drumbeat: Drumbeat) -> None:
     fold(root)
     db = sqlite3.connect(path)
     db.execute("pragma wal_checkpoint(truncate)")
-    page = db.execute("select rootpage from sqlite_schema where name = 'effect_key'").fetchone()[0]
+    page = db.execute("select rootpage from sqlite_schema where name = 'effect_place'").fetchone()[0]
     db.close()
     raw = bytearray(path.read_bytes())
     raw[(page - 1) * 4096 + 40 : page * 4096] = b"\x55" * (4096 - 40)

@@ -50,6 +50,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     if request.param == "folding":
         monkeypatch.setattr(sqlite, "FOLD_SUBJECTS", 0)
         monkeypatch.setattr(sqlite, "TRAIL_ROWS", 0)
+        monkeypatch.setattr(sqlite, "KEY_ROWS", 0)
     made = Bench(request.param, tmp_path / "s.db")
     yield made
     made.store.close()
@@ -610,6 +611,7 @@ def test_every_point_is_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Every declared fault point is passed, and no other."""
     monkeypatch.setattr(sqlite, "FOLD_SUBJECTS", 1)
     monkeypatch.setattr(sqlite, "TRAIL_ROWS", 1)
+    monkeypatch.setattr(sqlite, "KEY_ROWS", 1)
     passed: list[str] = []
     store = SqliteStore.open(tmp_path / "s.db", fault=passed.append)
     store.commit(full_batch(1))

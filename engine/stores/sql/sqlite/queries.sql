@@ -90,9 +90,8 @@ select seq, body from (
 ) order by seq;
 
 -- name: add_effect
--- An effect; one whose key exists is left as it is, and missing in the count of rows.
-insert into effect (key, subject, time, channel, body, delivery) values (?, ?, ?, ?, ?, ?)
-on conflict (key) do nothing;
+-- An effect; its key must be new.
+insert into effect (seq, key, subject, time, channel, body, delivery) values (?, ?, ?, ?, ?, ?, ?);
 
 -- name: all_effects
 -- Every effect with its delivery.
@@ -137,17 +136,24 @@ update effect set delivery = 'sending', attempts = attempts + 1, tried_at = coal
 -- name: settle
 -- What became of a delivery; what was cancelled meanwhile stays so, unless it went out or may have.
 update effect set delivery = ?1, next_at = ?2, outcome = ?3
-where key = ?4 and delivery is not null and not (delivery = 'cancelled' and ?1 in ('pending', 'dead'));
+where seq = (
+    select seq from recent_key where key = ?4 union all select seq from effect_place where key = ?4 limit 1
+) and delivery is not null and not (delivery = 'cancelled' and ?1 in ('pending', 'dead'));
 
 -- name: pass_on
 -- A channel refused a delivery for good: the next one has its tries.
 update effect
-set channel = ?, delivery = 'pending', attempts = 0, tried_at = null, receipt = null, next_at = null, outcome = ?
-where key = ? and delivery is not null and delivery <> 'cancelled';
+set channel = ?1, delivery = 'pending', attempts = 0, tried_at = null, receipt = null, next_at = null, outcome = ?2
+where seq = (
+    select seq from recent_key where key = ?3 union all select seq from effect_place where key = ?3 limit 1
+) and delivery is not null and delivery <> 'cancelled';
 
 -- name: cancel
 -- A delivery that has not begun is not wanted any more.
-update effect set delivery = 'cancelled', outcome = ? where key = ? and delivery = 'pending';
+update effect set delivery = 'cancelled', outcome = ?1
+where seq = (
+    select seq from recent_key where key = ?2 union all select seq from effect_place where key = ?2 limit 1
+) and delivery = 'pending';
 
 -- name: open_deliveries
 -- Deliveries that are being sent, dead or unknown, in order of decision; the index holds no others.
