@@ -22,35 +22,14 @@ from engine.stores.sql.sqlite_check import SqliteCheck
 from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_events import SqliteEvents
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
-from engine.stores.sql.sqlite_forgetting import KINDS, SqliteForgetting
+from engine.stores.sql.sqlite_forgetting import SqliteForgetting
 from engine.stores.sql.sqlite_keys import KEY_PIECE, KEY_ROWS, SqliteKeys
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
+from engine.stores.sql.sqlite_points import FAULT_POINTS
 from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, GENTLE_SUBJECTS, SqliteStates
 from engine.stores.sql.sqlite_trail import ALL, GENTLE_ROWS, TRAIL_ROWS, SqliteTrail
 
-_EDGES = ("before_begin", "after_begin", "before_commit", "after_commit")
-_GROUPS = {
-    "migrate": ("statement", "record"),
-    "commit": (
-        *("states", "cancels", "events", "effects", "answers", "grants", "resources", "decisions", "goals"),
-        *("quarantine", "inbox", "positions", "slots", "counters", "figures", "clock", "erased"),
-    ),
-    "fold": ("states", "trail", "keys"),
-    "ingest": ("inbox", "quarantine", "counters"),
-    "release": ("quarantine", "inbox", "counters"),
-    "claim": ("mark",),
-    "settle": ("mark", "inbox"),
-    "redrive": ("mark",),
-    "drop": ("mark", "inbox"),
-    "meta": ("save",),
-    "version": ("save",),
-    "forget": KINDS,
-}
-
-FAULT_POINTS: tuple[str, ...] = tuple(
-    f"{verb}.{name}" for verb, groups in _GROUPS.items() for name in (*_EDGES[:2], *groups, *_EDGES[2:])
-)
-"""Names given to ``fault``. A group's point lies before its first statement, so the next one lies after its last."""
+__all__ = ["FAULT_POINTS", "SqliteStore"]
 
 
 class SqliteStore(SqliteOutbox):
@@ -178,16 +157,14 @@ class SqliteStore(SqliteOutbox):
 
     def commit(self, batch: Batch) -> int:
         # Before the batch, never after it: what fails here must not look like a batch that was not written.
-        most, rows = (GENTLE_SUBJECTS, GENTLE_ROWS) if self._gentle else (FOLD_SUBJECTS, TRAIL_ROWS)
-        states, trail = len(self._states) >= most, self._trail.missing >= rows
-        keys = self._keys.held >= KEY_ROWS
+        states, trail, keys = self._overdue()
         written, revived = batch.states, list[str]()
         if batch.erased or self._erasure:
             written = self._erasure.disguised(written, batch.erased)
             revived = self._erasure.revived(written)
         whole = bool(batch.erased or revived)  # what is taken away must stand at one place
         if states or trail or keys or whole:
-            self._fold(states=states or whole, trail=0 if not trail else rows if self._gentle else ALL, keys=keys)
+            self._fold(states or whole, trail, keys)
         entries = self._states.entries(written)
         if batch.erased:
             self._erasure.overwrite()
@@ -265,11 +242,19 @@ class SqliteStore(SqliteOutbox):
 
     def fold(self) -> None:
         """Bring states and keys to their places and lay the trail. ``commit`` does each of them when it is due."""
-        self._fold(states=True, trail=ALL, keys=True, piece=None)
+        self._fold(True, ALL, ALL)
 
-    def _fold(self, *, states: bool, trail: int, keys: bool, piece: int | None = 0) -> None:
-        """``trail``: rows of each log for it, the oldest first; ``piece``: how many keys, 0: as this process does."""
-        piece = (KEY_PIECE if self._gentle else None) if piece == 0 else piece
+    def _overdue(self) -> tuple[bool, int, int]:
+        """What ``_fold`` is to do before the next batch; one thing alone where nobody is to be kept waiting."""
+        subjects, rows, keys = len(self._states), self._trail.missing, self._keys.held
+        if not self._gentle:
+            return subjects >= FOLD_SUBJECTS, ALL * (rows >= TRAIL_ROWS), ALL * (keys >= KEY_ROWS)
+        waiting = (subjects / GENTLE_SUBJECTS, rows / GENTLE_ROWS, keys / max(1, KEY_ROWS))
+        first = waiting.index(max(waiting)) if max(waiting) >= 1 else None
+        return first == 0, GENTLE_ROWS * (first == 1), KEY_PIECE * (first == 2)
+
+    def _fold(self, states: bool, trail: int, keys: int) -> None:
+        """Bring states to their places; lay the trail of so many rows of each log; bring so many keys to theirs."""
 
         def folded() -> None:
             if states:
@@ -288,7 +273,7 @@ class SqliteStore(SqliteOutbox):
                 self._trail.lay(trail)
             if keys:
                 self._file.fault("fold.keys")
-                self._keys.place(piece)
+                self._keys.place(keys)
 
     def clock(self) -> int:
         rows = self._file.rows("clock")

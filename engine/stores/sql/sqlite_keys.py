@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from engine.stores import codec
 from engine.stores.sql.sqlite_file import SqliteFile
+from engine.stores.sql.sqlite_trail import ALL
 
 KEY_ROWS, KEY_PIECE = 100_000, 20_000
 """Keys without a place from which on they get one: some 10 MB of memory. The second: how many at a time, where nobody
@@ -68,15 +69,15 @@ class SqliteKeys:
         self._last += self._new
         self.held += self._new
 
-    def place(self, most: int | None) -> None:
-        """Bring keys to their places: so many, or (None) all of them."""
-        now = self._round if most is not None else _Round()
+    def place(self, most: int) -> None:
+        """Bring keys to their places: so many, or ALL."""
+        now = _Round() if most == ALL else self._round
         end = now.end if now.start else self._last
-        last, self._gone = self._file.rows("next_keys", now.start, -1 if most is None else most)[0]
+        last, self._gone = self._file.rows("next_keys", now.start, most)[0]
         if self._gone:
             self._file.write("place_keys", [(now.start, last)])
             self._file.write("let_keys_go", [(now.start, last)])
-        if most is None or self._gone < most:
+        if self._gone < most:
             self._file.write("save_placed", [(end,)])
             self._next = _Round()
         else:
