@@ -34,13 +34,15 @@ def store_path(settings: Settings, root: Path, override: str | None = None) -> P
     return root / url.removeprefix("sqlite:///")
 
 
-def open_store(settings: Settings, root: Path, *, read_only: bool = False, override: str | None = None) -> SqliteStore:
-    """Open the program's store; a missing one is made unless it is only to be read."""
+def open_store(
+    settings: Settings, root: Path, *, read_only: bool = False, override: str | None = None, for_good: bool = False
+) -> SqliteStore:
+    """Open the program's store; a missing one is made unless it is only to be read. ``for_good``: by a daemon."""
     path = store_path(settings, root, override)
     if read_only and not path.exists():
         raise CannotRun(f"there is no store at {path}", hint="drumbeat run --until-idle makes it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    return SqliteStore.open(path, read_only=read_only)
+    return SqliteStore.open(path, read_only=read_only, gentle=for_good)
 
 
 def database_version() -> tuple[int, ...]:
@@ -64,12 +66,6 @@ def restore_store(settings: Settings, root: Path, backup: Path, now: str, overri
     path.parent.mkdir(parents=True, exist_ok=True)
     sqlite_copy.put_back(backup, path, aside or path)
     return aside
-
-
-def for_good(store: SqliteStore) -> SqliteStore:
-    """A store for a process that lives long: it folds often, so that no fold keeps anybody waiting."""
-    store.fold_at = 20_000
-    return store
 
 
 def scratch_store(folder: Path) -> SqliteStore:

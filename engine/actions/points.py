@@ -62,9 +62,11 @@ class BookPoints(Action):
         amount = self.amount.get(run.m)
         if amount is None:
             raise MissingVariable(f"points need a whole number, and {self.amount.text} is missing")
-        if not _whole(amount):
-            raise ExpressionError(f"points need a whole number, got {amount!r}")
-        delta = self.sign * int(amount)
+        if amount.__class__ is not int:
+            if not _whole(amount):
+                raise ExpressionError(f"points need a whole number, got {amount!r}")
+            amount = int(amount)
+        delta = self.sign * amount
         balance = run.state.points.get(self.account, 0)
         detail = {"account": self.account, "delta": delta, "balance": balance + delta, "reason": self.reason}
         if balance + delta < 0:

@@ -171,7 +171,7 @@ def _open(wishes: Wishes, signals: Signals) -> tuple[Any, Path]:
     told = False
     while not signals.leaving.is_set():
         try:
-            return wiring.for_good(wiring.open_store(found.settings, root, override=wishes.store)), path
+            return wiring.open_store(found.settings, root, override=wishes.store, for_good=True), path
         except StoreHeld as error:
             if not wishes.standby:
                 raise

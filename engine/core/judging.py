@@ -75,7 +75,10 @@ class Judging:
         )
 
     def _alive(self, journey: Journey) -> bool:
-        return any(it is journey for it in self.state.journeys)
+        for it in self.state.journeys:  # noqa: SIM110 - a generator costs several times as much
+            if it is journey:
+                return True
+        return False
 
     def _find(self, playbook: str, occurrence: str) -> Journey | None:
         for journey in self.state.journeys:

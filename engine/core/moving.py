@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from engine.core.journeys import Run
-from engine.core.judging import Judging, failed
+from engine.core.judging import ALL, Judging, failed
 from engine.core.kinds import STOP, WAIT, Pause
 from engine.core.model import Answer, Event, Journey, Waiting, Why
+from engine.core.moment import Moment
 from engine.core.plan import Node, Playbook
 from engine.core.tasks import withdraw
 from engine.core.watch import watch
@@ -22,28 +23,30 @@ class Moving(Judging):
 
     def _resume(self, playbook: Playbook, journey: Journey, node: Node, cause: Event | Answer | None) -> None:
         journey.waiting = None
-        run = Run(self, playbook, journey, node, self._inside(playbook, journey))
+        m = self._inside(playbook, journey)
+        run = Run(self, playbook, journey, node, m)
         if cause.__class__ is Answer:
             run.known = cause.key  # what was asked for under the step's own key
         try:
             following = node.action.resume(run, cause)
         except Exception as error:  # as above
             following = self._rescue(run, error)
-        if self.tracing and not isinstance(cause, Answer):
+        if self.tracing == ALL and not isinstance(cause, Answer):
             self.note(playbook, "advanced", [])
-        self._go_on(playbook, journey, following)
+        self._go_on(playbook, journey, following, m)
 
-    def _go_on(self, playbook: Playbook, journey: Journey, following: Node | Pause | None) -> None:
+    def _go_on(self, playbook: Playbook, journey: Journey, following: Node | Pause | None, m: Moment) -> None:
         if following is WAIT:
             return
         if following is STOP:
             self.end(journey, "finished", "stop")
             return
-        self._advance(playbook, journey, following)  # type: ignore[arg-type]  # a Pause is WAIT or STOP
+        self._advance(playbook, journey, following, m)  # type: ignore[arg-type]  # a Pause is WAIT or STOP
 
-    def _advance(self, playbook: Playbook, journey: Journey, node: Node | None) -> None:
-        """Walk step by step until the journey waits or ends."""
-        m = self._inside(playbook, journey)
+    def _advance(self, playbook: Playbook, journey: Journey, node: Node | None, m: Moment | None = None) -> None:
+        """Walk step by step until the journey waits or ends; ``m``: this journey at this instant, if it is at hand."""
+        if m is None:
+            m = self._inside(playbook, journey)
         for _ in range(_STEP_LIMIT):
             if node is None:
                 self.end(journey, "finished", "end", playbook)
@@ -128,7 +131,7 @@ class Moving(Judging):
         if entry.again_after is not None or playbook.entry.again_after is not None:
             state.ends = {**state.ends, f"{journey.playbook}|{journey.key}": self.now}
         self.out.lives.append((playbook.id, verdict, journey.held is not None))
-        if self.tracing:
+        if self.tracing == ALL:
             self.note(playbook, verdict, [Why(at="end", value=True, text=reason)])
         if self.out.marks is not None:
             self.mark(journey, verdict, reason)

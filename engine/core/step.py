@@ -304,20 +304,27 @@ class Turn(Slotting, Changing):
             waiting = journey.waiting
             if playbook is None or (waiting is not None and waiting.kind == "queue"):
                 continue
-            until = self.now if waiting is None or waiting.until is None else min(waiting.until, self.now)
+            until = self.now
+            if waiting is not None and waiting.until is not None and waiting.until < until:
+                until = waiting.until
             todo.append((-playbook.priority, until, playbook.rank, 1, self._due_task(playbook, journey)))
+        if plan.timers:
+            self._spend_timers(todo)
+        if len(todo) > 1:
+            todo.sort(key=_by_due)
+        for it in todo:
+            self.tasks.append(it[4])
+
+    def _spend_timers(self, todo: list[tuple[int, int, int, int, Task]]) -> None:
         due: dict[str, list[Trigger]] = {}
         m = self.m
-        for timer in plan.timers:
+        for timer in self.plan.timers:
             trigger = timer.triggers[0]
             if trigger.due(m):
                 due.setdefault(timer.playbook.id, []).append(trigger)
         for id_, triggers in due.items():
-            playbook = plan.by_id[id_]
+            playbook = self.plan.by_id[id_]
             todo.append((-playbook.priority, self.now, playbook.rank, 2, self._timer_task(playbook, triggers)))
-        if len(todo) > 1:
-            todo.sort(key=_by_due)
-        self.tasks.extend([task for *_, task in todo])
 
     def _free_seats(self) -> None:
         state = self.state

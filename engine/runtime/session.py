@@ -358,7 +358,9 @@ class Session:
             if wake_at is not None and wake_at < self.horizon:
                 self.alarms.put(wake_at, subject)
         else:
-            self._turn(state, None, SLOW, None)
+            self._answer(state, self.turn.go(state, None, clock), None)
+            if self.out.emits:
+                self._drain(subject)
         self.firing = outer
 
     def put_off(self, subject: str, until: int) -> None:
@@ -413,10 +415,10 @@ class Session:
             self.strangers += 1
         return state
 
-    def _turn(self, state: State, event: Event | None, place: int, before: int | None) -> None:
-        """One event or wake-up of a subject and everything it leads to, for others too."""
+    def _turn(self, state: State, event: Event, place: int, before: int | None) -> None:
+        """One event of a subject and everything it leads to, for others too."""
         self._once(state, event, place, before)
-        if self.clock - (event.time if event is not None else self.clock) > self.plan.act_within:
+        if self.clock - event.time > self.plan.act_within:
             self.late += 1
         if self.out.emits:
             self._drain(state.id)

@@ -20,52 +20,30 @@ from engine.stores import codec, tally
 from engine.stores.sql import sqlite_copy
 from engine.stores.sql.sqlite_check import SqliteCheck
 from engine.stores.sql.sqlite_erasure import SqliteErasure
-from engine.stores.sql.sqlite_events import NAMES_A_ROW, SqliteEvents
+from engine.stores.sql.sqlite_events import SqliteEvents
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
-from engine.stores.sql.sqlite_forgetting import KINDS, SqliteForgetting
+from engine.stores.sql.sqlite_forgetting import SqliteForgetting
+from engine.stores.sql.sqlite_keys import KEY_PIECE, KEY_ROWS, SqliteKeys
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
-from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, SqliteStates
+from engine.stores.sql.sqlite_points import FAULT_POINTS
+from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, GENTLE_SUBJECTS, SqliteStates
+from engine.stores.sql.sqlite_trail import ALL, GENTLE_ROWS, TRAIL_ROWS, SqliteTrail
 
-TRAIL_ROWS = 400_000
-"""Log rows without a trail from which on the trail is laid; looking through so many takes some 80 ms. Of events, which
-are found by lists of names, ``NAMES_A_ROW`` count as a row."""
-
-_EDGES = ("before_begin", "after_begin", "before_commit", "after_commit")
-_GROUPS = {
-    "migrate": ("statement", "record"),
-    "commit": (
-        *("states", "cancels", "events", "effects", "answers", "grants", "resources", "decisions", "goals"),
-        *("quarantine", "inbox", "positions", "slots", "counters", "figures", "clock", "erased"),
-    ),
-    "fold": ("states", "trail"),
-    "ingest": ("inbox", "quarantine", "counters"),
-    "release": ("quarantine", "inbox", "counters"),
-    "claim": ("mark",),
-    "settle": ("mark", "inbox"),
-    "redrive": ("mark",),
-    "drop": ("mark", "inbox"),
-    "meta": ("save",),
-    "version": ("save",),
-    "forget": KINDS,
-}
-
-FAULT_POINTS: tuple[str, ...] = tuple(
-    f"{verb}.{name}" for verb, groups in _GROUPS.items() for name in (*_EDGES[:2], *groups, *_EDGES[2:])
-)
-"""Names given to ``fault``. A group's point lies before its first statement, so the next one lies after its last."""
+__all__ = ["FAULT_POINTS", "SqliteStore"]
 
 
 class SqliteStore(SqliteOutbox):
     """A store in one SQLite file. Open it with ``SqliteStore.open``."""
 
-    def __init__(self, file: SqliteFile) -> None:
+    def __init__(self, file: SqliteFile, *, gentle: bool = False) -> None:
         self._file = file
-        self._states = SqliteStates(file)
+        self._gentle = gentle and not file.read_only
+        self._states = SqliteStates(file, GENTLE_SUBJECTS if self._gentle else None)
         self._erasure = SqliteErasure(file)
-        self.fold_at: int | None = None  #: subjects in the log from which on it is folded; None: ``FOLD_SUBJECTS``
         self._events = SqliteEvents(file)
         self._forgetting = SqliteForgetting(file)
-        self._untrailed: int = file.rows("untrailed", NAMES_A_ROW)[0][0]
+        self._trail = SqliteTrail(file)
+        self._keys = SqliteKeys(file)
 
     @classmethod
     def open(
@@ -76,14 +54,16 @@ class SqliteStore(SqliteOutbox):
         fault: Callable[[str], object] = nothing,
         busy_seconds: float = 10.0,
         durable: bool = True,
+        gentle: bool = False,
     ) -> SqliteStore:
         """Open a store; for writing, the file is made or migrated, and no other process may be writing it.
 
         Not ``durable`` is a store that is thrown away afterwards: it need not survive the loss of power (rule 3).
+        ``gentle`` is one for a process that lives long: it holds little, and keeps nobody waiting to put it in order.
         """
         file = SqliteFile.open(Path(path), read_only=read_only, fault=fault, busy_seconds=busy_seconds, durable=durable)
         try:
-            return cls(file)
+            return cls(file, gentle=gentle)
         except BaseException:
             file.close()
             raise
@@ -128,7 +108,10 @@ class SqliteStore(SqliteOutbox):
 
     def scrub(self) -> None:
         self.fold()
-        self._erasure.scrub()
+        try:
+            self._erasure.scrub()
+        finally:
+            self._keys.gather()  # what belongs to the connection may have gone
 
     def unscrubbed(self) -> bool:
         return self._erasure.unscrubbed()
@@ -174,15 +157,14 @@ class SqliteStore(SqliteOutbox):
 
     def commit(self, batch: Batch) -> int:
         # Before the batch, never after it: what fails here must not look like a batch that was not written.
-        most = FOLD_SUBJECTS if self.fold_at is None else self.fold_at
-        states, trail = len(self._states) >= most, self._untrailed >= TRAIL_ROWS
+        states, trail, keys = self._overdue()
         written, revived = batch.states, list[str]()
         if batch.erased or self._erasure:
             written = self._erasure.disguised(written, batch.erased)
             revived = self._erasure.revived(written)
         whole = bool(batch.erased or revived)  # what is taken away must stand at one place
-        if states or trail or whole:
-            self.fold(states=states or whole, trail=trail)
+        if states or trail or keys or whole:
+            self._fold(states or whole, trail, keys)
         entries = self._states.entries(written)
         if batch.erased:
             self._erasure.overwrite()
@@ -191,7 +173,8 @@ class SqliteStore(SqliteOutbox):
             self._states.appended(entries)
             self._erasure.committed(batch.erased, revived, written)
             self._events.added(len(batch.events))
-            self._untrailed += len(batch.events) // NAMES_A_ROW + len(batch.effects) + len(batch.decisions)
+            self._keys.added()
+            self._trail.added(len(batch.events), len(batch.effects) + len(batch.decisions))
 
         with self._file.transaction("commit", committed):
             self._step("states")
@@ -219,7 +202,7 @@ class SqliteStore(SqliteOutbox):
         self._step("events")
         self._events.add(batch.events)
         self._step("effects")
-        return len(batch.effects) - self._file.insert("add_effect", [_effect_row(it) for it in batch.effects])
+        return len(batch.effects) - self._keys.add([_effect_row(it) for it in batch.effects])
 
     def _save_scarce(self, batch: Batch) -> None:
         asked, write = tally.askers(batch), self._file.write
@@ -257,14 +240,29 @@ class SqliteStore(SqliteOutbox):
         self._step("clock")
         write("save_clock", [(batch.clock,)])
 
-    def fold(self, *, states: bool = True, trail: bool = True) -> None:
-        """Bring states to their places and lay the trail. ``commit`` does each of them when it is due."""
+    def fold(self) -> None:
+        """Bring states and keys to their places and lay the trail. ``commit`` does each of them when it is due."""
+        self._fold(True, ALL, ALL)
+
+    def _overdue(self) -> tuple[bool, int, int]:
+        """What ``_fold`` is to do before the next batch; one thing alone where nobody is to be kept waiting."""
+        subjects, rows, keys = len(self._states), self._trail.missing, self._keys.held
+        if not self._gentle:
+            return subjects >= FOLD_SUBJECTS, ALL * (rows >= TRAIL_ROWS), ALL * (keys >= KEY_ROWS)
+        waiting = (subjects / GENTLE_SUBJECTS, rows / GENTLE_ROWS, keys / max(1, KEY_ROWS))
+        first = waiting.index(max(waiting)) if max(waiting) >= 1 else None
+        return first == 0, GENTLE_ROWS * (first == 1), KEY_PIECE * (first == 2)
+
+    def _fold(self, states: bool, trail: int, keys: int) -> None:
+        """Bring states to their places; lay the trail of so many rows of each log; bring so many keys to theirs."""
 
         def folded() -> None:
             if states:
                 self._states.folded()
             if trail:
-                self._untrailed = 0
+                self._trail.laid()
+            if keys:
+                self._keys.placed()
 
         with self._file.transaction("fold", folded):
             if states:
@@ -272,9 +270,10 @@ class SqliteStore(SqliteOutbox):
                 self._states.fold()
             if trail:
                 self._file.fault("fold.trail")
-                self._file.write("lay_trail", [()])
-                self._file.write("names_trailed", [()])
-                self._file.write("trail_laid", [()])
+                self._trail.lay(trail)
+            if keys:
+                self._file.fault("fold.keys")
+                self._keys.place(keys)
 
     def clock(self) -> int:
         rows = self._file.rows("clock")

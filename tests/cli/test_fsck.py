@@ -84,6 +84,7 @@ PLANTED = {
     "state-name": """update subject set state = cast(replace(cast(state as text), '"id":"u3"', '"id":"u4"') as blob)
         where id = 'u3'""",
     "orphan-effect": "delete from subject where id = 'u3'",
+    "effect-key": "update effect_place set key = 'nobody''s' where seq = (select min(seq) from effect_place)",
     "effect-subject": "update effect set subject = 'u3' where subject = 'u1'",
     "coupon-code": "update coupon_grant set code = 'stolen' where code = (select min(code) from coupon_grant)",
     "coupon-pool": "insert into coupon_grant values ('NEW-1', 'tea', (select key from effect limit 1))",
@@ -135,7 +136,7 @@ def test_a_damaged_file_is_told_alone(root: Path, drumbeat: Drumbeat) -> None:
     fold(root)
     db = sqlite3.connect(path)
     db.execute("pragma wal_checkpoint(truncate)")
-    page = db.execute("select rootpage from sqlite_schema where name = 'effect_key'").fetchone()[0]
+    page = db.execute("select rootpage from sqlite_schema where name = 'effect_place'").fetchone()[0]
     db.close()
     raw = bytearray(path.read_bytes())
     raw[(page - 1) * 4096 + 40 : page * 4096] = b"\x55" * (4096 - 40)

@@ -24,6 +24,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     if request.param == "folding":
         monkeypatch.setattr(sqlite, "FOLD_SUBJECTS", 0)
         monkeypatch.setattr(sqlite, "TRAIL_ROWS", 0)
+        monkeypatch.setattr(sqlite, "KEY_ROWS", 0)
     made = Bench(request.param, tmp_path / "s.db")
     made.store.set_meta("secret", "ab" * 32)
     yield made

@@ -147,6 +147,27 @@ def test_events_are_migrated_to_blocks(tmp_path: Path) -> None:
     store.close()
 
 
+def test_keys_of_effects_get_their_places(tmp_path: Path) -> None:
+    """A store with an index of keys opens with its effects found by their keys, and knows each key that comes again."""
+    path = tmp_path / "s.db"
+    db = sqlite3.connect(path, isolation_level=None)
+    before = [it for it in migrations("sqlite") if it.version < _number("effect_places")]
+    sqlite_schema.migrate(db, path, read_only=False, fault=lambda point: None, steps=before)
+    body = b'["p","s","message","u1",null,"planned",null,{},null,null]'
+    rows = [(f"k{n}", "u1", n, "sms", body, "pending") for n in range(30)]
+    db.executemany("insert into effect (key, subject, time, channel, body, delivery) values (?, ?, ?, ?, ?, ?)", rows)
+    db.close()
+    store = SqliteStore.open(path)
+    batch = make_batch(Event("new", "x", 300, "u1"), 300)
+    batch.effects = [found for found, _ in store.effects() if found.key in ("k0", "k29")]
+    batch.cancels = [("k3", "goal")]
+    assert store.commit(batch) == 2
+    assert {it.item.key for it in store.outbox("cancelled")} == {"k3"}
+    assert [store.delivery(key) is not None for key in ("k7", "k30")] == [True, False]
+    assert not [fault for fault in store.check() if fault.check == "effect-key"]
+    store.close()
+
+
 def make_batch(event: Event, clock: int) -> Batch:
     """One decided event."""
     return Batch(

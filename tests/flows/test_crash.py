@@ -160,6 +160,7 @@ def test_killed_while_folding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """Killed while states are brought from the log to their places."""
     monkeypatch.setattr(sqlite, "FOLD_SUBJECTS", 8)
     monkeypatch.setattr(sqlite, "TRAIL_ROWS", 20)
+    monkeypatch.setattr(sqlite, "KEY_ROWS", 20)
     world = World(tmp_path, count=60)
     moments = [moment for moment, point in enumerate(world.passes, 1) if point.startswith("fold.")]
     assert {point for point in world.passes if point.startswith("fold.")} == {

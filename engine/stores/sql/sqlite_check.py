@@ -26,6 +26,7 @@ _ROWS = {
     "check_wakes": ("wake-index", "the index of wake-ups does not say what the state says"),
     "check_names": ("state-name", "a state stands at another subject's place"),
     "check_subjects": ("effect-subject", "an effect is found under another name than the one it is about"),
+    "check_keys": ("effect-key", "the key of an effect does not lead to it"),
     "check_grants": ("coupon-code", "codes given away and coupon effects do not agree"),
     "check_counters": ("counter", "a counter does not say what the log holds"),
     "check_figures": ("figure", "a figure of a playbook does not say what the log holds"),

@@ -184,11 +184,11 @@ class SqliteFile:
             return False
         return True
 
-    def pages(self, query: str, *values: Any) -> Iterator[Any]:
-        """The rows of a named query, read as they are used."""
+    def pages(self, query: str, *values: Any, page: int = _PAGE) -> Iterator[Any]:
+        """The rows of a named query, read as they are used, so many at a time."""
         try:
             cursor = self.db.execute(Q[query], values)
-            while rows := cursor.fetchmany(_PAGE):
+            while rows := cursor.fetchmany(page):
                 yield from rows
         except sqlite3.Error as error:
             raise self._unreadable(query, error) from error

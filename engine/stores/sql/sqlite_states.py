@@ -4,12 +4,16 @@ Writing 3,500 states where they stand touches as many pages; appending them touc
 after ``FOLD_SUBJECTS`` different subjects the newest state of each goes to its place, in the order of the table.
 The bytes of the log are held in memory as well, which spares reading back subjects that come again soon.
 
+A process that must hold little opens with ``most``: what stands in the log above that goes to its place at once, piece
+by piece, and is never held as a whole.
+
 Rule 1: the log supersedes the table.
 Rule 2: only the writer folds; a reader follows the log by its numbers, which are never used twice.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge, nsmallest
 from typing import NamedTuple
@@ -21,10 +25,12 @@ from engine.stores.sql import sqlite_audience
 from engine.stores.sql.sqlite_file import SqliteFile
 from engine.stores.wakes import Wakes
 
-FOLD_SUBJECTS = 100_000
-"""Subjects in the log from which on it is folded: some 50 MB of memory."""
+FOLD_SUBJECTS, GENTLE_SUBJECTS = 100_000, 20_000
+"""Subjects in the log from which on it is folded: some 50 MB of memory. The second is for a process that must hold
+little and keep nobody waiting."""
 
 _BEGIN = (-(2**63), "")
+_ALL = 2**63 - 1
 _PAGE = 1000
 
 
@@ -39,14 +45,19 @@ class Entries(NamedTuple):
 class SqliteStates:
     """Reads and writes states; every method that changes the file is called inside a transaction."""
 
-    def __init__(self, file: SqliteFile) -> None:
+    def __init__(self, file: SqliteFile, most: int | None = None) -> None:
         self._file = file
         self._fresh: dict[str, bytes] = {}  #: the log: subject -> newest bytes
         self._wakes = Wakes()  #: wake-ups of subjects in the log
         self._span = (0, 0)  #: numbers of the first and the last row of the log seen
         self._from = _BEGIN  #: wake-ups of the table up to here are superseded by the log
-        with file.snapshot():
-            self._follow()
+        self._ahead: deque[tuple[int, str]] = deque()  #: those right behind, in order, so that each is read but once
+        if most is None:
+            with file.snapshot():
+                self._follow()
+        else:
+            while not self._follow(most):
+                self._fold_what_is_held()
 
     def __len__(self) -> int:
         return len(self._fresh)
@@ -149,17 +160,28 @@ class SqliteStates:
         return found
 
     def _table_due(self, before: int, limit: int) -> list[tuple[int, str]]:
-        """Wake-ups of the table that still hold. A run of superseded ones is walked once between two folds."""
-        found: list[tuple[int, str]] = []
-        last, size = self._from, max(limit, 100)
+        """Wake-ups of the table that still hold. The table changes only when it is folded: until then what was read of
+        it is kept, and forgotten as it is superseded."""
+        fresh, ahead, found = self._fresh, self._ahead, list[tuple[int, str]]()
+        if self._file.read_only:  # somebody else changes the table
+            ahead.clear()
+        while ahead and ahead[0][1] in fresh:
+            self._from = ahead.popleft()
+        for row in ahead:
+            if row[0] >= before or len(found) == limit:
+                return found
+            if row[1] not in fresh:
+                found.append(row)
+        size = max(limit, 100)
         while len(found) < limit:
-            rows = self._file.rows("due_subjects", *last, before, size)
+            rows = self._file.rows("due_subjects", *(ahead[-1] if ahead else self._from), before, size)
             for row in rows:
-                last = row
-                if row[1] not in self._fresh:
+                if row[1] not in fresh:
                     found.append(row)
-                elif not found:
+                elif not ahead:
                     self._from = row
+                    continue
+                ahead.append(row)
             if len(rows) < size:
                 break
         return found[:limit]
@@ -176,19 +198,30 @@ class SqliteStates:
         if self._file.read_only:
             self._follow()
 
-    def _follow(self) -> None:
-        """Read what the log has and memory has not."""
+    def _follow(self, most: int | None = None) -> bool:
+        """Read what the log has and memory has not; False: it stopped where ``most`` subjects were reached."""
         first, last = self._file.rows("log_span")[0]
         if first != self._span[0]:
             self._forget()
-        for _, body in self._file.rows("read_log", self._span[1]):
+        for seq, body in self._file.pages("read_log", self._span[1], page=1):  # a row is some MB
             self._remember(Entries(*codec.state_heads(body), body))
+            self._span = (first, seq)
+            if most is not None and len(self._fresh) >= most:
+                return False
         self._span = (first, last)
+        return True
+
+    def _fold_what_is_held(self) -> None:
+        """The oldest part of the log goes to its place; what comes behind it supersedes that."""
+        with self._file.transaction("fold", self.folded):
+            self._file.fault("fold.states")
+            self.fold(self._span[1])
 
     def _forget(self) -> None:
         self._fresh.clear()
         self._wakes.clear()
         self._from = _BEGIN
+        self._ahead.clear()
         self._span = (0, 0)
 
     def _remember(self, entries: Entries) -> None:
@@ -212,11 +245,11 @@ class SqliteStates:
         """The entries are durable."""
         self._remember(entries)
 
-    def fold(self) -> None:
-        """Bring the newest state of each subject of the log to its place, and empty the log."""
+    def fold(self, upto: int = _ALL) -> None:
+        """Bring the newest state of each subject of the log to its place; its rows up to a number go."""
         wake_at = self._wakes.at
         self._file.insert("save_state", [(one, raw, wake_at(one)) for one, raw in sorted(self._fresh.items())])
-        self._file.write("clear_log", [()])
+        self._file.write("clear_log", [(upto,)])
 
     def folded(self) -> None:
         """The fold is durable."""

@@ -20,7 +20,7 @@ where subject is not coalesce(cast(body as text) ->> '$[3]', cast(body as text) 
 
 -- name: check_grants
 -- Codes given away without an effect that says so, and effects that name a code that was not given.
-select code from coupon_grant where not exists (select 1 from effect where effect.key = coupon_grant.key)
+select code from coupon_grant where key not in (select key from effect)
 union all
 select key from effect
 where cast(body as text) ->> '$[2]' = 'coupon' and cast(body as text) ->> '$[5]' = 'planned'
@@ -121,3 +121,14 @@ select version, sha256 from migration order by version;
 -- name: integrity
 -- What SQLite itself finds.
 select integrity_check from pragma_integrity_check(20);
+
+-- name: check_keys
+-- Keys that lead to another effect, that have no place although all up to there should, and that two effects have.
+select key from effect_place where not exists (
+    select 1 from effect where effect.seq = effect_place.seq and effect.key = effect_place.key
+)
+union all
+select key from effect where seq <= (select seq from effect_placed)
+    and not exists (select 1 from effect_place where effect_place.key = effect.key)
+union all
+select key from effect group by key having count(*) > 1;

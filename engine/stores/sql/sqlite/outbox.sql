@@ -2,11 +2,17 @@
 
 -- name: save_receipt
 -- The provider's own id of a delivery.
-update effect set receipt = ? where key = ? and delivery is not null;
+update effect set receipt = ?1
+where seq = (
+    select seq from recent_key where key = ?2 union all select seq from effect_place where key = ?2 limit 1
+) and delivery is not null;
 
 -- name: uncount
 -- The provider only asked to come later: that was no try.
-update effect set attempts = max(0, attempts - 1) where key = ? and delivery = 'pending';
+update effect set attempts = max(0, attempts - 1)
+where seq = (
+    select seq from recent_key where key = ?1 union all select seq from effect_place where key = ?1 limit 1
+) and delivery = 'pending';
 
 -- name: tries
 -- The instants before which pending deliveries are not tried again.
@@ -30,17 +36,23 @@ from effect where delivery = ? order by seq;
 -- name: delivery
 -- One delivery.
 select attempts, tried_at, key, time, channel, body, delivery, outcome, next_at, receipt
-from effect where key = ? and delivery is not null;
+from effect where seq = (
+    select seq from recent_key where key = ?1 union all select seq from effect_place where key = ?1 limit 1
+) and delivery is not null;
 
 -- name: redrive
 -- A person has a delivery tried again, as if it had never been.
 update effect set delivery = 'pending', attempts = 0, tried_at = null, next_at = null
-where key = ? and delivery in ('dead', 'unknown');
+where seq = (
+    select seq from recent_key where key = ?1 union all select seq from effect_place where key = ?1 limit 1
+) and delivery in ('dead', 'unknown');
 
 -- name: drop_delivery
 -- A person gives a delivery up.
 update effect set delivery = 'cancelled', next_at = null, outcome = 'dropped'
-where key = ? and delivery in ('pending', 'dead', 'unknown');
+where seq = (
+    select seq from recent_key where key = ?1 union all select seq from effect_place where key = ?1 limit 1
+) and delivery in ('pending', 'dead', 'unknown');
 
 -- name: by_receipt
 -- The newest delivery for which the provider of a channel gave this id.

@@ -33,8 +33,8 @@ select seq, body from state_log where seq > ? order by seq;
 select coalesce(min(seq), 0), coalesce(max(seq), 0) from state_log;
 
 -- name: clear_log
--- Every state of the log is at its place.
-delete from state_log;
+-- The states of the log up to a number are at their places.
+delete from state_log where seq <= ?;
 
 -- name: known_ids
 -- Which ids of a JSON array are decided or wait in the inbox.
@@ -90,9 +90,8 @@ select seq, body from (
 ) order by seq;
 
 -- name: add_effect
--- An effect; one whose key exists is left as it is, and missing in the count of rows.
-insert into effect (key, subject, time, channel, body, delivery) values (?, ?, ?, ?, ?, ?)
-on conflict (key) do nothing;
+-- An effect; its key must be new.
+insert into effect (seq, key, subject, time, channel, body, delivery) values (?, ?, ?, ?, ?, ?, ?);
 
 -- name: all_effects
 -- Every effect with its delivery.
@@ -137,17 +136,24 @@ update effect set delivery = 'sending', attempts = attempts + 1, tried_at = coal
 -- name: settle
 -- What became of a delivery; what was cancelled meanwhile stays so, unless it went out or may have.
 update effect set delivery = ?1, next_at = ?2, outcome = ?3
-where key = ?4 and delivery is not null and not (delivery = 'cancelled' and ?1 in ('pending', 'dead'));
+where seq = (
+    select seq from recent_key where key = ?4 union all select seq from effect_place where key = ?4 limit 1
+) and delivery is not null and not (delivery = 'cancelled' and ?1 in ('pending', 'dead'));
 
 -- name: pass_on
 -- A channel refused a delivery for good: the next one has its tries.
 update effect
-set channel = ?, delivery = 'pending', attempts = 0, tried_at = null, receipt = null, next_at = null, outcome = ?
-where key = ? and delivery is not null and delivery <> 'cancelled';
+set channel = ?1, delivery = 'pending', attempts = 0, tried_at = null, receipt = null, next_at = null, outcome = ?2
+where seq = (
+    select seq from recent_key where key = ?3 union all select seq from effect_place where key = ?3 limit 1
+) and delivery is not null and delivery <> 'cancelled';
 
 -- name: cancel
 -- A delivery that has not begun is not wanted any more.
-update effect set delivery = 'cancelled', outcome = ? where key = ? and delivery = 'pending';
+update effect set delivery = 'cancelled', outcome = ?1
+where seq = (
+    select seq from recent_key where key = ?2 union all select seq from effect_place where key = ?2 limit 1
+) and delivery = 'pending';
 
 -- name: open_deliveries
 -- Deliveries that are being sent, dead or unknown, in order of decision; the index holds no others.
@@ -210,29 +216,33 @@ select body from (
 ) order by seq;
 
 -- name: lay_trail
--- Note which rows written since the last time belong to which subject.
+-- Note which rows written since the last time, up to a number of each log, belong to which subject.
 insert into trail (subject, log, seq)
 select distinct name.value, 1, block_subjects.seq from block_subjects, json_each(block_subjects.subjects) as name
-where name.value is not null
+where name.value is not null and block_subjects.seq <= ?1
 union all
 select subject, 2, seq from effect
-where subject is not null and seq > (select seq from trailed where log = 2)
+where subject is not null and seq > (select seq from trailed where log = 2) and seq <= ?2
 union all
 select subject, 3, seq from decision
-where subject is not null and seq > (select seq from trailed where log = 3)
+where subject is not null and seq > (select seq from trailed where log = 3) and seq <= ?3
 order by 1, 2, 3;
 
 -- name: trail_laid
--- The trail holds every row there is.
-update trailed set seq = case log
+-- The trail holds every row up to a number of each log.
+update trailed set seq = case log when 1 then ?1 when 2 then ?2 else ?3 end;
+
+-- name: names_trailed
+-- The trail holds the subjects of the blocks up to a number.
+delete from block_subjects where seq <= ?;
+
+-- name: trail_ends
+-- Of each log the last row the trail may hold when it takes so many more.
+select log, min(seq + ?, case log
     when 1 then (select coalesce(max(seq), 0) from event_block)
     when 2 then (select coalesce(max(seq), 0) from effect)
     else (select coalesce(max(seq), 0) from decision)
-end;
-
--- name: names_trailed
--- The trail holds the subjects of every block.
-delete from block_subjects;
+end) from trailed order by log;
 
 -- name: untrailed
 -- Number of rows the trail does not hold yet; so many (first value) events count as one, for they are found faster.
