@@ -151,7 +151,7 @@ def test_limits_instead_of_recursion(text: str) -> None:
     checked("{{" + text + "}}", issues, value)
 
 
-EVIL = ("*", "?", "[a]", "[!b]", "[a-z]", "a", "aa", "*a", "*?", "?*", "a*a", "**", "[*]", "(", ")+", "{9}", "|", "\\\\")
+EVIL = ("*", "?", "[a]", "[!b]", "[a-z]", "a", "aa", "*a", "*?", "?*", "a*a", "**", "[*]", "(", ")+", "{9}", "|")
 
 
 def test_evil_patterns(record_property: Callable[[str, object], None]) -> None:
