@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -125,9 +125,10 @@ def _is_terminal(stream: Any) -> bool:
 
 
 def say(text: str, quiet: bool = False) -> None:
-    """A remark, on the error stream."""
+    """A remark, on the error stream; one that cannot be written (its disk is full) stops nobody."""
     if not quiet:
-        click.echo(text, err=True)
+        with suppress(OSError):
+            click.echo(text, err=True)
 
 
 def emit_json(value: Any) -> None:

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from engine.core.model import MINUTE, SECOND, Alert
-from engine.errors import CannotRun, StoreError
+from engine.errors import CannotRun, StoreError, StoreHeld
 from engine.ports import Channel, Store
 from engine.runtime.bell import Bell
 from engine.runtime.claims import Claims
@@ -172,6 +172,8 @@ class Daemon:
         """As ``turn``; a store in trouble is told and waited for."""
         try:
             more = self.turn()
+        except StoreHeld:
+            raise  # another process writes the store: this one must leave
         except StoreError as error:
             self._store_failed(error)
             return False

@@ -1,4 +1,7 @@
-"""``drumbeat run`` as a service: real processes, real signals, real files."""
+"""``drumbeat run`` as a service: real processes, real signals, real files.
+
+``DRUMBEAT_LOCK_SECONDS`` says how long somebody else holds the store's lock (default 0.5; the daemon waits 10).
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,7 @@ steps:
     "templates/hello.box.j2": "hello",
     "templates/again.box.j2": "again",
 }
+HELD = float(os.environ.get("DRUMBEAT_LOCK_SECONDS", "0.5"))
 PATIENCE = 60.0
 """Seconds after which something that should happen has not."""
 
@@ -381,6 +385,35 @@ def test_a_full_disk(service: Service) -> None:
     assert len(set(service.sent())) == 98
     daemon.send_signal(signal.SIGTERM)
     service.ends(daemon, 0)
+
+
+def test_somebody_holds_the_lock(service: Service) -> None:
+    """A foreign process writes the store for a while: nothing is lost or done twice, it is told at most once, and the
+    daemon goes on.
+
+    Semantics: store.trouble — locked by another, for as long as it may
+    Failure: busy.lock — by a process that takes its time
+    """
+    daemon = service.at_work()
+    service.say("u0")
+    service.until(lambda: len(service.sent()) == 2)
+    other = sqlite3.connect(service.root / "drumbeat.db", isolation_level=None, timeout=PATIENCE)
+    other.execute("begin immediate")
+    ends, users = time.monotonic() + HELD, 0
+    while time.monotonic() < ends:
+        users += 1
+        service.say(f"u{users}")
+        select.select([], [], [], HELD / 20)
+    assert len(service.sent()) == 2
+    assert daemon.poll() is None
+    other.execute("rollback")
+    other.close()
+    service.until(lambda: len(service.sent()) == 2 * (users + 1))
+    assert len(set(service.sent())) == 2 * (users + 1)
+    daemon.send_signal(signal.SIGTERM)
+    _, err = service.ends(daemon, 0)
+    told = err.count("the store cannot be written:")
+    assert told == err.count("the store can be written again") == (HELD > 15)
 
 
 def test_a_copied_store_sends_nothing(service: Service, tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ def test_interrupted_migration_leaves_no_trace(old: Path) -> None:
     assert "nickname" in tables(old)
 
 
-@pytest.mark.parametrize("stop", range(0, 40, 3))
+@pytest.mark.parametrize("stop", range(0, 88, 4))
 def test_killed_while_a_store_is_made(tmp_path: Path, stop: int) -> None:
     """A process killed while it makes a store leaves a file that the next process opens and completes.
 

@@ -140,6 +140,7 @@ class World:
 
     def check(self, root: Path, kills: int) -> None:
         """Nothing lost, nothing twice, whatever happened in the folder."""
+        assert faults(root) == []
         found = picture(root)
         assert found["effects"] == self.wanted["effects"], "effects are lost, other or more"
         for part, value in self.wanted.items():
@@ -153,6 +154,15 @@ class World:
         assert not ads - self.sent["ads"], "at_most_once: sent twice"
         assert set((self.sent["ads"] - ads).elements()) <= parked(root), "at_most_once: missing and not parked"
         assert len(parked(root)) <= kills * BATCH * 2
+
+
+def faults(root: Path) -> list[Any]:
+    """What ``fsck`` finds."""
+    store = SqliteStore.open(root / "s.db", read_only=True)
+    try:
+        return list(store.check())
+    finally:
+        store.close()
 
 
 def parked(root: Path) -> set[str]:

@@ -1,9 +1,13 @@
-"""Programs edited under a running daemon: only whole ones are put to work, whatever state the files are in."""
+"""Programs edited under a running daemon: only whole ones are put to work, whatever state the files are in.
+
+``DRUMBEAT_EDITS`` says how many edits there are in the storm (default 60).
+"""
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Event as Flag
@@ -18,6 +22,8 @@ from engine.ports import Version
 from engine.runtime.daemon import LAST_GOOD
 from engine.runtime.reload import Built, Reloader
 from engine.stores.memory import MemoryStore
+
+EDITS = int(os.environ.get("DRUMBEAT_EDITS", "60"))
 
 CODES = {
     "playbooks/catalog.yaml": (
@@ -208,11 +214,12 @@ def test_a_program_that_cannot_be_run_here(tmp_path: Path) -> None:
     assert program.warning == "not here"
 
 
-def test_a_storm_of_edits(tmp_path: Path) -> None:
+def test_a_storm_of_edits(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """Files are mutated again and again while events come in: there is always a whole plan, every broken state is
     told, and nobody is lost.
 
     Semantics: reload.whole — whatever state the files are in
+    Failure: edit.broken — a storm of edits
     """
     rng = random.Random(4)
     life = Life(tmp_path)
@@ -221,7 +228,7 @@ def test_a_storm_of_edits(tmp_path: Path) -> None:
     daemon._reloader = reloader
     reloader._older = lambda: _versions(life)
     names, good, bad = sorted(FILES), 0, 0
-    for number in range(60):
+    for number in range(EDITS):
         name = rng.choice(names)
         life.write(name, _mutated(rng, FILES[name]))
         reloader.force()
@@ -234,11 +241,13 @@ def test_a_storm_of_edits(tmp_path: Path) -> None:
         assert daemon.program.plan is not None
         life.write(name, FILES[name])
     counts = daemon.state.counts
-    assert counts.get("reloads", 0) + counts.get("reloads.failed", 0) == 60
+    assert counts.get("reloads", 0) + counts.get("reloads.failed", 0) == EDITS
     assert counts["reloads.failed"] >= bad > 0
     assert good > 0
-    assert counts["events.accepted"] == 60
+    assert counts["events.accepted"] == EDITS
     assert counts.get("conflicts", 0) == 0
+    record_property("edits", EDITS)
+    record_property("broken_edits", bad)
     life.end()
 
 

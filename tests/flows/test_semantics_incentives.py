@@ -1,7 +1,13 @@
-"""Coupons, points and seats where brute force does not reach: secrets, budgets, expiry, empty codes, rotation."""
+"""Coupons, points and seats where brute force does not reach: secrets, budgets, expiry, empty codes, rotation.
+
+``DRUMBEAT_CODES`` says how many codes are made and compared (default 20,000).
+"""
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +15,7 @@ from semantics_kit import HEAD, Row, event, play
 
 from engine.core.scarce import code_for
 
+CODES = int(os.environ.get("DRUMBEAT_CODES", "20000"))
 END = event("z", "end", "2026-04-20T00:00:00Z", "zz")
 ENTRY = "trigger: {event: a}\nentry: {mode: parallel, limit: unlimited}\n"
 
@@ -74,22 +81,27 @@ def test_when_a_coupon_expires(tmp_path: Path, valid: str, expires: str) -> None
     assert [row["detail"]["expires_at"] for row in seen.effects if row["kind"] == "coupon"] == [expires]
 
 
-def test_a_code_cannot_be_worked_out_without_the_secret() -> None:
-    """Another secret gives another code for every key; the same gives the same; sixteen letters, no two alike.
+def test_a_code_cannot_be_worked_out_without_the_secret(record_property: Callable[[str, object], None]) -> None:
+    """Another secret gives another code for every key; the same gives the same; sixteen letters, no two alike, and
+    each letter at each place as often as any other: chi-square of 31 degrees of freedom.
 
     Semantics: coupon.unguessable
     Threat: code.guess
     """
-    keys = [f"p/s/u{n}" for n in range(2000)]
-    one, other = ([code_for("WB", key, secret) for key in keys] for secret in (b"one secret", b"another one"))
-    assert one == [code_for("WB", key, b"one secret") for key in keys]
-    assert len({*one, *other}) == 4000
-    letters = [code.removeprefix("WB-") for code in one]
-    assert {len(it) for it in letters} == {16}
-    for place in range(16):  # each letter of each place about as often as any other
-        seen = [it[place] for it in letters]
-        assert len(set(seen)) == 32
-        assert max(seen.count(letter) for letter in set(seen)) < 120
+    codes = [code_for("WB", f"p/s/u{n}", b"one secret") for n in range(CODES)]
+    some = [code_for("WB", f"p/s/u{n}", b"one secret") for n in range(2_000)]
+    other = [code_for("WB", f"p/s/u{n}", b"another one") for n in range(2_000)]
+    assert codes[:2_000] == some[:CODES]
+    assert len({*codes, *other}) == len(codes) + len(other)
+    assert {len(it) for it in codes} == {19}
+    worst = 0.0
+    for place in range(3, 19):
+        seen = Counter(it[place] for it in codes)
+        assert len(seen) == 32
+        mean = CODES / 32
+        worst = max(worst, sum((n - mean) ** 2 / mean for n in seen.values()))
+    assert worst < 75  # one in 50,000 fair places is worse
+    record_property("codes", CODES)
 
 
 def test_a_balance_never_goes_below_zero(tmp_path: Path) -> None:

@@ -1,10 +1,18 @@
 """Expressions under fire: whatever the text and whatever the payload, the outcome is an answer, an issue or an
-ExpressionError, and time never turns a verdict before the announced instant."""
+ExpressionError, and time never turns a verdict before the announced instant.
+
+``DRUMBEAT_EXPRESSIONS`` says how many expressions a cheap generator tries beside hypothesis (default 2,000),
+``DRUMBEAT_PATTERNS`` how many patterns that are made to be slow (default 60).
+"""
 
 from __future__ import annotations
 
+import os
+import random
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from time import process_time
 from typing import Any
 
 import pytest
@@ -26,6 +34,8 @@ from engine.language.expressions import (
     compile_value,
 )
 
+EXPRESSIONS = int(os.environ.get("DRUMBEAT_EXPRESSIONS", "2000"))
+PATTERNS = int(os.environ.get("DRUMBEAT_PATTERNS", "60"))
 NOW = 1_774_742_400_000_000  # 2026-03-29T00:00:00Z, the night clocks change in Europe
 FIELDS = {
     "city": FieldType("text"),
@@ -56,12 +66,17 @@ ENV = Env(
 FAST = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
 
+def pieces(*rows: str) -> list[str]:
+    """The texts between two semicolons."""
+    return [text.strip(" ") for row in rows for text in row.split(" ; ")]
+
+
 def choice(*rows: str) -> st.SearchStrategy[str]:
     """One of the texts between two semicolons."""
-    return st.sampled_from([text.strip(" ") for row in rows for text in row.split(" ; ")])
+    return st.sampled_from(pieces(*rows))
 
 
-words = choice(
+WORDS = pieces(
     "user ; event ; entry ; steps ; vars ; now ; today ; city ; age ; gift ; . ; . ; , ; ( ; ( ; ) ; ) ; [ ; ] ; { ; }",
     "{{ ; }} ; == ; != ; < ; >= ; = ; && ; || ; ! ; and ; or ; not ; in ; is ; none ; true ; if ; else ; + ; - ; * ; /",
     "// ; % ; ** ; ~ ; | ; lower ; default ; round ; older_than ; matching ; count ; sum ; within ; where",
@@ -69,6 +84,7 @@ words = choice(
     "\u200b ; ٣ ; \ud83d ; {% ; %} ; ? ; @ ; ; ; 1e999999999 ; 0x1F ; 007 ; def",
     "lambda ; __class__ ; user.__class__ ; event.data.items",
 )
+words = st.sampled_from(WORDS)
 soup = st.lists(words, max_size=30).flatmap(lambda parts: st.sampled_from([" ", ""]).map(lambda gap: gap.join(parts)))
 
 
@@ -135,6 +151,37 @@ def test_limits_instead_of_recursion(text: str) -> None:
     checked("{{" + text + "}}", issues, value)
 
 
+EVIL = ("*", "?", "[a]", "[!b]", "[a-z]", "a", "aa", "*a", "*?", "?*", "a*a", "**", "[*]", "(", ")+", "{9}", "|")
+
+
+def test_evil_patterns(record_property: Callable[[str, object], None]) -> None:
+    """Whatever stars, signs and classes a pattern is made of, 64 KiB that almost fit take it under 10 ms of work.
+
+    Threat: regex.exhaust — many patterns
+    """
+    rng, slowest = random.Random(6), 0.0
+    for _ in range(PATTERNS):
+        pattern = "".join(rng.choice(EVIL) for _ in range(rng.randrange(4, 60))) + rng.choice(("b", "", "*b", "?"))
+        found, issues = compile_condition(f"event.city is matching('{pattern}')", SCOPE, HistoryBook())
+        checked(pattern, issues, found)
+        if found is None:
+            continue
+        m = moment({"city": rng.choice(("a", "ab", "aaab", "a(a)+")) * 65_536})
+        m.event.data["city"] = m.event.data["city"][:65_536]  # type: ignore[union-attr]  # it has one
+        took = min(_work(lambda m=m, found=found: outcome(found, m)) for _ in range(3))  # type: ignore[misc]
+        assert took < 0.01, pattern
+        slowest = max(slowest, took)
+    record_property("patterns", PATTERNS)
+    record_property("slowest_pattern_us", round(slowest * 1e6))
+
+
+def _work(what: Callable[[], object]) -> float:
+    """Seconds of processor time."""
+    begun = process_time()
+    what()
+    return process_time() - begun
+
+
 def test_a_greedy_pattern_takes_no_time() -> None:
     """Patterns of many stars stay quick on long text.
 
@@ -145,14 +192,14 @@ def test_a_greedy_pattern_takes_no_time() -> None:
     assert not found.test(moment({"city": "a" * 20_000}))
 
 
-paths = choice(
+PATHS = pieces(
     "user.age ; user.city ; user.birthday ; user.vip_since ; user.langs ; user.more ; user.tags",
     "user.points ; user.tier ; user.created_at ; user.last_active_at ; event.amount ; event.x",
     "event.x.y ; event.x[0] ; event.time ; event.type ; entry.amount ; steps.gift.code",
     "steps.gift.expires_at ; vars.x ; trigger.id ; now ; today ; first('order.paid').amount",
     "last('order.paid') ; since('order.paid') ; user.get('zz')",
 )
-calls = choice(
+CALLS = pieces(
     "count('order.paid') ; count('order.paid', within='1d')",
     "count('order.paid', where='event.amount > 1') ; sum('order.paid', 'amount', within='2d')",
     "avg('order.paid', 'amount') ; max('order.paid', 'x', within='6h')",
@@ -160,22 +207,23 @@ calls = choice(
     "weekday(today) ; is_workday(today) ; in_segment('dormant') ; duration('90m') ; hour(event.time)",
     "weekday(event.time)",
 )
-constants = choice(
+CONSTANTS = pieces(
     "0 ; 1 ; 2.50 ; 'x' ; '' ; none ; true ; false ; 'gold' ; '2026-03-28'",
     "'2026-03-29T02:30:00+01:00' ; [] ; ['x', 1, none] ; [1]",
 )
-atoms = st.one_of(paths, calls, constants)
+atoms = st.one_of(*map(st.sampled_from, (PATHS, CALLS, CONSTANTS)))
+SIGNS = pieces("== ; != ; < ; <= ; > ; >= ; in ; not in ; + ; - ; * ; / ; // ; % ; ~")
+TAILS = pieces(
+    "is none ; is not none ; is older_than('1d') ; is newer_than('90m') ; is at_least('gold')",
+    "is above(1) ; is below('x') ; is matching('x*') ; | lower ; | length ; | default(0) ; | round(1)",
+    "| int ; | abs ; | first ; | last ; | join(',') ; | float ; .x ; [0] ; ['x']",
+)
 
 
 def _bigger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     both = st.tuples(inner, inner)
-    signs = choice("== ; != ; < ; <= ; > ; >= ; in ; not in ; + ; - ; * ; / ; // ; % ; ~")
+    signs, tails = st.sampled_from(SIGNS), st.sampled_from(TAILS)
     logic = st.sampled_from(["and", "or"])
-    tails = choice(
-        "is none ; is not none ; is older_than('1d') ; is newer_than('90m') ; is at_least('gold')",
-        "is above(1) ; is below('x') ; is matching('x*') ; | lower ; | length ; | default(0) ; | round(1)",
-        "| int ; | abs ; | first ; | last ; | join(',') ; | float ; .x ; [0] ; ['x']",
-    )
     return st.one_of(
         st.builds(lambda pair, sign: f"({pair[0]} {sign} {pair[1]})", both, signs),
         st.builds(lambda pair, sign: f"({pair[0]} {sign} {pair[1]})", both, logic),
@@ -274,6 +322,55 @@ def test_any_value_is_a_value_or_an_error(text: str, data: dict[str, Any], trait
                 found.get(moment(data, traits))
             except ExpressionError:
                 continue
+
+
+def _random(rng: random.Random, depth: int) -> str:
+    """An expression as ``expressions`` makes them, or now and then a soup of words."""
+    if depth == 0 or rng.random() < 0.2:
+        return rng.choice(rng.choice((PATHS, CALLS, CONSTANTS)))
+    one, kind = _random(rng, depth - 1), rng.randrange(6)
+    if kind < 2:
+        return f"({one} {rng.choice(SIGNS if kind else ('and', 'or'))} {_random(rng, depth - 1)})"
+    if kind == 2:
+        tail = rng.choice(TAILS)
+        return f"({one} {tail})" if tail[0] not in ".[" else f"({one}){tail}"
+    if kind == 3:
+        return f"({one} if {_random(rng, depth - 1)} else {_random(rng, depth - 1)})"
+    return f"({rng.choice(('not ', '-'))}{one})"
+
+
+ODD: list[Any] = [
+    "", "x", "gold", "2026-03-28", "soon", "2026-03-28T12:00:00Z", 0, 1, 7, -3, Decimal("2.50"), Decimal("1E+90"), 2.5,
+    10**30, Decimal("NaN"), None, True, [], [1, "x"], ["x"], {"y": 1}, {"x": "x"}, "x" * 20_000, list(range(2_000)),
+]  # fmt: skip
+
+
+def test_expressions_by_the_thousand(record_property: Callable[[str, object], None]) -> None:
+    """Random texts and payloads: an answer, an issue or an ExpressionError, and a verdict takes under 5 ms of work.
+
+    Threat: expression.limits — at size
+    """
+    rng, slowest, answered = random.Random(7), 0.0, 0
+    for number in range(EXPRESSIONS):
+        if number % 5:
+            text = _random(rng, rng.randrange(1, 5))
+        else:
+            text = rng.choice(("", " ")).join(rng.choice(WORDS) for _ in range(rng.randrange(30)))
+        found, issues = compile_condition(text, SCOPE, HistoryBook())
+        checked(text, issues, found)
+        if found is None:
+            continue
+        answered += 1
+        data = {name: rng.choice(ODD) for name in ("amount", "x", "city") if rng.random() < 0.7}
+        m = moment(data, {name: rng.choice(ODD) for name in (*FIELDS, "zz") if rng.random() < 0.7})
+        took = _work(lambda m=m, found=found: outcome(found, m))  # type: ignore[misc]
+        if took > 0.005:  # or was it the machine?
+            took = min(_work(lambda m=m, found=found: outcome(found, m)) for _ in range(3))  # type: ignore[misc]
+        assert took < 0.005, text
+        slowest = max(slowest, took)
+    assert answered > EXPRESSIONS // 10
+    record_property("expressions", EXPRESSIONS)
+    record_property("slowest_verdict_us", round(slowest * 1e6))
 
 
 times = choice(

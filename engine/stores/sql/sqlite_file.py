@@ -98,6 +98,7 @@ class SqliteFile:
         self.path = path
         self.fault: Callable[[str], object] = nothing
         self._lock = lock
+        self._epoch: int | None = None  #: of this opening, once it is counted
 
     @classmethod
     def open(
@@ -142,13 +143,24 @@ class SqliteFile:
         """
         if self._lock is None:
             return
-        found = self.rows("meta", "epoch")
-        mine = int(found[0][0]) if found else 0
         with self.transaction("meta"):
+            found = self.rows("meta", "epoch")
+            mine = int(found[0][0]) if found else 0
             if mine < self._lock.epoch and found:
                 self.write("hold", [(_OLDER,)])
-            self.write("save_meta", [("epoch", str(max(mine, self._lock.epoch) + 1))])
-        self._lock.note(max(mine, self._lock.epoch) + 1)
+            fresh = max(mine, self._lock.epoch) + 1
+            self.write("save_meta", [("epoch", str(fresh))])
+        self._epoch = fresh
+        self._lock.note(fresh)
+
+    def _fence(self) -> None:
+        """Who lost the right to write without knowing it must not commit: the store counted another opening since.
+
+        The lock keeps two writers apart where it holds; on some network file systems, and where somebody removed its
+        file, it does not.
+        """
+        if self._epoch is not None and self.db.execute(Q["meta"], ("epoch",)).fetchone() != (str(self._epoch),):
+            raise StoreHeld(f"store {self.path} was opened for writing by another process since", hint=_ONE_WRITER)
 
     @property
     def read_only(self) -> bool:
@@ -240,6 +252,7 @@ class SqliteFile:
         try:
             self.db.execute("begin immediate")
             try:
+                self._fence()
                 self.fault(f"{verb}.after_begin")
                 yield
                 self.fault(f"{verb}.before_commit")
@@ -269,6 +282,8 @@ class SqliteFile:
             with suppress(sqlite3.Error):  # nothing was written; what was wrong with reading was said already
                 self.db.execute("rollback")
 
+
+_ONE_WRITER = "one process writes a store; is its .lock file removed, or on a file system without locks?"
 
 _RELAXED = "pragma synchronous = off"
 """For a file that is thrown away: what was committed need not survive the loss of power."""

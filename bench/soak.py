@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""A daemon under steady load for a while: does its memory grow?
+
+    python bench/soak.py [--minutes 15] [--rate 200] [--users 20000] [--json FILE]
+
+Events come in over HTTP at a steady rate, always from the same users, who sign up, order, wait and are written to; so
+what is known of them stays as much. Memory is looked at every second. Stated is its slope by least squares over the
+second half, when every cache has found its size, in per cent an hour; and how the store grew an event. Aim: 0 +- 1 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "e2e"))
+from service_kit import Service, stamp
+
+FILES = {
+    "drumbeat.yaml": """\
+program: soak
+feeds: [{http: {port: 0}}]
+channels: {box: {via: file, path: out/box.jsonl}}
+policies: {default: {quiet_hours: never, consent: {service: none}}}
+""",
+    "playbooks/order.yaml": """\
+playbook: order
+title: Thanks, and a minute later a point
+trigger: {event: order.paid, if: 'count("order.paid", within="1h") >= 2'}
+entry: {mode: restart, limit: unlimited}
+steps:
+  - message: {template: thanks, via: box, purpose: service}
+  - wait_for: {event: app.opened, up_to: 1m, then: [{points: 1}], else: [{tag: {add: [quiet]}}]}
+""",
+    "playbooks/catalog.yaml": "points: {main: {title: Points}}\n",
+    "templates/thanks.box.j2": "thanks {{ user.id }}",
+}
+
+
+def slope(points: list[tuple[float, float]]) -> float:
+    """MB a second, by least squares."""
+    mean_x = sum(x for x, _ in points) / len(points)
+    mean_y = sum(y for _, y in points) / len(points)
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+
+
+def work(root: Path, minutes: float, rate: int, users: int) -> dict[str, float]:
+    service, rng = Service(root, FILES), random.Random(1)  # noqa: S311 - load, no secrets
+    service.start()
+    begun, number, memory, sizes = time.monotonic(), 0, [], []
+    connection = service.connection()
+    try:
+        while (now := time.monotonic() - begun) < minutes * 60:
+            at, lines = stamp(), []
+            for _ in range(rate):
+                number += 1
+                kind = rng.choice(("order.paid", "app.opened", "order.paid"))
+                row = {"id": f"e{number}", "type": kind, "user": f"u{rng.randrange(users)}", "time": at}
+                lines.append(json.dumps(row | {"data": {"amount": rng.randrange(100)}}))
+            status, said, _ = service.post("\n".join(lines).encode(), connection)
+            assert (status, said["accepted"]) == (202, rate), said
+            memory.append((now, service.memory()))
+            sizes.append((number, service.store.stat().st_size))
+            time.sleep(max(0.0, begun + now + 1 - time.monotonic()))
+        service.end()
+    finally:
+        service.stop()
+    later = [it for it in memory if it[0] > minutes * 30]
+    held = sum(it for _, it in later) / len(later)
+    (first, small), (last, large) = sizes[len(sizes) // 2], sizes[-1]
+    return {
+        "minutes": minutes, "events": number, "users": users, "rss_mb": round(held, 1),
+        "rss_begin_mb": round(memory[0][1], 1), "rss_end_mb": round(memory[-1][1], 1),
+        "rss_slope_mb_per_hour": round(slope(later) * 3_600, 2),
+        "rss_slope_percent_per_hour": round(slope(later) * 3_600 / held * 100, 2),
+        "store_bytes_per_event": round((large - small) / max(1, last - first)), "sound": service.sound(),
+    }  # fmt: skip
+
+
+def main() -> int:
+    p = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    p.add_argument("--minutes", type=float, default=15)
+    p.add_argument("--rate", type=int, default=200, help="events a second")
+    p.add_argument("--users", type=int, default=20_000)
+    p.add_argument("--json", type=Path, help="write the figures there")
+    given = p.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="soak-"))
+    try:
+        found = work(root, given.minutes, given.rate, given.users)
+    finally:
+        shutil.rmtree(root)
+    print(json.dumps(found, indent=2))
+    if given.json:
+        given.json.write_text(json.dumps(found) + "\n", encoding="utf-8")
+    return 0 if found["sound"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
