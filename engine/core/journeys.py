@@ -205,9 +205,6 @@ class Run:
         if self.turn.depth >= MAX_DEPTH:
             self.effect("emit", detail, status="suppressed", reason="depth")
             return
-        if self.turn.stormy():
-            self.effect("emit", detail, status="suppressed", reason="storm")
-            return
         if not self.effect("emit", detail):
             return
         receiver = user if user is not None or group is not None else self.state.id

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from engine.core.model import MAX_DEPTH, MOST_EFFECTS, Decision, Effect, Event, Journey, Mark, Out, Reserve, State, Why
+from engine.core.model import MAX_DEPTH, Decision, Effect, Event, Journey, Mark, Out, Reserve, State, Why
 from engine.core.moment import Condition, Moment
 from engine.core.plan import Plan, Playbook
 
@@ -31,7 +31,6 @@ class Judging:
         "depth",
         "dispatch",
         "event",
-        "full",
         "m",
         "moved",
         "now",
@@ -59,7 +58,6 @@ class Judging:
         self.why: list[Why] = []  #: what was judged of the entry that has asked for its slot
         self.signing = b""  #: key of signed links
         self.depth = 0
-        self.full = MOST_EFFECTS  #: effects and events in ``out`` at which what is decided may tell no more
         self.now = 0
         self.event: Event | None = None
         self.cause: dict[str, str] = {}
@@ -147,13 +145,9 @@ class Judging:
         else:
             last.why = [*last.why, why]
 
-    def stormy(self) -> bool:
-        """Has the event at hand led to as many effects as one may, those of the events that wait included?"""
-        return len(self.out.effects) + len(self.out.emits) >= self.full
-
     def tell(self, type_: str, data: dict[str, Any], key: str, changes: dict[str, tuple[Any, Any]] | None) -> None:
         """Make an event of something the engine did, when somebody listens and the chain is not too long."""
-        if type_ in self.plan.told and self.depth < MAX_DEPTH and not self.stormy():
+        if type_ in self.plan.told and self.depth < MAX_DEPTH:
             self.out.emits.append(
                 Event(
                     id=key,

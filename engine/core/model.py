@@ -27,7 +27,6 @@ NONE: Mapping[str, Any] = MappingProxyType({})
 """The empty mapping that subjects share."""
 
 MAX_DEPTH = 16
-MOST_EFFECTS = 1_000  # that one event, or wake-up, leads to by the events the engine makes
 """How many times an event may beget another before the chain is cut."""
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from engine.core.fuse import slow
 from engine.core.fuse_wakes import slow_wake
 from engine.core.links import signing_key
-from engine.core.model import MOST_EFFECTS, Answer, Event, Out, Reserve, State, Why, new_state
+from engine.core.model import Answer, Event, Out, Reserve, State, Why, new_state
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
 from engine.core.slots import Due
@@ -136,7 +136,6 @@ class Session:
         self.decided: list[tuple[Event, int]] = []
         self.askers: dict[str, str] = {}
         self.late = 0
-        self.storms = 0  #: events the engine made that were dropped, see ``_drain``
         self.firing: str | None = None  #: the subject whose wake-up is being decided
         self._nested = 0  #: wake-ups being fired inside of one another
 
@@ -359,10 +358,9 @@ class Session:
             if wake_at is not None and wake_at < self.horizon:
                 self.alarms.put(wake_at, subject)
         else:
-            start = self._fresh()
             self._answer(state, self.turn.go(state, None, clock), None)
             if self.out.emits:
-                self._drain(subject, start)
+                self._drain(subject)
         self.firing = outer
 
     def put_off(self, subject: str, until: int) -> None:
@@ -376,26 +374,18 @@ class Session:
         """Bring a subject in line with a plan that was published, see ``engine.core.changing``."""
         self._load((subject,))
         state = self._state(subject)
-        start = self._fresh()
         self._answer(state, self.turn.change(state, self.clock, taken), None)
         if self.out.emits:
-            self._drain(state.id, start)
+            self._drain(state.id)
 
-    def _drain(self, source: str, start: int) -> None:
-        """Handle the events the engine made for ``source``, first come first served.
-
-        ``start``: effects before all this. An event that leads to more than ``MOST_EFFECTS`` tells no more (``storm``),
-        and what waits then is dropped and counted: a fan of playbooks must not fill a transaction.
-        """
+    def _drain(self, source: str) -> None:
+        """Handle the events the engine made for ``source``, first come first served."""
         queue = deque((source, event) for event in self.out.emits)
         self.out.emits.clear()
         while queue:
             maker, event = queue.popleft()
             if event.user is None:
                 continue
-            if len(self.out.effects) - start >= MOST_EFFECTS:
-                self.storms += 1 + len(queue)
-                return
             self._load((event.user,))
             if event.user != maker and self.log:
                 # a replay of one subject makes its own events again, but not those of others
@@ -403,7 +393,6 @@ class Session:
             state = self._state(event.user)
             if self.fair:
                 self._own_first(state, event.time)
-            self.turn.full = start + MOST_EFFECTS - len(queue)
             self._once(state, event, SLOW, state.wake_at)
             queue.extend((event.user, made) for made in self.out.emits)
             self.out.emits.clear()
@@ -428,25 +417,17 @@ class Session:
 
     def _turn(self, state: State, event: Event, place: int, before: int | None) -> None:
         """One event of a subject and everything it leads to, for others too."""
-        start = self._fresh()
         self._once(state, event, place, before)
         if self.clock - event.time > self.plan.act_within:
             self.late += 1
         if self.out.emits:
-            self._drain(state.id, start)
-
-    def _fresh(self) -> int:
-        """Nothing came of the next event yet; effects before it."""
-        start = len(self.out.effects)
-        self.turn.full = start + MOST_EFFECTS
-        return start
+            self._drain(state.id)
 
     def enter_at(self, state: State, due: Due, why: list[Why]) -> None:
         """A subject in the audience of a slot, and everything it leads to, for others too."""
-        start = self._fresh()
         self._once(state, None, SLOW, state.wake_at, (due, why))
         if self.out.emits:
-            self._drain(state.id, start)
+            self._drain(state.id)
 
     def _once(
         self,
@@ -504,8 +485,6 @@ class Session:
             totals[f"limit.{alert.playbook}"] = totals.get(f"limit.{alert.playbook}", 0) + 1
         if self.late:
             totals["late"] = totals.get("late", 0) + self.late
-        if self.storms:
-            totals["storm"] = totals.get("storm", 0) + self.storms
         batch = Batch(
             clock=self.clock,
             states=[] if self.resident else list(self.touched.values()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -107,48 +106,3 @@ def test_a_match_that_errs_parks(tmp_path: Path) -> None:
     assert seen.effects == []
     assert [verdict for _, verdict in seen.verdicts("p")] == ["entered", "error"]
     assert seen.outcome.journeys["running"] == 1
-
-
-def fan(levels: int, own: str) -> dict[str, str]:
-    """Playbooks each of which sends the next two events: no circle, and twice as many at every level."""
-    entry = "entry: {mode: parallel, limit: unlimited}\n"
-    two = "{{emit: {{type: l{0}, data: {{n: 1}}}}}}, {{emit: {{type: l{0}, data: {{n: 2}}}}, id: two}}"
-    return {
-        f"p{level:02d}": f"trigger: {{event: l{level}}}\n{entry}steps: [{own}{two.format(level + 1)}]\n"
-        for level in range(levels)
-    }
-
-
-@pytest.mark.parametrize("own", ["", "{points: 1}, ", "{tag: {add: [x]}}, {points: 1}, {points: 1, id: more}, "])
-def test_a_fan_of_playbooks(tmp_path: Path, own: str) -> None:
-    """One event that would lead to tens of thousands of effects leads to a thousand, and the next event is as free as
-    the first.
-
-    Semantics: loop.storm
-    Failure: loops.cut — that fan out
-    """
-    feed = [event("1", "l0", "10:00"), event("2", "l8", "11:00"), END]
-    seen = play(tmp_path, fan(13, own), feed, catalog="points: {main: {title: p}}\n")
-    made = Counter(row["time"] for row in seen.effects)
-    steps = 2 + own.count("{points") + own.count("{tag")
-    assert 900 < made["2026-03-01T10:00:00Z"] <= 1_000 + steps
-    assert made["2026-03-01T11:00:00Z"] == (2**5 - 1) * steps
-    assert any(row["reason"] == "storm" for row in seen.effects)
-    assert sum(row["kind"] == "emit" and row["status"] == "planned" for row in seen.effects) < 1_000
-
-
-def test_two_playbooks_that_answer_each_other(tmp_path: Path) -> None:
-    """A circle that only data could end is cut at the sixteenth link.
-
-    Semantics: loop.depth
-    Failure: loops.cut — of two playbooks
-    """
-    steps = "entry: {{mode: parallel, limit: unlimited}}\nsteps: [{{points: {}}}]\n"
-    books = {
-        "a": "trigger: {event: points.changed, if: event.delta > 0}\n" + steps.format("'{{ -1 - 0 * event.delta }}'"),
-        "b": "trigger: {event: points.changed, if: event.delta < 0}\n" + steps.format("'{{ 1 - 0 * event.delta }}'"),
-    }
-    feed = [event("0", "points.changed", "09:00", account="main", delta=5), event("z", "end", "2026-03-02T00:00:00Z")]
-    seen = play(tmp_path, books, feed, catalog="points: {main: {title: p}}\n")
-    found = [row for row in seen.effects if row["kind"] == "points" and row["status"] == "planned"]
-    assert Counter(row["playbook"] for row in found) == {"a": 9, "b": 8}
