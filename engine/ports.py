@@ -441,6 +441,19 @@ class FileStore(Protocol):
         """Bring the write-ahead log into the file, as far as readers allow."""
         ...
 
+    @property
+    def full(self) -> bool:
+        """The disk was found full, and there has been no reserve since."""
+        ...
+
+    def keep_reserve(self) -> bool:
+        """See that the reserve for a full disk is there, and that there is room beside it; False: there is not."""
+        ...
+
+    def shrink_log(self) -> None:
+        """As ``checkpoint``, and give the room of the log back to the disk where no reader needs it."""
+        ...
+
     def count_day(self) -> None:
         """Count a day in the store and beside it: a copy of the store from before that is put back is found out."""
         ...

@@ -66,6 +66,8 @@ class Metrics(Collector):
             yield _gauge("drumbeat_store_bytes", "Size of the file of the store", state.room.size)
             yield _gauge("drumbeat_store_log_bytes", "Size of its write-ahead log", state.room.log)
             yield _gauge("drumbeat_disk_free_bytes", "Left on the disk of the store", state.room.free)
+        reserve = "1 while the reserve beside the store is there, which is given up when the disk is full"
+        yield _gauge("drumbeat_disk_reserve", reserve, int(state.reserve))
 
     def _feeds(self) -> Iterator[Metric]:
         position = GaugeMetricFamily("drumbeat_feed_position", "Read and committed up to here", labels=["feed"])

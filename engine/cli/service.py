@@ -157,10 +157,10 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
 def _open(wishes: Wishes, signals: Signals) -> tuple[Any, Path]:
     """The store, opened for writing, and its file; with ``--standby`` as soon as nobody else has it.
 
-    None instead of the store: told to leave before.
+    On a full disk it is waited for room. None instead of the store: told to leave before.
     """
     from engine import wiring
-    from engine.errors import StoreHeld
+    from engine.errors import StoreFull, StoreHeld
     from engine.language.compile import compile_program
 
     root = program_root(wishes.program)
@@ -177,6 +177,13 @@ def _open(wishes: Wishes, signals: Signals) -> tuple[Any, Path]:
                 raise
             if not told:
                 say(f"standing by: {error.message}", wishes.quiet)
+            told = True
+            signals.leaving.wait(_STANDBY)
+        except StoreFull as error:
+            if wishes.once:
+                raise
+            if not told:
+                say(f"waiting for room: {error.message}", wishes.quiet)
             told = True
             signals.leaving.wait(_STANDBY)
     return None, path

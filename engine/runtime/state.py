@@ -31,6 +31,7 @@ class DaemonState:
     reload_error: str = ""  #: why the newest state of the program's files was not taken; "" when it was
     held: str = ""  #: why nothing is sent: the store was restored, copied or moved; "" when it may send
     room: Room | None = None  #: of the store, as of the last minute; None: it is no file, or was not looked at yet
+    reserve: bool = False  #: the file that is given up when the disk is full is there
     low_disk: str = ""  #: that the disk of the store is nearly full; "" when it is not
     clock: int = 0  #: the engine's clock, microseconds UTC
     now: int = 0  #: the machine's clock as the daemon believes it, at its last turn

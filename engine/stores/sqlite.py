@@ -139,6 +139,16 @@ class SqliteStore(SqliteOutbox):
     def checkpoint(self) -> None:
         self._file.checkpoint("passive")
 
+    def shrink_log(self) -> None:
+        self._file.shrink_log()
+
+    @property
+    def full(self) -> bool:
+        return self._file.full
+
+    def keep_reserve(self) -> bool:
+        return self._file.keep_reserve()
+
     def count_day(self) -> None:
         self._file.count_epoch()
 
