@@ -8,11 +8,13 @@ import signal
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from daemon_kit import BASE, FILES, Life, recompiled
 
-from engine.core.model import DAY, HOUR, MINUTE, SECOND, Event
+from engine.core.model import DAY, HOUR, MINUTE, SECOND, Event, State
+from engine.core.slots import Due
 from engine.errors import StoreError
 from engine.feeds.files import JsonlFeed
 from engine.ports import Batch, Feed, Lag, Record, Store
@@ -523,6 +525,44 @@ def test_a_wakeup_that_kills_the_process(tmp_path: Path, others: int) -> None:
     assert [(it.reason, b"u0-bad" in it.raw) for it in refused] == [("broken_wake", True)]
 
 
+@pytest.mark.parametrize("others", [2, 150, 5_100])
+def test_a_slot_that_kills_the_process(tmp_path: Path, others: int) -> None:
+    """A subject that kills three processes when a slot comes to it is left out of that slot, with a word in quarantine;
+    everybody else has it once, the subject itself has the next one, and events meanwhile are not accused.
+
+    Semantics: poison.kills — in the walk of a slot likewise
+    Failure: poison.kills — in the walk of a slot
+    """
+    life = Life(tmp_path, SLOTS, at=BASE + 30 * MINUTE)
+    life.start(piece=10_000)
+    for number in range(others):
+        life.say("user.signup", f"u{number:04d}", city="x")
+    bad = f"u{others - 1:04d}"
+    life.quiet()
+    life.end()
+    life.clocks.pass_(MINUTE)
+    life.start(piece=10_000)
+    life.quiet()
+    life.end()
+    life.clocks.pass_(30 * MINUTE)
+    for number in range(3):
+        life.say("app.opened", f"u{number:04d}")
+    life.deadly = {bad}
+    assert [_work_in_a_child(life) for _ in range(5)] == [True, True, True, False, False]
+    life.deadly = set()
+    life.start(piece=10_000)
+    assert life.store is not None
+    assert sorted(it.user or "" for it in life.effects("points")) == [f"u{n:04d}" for n in range(others - 1)]
+    (refused,) = life.store.quarantine()
+    assert (refused.reason, json.loads(refused.raw)["subject"]) == ("broken_slot", bad)
+    assert "died 3 times" in refused.message
+    life.pass_(HOUR, step=HOUR)
+    assert sum(it.user == bad for it in life.effects("points")) == 1
+    assert len(life.effects("points")) == 2 * others - 1
+    assert life.store.check() == []
+    life.end()
+
+
 def test_an_honest_crash_accuses_nobody(tmp_path: Path) -> None:
     """Killed for another reason, nobody is set aside, and care ends with the first quiet moment."""
     life = Life(tmp_path)
@@ -563,7 +603,15 @@ def _work_in_a_child(life: Life) -> bool:
                     os.kill(os.getpid(), signal.SIGKILL)
                 fire(instant, subject)
 
+            enter = session.enter_at
+
+            def slaying(state: State, due: Due, why: Any) -> None:
+                if state.id in life.deadly:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                enter(state, due, why)
+
             session._event, session._fire = deadly, killing  # type: ignore[method-assign]
+            session.enter_at = slaying  # type: ignore[method-assign]
             life.quiet()
             life.end()
         except BaseException:
