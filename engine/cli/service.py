@@ -138,8 +138,11 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
             program, store, adapters,
             lambda channels, claims: Lanes(store, channels, clock, claims, jobs.ring),
             clock, secret=wiring.secret_of(store), jobs=jobs, state=state,
-            reloader=None if wishes.once else serving.reloader(root, jobs, accept, found.lists, seen),
+            reloader=None if wishes.once else serving.reloader(
+                root, jobs, accept, found.lists, seen, None if wishes.store else found.settings.store
+            ),
             goodbye=_nothing if front is None else front.goodbye,
+            listen=_nobody if front is None else front.listen,
         )  # fmt: skip
         signals.attach(daemon)
         if wishes.once:
@@ -187,6 +190,13 @@ def _open(wishes: Wishes, signals: Signals) -> tuple[Any, Path]:
             told = True
             signals.leaving.wait(_STANDBY)
     return None, path
+
+
+def _nobody(feeds: Any) -> Any:
+    """Nobody listens."""
+    from engine.runtime.fittings import NoChange
+
+    return NoChange()
 
 
 def _nothing() -> None:

@@ -13,14 +13,14 @@ Rule 4: asked to leave, it takes nothing more, finishes the piece at hand, and w
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from engine.core.model import MINUTE, SECOND, Alert
 from engine.errors import CannotRun, StoreError, StoreFull
-from engine.ports import Channel, Store
+from engine.ports import Channel, Feed, Store
 from engine.runtime.bell import Bell
 from engine.runtime.claims import Claims
-from engine.runtime.fittings import Fittings, Program
+from engine.runtime.fittings import Change, Fittings, NoChange, Program
 from engine.runtime.fulldisk import SOON, FullDisk
 from engine.runtime.gather import Gather
 from engine.runtime.housekeeping import MINUTE_SECONDS, Housekeeping, Wishes
@@ -66,6 +66,7 @@ class Daemon:
     jobs: what others ask of the engine's thread.
     state: what is told about the daemon.
     reloader: builds programs of edited files; None: the program stays as it is.
+    listen: prepares whoever lets events in for the feeds of another program; raises CannotRun.
     goodbye: called when the daemon begins to leave, while jobs are still done: whoever lets events in stops there.
     """
 
@@ -82,6 +83,7 @@ class Daemon:
         state: DaemonState | None = None,
         reloader: Reloader[Program] | None = None,
         goodbye: Callable[[], None] = lambda: None,
+        listen: Callable[[Sequence[Feed]], Change] = lambda feeds: NoChange(),
         piece: int = PIECE,
         fault: Callable[[str], object] = lambda point: None,
     ) -> None:
@@ -95,6 +97,7 @@ class Daemon:
         self._secret = secret
         self._reloader = reloader
         self._goodbye = goodbye
+        self._listen = listen
         self._piece = piece
         self._fault = fault
         self._stopping = False
@@ -370,12 +373,16 @@ class Daemon:
         """Put another program to work."""
         fitted = self._fittings.fit(program.settings)
         before, self._fitted = self._fitted, fitted
+        change: Change = NoChange()
         try:
+            change = self._listen(fitted.feeds)
             self._worker.pump.stamp(max(self.clock.now(), self._worker.pump.session.clock))
             worker = self._employ(program)
         except BaseException:
+            change.abandon()
             self._fitted, self._failed = before, True
             raise
+        change.commit()
         self._show()  # what the old one counted
         self._worker, self.program, self._shown = worker, program, Done()
         self._claims.adopt(program.plan)
@@ -384,6 +391,9 @@ class Daemon:
         self._fittings.tidy()
         self._keep(program)
         self.state.reload_error = ""
+        self.state.at_restart = program.at_restart
+        for key in program.at_restart:
+            _log.warning("%s was changed: that takes effect at the next start only", key, extra={"key": key})
         self.state.count("reloads")
         _log.info("another program is at work", extra={"plan": program.plan.digest})
 
@@ -449,7 +459,8 @@ class Daemon:
             state.reason = trouble or f"the machine's clock is {ahead} seconds ahead of what is believed"
             state.next_due = None
         else:
-            state.status, state.reason = "running", trouble or state.reload_error or state.held or state.low_disk
+            state.status = "running"
+            state.reason = trouble or state.reload_error or state.held or state.low_disk or state.waiting
             state.next_due = None if trouble else self._next_due()
         elapsed = self.clock.elapsed()
         if elapsed - self._told_at >= POLL:

@@ -145,7 +145,7 @@ def test_a_playbook_that_takes_no_calls_is_404(tmp_path: Path, name: str, hint: 
 def test_readiness_says_what_is_wrong(tmp_path: Path) -> None:
     """/readyz is 503 with every reason while the engine drains, pauses or has no store; /healthz stays 200."""
     with served(tmp_path) as desk:
-        assert desk.get("/readyz").json == {"status": "ready", "reasons": []}
+        assert desk.get("/readyz").json == {"status": "ready", "reasons": [], "notes": []}
         desk.troubles += [Trouble("draining", "the daemon is stopping"), Trouble("paused", "the disk is full")]
         answer = desk.get("/readyz")
         assert answer.status == 503
