@@ -275,6 +275,10 @@ class Store(Protocol):
         """Which of these event ids were decided already, or (unless ``waiting`` is False) wait in the inbox."""
         ...
 
+    def strangers(self, subjects: Sequence[str]) -> set[str]:
+        """Which of these subjects have no state."""
+        ...
+
     def commit(self, batch: Batch) -> int:
         """Write the batch in one transaction; the number of effect keys that existed already (must be 0)."""
         ...

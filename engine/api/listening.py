@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Server
 
 from engine.api.keys import Keyring
+from engine.api.newcomers import Newcomers
 from engine.api.protocol import Connection
 from engine.api.rates import Buckets
 from engine.api.ways import Gate
@@ -50,6 +51,15 @@ class Listener:
     connections: type[Connection]
     server: Server
     used: dict[str, tuple[tuple[int, int] | None, Buckets]] = field(default_factory=dict)  #: route -> rate, buckets
+
+    guests: dict[str, tuple[tuple[int, int] | None, Newcomers]] = field(default_factory=dict)  #: new users, alike
+
+    def newcomers(self, route: str, rate: tuple[int, int] | None) -> Newcomers:
+        """As ``buckets``, for new users."""
+        known = self.guests.get(route)
+        if known is None or known[0] != rate:
+            known = self.guests[route] = rate, Newcomers(rate, self.gate.elapsed)
+        return known[1]
 
     def buckets(self, route: str, rate: tuple[int, int] | None) -> Buckets:
         """The buckets of a route, those it had while its rate is the same."""

@@ -286,8 +286,10 @@ class Api:
         ways: list[Way] = []
         for feed, ring in zip(feeds, rings, strict=True):
             buckets = listener.buckets(feed.path, feed.rate)
-            ways.append(Events(feed, self._engine, gathering, limits, self._meters).way(ring, buckets))
-        ways.append(Webhooks(self._engine, gathering).way(listener.buckets("webhook", feeds[0].rate)))
+            newcomers = listener.newcomers(feed.path, feed.new_users)
+            ways.append(Events(feed, self._engine, gathering, limits, self._meters, newcomers).way(ring, buckets))
+        newcomers = listener.newcomers(feeds[0].path, feeds[0].new_users)
+        ways.append(Webhooks(self._engine, gathering, newcomers).way(listener.buckets("webhook", feeds[0].rate)))
         ways.append(Receipts(self._engine, gathering, limits).way(listener.buckets("receipts", feeds[0].rate)))
         ways += self._more(gathering)
         written: dict[str, Any] = {}

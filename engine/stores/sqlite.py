@@ -182,6 +182,9 @@ class SqliteStore(SqliteOutbox):
         wanted, rows = codec.names(list(ids)), self._file.rows
         return {row[0] for row in (rows("known_ids", wanted) if waiting else rows("decided_ids", wanted))}
 
+    def strangers(self, subjects: Sequence[str]) -> set[str]:
+        return self._states.strangers(subjects)
+
     def commit(self, batch: Batch) -> int:
         # Before the batch, never after it: what fails here must not look like a batch that was not written.
         most = FOLD_SUBJECTS if self.fold_at is None else self.fold_at

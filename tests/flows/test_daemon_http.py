@@ -20,6 +20,8 @@ from typing import Any
 from engine.stores.sqlite import SqliteStore
 
 KILLS = 4
+STRANGERS = int(os.environ.get("DRUMBEAT_STRANGERS", "30000"))
+"""Records of random users and types in the flood; the design's size is 1000000."""
 ENV = {"INGEST_TOKEN": "a" * 32, "SHOP_TOKEN": "b" * 32}
 PLAYBOOK = (
     "playbook: {0}\ntitle: 谢谢\nowner: tea@shop.example\ntrigger: {{{1}}}\n"
@@ -183,6 +185,68 @@ def test_what_was_answered_is_decided_once_whatever_dies(tmp_path: Path) -> None
     store.close()
     assert len(decided) == len(set(decided))
     assert acknowledged <= set(decided)
+
+
+def test_a_flood_of_strangers(tmp_path: Path, record_property: Any) -> None:
+    """Random users and event types: over the cap 429 with Retry-After while known users go on, few metric series,
+    bounded memory; all that was answered 202 is decided, and nobody else is in the store.
+
+    Threat: ingest.rate — a flood of random users and types
+    """
+    port = _program(tmp_path)
+    cap = STRANGERS // 10
+    path = tmp_path / "drumbeat.yaml"
+    own = f'http: {{port: {port}, new_users: {cap}/h, auth: "${{INGEST_TOKEN}}"}}'
+    path.write_text(path.read_text().replace(f'http: {{port: {port}, auth: "${{INGEST_TOKEN}}"}}', own))
+    with _daemon(tmp_path, port) as process:
+        taken: set[str] = set()
+        refused, begun = 0, 0
+        headers = {"content-type": "application/x-ndjson", "authorization": f"Bearer {ENV['INGEST_TOKEN']}"}
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        for start in range(0, STRANGERS, 500):
+            users = [f"stranger-{start + n}" for n in range(500)]
+            rows = [
+                {"id": f"e-{it}", "type": f"type-{it}", "user": it, "time": _now(), "data": {it: it}} for it in users
+            ]
+            connection.request("POST", "/v1/events", "\n".join(map(json.dumps, rows)).encode(), headers)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status == 202:
+                taken.update(users)
+            else:
+                assert answer.status == 429
+                assert int(answer.headers["retry-after"]) > 0
+                refused += 500
+            if not begun and len(taken) >= cap:
+                begun = _memory(process.pid)
+        connection.close()
+        assert cap <= len(taken) <= cap + 1_000
+        assert refused == STRANGERS - len(taken)
+        body = {"id": "known", "type": "order.paid", "user": "stranger-0", "time": _now()}
+        assert _post(port, "/v1/events", body, "INGEST_TOKEN")[0] == 202
+        _until(lambda: _sent(tmp_path) == [("thanks", "stranger-0")])
+        _, metrics = _get(port, "/metrics")
+        series = [line for line in metrics.splitlines() if line and not line.startswith("#")]
+        assert len(series) < 1_000
+        assert "stranger" not in metrics
+        grown = _memory(process.pid) - begun
+        record_property("grown", grown)
+        assert grown < 100 << 20, "what is refused costs memory"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    store = SqliteStore.open(tmp_path / "drumbeat.db", read_only=True)
+    try:
+        assert store.head_count() == len(taken)
+        assert not store.strangers(sorted(taken)[:5_000])
+        assert store.check() == []
+    finally:
+        store.close()
+
+
+def _memory(process: int) -> int:
+    """Bytes a process has held at most."""
+    text = Path(f"/proc/{process}/status").read_text()
+    return int(text.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def _free_port() -> int:
