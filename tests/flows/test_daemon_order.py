@@ -13,10 +13,15 @@ from typing import Any
 import pytest
 from daemon_kit import BASE, FILES, Life, recompiled
 
+from engine.cli.user import lines as user_lines
+from engine.cli.why import lines as why_lines
+from engine.core.instants import format_instant
 from engine.core.model import DAY, HOUR, MINUTE, SECOND, Event, State
 from engine.core.slots import Due
 from engine.errors import StoreError
 from engine.feeds.files import JsonlFeed
+from engine.insight.subject import portrait
+from engine.insight.why import answer
 from engine.ports import Batch, Feed, Lag, Record, Store
 from engine.runtime import standing
 from engine.runtime.gather import Gather
@@ -69,6 +74,40 @@ def test_an_unread_event_comes_before_what_is_due_after_it(tmp_path: Path) -> No
     life.start()
     life.quiet()
     assert sorted(life.texts()) == [("u1", "again"), ("u2", "hello")]
+    life.end()
+
+
+def test_what_came_late_is_told_with_both_instants(tmp_path: Path) -> None:
+    """The daemon was away: `why` shows the due instant and when it was carried out; `user` marks a late event, which
+    changed state only, and when it came.
+
+    Semantics: late.told
+    """
+    life = Life(tmp_path)
+    life.start()
+    life.say("user.signup", "u1")
+    life.quiet()
+    life.end()
+    life.clocks.pass_(3 * HOUR)
+    life.say("user.updated", "u1", ago=30 * HOUR, city="x")
+    daemon = life.start()
+    life.quiet()
+    assert life.store is not None
+    plan = daemon.program.plan
+    said = answer(plan, life.store, "u1", fresh=MemoryStore)
+    due, done = format_instant(BASE + HOUR), format_instant(BASE + 3 * HOUR)
+    hello = said["playbooks"]["hello"]
+    assert (hello["last"]["time"], hello["last"]["carried_out"]) == (due, done)
+    assert hello["entry"]["carried_out"] is None
+    assert [(it["time"], it["due"]) for it in hello["effects"]] == [(format_instant(BASE), None), (done, due)]
+    text = "\n".join(why_lines(said))
+    assert f"finished at {due} (due then, carried out at {done}), by time (wait)" in text
+    assert f"{done} (due at {due}) message" in text
+    seen = portrait(plan, life.store, "u1")
+    events = {it["event"]: (it["late"], it["decided"]) for it in seen["timeline"] if "event" in it}
+    assert events == {"user.signup": (False, None), "user.updated": (True, done)}
+    assert seen["traits"]["city"] == "x"
+    assert f"(late, came at {done}: it changed state only)" in "\n".join(user_lines(seen))
     life.end()
 
 
