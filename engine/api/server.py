@@ -51,7 +51,7 @@ from engine.feeds.http import HttpFeed
 _SPARE_FILES = 200  #: descriptors left for everything that is no connection
 _log = logging.getLogger(__name__)
 
-MoreWays = Callable[[Gathering], Iterable[Way]]
+MoreWays = Callable[[Gathering, Meters], Iterable[Way]]
 """Routes of another part, which may put what they bring into the inbox."""
 
 
@@ -76,7 +76,7 @@ class Api:
         *,
         socket: Path | None = None,
         registry: CollectorRegistry | None = None,
-        more: MoreWays = lambda gathering: (),
+        more: MoreWays = lambda gathering, meters: (),
         limits: Limits | None = None,
         grace: float = 20.0,
         broke: Callable[[], object] = lambda: None,
@@ -86,7 +86,7 @@ class Api:
         self._feeds = feeds
         self._socket = socket
         self._registry = registry
-        self._meters = Meters(registry)
+        self.meters = Meters(registry)
         self._more = more
         self._limits = limits or Limits()
         self._gathering = Gathering(engine.jobs, commit=self._limits.commit, waiting=self._limits.waiting)
@@ -186,7 +186,7 @@ class Api:
         """In the loop."""
         for place, bound in change.fresh.items():
             gate = self._gate(Keyring(), local=all(feed.local for feed in change.wanted[place]))
-            connections, switch = self._connections(0), Switch(application([], self._limits, self._meters))
+            connections, switch = self._connections(0), Switch(application([], self._limits, self.meters))
             made = Listener(bound, gate, switch, connections, self._server(switch, connections))
             self._live[place] = made
             self._tasks.add(asyncio.create_task(self._start(made)))
@@ -247,7 +247,7 @@ class Api:
         if admin_socket is not None:
             gate = self._gate(Keyring(), local=True, trusted=True)
             routes: list[BaseRoute] = [gate.route(way) for way in admin.ways(self._engine)]
-            made = self._server(application(routes, limits, self._meters), self._connections(64))
+            made = self._server(application(routes, limits, self.meters), self._connections(64))
             self._tasks.add(asyncio.create_task(made.serve([admin_socket])))
         while not all(server.started for server in self._servers) and not any(task.done() for task in self._tasks):
             await asyncio.sleep(0.005)
@@ -270,7 +270,7 @@ class Api:
         gate = listener.gate
         gate.keys = sum(rings, Keyring())
         ways = self._ways(listener, feeds, rings)
-        listener.switch.app = application([gate.route(way) for way in ways], self._limits, self._meters)
+        listener.switch.app = application([gate.route(way) for way in ways], self._limits, self.meters)
         listener.connections.cap = max(feed.connections for feed in feeds)
 
     def _connections(self, cap: int) -> type[Connection]:
@@ -287,11 +287,11 @@ class Api:
         for feed, ring in zip(feeds, rings, strict=True):
             buckets = listener.buckets(feed.path, feed.rate)
             newcomers = listener.newcomers(feed.path, feed.new_users)
-            ways.append(Events(feed, self._engine, gathering, limits, self._meters, newcomers).way(ring, buckets))
+            ways.append(Events(feed, self._engine, gathering, limits, self.meters, newcomers).way(ring, buckets))
         newcomers = listener.newcomers(feeds[0].path, feeds[0].new_users)
         ways.append(Webhooks(self._engine, gathering, newcomers).way(listener.buckets("webhook", feeds[0].rate)))
-        ways.append(Receipts(self._engine, gathering, limits).way(listener.buckets("receipts", feeds[0].rate)))
-        ways += self._more(gathering)
+        ways.append(Receipts(self._engine, gathering, limits, self.meters).way(listener.buckets("receipts", feeds[0].rate)))
+        ways += self._more(gathering, self.meters)
         written: dict[str, Any] = {}
         ways += health.ways(self._engine, self._registry, lambda: written)
         written.update(document(ways, locked=bool(gate.keys), signs=gate.keys.signs, local=gate.local))

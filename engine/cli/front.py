@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engine.api.engine import Engine, Program, Trouble
 from engine.api.gathering import Gathering
 from engine.api.links import LinkDoor
+from engine.api.meters import Meters
 from engine.api.metrics import registry
 from engine.api.server import Api
 from engine.api.unix import socket_path
@@ -53,9 +54,9 @@ class Front:
         self._broke: Callable[[], None] = lambda: None
         signing = signing_key(secret)
 
-        def more(gathering: Gathering) -> Iterable[Way]:
+        def more(gathering: Gathering, meters: Meters) -> Iterable[Way]:
             # Also when the program says nothing of links any more: those in mails that went out must go on working.
-            return LinkDoor(engine, gathering, signing).ways()
+            return LinkDoor(engine, gathering, signing, meters).ways()
 
         self.api = Api(
             engine, listened, socket=socket_path(path), registry=registry(state), more=more, broke=lambda: self._broke()
