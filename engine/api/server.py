@@ -290,7 +290,8 @@ class Api:
             ways.append(Events(feed, self._engine, gathering, limits, self.meters, newcomers).way(ring, buckets))
         newcomers = listener.newcomers(feeds[0].path, feeds[0].new_users)
         ways.append(Webhooks(self._engine, gathering, newcomers).way(listener.buckets("webhook", feeds[0].rate)))
-        ways.append(Receipts(self._engine, gathering, limits, self.meters).way(listener.buckets("receipts", feeds[0].rate)))
+        receipts = Receipts(self._engine, gathering, limits, self.meters)
+        ways.append(receipts.way(listener.buckets("receipts", feeds[0].rate)))
         ways += self._more(gathering, self.meters)
         written: dict[str, Any] = {}
         ways += health.ways(self._engine, self._registry, lambda: written)
