@@ -22,6 +22,10 @@ class Moving(Judging):
 
     def _resume(self, playbook: Playbook, journey: Journey, node: Node, cause: Event | Answer | None) -> None:
         journey.waiting = None
+        if self.full:
+            self.overflow(playbook, node.path or node.id)
+            self._hold_still(journey)
+            return
         run = Run(self, playbook, journey, node, self._inside(playbook, journey))
         if cause.__class__ is Answer:
             run.known = cause.key  # what was asked for under the step's own key
@@ -61,6 +65,10 @@ class Moving(Judging):
                 if not open_:
                     node = node.next
                     continue
+            if self.full:
+                self.overflow(playbook, node.path or node.id)
+                self._hold_still(journey)
+                return
             run = Run(self, playbook, journey, node, m)
             try:
                 following = node.action.run(run)

@@ -602,6 +602,31 @@ def test_a_slot_that_kills_the_process(tmp_path: Path, others: int) -> None:
     life.end()
 
 
+def test_a_storm_is_told_once(tmp_path: Path) -> None:
+    """An event that would make thousands of effects is cut in the daemon too: one alert, and work goes on.
+
+    Semantics: storm.bound — in the daemon
+    Failure: loops.cut — a storm in the daemon
+    """
+    send = "{emit: {type: e%d, user: '{{ user.id }}%s'}}"
+    storm = {
+        f"playbooks/p{n:02d}.yaml": f"playbook: p{n:02d}\ntitle: t\ntrigger: {{event: e{n}}}\n"
+        f"entry: {{mode: parallel, limit: unlimited}}\nsteps: [{send % (n + 1, 'a')}, {send % (n + 1, '')}]\n"
+        for n in range(16)
+    }
+    life = Life(tmp_path, FILES | storm)
+    daemon = life.start()
+    life.say("e0", "u1")
+    life.say("user.signup", "u2")
+    life.quiet()
+    assert len(life.effects("emit")) == 1_000
+    assert life.texts() == [("u2", "hello")]
+    assert daemon.state.counts["limits"] == 1
+    assert life.store is not None
+    assert life.store.check() == []
+    life.end()
+
+
 def test_an_honest_crash_accuses_nobody(tmp_path: Path) -> None:
     """Killed for another reason, nobody is set aside, and care ends with the first quiet moment."""
     life = Life(tmp_path)
