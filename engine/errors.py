@@ -12,7 +12,8 @@
     │   └── TemplateLimit         output, loop or size limit of the sandbox
     └── CannotRun                 the surroundings do not allow it             (exit 3)
         ├── StoreError            store unreadable, newer, not to be written
-        │   └── StoreHeld         another process writes it
+        │   ├── StoreHeld         another process writes it
+        │   └── StoreFull         no room is left on its disk
         └── InternalError         a broken promise of our own
 
 Each message names the place, what was needed, what was found and the next move.
@@ -102,6 +103,10 @@ class StoreError(CannotRun):
 
 class StoreHeld(StoreError):
     """Another process is writing the store."""
+
+
+class StoreFull(StoreError):
+    """The disk of the store is full."""
 
 
 class InternalError(CannotRun):

@@ -275,6 +275,10 @@ class Store(Protocol):
         """Which of these event ids were decided already, or (unless ``waiting`` is False) wait in the inbox."""
         ...
 
+    def strangers(self, subjects: Sequence[str]) -> set[str]:
+        """Which of these subjects have no state."""
+        ...
+
     def commit(self, batch: Batch) -> int:
         """Write the batch in one transaction; the number of effect keys that existed already (must be 0)."""
         ...
@@ -443,6 +447,19 @@ class FileStore(Protocol):
 
     def checkpoint(self) -> None:
         """Bring the write-ahead log into the file, as far as readers allow."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """The disk was found full, and there has been no reserve since."""
+        ...
+
+    def keep_reserve(self) -> bool:
+        """See that the reserve for a full disk is there, and that there is room beside it; False: there is not."""
+        ...
+
+    def shrink_log(self) -> None:
+        """As ``checkpoint``, and give the room of the log back to the disk where no reader needs it."""
         ...
 
     def count_day(self) -> None:

@@ -89,7 +89,8 @@ def _close(feed: Feed) -> None:
 
 
 def reloader(
-    root: Path, jobs: Jobs, accept: Callable[[Compiled], object], lists: Iterable[str], seen: Look | None = None
+    root: Path, jobs: Jobs, accept: Callable[[Compiled], object], lists: Iterable[str], seen: Look | None = None,
+    store: str | None = None,
 ) -> Reloader[Program]:
     """Watches the files of a program.
 
@@ -97,6 +98,7 @@ def reloader(
     ----------
     accept: raises CannotRun for a program that cannot be put to work here.
     lists: files of codes and members the present program names.
+    store: the store of the settings the process began with; None: it was named elsewhere.
     seen: how the other files stood before the present program was compiled; None: as they stand now.
     """
     named = list(lists)
@@ -111,7 +113,8 @@ def reloader(
         if found.plan is None:
             return Built(None, problems_of(found))
         accept(found)
-        return Built(program_of(found, packed))
+        moved = store is not None and found.settings.store != store
+        return Built(replace(program_of(found, packed), at_restart=("store",) if moved else ()))
 
     made = Reloader(look, build, lambda: jobs.submit(lambda store: store.versions()), jobs.ring)
     if seen is not None and look_at(root) != seen:

@@ -12,11 +12,12 @@ import msgspec
 from starlette.responses import Response
 
 from engine.api.answers import Refused, busy, json_answer
-from engine.api.calls import CALLS, decode, encode
+from engine.api.calls import CALLS, Ingest, decode, encode
 from engine.api.engine import Engine
 from engine.api.ways import Ask, Way
 from engine.errors import CannotRun, DrumbeatError
 from engine.registry import nearest
+from engine.runtime.erasure import DELETED
 
 
 def ways(engine: Engine) -> list[Way]:
@@ -33,6 +34,8 @@ def ways(engine: Engine) -> list[Way]:
             words = decode(ask.body, method.words)
         except msgspec.MsgspecError as error:
             raise Refused(400, "words", f"these are no words of {name}: {error}") from None
+        if isinstance(words, Ingest) and not all(event.type == DELETED for event, _ in words.events):
+            engine.running()  # a full disk has room for erasures, and for nothing else that comes in
         try:
             result = await asyncio.wrap_future(engine.jobs.submit(lambda store: method.run(store, words)))
         except CannotRun as error:

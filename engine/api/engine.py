@@ -49,12 +49,14 @@ class Engine:
     clock: the machine's clock.
     program: what is running now; None: nothing yet.
     troubles: why nothing is taken now, each as (short word, sentence); empty: all is well.
+    notes: what people should know though it works, alike.
     """
 
     jobs: Jobs
     clock: Clock
     program: Callable[[], Program | None]
     troubles: Callable[[], Sequence[tuple[str, str]]] = tuple
+    notes: Callable[[], Sequence[tuple[str, str]]] = tuple
 
     def reasons(self) -> list[Trouble]:
         """Everything that stands against taking events."""

@@ -19,6 +19,7 @@ from engine.api.gathering import Gathering, Parcel
 from engine.api.keys import Keyring
 from engine.api.limits import Limits
 from engine.api.meters import Meters
+from engine.api.newcomers import Bringing, Newcomers
 from engine.api.openapi import EVENTS_SPEC
 from engine.api.rates import Buckets
 from engine.api.ways import Ask, Way
@@ -41,12 +42,16 @@ Line = tuple[int, bytes]
 class Events:
     """The door of one feed."""
 
-    def __init__(self, feed: HttpFeed, engine: Engine, gathering: Gathering, limits: Limits, meters: Meters) -> None:
+    def __init__(
+        self, feed: HttpFeed, engine: Engine, gathering: Gathering, limits: Limits, meters: Meters,
+        newcomers: Newcomers,
+    ) -> None:  # fmt: skip
         self._feed = feed
         self._engine = engine
         self._gathering = gathering
         self._limits = limits
         self._meters = meters
+        self._newcomers = newcomers
 
     def way(self, keys: Keyring, buckets: Buckets) -> Way:
         """Its route."""
@@ -63,6 +68,7 @@ class Events:
             lines = lines_of(ask, self._limits)
             ask.charge(len(lines))
             parcel, rows = self._read(lines, program.known_types)
+            parcel.by = Bringing(ask.names, self._newcomers)
             places = await self._gathering.put(f"{self._feed.path} {ask.who}", parcel)
             taken = _account(parcel, rows, places)
             counts = {name: taken[name] for name in ("accepted", "duplicate", "quarantined")}

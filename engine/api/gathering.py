@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from engine.api.answers import Refused, busy, cannot
+from engine.api.newcomers import Bringing
 from engine.core.model import Event
 from engine.errors import CannotRun
 from engine.ports import Rejected, Store
@@ -28,6 +29,8 @@ class Parcel:
 
     events: list[tuple[Event, bytes]]
     rejected: list[Rejected] = field(default_factory=list)
+    by: Bringing | None = None  #: who answers for new users in it; None: nobody counts them
+    barred: int = 0  #: seconds for which it may bring no new users
 
     @property
     def size(self) -> int:
@@ -37,6 +40,15 @@ class Parcel:
 
 Repeated = frozenset[int]
 """Places in ``events`` of those whose id was there before."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a parcel."""
+
+    repeated: Repeated
+    strangers: tuple[str, ...] = ()  #: users that nobody knew before
+    taken: bool = True  #: False: it may bring no new users now, and has some
 
 
 class Gathering:
@@ -104,8 +116,10 @@ class Gathering:
     async def _write(self, chosen: Sequence[tuple[Parcel, asyncio.Future[Repeated]]]) -> None:
         """Commit, and keep every promise, one way or the other."""
         parcels = [parcel for parcel, _ in chosen]
+        for parcel in parcels:
+            parcel.barred = parcel.by.newcomers.debt(parcel.by.names) if parcel.by is not None else 0
         try:
-            repeated = await asyncio.wrap_future(self._jobs.submit(lambda store: write(store, parcels)))
+            found = await asyncio.wrap_future(self._jobs.submit(lambda store: write(store, parcels)))
         except CannotRun as error:
             refused = cannot(error)
             for _, promise in chosen:
@@ -121,28 +135,60 @@ class Gathering:
             words = "the store cannot take this request; nothing of it was taken"
             _fail(chosen[0][1], Refused(500, "internal", words))
             return
-        for (_, promise), places in zip(chosen, repeated, strict=True):
-            if not promise.done():
-                promise.set_result(places)
+        for (parcel, promise), written in zip(chosen, found, strict=True):
+            if written.taken and parcel.by is not None:
+                parcel.by.newcomers.came(parcel.by.names, written.strangers)
+            if not written.taken:
+                _fail(promise, _too_many(parcel.barred))
+            elif not promise.done():
+                promise.set_result(written.repeated)
 
 
-def write(store: Store, parcels: Sequence[Parcel]) -> list[Repeated]:
-    """Put parcels into the inbox, in one transaction; of each, which events were there before.
+def write(store: Store, parcels: Sequence[Parcel]) -> list[Written]:
+    """Put parcels into the inbox, in one transaction; what became of each.
 
     Called by the thread that owns the store, so nothing comes between the question and the writing.
     """
-    events = [pair for parcel in parcels for pair in parcel.events]
-    met = store.known([event.id for event, _ in events]) if events else set()
-    found: list[Repeated] = []
+    ids = [event.id for parcel in parcels for event, _ in parcel.events]
+    met = store.known(ids) if ids else set()
+    strange = _strangers(store, parcels)
+    found: list[Written] = []
+    taken: list[Parcel] = []
     for parcel in parcels:
-        places = []
+        places = [place for place, (event, _) in enumerate(parcel.events) if event.id in met]
+        repeated = set(places)
+        new = {event.user: None for place, (event, _) in enumerate(parcel.events) if place not in repeated}
+        users = tuple(user for user in new if user in strange) if parcel.by is not None else ()
+        if users and parcel.barred:
+            found.append(Written(frozenset(), users, taken=False))
+            continue
         for place, (event, _) in enumerate(parcel.events):
             if event.id in met:
-                places.append(place)
+                repeated.add(place)
             met.add(event.id)
-        found.append(frozenset(places))
-    store.ingest(events, [it for parcel in parcels for it in parcel.rejected])
+        strange.difference_update(users)  # the next parcel brings them no more
+        found.append(Written(frozenset(repeated), users))
+        taken.append(parcel)
+    store.ingest([it for parcel in taken for it in parcel.events], [it for parcel in taken for it in parcel.rejected])
     return found
+
+
+def _strangers(store: Store, parcels: Sequence[Parcel]) -> set[str]:
+    """The users of these events whom nobody knows, where somebody counts them."""
+    users = {
+        event.user
+        for parcel in parcels
+        if parcel.by is not None
+        for event, _ in parcel.events
+        if event.user is not None and not parcel.by.newcomers.met(event.user)
+    }
+    return store.strangers(sorted(users)) if users else set()
+
+
+def _too_many(seconds: int) -> Refused:
+    message = "more new users were brought than the feed lets in; of users who are known, events are taken"
+    hint = f"nothing was taken; send it again in {seconds} s"
+    return Refused(429, "new_users", message, hint, {"retry-after": str(seconds)})
 
 
 def _fail(promise: asyncio.Future[Repeated], error: BaseException) -> None:

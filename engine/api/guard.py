@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -24,7 +25,7 @@ from engine.api.meters import OTHER, Meters
 _log = logging.getLogger(__name__)
 
 
-def application(routes: list[BaseRoute], limits: Limits, meters: Meters) -> ASGIApp:
+def application(routes: Sequence[BaseRoute], limits: Limits, meters: Meters) -> ASGIApp:
     """The server's application."""
     inner = Starlette(routes=routes, exception_handlers=_HANDLERS)
     inner.router.redirect_slashes = False

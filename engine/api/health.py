@@ -23,9 +23,11 @@ def ways(engine: Engine, registry: CollectorRegistry | None, document: Callable[
 
     async def ready(ask: Ask) -> Response:
         reasons = [{"code": it.code, "message": it.message} for it in engine.reasons()]
+        notes = [{"code": code, "message": message} for code, message in engine.notes()]
         if reasons:
-            return json_answer(503, {"status": "not ready", "reasons": reasons}, {"retry-after": "5"})
-        return json_answer(200, {"status": "ready", "reasons": []})
+            answer = {"status": "not ready", "reasons": reasons, "notes": notes}
+            return json_answer(503, answer, {"retry-after": "5"})
+        return json_answer(200, {"status": "ready", "reasons": [], "notes": notes})
 
     async def openapi(ask: Ask) -> Response:
         return json_answer(200, document())

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from engine.api.answers import Refused, cannot
 from engine.api.engine import Engine
 from engine.api.gathering import Gathering, Parcel
+from engine.api.meters import Meters
 from engine.api.openapi import CLICK_SPEC, UNSUBSCRIBE_ASK_SPEC, UNSUBSCRIBE_SPEC
 from engine.api.pages import ASK, DONE, LATER, NOWHERE, language_of, page
 from engine.api.rates import Buckets
@@ -51,10 +52,11 @@ class LinkDoor:
     signing: key of the links of this store.
     """
 
-    def __init__(self, engine: Engine, gathering: Gathering, signing: bytes) -> None:
+    def __init__(self, engine: Engine, gathering: Gathering, signing: bytes, meters: Meters) -> None:
         self._engine = engine
         self._gathering = gathering
         self._signing = signing
+        self._meters = meters
 
     def ways(self) -> Iterable[Way]:
         """Its routes; asked for by the server's loop."""
@@ -75,16 +77,21 @@ class LinkDoor:
     async def ask(self, ask: Ask) -> Response:
         """The question; the store is not even asked."""
         language = self._language(ask)
-        return page(ASK, language) if self._signed(UNSUBSCRIBE, ask) else page(NOWHERE, language, 404)
+        if self._signed(UNSUBSCRIBE, ask) is None:
+            self._meters.link("ask", "not_ours")
+            return page(NOWHERE, language, 404)
+        self._meters.link("ask", "shown")
+        return page(ASK, language)
 
     async def unsubscribe(self, ask: Ask) -> Response:
         """Revoke what the message was for; by the button, or by a mailbox's own (RFC 8058). The body says nothing."""
         language = self._language(ask)
         signed = self._signed(UNSUBSCRIBE, ask)
         if signed is None:
+            self._meters.link("unsubscribe", "not_ours")
             return page(NOWHERE, language, 404)
         try:
-            await self._put(lambda store: self._leaving(store, signed.key))
+            await self._put("unsubscribe", lambda store: self._leaving(store, signed.key))
         except Refused as refused:
             return page(LATER, language, refused.status, refused.headers)
         return page(DONE, language)
@@ -93,10 +100,13 @@ class LinkDoor:
         """Lead on to the signed target, and count it; a HEAD is nobody who reads."""
         signed = self._signed(CLICK, ask)
         if signed is None:
+            self._meters.link("click", "not_ours")
             return page(NOWHERE, self._language(ask), 404)
-        if ask.request.method == "GET":
+        if ask.request.method != "GET":
+            self._meters.link("click", "head")
+        else:
             try:
-                await self._put(lambda store: self._clicked(store, signed))
+                await self._put("click", lambda store: self._clicked(store, signed))
             except Refused as refused:
                 _log.warning("a click was not counted: %s", refused.message)
         headers = {
@@ -116,11 +126,18 @@ class LinkDoor:
         usual = program.plan.env.locale if program is not None else "en"
         return language_of(ask.request.headers.get("accept-language", ""), usual)
 
-    async def _put(self, question: Callable[[Store], Brought | None]) -> None:
+    async def _put(self, link: str, question: Callable[[Store], Brought | None]) -> None:
         """Have the thread of the store make an event, and have that committed; raises Refused."""
-        event = await asked(self._engine, question)
-        if event is not None:
-            await self._gathering.put("links", Parcel([event]))
+        outcome = "refused"
+        try:
+            event = await asked(self._engine, question)
+            outcome = "nobody"
+            if event is not None:
+                outcome = "refused"
+                repeated = await self._gathering.put("links", Parcel([event]))
+                outcome = "repeated" if repeated else "taken"
+        finally:
+            self._meters.link(link, outcome)
 
     # ------------------------------------------------------------------ events; by the thread of the store
 

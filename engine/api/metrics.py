@@ -56,6 +56,8 @@ class Metrics(Collector):
         yield _gauge("drumbeat_held", "1 while nothing is sent: the store was restored, copied or moved", held)
         stale = int(bool(state.reload_error))
         yield _gauge("drumbeat_stale_program", "1 while the files are not the program at work", stale)
+        restart = int(bool(state.at_restart))
+        yield _gauge("drumbeat_restart_needed", "1 while an edit takes effect at the next start only", restart)
         yield _gauge("drumbeat_clock_seconds", "The engine's clock", state.clock / SECOND)
         behind = max(0, state.now - state.clock) / SECOND
         yield _gauge("drumbeat_behind_seconds", "How far the engine's clock is behind the machine's", behind)
@@ -66,6 +68,8 @@ class Metrics(Collector):
             yield _gauge("drumbeat_store_bytes", "Size of the file of the store", state.room.size)
             yield _gauge("drumbeat_store_log_bytes", "Size of its write-ahead log", state.room.log)
             yield _gauge("drumbeat_disk_free_bytes", "Left on the disk of the store", state.room.free)
+        reserve = "1 while the reserve beside the store is there, which is given up when the disk is full"
+        yield _gauge("drumbeat_disk_reserve", reserve, int(state.reserve))
 
     def _feeds(self) -> Iterator[Metric]:
         position = GaugeMetricFamily("drumbeat_feed_position", "Read and committed up to here", labels=["feed"])

@@ -178,7 +178,7 @@ HEALTH_SPEC: Spec = {
 }
 
 _REASONS = {"type": "array", "items": _object(["code", "message"], code=_TEXT, message=_TEXT)}
-_READY = _json(_object(["status", "reasons"], status=_TEXT, reasons=_REASONS))
+_READY = _json(_object(["status", "reasons", "notes"], status=_TEXT, reasons=_REASONS, notes=_REASONS))
 
 READY_SPEC: Spec = {
     "summary": "Are events taken?",

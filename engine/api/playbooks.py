@@ -9,6 +9,7 @@ from starlette.responses import Response
 from engine.api.answers import Refused, json_answer
 from engine.api.engine import Engine, Program
 from engine.api.gathering import Gathering, Parcel
+from engine.api.newcomers import Bringing, Newcomers
 from engine.api.openapi import WEBHOOK_SPEC
 from engine.api.rates import Buckets
 from engine.api.ways import Ask, Way
@@ -24,9 +25,10 @@ from engine.registry import nearest
 class Webhooks:
     """Begins playbooks with the trigger ``webhook``."""
 
-    def __init__(self, engine: Engine, gathering: Gathering) -> None:
+    def __init__(self, engine: Engine, gathering: Gathering, newcomers: Newcomers) -> None:
         self._engine = engine
         self._gathering = gathering
+        self._newcomers = newcomers
         self._calls = count(1)
         self._since = engine.clock.now()
 
@@ -47,7 +49,8 @@ class Webhooks:
             raise Refused(415, "content_type", message, "content-type: application/json")
         ask.charge(1)
         event, raw = self._event(type_, ask)
-        repeated = await self._gathering.put(f"webhook {ask.who}", Parcel([(event, raw)]))
+        parcel = Parcel([(event, raw)], by=Bringing(ask.names, self._newcomers))
+        repeated = await self._gathering.put(f"webhook {ask.who}", parcel)
         status = "duplicate" if repeated else "accepted"
         return json_answer(202, {"playbook": playbook, "user": event.user, "id": event.id, "status": status})
 

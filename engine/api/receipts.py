@@ -20,6 +20,7 @@ from engine.api.events import Line, bounded, lines_of
 from engine.api.gathering import Gathering, Parcel
 from engine.api.limits import Limits
 from engine.api.links import Brought, asked, delivery_of, event_of
+from engine.api.meters import Meters
 from engine.api.openapi import RECEIPTS_SPEC
 from engine.api.rates import Buckets
 from engine.api.ways import Ask, Way
@@ -43,10 +44,13 @@ class Receipts:
         answer in which they give the message its id.
     """
 
-    def __init__(self, engine: Engine, gathering: Gathering, limits: Limits, *, patience: float = 1.0) -> None:
+    def __init__(
+        self, engine: Engine, gathering: Gathering, limits: Limits, meters: Meters, *, patience: float = 1.0
+    ) -> None:
         self._engine = engine
         self._gathering = gathering
         self._limits = limits
+        self._meters = meters
         self._patience = patience
 
     def way(self, buckets: Buckets | None = None) -> Way:
@@ -72,6 +76,7 @@ class Receipts:
         repeated = await self._gathering.put(f"receipts {channel} {ask.who}", Parcel(events)) if events else ()
         counts["unknown"] = len(found) - len(events)
         counts["duplicate"], counts["accepted"] = len(repeated), len(events) - len(repeated)
+        self._meters.receipts(channel, counts)
         return json_answer(202, dict(counts))
 
     def _reader(self, channel: str) -> ReceiptMap:

@@ -27,6 +27,8 @@ from threading import Event, Thread
 from typing import Any
 
 from prometheus_client import CollectorRegistry
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 from uvicorn import Config, Server
 
 from engine.api import admin, health, unix
@@ -36,11 +38,11 @@ from engine.api.gathering import Gathering
 from engine.api.guard import application
 from engine.api.keys import Keyring
 from engine.api.limits import Limits
+from engine.api.listening import Change, Listener, Place, Switch, grouped
 from engine.api.meters import Meters
 from engine.api.openapi import document
 from engine.api.playbooks import Webhooks
-from engine.api.protocol import connection_class
-from engine.api.rates import Buckets
+from engine.api.protocol import Connection, connection_class
 from engine.api.receipts import Receipts
 from engine.api.ways import Gate, Way
 from engine.errors import CannotRun, InternalError
@@ -49,7 +51,7 @@ from engine.feeds.http import HttpFeed
 _SPARE_FILES = 200  #: descriptors left for everything that is no connection
 _log = logging.getLogger(__name__)
 
-MoreWays = Callable[[Gathering], Iterable[Way]]
+MoreWays = Callable[[Gathering, Meters], Iterable[Way]]
 """Routes of another part, which may put what they bring into the inbox."""
 
 
@@ -74,7 +76,7 @@ class Api:
         *,
         socket: Path | None = None,
         registry: CollectorRegistry | None = None,
-        more: MoreWays = lambda gathering: (),
+        more: MoreWays = lambda gathering, meters: (),
         limits: Limits | None = None,
         grace: float = 20.0,
         broke: Callable[[], object] = lambda: None,
@@ -84,12 +86,17 @@ class Api:
         self._feeds = feeds
         self._socket = socket
         self._registry = registry
-        self._meters = Meters(registry)
+        self.meters = Meters(registry)
         self._more = more
         self._limits = limits or Limits()
+        self._gathering = Gathering(engine.jobs, commit=self._limits.commit, waiting=self._limits.waiting)
         self._grace = grace
         self._broke = broke
         self._servers: list[Server] = []
+        self._live: dict[Place, Listener] = {}  #: belongs to the loop
+        self._places: set[Place] = set()  #: as of the last change; belongs to the engine's thread
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = Event()
         self._error: BaseException | None = None
         self._thread: Thread | None = None
@@ -99,18 +106,18 @@ class Api:
 
     def start(self) -> None:
         """Bind every address and serve; raises CannotRun when one cannot be had or needs keys."""
-        planned = [(listener, self._bind(listener)) for listener in self._listeners()]
+        change = self.listen(self._feeds)
         admin_socket = None
         try:
             if self._socket is not None:
                 admin_socket = unix.listen(self._socket)
         except BaseException:
-            for _, bound in planned:
-                bound.close()
+            change.abandon()
             raise
-        self.addresses = [bound.getsockname()[:2] for _, bound in planned]
-        _allow_files(sum(max(feed.connections for feed in listener) for listener, _ in planned))
-        self._thread = Thread(target=self._run, args=(planned, admin_socket), name="api", daemon=True)
+        self._places = set(change.wanted)
+        self.addresses = [it.getsockname()[:2] for it in change.fresh.values()]
+        _allow_files(sum(max(feed.connections for feed in found) for found in change.wanted.values()))
+        self._thread = Thread(target=self._run, args=(change, admin_socket), name="api", daemon=True)
         self._thread.start()
         self._ready.wait()
         if self._error is not None:
@@ -144,28 +151,57 @@ class Api:
             self.stop()
             self.join(self._grace + 5)
 
-    # ------------------------------------------------------------------ listeners
+    # ------------------------------------------------------------------ other feeds
 
-    def _listeners(self) -> list[list[HttpFeed]]:
-        """Feeds by listener; raises CannotRun where two would answer at one place."""
-        found: dict[Any, list[HttpFeed]] = {}
-        for number, feed in enumerate(self._feeds):
-            place = (feed.host, feed.port, number if feed.port == 0 else None)
-            shared = found.setdefault(place, [])
-            if any(feed.path == other.path for other in shared):
-                message = f"two feeds of kind http listen at {feed.host}:{feed.port}{feed.path}"
-                raise CannotRun(message, hint="give one of them another path or port")
-            shared.append(feed)
-        return list(found.values())
+    def listen(self, feeds: Sequence[HttpFeed]) -> Change:
+        """Prepare for other feeds: keys are looked up, new addresses bound. Nothing changes before ``commit``.
+
+        Called by the engine's thread. Raises CannotRun for a key that is not there or an address that cannot be had.
+        """
+        wanted = grouped(feeds)
+        rings = {place: [_keys(feed) for feed in found] for place, found in wanted.items()}
+        change = Change(self, wanted, rings, {})
+        try:
+            for place, found in wanted.items():
+                _guarded(found)
+                if place not in self._places:
+                    change.fresh[place] = self._bind(found)
+        except BaseException:
+            change.abandon()
+            raise
+        return change
+
+    def adopt(self, change: Change) -> None:
+        """Serve other feeds from now on; by the engine's thread."""
+        loop = self._loop
+        if loop is None or self._stopping:
+            change.abandon()
+            return
+        _allow_files(sum(max(feed.connections for feed in found) for found in change.wanted.values()))
+        self._places = set(change.wanted)
+        with contextlib.suppress(RuntimeError):  # the loop has just ended, and so has the listening
+            loop.call_soon_threadsafe(self._adopt, change)
+
+    def _adopt(self, change: Change) -> None:
+        """In the loop."""
+        for place, bound in change.fresh.items():
+            gate = self._gate(Keyring(), local=all(feed.local for feed in change.wanted[place]))
+            connections, switch = self._connections(0), Switch(application([], self._limits, self.meters))
+            made = Listener(bound, gate, switch, connections, self._server(switch, connections))
+            self._live[place] = made
+            self._tasks.add(asyncio.create_task(self._start(made)))
+        for place in [place for place in self._live if place not in change.wanted]:
+            self._live.pop(place).server.should_exit = True
+        for place, feeds in change.wanted.items():
+            self._dress(self._live[place], feeds, change.rings[place])
+        if self._stopping:
+            self.stop()
+        self.addresses = [it.bound.getsockname()[:2] for it in self._live.values()]
+
+    # ------------------------------------------------------------------ listeners
 
     def _bind(self, listener: Sequence[HttpFeed]) -> socket.socket:
         first = listener[0]
-        for feed in listener:
-            if not feed.local and not _keys(feed):
-                raise CannotRun(
-                    f"feed http at {feed.host}:{feed.port}{feed.path} can be reached by others and has no keys",
-                    hint='auth: "${INGEST_TOKEN}", or host: 127.0.0.1',
-                )
         try:
             family = socket.getaddrinfo(first.host, first.port, type=socket.SOCK_STREAM)[0][0]
             # Said to be TCP, so that the loop sends each piece of an answer at once (no delay of 40 ms).
@@ -183,15 +219,19 @@ class Api:
 
     # ------------------------------------------------------------------ the thread
 
-    def _run(self, planned: list[tuple[list[HttpFeed], socket.socket]], admin_socket: socket.socket | None) -> None:
+    def _run(self, change: Change, admin_socket: socket.socket | None) -> None:
         try:
-            asyncio.run(self._serve(planned, admin_socket))
+            asyncio.run(self._serve(change, admin_socket))
         except BaseException as error:
             self._error = error
             _log.error("the HTTP server broke down: %s", type(error).__name__, exc_info=error)
         finally:
-            for bound in [it for _, it in planned] + ([] if admin_socket is None else [admin_socket]):
-                bound.close()
+            self._loop = None
+            change.abandon()
+            for listener in self._live.values():
+                listener.bound.close()
+            if admin_socket is not None:
+                admin_socket.close()
             if self._socket is not None:
                 with contextlib.suppress(OSError):
                     self._socket.unlink()
@@ -200,55 +240,69 @@ class Api:
             if self._error is not None:
                 self._broke()
 
-    async def _serve(
-        self, planned: list[tuple[list[HttpFeed], socket.socket]], admin_socket: socket.socket | None
-    ) -> None:
+    async def _serve(self, change: Change, admin_socket: socket.socket | None) -> None:
         limits = self._limits
-        gathering = Gathering(self._engine.jobs, commit=limits.commit, waiting=limits.waiting)
-        serving = []
-        for listener, bound in planned:
-            ways, gate = self._ways(listener, gathering)
-            cap = max(feed.connections for feed in listener)
-            serving.append(self._server([gate.route(way) for way in ways], cap).serve([bound]))
+        self._loop = asyncio.get_running_loop()
+        self._adopt(change)
         if admin_socket is not None:
             gate = self._gate(Keyring(), local=True, trusted=True)
-            routes = [gate.route(way) for way in admin.ways(self._engine)]
-            serving.append(self._server(routes, 64).serve([admin_socket]))
-        tasks = [asyncio.create_task(it) for it in serving]
-        while not all(server.started for server in self._servers) and not any(task.done() for task in tasks):
+            routes: list[BaseRoute] = [gate.route(way) for way in admin.ways(self._engine)]
+            made = self._server(application(routes, limits, self.meters), self._connections(64))
+            self._tasks.add(asyncio.create_task(made.serve([admin_socket])))
+        while not all(server.started for server in self._servers) and not any(task.done() for task in self._tasks):
             await asyncio.sleep(0.005)
         self._ready.set()
         if self._stopping:
             self.stop()
-        await asyncio.gather(*tasks)
+        while self._tasks:  # there may be others by then
+            done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._tasks -= done
+            for task in done:
+                task.result()
+
+    async def _start(self, listener: Listener) -> None:
+        await listener.server.serve([listener.bound])
+        self._servers.remove(listener.server)
+        listener.bound.close()
+
+    def _dress(self, listener: Listener, feeds: Sequence[HttpFeed], rings: Sequence[Keyring]) -> None:
+        """Have a listener answer for these feeds."""
+        gate = listener.gate
+        gate.keys = sum(rings, Keyring())
+        ways = self._ways(listener, feeds, rings)
+        listener.switch.app = application([gate.route(way) for way in ways], self._limits, self.meters)
+        listener.connections.cap = max(feed.connections for feed in feeds)
+
+    def _connections(self, cap: int) -> type[Connection]:
+        return connection_class(cap, self._limits.header_seconds, self._limits.body_seconds)
 
     def _gate(self, keys: Keyring, *, local: bool, trusted: bool = False) -> Gate:
         elapsed = asyncio.get_running_loop().time
         return Gate(keys, self._limits, self._engine.clock, elapsed, local=local, trusted=trusted)
 
-    def _ways(self, listener: Sequence[HttpFeed], gathering: Gathering) -> tuple[list[Way], Gate]:
-        """The routes of one listener, and what they share."""
-        rings = [_keys(feed) for feed in listener]
-        limits = self._limits
-        keys = sum(rings, Keyring())
-        gate = self._gate(keys, local=all(feed.local for feed in listener))
+    def _ways(self, listener: Listener, feeds: Sequence[HttpFeed], rings: Sequence[Keyring]) -> list[Way]:
+        """The routes of one listener."""
+        gate, gathering, limits = listener.gate, self._gathering, self._limits
         ways: list[Way] = []
-        for feed, ring in zip(listener, rings, strict=True):
-            buckets = Buckets(feed.rate, gate.elapsed)
-            ways.append(Events(feed, self._engine, gathering, limits, self._meters).way(ring, buckets))
-        ways.append(Webhooks(self._engine, gathering).way(Buckets(listener[0].rate, gate.elapsed)))
-        ways.append(Receipts(self._engine, gathering, limits).way(Buckets(listener[0].rate, gate.elapsed)))
-        ways += self._more(gathering)
+        for feed, ring in zip(feeds, rings, strict=True):
+            buckets = listener.buckets(feed.path, feed.rate)
+            newcomers = listener.newcomers(feed.path, feed.new_users)
+            ways.append(Events(feed, self._engine, gathering, limits, self.meters, newcomers).way(ring, buckets))
+        newcomers = listener.newcomers(feeds[0].path, feeds[0].new_users)
+        ways.append(Webhooks(self._engine, gathering, newcomers).way(listener.buckets("webhook", feeds[0].rate)))
+        receipts = Receipts(self._engine, gathering, limits, self.meters)
+        ways.append(receipts.way(listener.buckets("receipts", feeds[0].rate)))
+        ways += self._more(gathering, self.meters)
         written: dict[str, Any] = {}
         ways += health.ways(self._engine, self._registry, lambda: written)
-        written.update(document(ways, locked=bool(keys), signs=keys.signs, local=gate.local))
-        return ways, gate
+        written.update(document(ways, locked=bool(gate.keys), signs=gate.keys.signs, local=gate.local))
+        return ways
 
-    def _server(self, routes: list[Any], cap: int) -> Server:
+    def _server(self, app: ASGIApp, connections: type[Connection]) -> Server:
         limits = self._limits
         config = Config(
-            application(routes, limits, self._meters),
-            http=connection_class(cap, limits.header_seconds, limits.body_seconds),
+            app,
+            http=connections,
             ws="none",
             lifespan="off",
             loop="asyncio",
@@ -264,6 +318,16 @@ class Api:
         server = Server(config)
         self._servers.append(server)
         return server
+
+
+def _guarded(feeds: Sequence[HttpFeed]) -> None:
+    """Raise CannotRun for a feed that others can reach and that asks for no key."""
+    for feed in feeds:
+        if not feed.local and not _keys(feed):
+            raise CannotRun(
+                f"feed http at {feed.host}:{feed.port}{feed.path} can be reached by others and has no keys",
+                hint='auth: "${INGEST_TOKEN}", or host: 127.0.0.1',
+            )
 
 
 def _keys(feed: HttpFeed) -> Keyring:

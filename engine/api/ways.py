@@ -41,14 +41,16 @@ class Ask:
 
     def charge(self, records: int) -> None:
         """Count records towards the rate of the key and of the address."""
-        for name in self._names():
+        for name in self.names:
             self.buckets.charge(name, records)
 
     def wait(self) -> int:
         """Seconds until it may send; 0: now."""
-        return max(self.buckets.debt(name) for name in self._names())
+        return max(self.buckets.debt(name) for name in self.names)
 
-    def _names(self) -> tuple[str, str]:
+    @property
+    def names(self) -> tuple[str, str]:
+        """Of the key and the address, as rates know them."""
         return f"key:{self.who}", f"from:{self.source}"
 
 

@@ -19,7 +19,7 @@ from engine.errors import CannotRun, UsageError
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "cdnow"
 """The program of the demo; it comes with the source, not with the installed package."""
 
-_LEFT_OUT = ("out", "*.db", "*.db-*", "*.db.lock")
+_LEFT_OUT = ("out", "*.db", "*.db-*", "*.db.lock", "*.db.reserve")
 _BLOCK = 1 << 20
 _BATCH = 5_000
 

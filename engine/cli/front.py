@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engine.api.engine import Engine, Program, Trouble
 from engine.api.gathering import Gathering
 from engine.api.links import LinkDoor
+from engine.api.meters import Meters
 from engine.api.metrics import registry
 from engine.api.server import Api
 from engine.api.unix import socket_path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from engine.ports import Clock, Feed, Store
     from engine.runtime.daemon import Daemon
+    from engine.runtime.fittings import Change
 
 _TICK = 0.1
 
@@ -48,13 +50,13 @@ class Front:
         self._store = store
         self._program: Callable[[], Program | None] = lambda: None
         listened = [feed for feed in feeds if isinstance(feed, HttpFeed)]
-        engine = Engine(jobs, clock, lambda: self._program(), self._troubles)
+        engine = Engine(jobs, clock, lambda: self._program(), self._troubles, self._notes)
         self._broke: Callable[[], None] = lambda: None
         signing = signing_key(secret)
 
-        def more(gathering: Gathering) -> Iterable[Way]:
+        def more(gathering: Gathering, meters: Meters) -> Iterable[Way]:
             # Also when the program says nothing of links any more: those in mails that went out must go on working.
-            return LinkDoor(engine, gathering, signing).ways()
+            return LinkDoor(engine, gathering, signing, meters).ways()
 
         self.api = Api(
             engine, listened, socket=socket_path(path), registry=registry(state), more=more, broke=lambda: self._broke()
@@ -65,6 +67,10 @@ class Front:
         self._program, self._broke = lambda: daemon.program, daemon.stop
         self.api.start()
 
+    def listen(self, feeds: Iterable[Feed]) -> Change:
+        """Prepare for the feeds of another program; by the engine's thread. Raises CannotRun."""
+        return self.api.listen([feed for feed in feeds if isinstance(feed, HttpFeed)])
+
     def goodbye(self) -> None:
         """Let nothing new in, and answer what is under way; by the engine's thread, which does its jobs meanwhile."""
         self.api.stop()
@@ -72,6 +78,9 @@ class Front:
             self._jobs.do(self._store)
             self._jobs.wait(_TICK)
         self.api.join()
+
+    def _notes(self) -> list[Trouble]:
+        return [Trouble("restart", self._state.waiting)] if self._state.waiting else []
 
     def _troubles(self) -> list[Trouble]:
         return [Trouble(code, message) for code, message in self._state.troubles]

@@ -138,8 +138,11 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
             program, store, adapters,
             lambda channels, claims: Lanes(store, channels, clock, claims, jobs.ring),
             clock, secret=wiring.secret_of(store), jobs=jobs, state=state,
-            reloader=None if wishes.once else serving.reloader(root, jobs, accept, found.lists, seen),
+            reloader=None if wishes.once else serving.reloader(
+                root, jobs, accept, found.lists, seen, None if wishes.store else found.settings.store
+            ),
             goodbye=_nothing if front is None else front.goodbye,
+            listen=_nobody if front is None else front.listen,
         )  # fmt: skip
         signals.attach(daemon)
         if wishes.once:
@@ -157,10 +160,10 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
 def _open(wishes: Wishes, signals: Signals) -> tuple[Any, Path]:
     """The store, opened for writing, and its file; with ``--standby`` as soon as nobody else has it.
 
-    None instead of the store: told to leave before.
+    On a full disk it is waited for room. None instead of the store: told to leave before.
     """
     from engine import wiring
-    from engine.errors import StoreHeld
+    from engine.errors import StoreFull, StoreHeld
     from engine.language.compile import compile_program
 
     root = program_root(wishes.program)
@@ -179,7 +182,21 @@ def _open(wishes: Wishes, signals: Signals) -> tuple[Any, Path]:
                 say(f"standing by: {error.message}", wishes.quiet)
             told = True
             signals.leaving.wait(_STANDBY)
+        except StoreFull as error:
+            if wishes.once:
+                raise
+            if not told:
+                say(f"waiting for room: {error.message}", wishes.quiet)
+            told = True
+            signals.leaving.wait(_STANDBY)
     return None, path
+
+
+def _nobody(feeds: Any) -> Any:
+    """Nobody listens."""
+    from engine.runtime.fittings import NoChange
+
+    return NoChange()
 
 
 def _nothing() -> None:

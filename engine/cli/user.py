@@ -110,7 +110,8 @@ def _timeline(rows: list[dict[str, Any]]) -> list[str]:
 
 def _row(row: dict[str, Any]) -> tuple[str, str, str, str]:
     if "event" in row:
-        return row["time"], row["event"], "", _pairs(row["data"])
+        late = f"(late, came at {row['decided']}: it changed state only) " if row["late"] else ""
+        return row["time"], row["event"], "", late + _pairs(row["data"])
     what = f"  {row['effect']}"
     place = f"{row['playbook']}/{row['step']}" if row["playbook"] else ""
     reason = f" ({row['reason']})" if row["reason"] else ""

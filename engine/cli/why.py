@@ -91,7 +91,8 @@ def _playbook(it: dict[str, Any]) -> list[str]:
 
 
 def _decision(it: dict[str, Any]) -> list[str]:
-    out = [f"{it['verdict']} at {it['time']}, {cause(it['cause'])}"]
+    late = f" (due then, carried out at {it['carried_out']})" if it["carried_out"] else ""
+    out = [f"{it['verdict']} at {it['time']}{late}, {cause(it['cause'])}"]
     for line in it["why"]:
         out += [f"  {text}" for text in _why(line)]
     return out
@@ -250,7 +251,8 @@ def _effect(it: dict[str, Any]) -> list[str]:
     told = f" ({it['delivery_reason']})" if it.get("delivery_reason") else ""
     sent = f", {it['delivery']} by {it['channel']}{told}" if it["delivery"] else ""
     step = f" {it['step']}" if it["step"] else ""
-    return [f"{it['time']} {it['effect']}{step} {it['status']}{reason}{sent}: {gist(it)}, {cause(it['cause'])}"]
+    due = f" (due at {it['due']})" if it.get("due") else ""
+    return [f"{it['time']}{due} {it['effect']}{step} {it['status']}{reason}{sent}: {gist(it)}, {cause(it['cause'])}"]
 
 
 _GIST = {

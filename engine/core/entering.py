@@ -66,6 +66,9 @@ class Entering(Moving):
             why.append(Why(at=PUBLISHED, value=False, text=f"published, since {format_instant(since)}"))
             self.note(playbook, "skipped", why)
             return True
+        if self.full:
+            self.overflow(playbook, trigger.path)
+            return True
         if trigger.condition is not None and not judged:
             verdict = self._judge(trigger.condition, m, f"{trigger.path}.if", why, playbook)
             if verdict is None:

@@ -6,7 +6,20 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from engine.core.model import MAX_DEPTH, Decision, Effect, Event, Journey, Mark, Out, Reserve, State, Why
+from engine.core.model import (
+    MAX_DEPTH,
+    MOST_EFFECTS,
+    Alert,
+    Decision,
+    Effect,
+    Event,
+    Journey,
+    Mark,
+    Out,
+    Reserve,
+    State,
+    Why,
+)
 from engine.core.moment import Condition, Moment
 from engine.core.plan import Plan, Playbook
 
@@ -128,6 +141,20 @@ class Judging:
             last.verdict, last.why = verdict, [*last.why, *why]
             return True
         return False
+
+    @property
+    def full(self) -> bool:
+        """Have the event at hand and all that followed from it made as many effects as one may?"""
+        return len(self.out.effects) - self.out.root >= MOST_EFFECTS
+
+    def overflow(self, playbook: Playbook, at: str) -> None:
+        """Nothing more follows here: an error of the playbook, and a word to the operator, once an event."""
+        text = f"one event makes at most {MOST_EFFECTS:,} effects, with all that follows from it"
+        self.note(playbook, "error", [Why(at=at, value=None, text=text, seen={})])
+        if not self.out.stormed:
+            self.out.stormed = True
+            limit = f"{MOST_EFFECTS} effects/event"
+            self.out.alerts.append(Alert(playbook=playbook.id, time=self.now, limit=limit, waits=False))
 
     def mark(self, journey: Journey, verdict: str, reason: str) -> None:
         """Tell whoever watches what became of a journey."""

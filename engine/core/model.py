@@ -27,6 +27,7 @@ NONE: Mapping[str, Any] = MappingProxyType({})
 """The empty mapping that subjects share."""
 
 MAX_DEPTH = 16
+MOST_EFFECTS = 1_000  # of one event, or wake-up, with all that follows from it at that instant, for whomever
 """How many times an event may beget another before the chain is cut."""
 
 
@@ -215,11 +216,11 @@ class Answer(msgspec.Struct):
 
 
 class Alert(msgspec.Struct):
-    """A playbook reached its entry limit: the first entry over it in a window."""
+    """A playbook reached its entry limit: the first entry over it in a window; or one event made too many effects."""
 
     playbook: str
     time: int  #: when
-    limit: str  #: ``3000/day``
+    limit: str  #: ``3000/day``, ``1000 effects/event``
     waits: bool  #: what is over it waits for the next window
 
 
@@ -268,6 +269,9 @@ class Out(msgspec.Struct):
     """What calls of the core give; one may collect the output of many."""
 
     effects: list[Effect] = []
+    root: int = 0  #: how many effects there were before the event, or wake-up, from which all at hand follows
+    stormed: bool = False  #: it made more than one may, and that was said
+    alerts: list[Alert] = []
     emits: list[Event] = []  #: events for this or other subjects, to be handled next, in order
     releases: list[Release] = []
     trace: list[Decision] = []

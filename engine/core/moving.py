@@ -23,6 +23,10 @@ class Moving(Judging):
 
     def _resume(self, playbook: Playbook, journey: Journey, node: Node, cause: Event | Answer | None) -> None:
         journey.waiting = None
+        if self.full:
+            self.overflow(playbook, node.path or node.id)
+            self._hold_still(journey)
+            return
         m = self._inside(playbook, journey)
         run = Run(self, playbook, journey, node, m)
         if cause.__class__ is Answer:
@@ -64,6 +68,10 @@ class Moving(Judging):
                 if not open_:
                     node = node.next
                     continue
+            if self.full:
+                self.overflow(playbook, node.path or node.id)
+                self._hold_still(journey)
+                return
             run = Run(self, playbook, journey, node, m)
             try:
                 following = node.action.run(run)

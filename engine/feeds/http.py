@@ -19,6 +19,7 @@ from engine.ports import Lag, Record
 from engine.site import Secret, Site
 
 EVENTS: Final = "/v1/events"  #: where events are sent to, unless the feed says otherwise
+NEW_USERS: Final = "60000/min"  #: users that nobody knows yet, unless the feed says otherwise
 CONNECTIONS: Final = 2_000  #: open at once, unless the feed says otherwise
 
 _UNITS: Final = {"s": SECOND, "min": MINUTE, "h": HOUR}
@@ -29,7 +30,8 @@ class HttpFeed:
 
     ``auth`` is the bearer token a sender shows, ``secret`` the secret it signs with (Standard Webhooks); of both
     there may be several, so that a new one can be brought in before the old one goes. Without either, only an address
-    of this machine may be listened on. ``rate`` holds for each key and for each address that sends.
+    of this machine may be listened on. ``rate`` holds for each key and for each address that sends, and so
+    does ``new_users``: over it only requests that bring users nobody knows are refused.
 
     Example:
         - http: {port: 8080, auth: "${INGEST_TOKEN}", rate: 2000/s}
@@ -43,6 +45,10 @@ class HttpFeed:
             "auth": optional(Many(Text()), "bearer token, or several"),
             "secret": optional(Many(Text()), "secret of signed requests (Standard Webhooks), or several"),
             "rate": optional(Text(pattern=r"[1-9][0-9]{0,6}/(s|min|h)", what="rate such as 100/s"), "most records"),
+            "new_users": optional(
+                Text(pattern=r"unlimited|[1-9][0-9]{0,6}/(s|min|h)", what="rate such as 1000/min, or unlimited"),
+                f"most users that nobody knows yet ({NEW_USERS})",
+            ),
             "connections": optional(Int(low=1, high=10_000), f"connections open at once ({CONNECTIONS})"),
             "map": optional(SHAPE, "which fields of a payload form an event"),
             "name": optional(Text(pattern=r"[a-z0-9][a-z0-9_-]*", what="name"), "name of the feed (http)"),
@@ -59,6 +65,7 @@ class HttpFeed:
         self.path = str(fields.get("path", EVENTS))
         self.connections = int(fields.get("connections", CONNECTIONS))
         self.rate = _rate(fields.get("rate"))
+        self.new_users = _rate(str(fields.get("new_users", NEW_USERS)))
         mapping = PayloadMap.of(fields["map"]) if "map" in fields else None
         self.reader: Callable[[bytes], bytes] | None = mapping.event_bytes if mapping is not None else None
         """Makes a record of ours of what was sent; raises EventRejected. None: it is one already."""
@@ -124,7 +131,7 @@ def _several(value: Any) -> Iterable[str]:
 
 def _rate(text: str | None) -> tuple[int, int] | None:
     """(records, microseconds) of a rate such as ``100/s``."""
-    if text is None:
+    if text is None or text == "unlimited":
         return None
     number, _, unit = text.partition("/")
     return int(number), _UNITS[unit]

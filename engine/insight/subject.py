@@ -53,7 +53,7 @@ def portrait(plan: Plan, store: Store, user: str, last: int | None = 50) -> dict
     last: how many of the newest lines of the timeline; None: all.
     """
     state = known_user(store, user)
-    lines = timeline(store, user)
+    lines = timeline(store, user, plan.act_within)
     shown = lines if last is None else lines[max(0, len(lines) - last) :]
     return {
         "user": user,
@@ -111,18 +111,25 @@ def goal_row(goal: GoalWatch) -> dict[str, Any]:
     }
 
 
-def timeline(store: Store, user: str) -> list[dict[str, Any]]:
-    """Events and effects of a user in the order they were decided, events before what followed from them."""
+def timeline(store: Store, user: str, act_within: int) -> list[dict[str, Any]]:
+    """Events and effects of a user in the order they were decided, events before what followed from them.
+
+    ``act_within``: age up to which an event acts, microseconds.
+    """
     found: list[tuple[tuple[int, int, int], dict[str, Any]]] = []
     for place, (event, clock) in enumerate(store.events(user)):
-        found.append(((clock, 0, place), event_row(event)))
+        found.append(((clock, 0, place), event_row(event, clock, act_within)))
     for place, (effect, delivery) in enumerate(store.effects(user)):
         found.append(((effect.time, 1, place), effect_row(effect, delivery)))
     return [row for _, row in sorted(found, key=lambda it: it[0])]
 
 
-def event_row(event: Event) -> dict[str, Any]:
-    """An event as a line of the timeline."""
+def event_row(event: Event, clock: int, act_within: int) -> dict[str, Any]:
+    """An event as a line of the timeline.
+
+    ``late``: it came too late to start or move anything, and changed state only; ``decided`` is when it came.
+    """
+    late = not event.history and clock - event.time > act_within
     return {
         "time": instant(event.time),
         "event": event.type,
@@ -130,6 +137,8 @@ def event_row(event: Event) -> dict[str, Any]:
         "group": event.group,
         "internal": event.internal,
         "data": event.data,
+        "late": late,
+        "decided": instant(clock) if late else None,
     }
 
 

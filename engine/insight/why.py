@@ -118,6 +118,7 @@ def _older(plan: Plan, journey: Journey) -> bool:
 def _effects(store: Store, user: str, found: Course) -> list[dict[str, Any]]:
     """Effects on record, with their causes, in the order of decision as far as the replay knows it."""
     order = {effect.key: place for place, effect in enumerate(found.effects)}
+    due = {effect.key: effect.time for effect in found.effects}
     kept = [(effect, delivery) for effect, delivery in store.effects(user) if effect.time <= found.clock]
     kept.sort(key=lambda it: (it[0].time, order.get(it[0].key, -1)))
     outcomes = store.outcomes(user)
@@ -125,6 +126,7 @@ def _effects(store: Store, user: str, found: Course) -> list[dict[str, Any]]:
     for effect, delivery in kept:
         cause = found.causes.get(effect.key)
         row = {**effect_row(effect, delivery), "delivery_reason": outcomes.get(effect.key)}
+        row["due"] = instant(due[effect.key]) if due.get(effect.key, effect.time) < effect.time else None
         rows.append({**row, "cause": None if cause is None else _cause(cause, found)})
     return rows
 
@@ -152,8 +154,8 @@ def _playbook(plan: Plan, playbook: Playbook, found: Course, effects: list[dict[
         "verdict": looks[-1].verdict if looks else None,
         "looked_at": len(looks),
         "verdicts": dict(sorted(Counter(it.verdict for it in looks).items())),
-        "entry": _decision(entries[-1], playbook, found) if entries else None,
-        "last": _decision(last, playbook, found) if last is not None else None,
+        "entry": _decision(entries[-1], playbook, found, own) if entries else None,
+        "last": _decision(last, playbook, found, own) if last is not None else None,
         "listens": [_listening(plan, trigger, found) for trigger in playbook.triggers],
         "journeys": [journey_row(plan, it) for it in state.journeys if it.playbook == playbook.id] if state else [],
         "goals": [goal_row(it) for it in state.goals if _open(it.until, it.playbook, playbook, found)] if state else [],
@@ -166,14 +168,19 @@ def _open(until: int, of: str, playbook: Playbook, found: Course) -> bool:
     return of == playbook.id and until >= found.clock
 
 
-def _decision(decision: Decision, playbook: Playbook, found: Course) -> dict[str, Any]:
+def _decision(
+    decision: Decision, playbook: Playbook, found: Course, effects: list[dict[str, Any]]
+) -> dict[str, Any]:
     lines = [_line(why) for why in decision.why]
     if decision.verdict in ("entered", "held_out") and playbook.holdout is not None:
         drawn = bucket(playbook.holdout.salt, found.state.id if found.state else "")
         text = f"drew {drawn} of {BUCKETS}, held out below {playbook.holdout.percent}"
         lines.append({"at": "holdout", "value": decision.verdict != "held_out", "text": text, "seen": {}})
+    # what came by time is decided once more at its due instant; its effects tell when it was carried out
+    late = [row["time"] for row in effects if row["due"] == instant(decision.time)]
     return {
         "time": instant(decision.time),
+        "carried_out": min(late, default=None) if "wake" in decision.cause else None,
         "verdict": decision.verdict,
         "cause": _cause(decision.cause, found),
         "why": lines,

@@ -13,14 +13,15 @@ Rule 4: asked to leave, it takes nothing more, finishes the piece at hand, and w
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from engine.core.model import MINUTE, SECOND, Alert
-from engine.errors import CannotRun, StoreError, StoreHeld
-from engine.ports import Channel, Store
+from engine.errors import CannotRun, StoreError, StoreFull, StoreHeld
+from engine.ports import Channel, Feed, Store
 from engine.runtime.bell import Bell
 from engine.runtime.claims import Claims
-from engine.runtime.fittings import Fittings, Program
+from engine.runtime.fittings import Change, Fittings, NoChange, Program
+from engine.runtime.fulldisk import SOON, FullDisk
 from engine.runtime.gather import Gather
 from engine.runtime.housekeeping import MINUTE_SECONDS, Housekeeping, Wishes
 from engine.runtime.jobs import Jobs
@@ -65,6 +66,7 @@ class Daemon:
     jobs: what others ask of the engine's thread.
     state: what is told about the daemon.
     reloader: builds programs of edited files; None: the program stays as it is.
+    listen: prepares whoever lets events in for the feeds of another program; raises CannotRun.
     goodbye: called when the daemon begins to leave, while jobs are still done: whoever lets events in stops there.
     """
 
@@ -81,6 +83,7 @@ class Daemon:
         state: DaemonState | None = None,
         reloader: Reloader[Program] | None = None,
         goodbye: Callable[[], None] = lambda: None,
+        listen: Callable[[Sequence[Feed]], Change] = lambda feeds: NoChange(),
         piece: int = PIECE,
         fault: Callable[[str], object] = lambda point: None,
     ) -> None:
@@ -94,6 +97,7 @@ class Daemon:
         self._secret = secret
         self._reloader = reloader
         self._goodbye = goodbye
+        self._listen = listen
         self._piece = piece
         self._fault = fault
         self._stopping = False
@@ -106,6 +110,7 @@ class Daemon:
         self._marks: dict[str, int] = {}  #: feed -> time of its newest event
         self._shown = Done()
         self._suspects = Suspects(store, piece, Mask(secret))
+        self._disk = FullDisk(store, self.state)
         self._house = Housekeeping(store, self.state, clock.elapsed)
         self._fitted = fittings.fit(program.settings)
         self._worker = self._employ(program)
@@ -171,6 +176,8 @@ class Daemon:
     def try_turn(self) -> bool:
         """As ``turn``; a store in trouble is told and waited for."""
         try:
+            if self._disk.full and not self._turn_while_full():
+                return False
             more = self.turn()
         except StoreHeld:
             raise  # another process writes the store: this one must leave
@@ -183,6 +190,34 @@ class Daemon:
             self._tell()
         return more
 
+    def _turn_while_full(self) -> bool:
+        """Clean up, decide nothing; True: there is room again."""
+        self._mind_the_clock()
+        self._do_jobs()
+        self._count(self._sending.drain(0))  # settles what came back, and claims nothing
+        if self._disk.erase(self.program.plan, self._secret):
+            self._worker.pump.abandon()
+        if not self.clock.paused:
+            self._house.piece(self._wishes())
+        if self._disk.over():
+            return True
+        self._pause = SOON
+        self._tell("the disk of the store is full: make room, work goes on by itself")
+        return False
+
+    def _do_jobs(self) -> None:
+        """What others ask for."""
+        if self.jobs.do(self._store):
+            self._disk.asked()
+            if (held(self._store) or "") != self.state.held:
+                self._change_channels()  # somebody released the outbox
+        if self.jobs.touched:
+            self.jobs.touched = False
+            self._worker.pump.abandon()  # nothing is under way: it only forgets the subjects it holds
+
+    def _wishes(self) -> Wishes:
+        return Wishes(self.program.retention, self.program.plan.env.zone, self.clock.now())
+
     def turn(self, until: int | None = None) -> bool:
         """One turn; True: there is more to do at once. ``until``: events after it are left in their feeds."""
         self._mind_the_clock()
@@ -190,11 +225,8 @@ class Daemon:
             self._worker.again()
             self._worker.pump.stamp(self._worker.pump.session.clock)  # a commit that shows that it works
             self._failed = False
-        if self.jobs.do(self._store) and (held(self._store) or "") != self.state.held:
-            self._change_channels()  # somebody released the outbox
-        if self.jobs.touched:
-            self.jobs.touched = False
-            self._worker.pump.abandon()  # nothing is under way: it only forgets the subjects it holds
+        self._do_jobs()
+        self._disk.check()  # also a job may have found it full
         self._reload()
         now = self.clock.now()
         if not self.clock.paused:
@@ -214,7 +246,7 @@ class Daemon:
             more |= self._worker.due(now)
         more |= self._deliver()
         if not self.clock.paused:
-            more |= self._house.piece(Wishes(self.program.retention, self.program.plan.env.zone, now))
+            more |= self._house.piece(self._wishes())
         self._tell()
         return more
 
@@ -228,6 +260,7 @@ class Daemon:
         self.state.add({f"deliveries.{status}": n for status, n in ended.items()})
 
     def _begin(self) -> None:
+        self._disk.begin()
         self._count(self._sending.recover())
         self._keep(self.program)
         if self._suspects.died:
@@ -251,16 +284,22 @@ class Daemon:
         if self._reloader is not None:
             self._reloader.close()
         try:
-            self.jobs.do(self._store)
-            self._count(self._sending.stop(DRAIN_SECONDS))
-            if self._orderly:
-                self._suspects.leave()
+            try:
+                self._say_goodbye()
+            except StoreFull:
+                self._say_goodbye()  # the reserve was given up for this
         except StoreError as error:
             _log.error("the store cannot be written, leaving all the same: %s", error)
         finally:
             self._sending.close()
             self._fittings.close()
             self.state.status = "stopped"
+
+    def _say_goodbye(self) -> None:
+        self.jobs.do(self._store)
+        self._count(self._sending.stop(DRAIN_SECONDS))
+        if self._orderly:
+            self._suspects.leave()
 
     def _rest(self, seconds: float) -> None:
         """Wait, whoever rings, unless it is time to leave."""
@@ -272,6 +311,9 @@ class Daemon:
 
     def _store_failed(self, error: StoreError) -> None:
         self._failed = True
+        if isinstance(error, StoreFull):
+            self._disk.found()
+            self._house.clean_up()
         if not self._pause:
             self.state.shout(f"the store cannot be written: {error}")
         self._pause = min(_LONGEST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
@@ -333,12 +375,16 @@ class Daemon:
         """Put another program to work."""
         fitted = self._fittings.fit(program.settings)
         before, self._fitted = self._fitted, fitted
+        change: Change = NoChange()
         try:
+            change = self._listen(fitted.feeds)
             self._worker.pump.stamp(max(self.clock.now(), self._worker.pump.session.clock))
             worker = self._employ(program)
         except BaseException:
+            change.abandon()
             self._fitted, self._failed = before, True
             raise
+        change.commit()
         self._show()  # what the old one counted
         self._worker, self.program, self._shown = worker, program, Done()
         self._claims.adopt(program.plan)
@@ -347,6 +393,9 @@ class Daemon:
         self._fittings.tidy()
         self._keep(program)
         self.state.reload_error = ""
+        self.state.at_restart = program.at_restart
+        for key in program.at_restart:
+            _log.warning("%s was changed: that takes effect at the next start only", key, extra={"key": key})
         self.state.count("reloads")
         _log.info("another program is at work", extra={"plan": program.plan.digest})
 
@@ -412,7 +461,8 @@ class Daemon:
             state.reason = trouble or f"the machine's clock is {ahead} seconds ahead of what is believed"
             state.next_due = None
         else:
-            state.status, state.reason = "running", trouble or state.reload_error or state.held or state.low_disk
+            state.status = "running"
+            state.reason = trouble or state.reload_error or state.held or state.low_disk or state.waiting
             state.next_due = None if trouble else self._next_due()
         elapsed = self.clock.elapsed()
         if elapsed - self._told_at >= POLL:

@@ -21,6 +21,7 @@ class Program:
     pack: str = ""  #: its files, to be kept as the last good ones; "": they are kept already
     warning: str = ""  #: what the operator must know about it: it is not what the files say now
     retention: Mapping[str, int] = field(default_factory=dict)  #: kind of ``Store.forget`` -> microseconds it is kept
+    at_restart: tuple[str, ...] = ()  #: keys that differ from those the process began with, and that it cannot change
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,28 @@ class Fitted:
 
     feeds: Sequence[Feed]
     channels: Mapping[str, Channel]
+
+
+class Change(Protocol):
+    """Other feeds, for whoever lets events in: prepared, and not yet in force."""
+
+    def commit(self) -> None:
+        """They are in force."""
+        ...
+
+    def abandon(self) -> None:
+        """They will not be."""
+        ...
+
+
+class NoChange:
+    """Nobody lets events in."""
+
+    def commit(self) -> None:
+        """Nothing."""
+
+    def abandon(self) -> None:
+        """Nothing."""
 
 
 class Fittings(Protocol):

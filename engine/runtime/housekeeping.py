@@ -74,6 +74,12 @@ class Housekeeping:
         """It is time to look; may be called by any thread."""
         self._called = True
 
+    def clean_up(self) -> None:
+        """The disk is full: a round begins now, with what gives room back first."""
+        self._left.clear()
+        self._round_at = self._elapsed()
+        self._left.extend((self._shrink, self._forget, self._shrink))
+
     def piece(self, wishes: Wishes) -> bool:
         """Do a piece of what is to be done; True: there is more. Raises StoreError, and is tried again then."""
         if self._called:
@@ -101,6 +107,8 @@ class Housekeeping:
         if low and (before is None or before.free >= RESERVE):
             self._state.shout(f"only {room.free >> 20:,} MiB are free on the disk of the store: make room")
         self._state.low_disk = f"only {room.free >> 20:,} MiB are free on the disk of the store" if low else ""
+        if not self._file.full:
+            self._state.reserve = self._file.keep_reserve()
 
     # ------------------------------------------------------------------ the pieces; each says whether it has more
 
@@ -121,6 +129,11 @@ class Housekeeping:
     def _checkpoint(self, wishes: Wishes) -> bool:
         if self._file is not None:
             self._file.checkpoint()
+        return False
+
+    def _shrink(self, wishes: Wishes) -> bool:
+        if self._file is not None:
+            self._file.shrink_log()
         return False
 
     def _scrub(self, wishes: Wishes) -> bool:

@@ -33,6 +33,7 @@ from engine.runtime.merge import Merge
 from engine.runtime.publish import Published, announce, publish
 from engine.runtime.rows import event_row
 from engine.runtime.session import HISTORY_UNTIL, Session
+from engine.runtime.walk import Spot
 
 INBOX = "inbox"
 
@@ -193,6 +194,12 @@ class Pump:
     def put_off(self, subject: str, why: str) -> None:
         """Look at a subject later: its wake-up cannot be decided."""
         self._put_off(_Work(()), subject, InternalError(why))
+
+    def pass_over(self, spot: Spot, why: str) -> None:
+        """Leave a subject out of a slot: looking at it cannot be done."""
+        work = _Work(())
+        self._pass_over(work, spot, InternalError(why))
+        self._commit(work, 0)
 
     def stamp(self, now: int) -> None:
         """Write the engine's clock down, although nothing happened."""
@@ -364,7 +371,7 @@ class Pump:
         else:
             raise InternalError(f"a transaction without events failed: {type(error).__name__}: {error}") from error
 
-    def _pass_over(self, work: _Work, slot: tuple[str, int, str], error: Exception) -> None:
+    def _pass_over(self, work: _Work, slot: Spot, error: Exception) -> None:
         """A subject that breaks a slot is left out of it; quarantine says so, in the transaction of its chunk."""
         walk, (schedule, instant, subject) = self.session.walk, slot
         if walk is None or slot in walk.passed:

@@ -358,6 +358,7 @@ class Session:
             if wake_at is not None and wake_at < self.horizon:
                 self.alarms.put(wake_at, subject)
         else:
+            self._new_root()
             self._answer(state, self.turn.go(state, None, clock), None)
             if self.out.emits:
                 self._drain(subject)
@@ -374,6 +375,7 @@ class Session:
         """Bring a subject in line with a plan that was published, see ``engine.core.changing``."""
         self._load((subject,))
         state = self._state(subject)
+        self._new_root()
         self._answer(state, self.turn.change(state, self.clock, taken), None)
         if self.out.emits:
             self._drain(state.id)
@@ -397,16 +399,23 @@ class Session:
             queue.extend((event.user, made) for made in self.out.emits)
             self.out.emits.clear()
 
+    def _new_root(self) -> None:
+        """What is decided from here on follows from another event or wake-up."""
+        self.out.root, self.out.stormed = len(self.out.effects), False
+
     def _own_first(self, state: State, before: int) -> None:
         """Fire what a subject has due before an event that another subject sends it."""
         if self._nested >= _DEEPEST:
             return  # a chain of subjects each of whom wakes the next: the rest fires when its turn comes
+        out = self.out
+        root, stormed, there = out.root, out.stormed, len(out.effects)
         self._nested += 1
         for _ in range(_DEEPEST):
             if state.wake_at is None or state.wake_at >= before:
                 break
             self._fire(state.wake_at, state.id)
         self._nested -= 1
+        out.root, out.stormed = root + len(out.effects) - there, stormed  # what was due made these, not the event
 
     def _state(self, subject: str) -> State:
         state = self.states.get(subject)
@@ -417,6 +426,7 @@ class Session:
 
     def _turn(self, state: State, event: Event, place: int, before: int | None) -> None:
         """One event of a subject and everything it leads to, for others too."""
+        self._new_root()
         self._once(state, event, place, before)
         if self.clock - event.time > self.plan.act_within:
             self.late += 1
@@ -425,6 +435,7 @@ class Session:
 
     def enter_at(self, state: State, due: Due, why: list[Why]) -> None:
         """A subject in the audience of a slot, and everything it leads to, for others too."""
+        self._new_root()
         self._once(state, None, SLOW, state.wake_at, (due, why))
         if self.out.emits:
             self._drain(state.id)
@@ -481,7 +492,8 @@ class Session:
         """All that was decided since the last call, as one transaction; the session goes on afterwards."""
         out = self.out
         totals = dict(counts or {})
-        for alert in self.desk.alerts:
+        alerts = [*self.desk.alerts, *out.alerts]
+        for alert in alerts:
             totals[f"limit.{alert.playbook}"] = totals.get(f"limit.{alert.playbook}", 0) + 1
         if self.late:
             totals["late"] = totals.get("late", 0) + self.late
@@ -505,7 +517,7 @@ class Session:
             marks=out.marks or [],
             cancels=out.cancels,
             erased=out.erased,
-            alerts=self.desk.alerts,
+            alerts=alerts,
         )
         self.desk.answers, self.desk.alerts = [], []
         self._used = dict(self.desk.run_slots)

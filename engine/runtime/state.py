@@ -31,6 +31,8 @@ class DaemonState:
     reload_error: str = ""  #: why the newest state of the program's files was not taken; "" when it was
     held: str = ""  #: why nothing is sent: the store was restored, copied or moved; "" when it may send
     room: Room | None = None  #: of the store, as of the last minute; None: it is no file, or was not looked at yet
+    at_restart: tuple[str, ...] = ()  #: keys of the program that were changed and take effect at the next start only
+    reserve: bool = False  #: the file that is given up when the disk is full is there
     low_disk: str = ""  #: that the disk of the store is nearly full; "" when it is not
     clock: int = 0  #: the engine's clock, microseconds UTC
     now: int = 0  #: the machine's clock as the daemon believes it, at its last turn
@@ -43,6 +45,12 @@ class DaemonState:
     """Counters since the start: ``events.read``, ``events.accepted``, ``events.duplicate``, ``events.quarantined``,
     ``events.late``, ``deliveries.<status>``, ``turns``, ``reloads``, ``reloads.failed``, ``store.errors``,
     ``forgotten.<kind>``, ``scrubs``, ``clock.jumps``, ``limits``, ``poisoned``, ``conflicts`` (must stay 0)."""
+
+    @property
+    def waiting(self) -> str:
+        """What waits for the next start, as a sentence; "" when nothing does."""
+        keys = ", ".join(self.at_restart)
+        return f"takes effect at the next start only: {keys}" if keys else ""
 
     def count(self, name: str, n: int = 1) -> None:
         """Add to a counter."""

@@ -8,9 +8,10 @@ it leaves in order. Found at the start, it says that the last one died.
 Rule 2: after a death the first events are decided in small parts, each noted durably before it is tried. If the process
 dies of a part, its events are tried alone; whoever was tried alone and died of is put in quarantine. Three deaths: with
 the batch, with the part, alone.
-Rule 3: wake-ups are treated alike: a subject whose wake-up kills is looked at later. Slots are not: a walk that kills
-goes on killing.
-Rule 4: it ends when as many records went well as a batch holds, or when there is nothing more to do.
+Rule 3: wake-ups and slots are treated alike: a subject whose wake-up kills is looked at later, one that kills when a
+slot comes to it is left out of that slot.
+Rule 4: for events it ends when as many went well as a batch holds, for what is due when as many as a transaction may
+look at, and for both when there is nothing more to do.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ import msgspec
 
 from engine.ports import Record, Store
 from engine.runtime.rows import event_row
+from engine.runtime.walk import Spot
 
 PART = 64
 """Events tried together after a death."""
 
 TRIES = 3
 """Deaths after which an event is put in quarantine."""
+
+DUE = 5_000
+"""Subjects one transaction of a slot, or of wake-ups, may look at."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +66,7 @@ class Suspects:
         #: the deaths each of them was on hand at
         self._deaths = dict.fromkeys(tried.names, tried.deaths + 1) if tried is not None else {}
         self._left = batch if self._died else 0  #: records still to be decided with care
+        self._due_left = DUE if self._died else 0  #: subjects still to be woken or looked at with care
         if not self._died:
             store.set_meta(_UP, "up")
 
@@ -68,6 +74,11 @@ class Suspects:
     def careful(self) -> bool:
         """Whether events are to be decided in small parts, noted before."""
         return self._left > 0
+
+    @property
+    def careful_when_due(self) -> bool:
+        """Whether what is due is to be done in small parts, noted before."""
+        return self._due_left > 0
 
     @property
     def died(self) -> bool:
@@ -107,24 +118,27 @@ class Suspects:
             tried = Tried(accused, max(self._deaths.get(name, 1) for name in accused))
             self._write(msgspec.json.encode(tried).decode())
 
-    def went_well(self, names: Sequence[str]) -> None:
-        """They are committed."""
+    def went_well(self, names: Sequence[str], *, due: bool = False) -> None:
+        """They are committed; ``due``: they are wake-ups or places in a slot."""
         for name in names:
             self._deaths.pop(name, None)
-        self._left -= len(names)
-        if self._left <= 0:
+        if due:
+            self._due_left -= len(names)
+        else:
+            self._left -= len(names)
+        if self._left <= 0 and self._due_left <= 0:
             self.over()
 
     def over(self) -> None:
         """There is nobody left to suspect."""
-        self._left = 0
+        self._left = self._due_left = 0
         self._deaths.clear()
         self._write("")
 
     def leave(self) -> None:
         """The process ends in order."""
         self._write("")
-        if not self._left:  # else the next process goes on being careful
+        if self._left <= 0 and self._due_left <= 0:  # else the next process goes on being careful
             self._store.set_meta(_UP, "")
 
     def _write(self, mark: str) -> None:
@@ -141,4 +155,10 @@ def name_of(record: Record) -> str:
 def wake_of(subject: str) -> str:
     """How the wake-up of a subject is called."""
     return f"wake {subject}"
+
+
+def slot_of(spot: Spot) -> str:
+    """How the place of a subject in a slot is called."""
+    schedule, instant, subject = spot
+    return f"slot {instant} {schedule} {subject}"
 

@@ -51,6 +51,9 @@ class Walk:
         self.entered: list[Spot] = []  #: who was let in since the last hand-over
         self.handed: list[Spot] = []  #: who is in the transaction being written
         self.most = CHUNK  #: subjects let in by a transaction
+        self.part: int | None = None
+        """Somebody may kill the process: so many subjects are looked at, in a transaction of their own; 0: none,
+        wake-ups before the slot alone. None: nobody is suspected."""
         self._begun = table is not None or bool(session.clock)
         self._order: list[str] = []
         self._ahead: list[str] = []  #: subjects of the chunk still to be looked at, a heap
@@ -127,7 +130,17 @@ class Walk:
             due = self.table.due()
             if not session.wake_up_to(due.instant) or session.touched:
                 return
+            if self.part is not None:
+                if self.part:
+                    self._chunk(due, self.part)
+                return
             left -= self._chunk(due, left)
+
+    def coming(self, most: int) -> list[Spot]:
+        """Who is looked at next, at most so many, at the slot that is due."""
+        due = self.table.due()
+        subjects = self._population(due, self.table.place(due), most)
+        return [(due.scheduled.name, due.instant, subject) for subject in subjects]
 
     def handed_over(self) -> dict[str, bytes | None]:
         """Rows of the slot table for the transaction that begins now."""
@@ -138,7 +151,7 @@ class Walk:
 
     def follow(self, before: Walk) -> None:
         """Know what a walk knew whose transaction was given up."""
-        self.passed, self.most = before.passed, before.most
+        self.passed, self.most, self.part = before.passed, before.most, before.part
 
     def suspect(self, found: list[Spot]) -> Spot | None:
         """A transaction with these entries could not be written: the one at fault; None: fewer are tried next."""

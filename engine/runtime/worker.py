@@ -15,7 +15,7 @@ from engine.ports import Record, Store
 from engine.runtime.gather import Gather
 from engine.runtime.intake import AHEAD
 from engine.runtime.pump import Pump
-from engine.runtime.suspects import PART, TRIES, Suspects, name_of, wake_of
+from engine.runtime.suspects import PART, TRIES, Suspects, name_of, slot_of, wake_of
 
 PIECE = 2_000
 """Records of one transaction."""
@@ -78,7 +78,7 @@ class Worker:
         """Do a piece of what is due by now, as far as no unread event comes before it; True: there is more to do."""
         frontier = self.gather.frontier(self._piece)
         until = now if frontier is None else min(now, frontier - 1)
-        if self._suspects.careful:
+        if self._suspects.careful or self._suspects.careful_when_due:
             finished = self._due_with_care(until)
             if finished and frontier is None:
                 self._suspects.over()
@@ -89,22 +89,51 @@ class Worker:
         return not finished or (frontier is not None and (self._until is None or frontier <= self._until))
 
     def _due_with_care(self, until: int) -> bool:
-        """As ``due`` after a death: few wake-ups at once, noted before."""
+        """As ``due`` after a death: few wake-ups at once, or few subjects of a slot, noted before."""
         suspects, session = self._suspects, self.pump.session
-        subjects = [subject for _, subject in self._store.wakes(until + 1, PART)]
+        slot = self._slot()
+        subjects = [subject for _, subject in self._store.wakes(min(until, slot) + 1, PART)]
         names = [wake_of(subject) for subject in subjects]
+        if not names and slot <= until:
+            return self._slot_with_care(until)
         if names and suspects.guilty(names[0]):
             suspects.tell(names[0])
             self.pump.put_off(subjects[0], f"the process died {TRIES} times of it")
-            suspects.went_well(names[:1])
+            suspects.went_well(names[:1], due=True)
             return False
         size = suspects.part(names)
         suspects.trying(names[:size])
         before, session.wakes_at_once = session.wakes_at_once, max(1, size)
-        finished = self.pump.settle_some(until)
+        finished = self._settle(until, 0)
         session.wakes_at_once = before
-        suspects.went_well(names[:size])
+        suspects.went_well(names[:size], due=True)
         return finished
+
+    def _slot_with_care(self, until: int) -> bool:
+        """A few subjects of the slot that is due; no wake-up comes before it."""
+        suspects, walk = self._suspects, self.pump.session.walk
+        spots = walk.coming(PART) if walk is not None else []
+        names = [slot_of(it) for it in spots]
+        if names and suspects.guilty(names[0]):
+            suspects.tell(names[0])
+            self.pump.pass_over(spots[0], f"the process died {TRIES} times of it")
+        size = suspects.part(names)
+        suspects.trying(names[:size])
+        finished = self._settle(until, max(1, size))
+        suspects.went_well(names[:size], due=True)
+        return finished
+
+    def _settle(self, until: int, part: int) -> bool:
+        """As ``Pump.settle_some``, with so many subjects of a slot at most."""
+        walk = self.pump.session.walk
+        if walk is not None:
+            walk.part = part
+        try:
+            return self.pump.settle_some(until)
+        finally:
+            walk = self.pump.session.walk  # a transaction that was given up leaves another one
+            if walk is not None:
+                walk.part = None
 
     def _adapt(self, seconds: float, finished: bool) -> None:
         """How many wake-ups the next piece holds: as many as keep a new event waiting for a moment only."""
@@ -135,22 +164,27 @@ class Worker:
             names = [name_of(it) for it in rest[:PART]]
             size = suspects.part(names)
             suspects.trying(names[:size])
-            self._decide(suspects.judge(rest[:size]))
+            self._decide(suspects.judge(rest[:size]), names[:size])
             suspects.went_well(names[:size])
             rest = rest[size:]
         if rest:
             self._decide(list(rest))
 
-    def _decide(self, records: list[Record]) -> None:
-        """Decide records; where a slot lies between them it goes between them, or a piece of it."""
+    def _decide(self, records: list[Record], names: Sequence[str] = ()) -> None:
+        """Decide records; where a slot lies between them it goes between them, or a piece of it.
+
+        ``names``: the records are suspected, and noted under these.
+        """
         slot = self._slot()
         cut = len(records) if slot >= self._present else _behind(records, slot)
         if cut:
             self.pump.decide(records[:cut])
         if cut < len(records):
             for _ in range(_STEPS):  # a slot that takes longer is overtaken by the events behind it
-                if self.pump.settle_some(slot):
+                if self._due_with_care(slot) if names else self.pump.settle_some(slot):
                     break
+            if names:
+                self._suspects.trying(names)  # what came between was noted in their place
             self.pump.decide(records[cut:])
 
     def _slot(self) -> int:

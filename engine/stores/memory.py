@@ -131,6 +131,9 @@ class MemoryStore(MemoryOutbox):
         decided = self._ids.intersection(ids)
         return decided | self._waiting.intersection(ids) if waiting else decided
 
+    def strangers(self, subjects: Sequence[str]) -> set[str]:
+        return {it for it in subjects if it not in self._states}
+
     def commit(self, batch: Batch) -> int:
         self.fault("commit.before")
         codes = [code for code, _, _ in tally.grants(batch)]

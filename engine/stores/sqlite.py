@@ -122,6 +122,16 @@ class SqliteStore(SqliteOutbox):
     def checkpoint(self) -> None:
         self._file.checkpoint("passive")
 
+    def shrink_log(self) -> None:
+        self._file.shrink_log()
+
+    @property
+    def full(self) -> bool:
+        return self._file.full
+
+    def keep_reserve(self) -> bool:
+        return self._file.keep_reserve()
+
     def count_day(self) -> None:
         self._file.count_epoch()
 
@@ -154,6 +164,9 @@ class SqliteStore(SqliteOutbox):
             return set()
         wanted, rows = codec.names(list(ids)), self._file.rows
         return {row[0] for row in (rows("known_ids", wanted) if waiting else rows("decided_ids", wanted))}
+
+    def strangers(self, subjects: Sequence[str]) -> set[str]:
+        return self._states.strangers(subjects)
 
     def commit(self, batch: Batch) -> int:
         # Before the batch, never after it: what fails here must not look like a batch that was not written.

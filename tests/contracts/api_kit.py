@@ -183,7 +183,7 @@ def served(
     env: Mapping[str, str] | None = None,
     limits: Limits | None = None,
     admin: bool = False,
-    more: MoreWays = lambda gathering: (),
+    more: MoreWays = lambda gathering, meters: (),
     door: Callable[[Engine], MoreWays] | None = None,
     running: Any = None,
     grace: float = 5,

@@ -123,7 +123,7 @@ class World:
         """The door, open."""
 
         def door(engine: Engine) -> MoreWays:
-            return lambda gathering: [*LinkDoor(engine, gathering, signing).ways()]
+            return lambda gathering, meters: [*LinkDoor(engine, gathering, signing, meters).ways()]
 
         program = compile_program(self.folder / "sent")
         with served(self.folder, *settings, env=env, door=door, running=program) as desk:

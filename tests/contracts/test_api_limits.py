@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from api_kit import BEARER, LINES, TOKEN, Desk, drained, served
+from api_kit import BEARER, JSON, LINES, TOKEN, Desk, drained, served
 
 from engine.api.limits import KIB, MIB, Limits
 from engine.api.rates import MOST, Buckets
+from engine.errors import CannotRun
+from engine.feeds.http import HttpFeed
+from engine.site import Site
 
 HOST = b"host: 127.0.0.1\r\n"
 POST = b"POST /v1/events HTTP/1.1\r\n" + HOST + b"content-type: application/json\r\n"
@@ -246,6 +251,62 @@ def test_a_rate_holds_for_a_key_and_an_address(tmp_path: Path) -> None:
         assert desk.send(desk.event("more"), {"authorization": "Bearer " + "n" * 32}).status == 429
         assert desk.send(desk.event("more"), {"authorization": "Bearer wrong"}).status == 401
         assert len(desk.ids()) == 12
+
+
+def test_other_keys_give_nobody_a_new_rate(tmp_path: Path) -> None:
+    """Feeds that change while the server runs: what a sender used up stays used up, while its rate is the same.
+
+    Threat: ingest.rate — over a reload
+    """
+    env = {"TOKEN": TOKEN, "NEXT": "n" * 32}
+    fields = {"port": 0, "auth": "${TOKEN}", "rate": "10/h"}
+    with served(tmp_path, {"auth": "${TOKEN}", "rate": "10/h"}, env=env) as desk:
+        assert desk.batch([desk.event(f"e{n}") for n in range(12)], BEARER).status == 202
+        feed = HttpFeed({**fields, "auth": ["${NEXT}", "${TOKEN}"]}, Site(tmp_path, env))
+        address = desk.address
+        desk.api.listen([feed]).commit()
+        end = time.monotonic() + 30
+        while (answer := desk.send(desk.event("x"), {"authorization": "Bearer " + "n" * 32})).status == 401:
+            assert time.monotonic() < end
+        assert answer.status == 429
+        assert desk.address == address
+        with pytest.raises(CannotRun, match="GONE"):
+            desk.api.listen([HttpFeed({**fields, "auth": "${GONE}"}, Site(tmp_path, env))])
+        with pytest.raises(CannotRun, match="no keys"):
+            desk.api.listen([HttpFeed({"port": 0, "host": "shop.example"}, Site(tmp_path, env))])
+        desk.api.listen([HttpFeed({**fields, "rate": "100/h"}, Site(tmp_path, env))]).commit()
+        while desk.send(desk.event("x"), BEARER).status == 429:
+            assert time.monotonic() < end
+        assert "x" in desk.ids()
+
+
+def test_new_users_over_the_cap(tmp_path: Path) -> None:
+    """Over the cap a request with users nobody knows is 429 with Retry-After and nothing of it is taken; one with known
+    users is taken, and so is one whose ids were there before.
+
+    Threat: ingest.rate — new users
+    """
+
+    def row(id_: str, user: str) -> dict[str, Any]:
+        return desk.event(id_, user=user)
+
+    with served(tmp_path, {"auth": "${TOKEN}", "new_users": "10/h"}, env={"TOKEN": TOKEN}) as desk:
+        first = [row(f"a{n}", f"u{n % 12}") for n in range(24)]
+        assert desk.batch(first, BEARER).status == 202, "what is over it is paid for afterwards"
+        answer = desk.batch([row("b1", "u1"), row("b2", "stranger")], BEARER)
+        assert (answer.status, answer.code) == (429, "new_users")
+        assert 0 < int(answer.headers["retry-after"]) <= 2 * 360 + 1
+        assert desk.batch(first, BEARER).json["duplicate"] == 24
+        assert desk.batch([row("b1", "u1"), row("b2", "u11")], BEARER).status == 202
+        for user, status in (("another", 429), ("u1", 202)):
+            hook = json.dumps({"user": user, "id": "t1"}).encode()
+            assert desk.call("POST", "/v1/playbooks/hook-me/webhook", hook, {**BEARER, **JSON}).status == status
+        assert len(desk.ids()) == 27
+
+    open_ = {"auth": "${TOKEN}", "new_users": "unlimited"}
+    with served(tmp_path / "open", open_, env={"TOKEN": TOKEN}) as desk:
+        for start in range(3):
+            assert desk.batch([row(f"{start}-{n}", f"{start}-{n}") for n in range(900)], BEARER).status == 202
 
 
 def test_a_bucket_keeps_the_mean() -> None:

@@ -249,3 +249,32 @@ def test_whoever_asks_too_often_is_told_to_wait(world: World, monkeypatch: pytes
             answer = desk.call(method, path, b"" if method == "POST" else None)
             assert (answer.status, int(answer.headers["retry-after"]) > 60) == (429, True)
         assert desk.send(desk.event("e1")).status == 202  # what the feed takes has a rate of its own
+
+
+def test_what_becomes_of_links_is_counted(world: World) -> None:
+    """Each link that is followed is counted by what became of it, and all there is to count stands at 0 before.
+
+    Semantics: link.counted
+    """
+    sale, out, _ = links(world)
+
+    def counted(link: str) -> dict[str, int]:
+        found = {}
+        for line in desk.get("/metrics").raw.decode().splitlines():
+            if line.startswith("drumbeat_links_total{") and f'link="{link}"' in line:
+                found[line.partition('outcome="')[2].partition('"')[0]] = int(float(line.rpartition(" ")[2]))
+        return found
+
+    with world.open() as desk:
+        assert counted("unsubscribe") == dict.fromkeys(("taken", "repeated", "nobody", "not_ours", "refused"), 0)
+        desk.get(sale)
+        desk.get(sale)
+        desk.call("HEAD", sale)
+        desk.get(sale[:-1] + ("A" if sale[-1] != "A" else "B"))
+        desk.get(out)
+        desk.call("POST", out, ONE_CLICK, FORM)
+        desk.call("POST", out, ONE_CLICK, FORM)
+        desk.call("POST", "/u/nothing", ONE_CLICK, FORM)
+        assert counted("click") == {"taken": 1, "repeated": 1, "head": 1, "not_ours": 1, "nobody": 0, "refused": 0}
+        assert counted("unsubscribe") == {"taken": 1, "repeated": 1, "nobody": 0, "not_ours": 1, "refused": 0}
+        assert counted("ask") == {"shown": 1, "not_ours": 0}

@@ -108,6 +108,10 @@ def test_one_a_list_and_lines(world: World) -> None:
         lines = b"\n".join([*(json.dumps(row).encode() for row in rows), b"", b"{broken", b"7"])
         again = told(desk, lines, LINES)
         assert (again.status, again.json) == (202, {**counts, "accepted": 0, "duplicate": 3, "unreadable": 6})
+        metrics = desk.get("/metrics").raw.decode().splitlines()
+        shown = [line.rpartition(" ") for line in metrics if line.startswith("drumbeat_receipts_total{")]
+        told_all = {name.partition('outcome="')[2].partition('"')[0]: int(float(n)) for name, _, n in shown}
+        assert told_all == {"accepted": 2, "duplicate": 4, "unknown": 2, "ignored": 2, "unreadable": 10}
     assert sorted(it.user or "" for it in world.waiting()) == ["u1", "u2"]
 
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from engine.api.answers import Refused, json_answer
 from engine.api.engine import Engine, Trouble
 from engine.api.gathering import Gathering
+from engine.api.meters import Meters
 from engine.api.ways import Ask, Way
 from engine.core.model import SECOND
 from engine.core.starts import WEBHOOK
@@ -145,7 +146,7 @@ def test_a_playbook_that_takes_no_calls_is_404(tmp_path: Path, name: str, hint: 
 def test_readiness_says_what_is_wrong(tmp_path: Path) -> None:
     """/readyz is 503 with every reason while the engine drains, pauses or has no store; /healthz stays 200."""
     with served(tmp_path) as desk:
-        assert desk.get("/readyz").json == {"status": "ready", "reasons": []}
+        assert desk.get("/readyz").json == {"status": "ready", "reasons": [], "notes": []}
         desk.troubles += [Trouble("draining", "the daemon is stopping"), Trouble("paused", "the disk is full")]
         answer = desk.get("/readyz")
         assert answer.status == 503
@@ -257,7 +258,7 @@ def test_other_parts_bring_their_routes(tmp_path: Path) -> None:
     async def hello(ask: Ask) -> Response:
         return json_answer(200, {"who": ask.who, "path": ask.request.path_params["what"]})
 
-    def more(gathering: Gathering) -> list[Way]:
+    def more(gathering: Gathering, meters: Meters) -> list[Way]:
         spec = {"summary": "a greeting", "responses": {}}
         return [
             Way(method="GET", path="/u/{what}", answer=hello, spec=spec, public=True),

@@ -188,6 +188,7 @@ def test_new_store_is_empty(store: Any) -> None:
     assert store.summary() == {}
     assert store.load(["u1"]) == {}
     assert store.known([]) == set()
+    assert store.strangers(["u1"]) == {"u1"}
 
 
 def test_commit_shows_everything(bench: Bench) -> None:
@@ -224,7 +225,12 @@ def test_reopening_changes_nothing(bench: Bench) -> None:
     for n in range(1, 4):
         bench.store.commit(full_batch(n))
     before = picture(bench.store)
-    assert picture(bench.reopen()) == before
+    opened = bench.reopen()
+    assert picture(opened) == before
+    assert opened.strangers(["u1", "x"]) == {"x"}
+    if isinstance(opened, SqliteStore):
+        opened.fold()
+        assert opened.strangers(["u1", "x"]) == {"x"}
 
 
 def test_due_is_ordered_and_half_open(store: Any) -> None:

@@ -79,6 +79,7 @@ class Life:
         (root / "feed").mkdir(exist_ok=True)
         self.store: SqliteStore | None = None
         self.daemon: Daemon | None = None
+        self.deadly: set[str] = set()  #: subjects whose place in a slot kills the process
 
     def write(self, name: str, text: str) -> None:
         path = self.root / name

@@ -20,6 +20,8 @@ from typing import Any
 from engine.stores.sqlite import SqliteStore
 
 KILLS = 4
+STRANGERS = int(os.environ.get("DRUMBEAT_STRANGERS", "30000"))
+"""Records of random users and types in the flood; the design's size is 1000000."""
 ENV = {"INGEST_TOKEN": "a" * 32, "SHOP_TOKEN": "b" * 32}
 PLAYBOOK = (
     "playbook: {0}\ntitle: 谢谢\nowner: tea@shop.example\ntrigger: {{{1}}}\n"
@@ -183,3 +185,159 @@ def test_what_was_answered_is_decided_once_whatever_dies(tmp_path: Path) -> None
     store.close()
     assert len(decided) == len(set(decided))
     assert acknowledged <= set(decided)
+
+
+def test_a_flood_of_strangers(tmp_path: Path, record_property: Any) -> None:
+    """Random users and event types: over the cap 429 with Retry-After while known users go on, few metric series,
+    bounded memory; all that was answered 202 is decided, and nobody else is in the store.
+
+    Threat: ingest.rate — a flood of random users and types
+    """
+    port = _program(tmp_path)
+    cap = STRANGERS // 10
+    path = tmp_path / "drumbeat.yaml"
+    own = f'http: {{port: {port}, new_users: {cap}/h, auth: "${{INGEST_TOKEN}}"}}'
+    path.write_text(path.read_text().replace(f'http: {{port: {port}, auth: "${{INGEST_TOKEN}}"}}', own))
+    with _daemon(tmp_path, port) as process:
+        taken: set[str] = set()
+        refused, begun = 0, 0
+        headers = {"content-type": "application/x-ndjson", "authorization": f"Bearer {ENV['INGEST_TOKEN']}"}
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        for start in range(0, STRANGERS, 500):
+            users = [f"stranger-{start + n}" for n in range(500)]
+            rows = [
+                {"id": f"e-{it}", "type": f"type-{it}", "user": it, "time": _now(), "data": {it: it}} for it in users
+            ]
+            connection.request("POST", "/v1/events", "\n".join(map(json.dumps, rows)).encode(), headers)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status == 202:
+                taken.update(users)
+            else:
+                assert answer.status == 429
+                assert int(answer.headers["retry-after"]) > 0
+                refused += 500
+            if not begun and len(taken) >= cap:
+                begun = _memory(process.pid)
+        connection.close()
+        assert cap <= len(taken) <= cap + 1_000
+        assert refused == STRANGERS - len(taken)
+        body = {"id": "known", "type": "order.paid", "user": "stranger-0", "time": _now()}
+        assert _post(port, "/v1/events", body, "INGEST_TOKEN")[0] == 202
+        _until(lambda: _sent(tmp_path) == [("thanks", "stranger-0")])
+        _, metrics = _get(port, "/metrics")
+        series = [line for line in metrics.splitlines() if line and not line.startswith("#")]
+        assert len(series) < 1_000
+        assert "stranger" not in metrics
+        grown = _memory(process.pid) - begun
+        record_property("grown", grown)
+        assert grown < 100 << 20, "what is refused costs memory"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    store = SqliteStore.open(tmp_path / "drumbeat.db", read_only=True)
+    try:
+        assert store.head_count() == len(taken)
+        assert not store.strangers(sorted(taken)[:5_000])
+        assert store.check() == []
+    finally:
+        store.close()
+
+
+def _memory(process: int) -> int:
+    """Bytes a process has held at most."""
+    text = Path(f"/proc/{process}/status").read_text()
+    return int(text.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _get(port: int, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def _status(port: int, token: str, id_: str) -> int | None:
+    """What the door says to a key; None: nobody answers there."""
+    body = {"id": id_, "type": "order.paid", "user": id_, "time": _now()}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        headers = {"content-type": "application/json", "authorization": f"Bearer {token}"}
+        connection.request("POST", "/v1/events", json.dumps(body).encode(), headers)
+        return connection.getresponse().status
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+def test_feeds_change_while_it_runs(tmp_path: Path) -> None:
+    """New keys, a new port, a removed one and a new file count from the reload on; an edited store is told everywhere
+    and waits for the next start; a key that is not there keeps the old program.
+
+    Semantics: reload.feeds
+    """
+    first, second = _free_port(), _free_port()
+    _program(tmp_path)
+    text = (tmp_path / "drumbeat.yaml").read_text()
+    head, rest = text.partition("feeds:\n")[0], text[text.index("channels:"):]
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys/one").write_text("o" * 32)
+
+    def edit(feeds: str, more: str = "") -> None:
+        fresh = tmp_path / "drumbeat.yaml.new"
+        fresh.write_text(f"{head}{more}feeds:\n{feeds}{rest}", encoding="utf-8")
+        fresh.rename(tmp_path / "drumbeat.yaml")
+
+    one = f'  - http: {{port: {first}, auth: "${{file:keys/one}}"}}\n'
+    edit(one)
+    with _daemon(tmp_path, first) as process:
+        _until(lambda: _status(first, "o" * 32, "a") == 202)
+
+        (tmp_path / "keys/two").write_text("t" * 32)
+        edit(one.replace('"${file:keys/one}"', '["${file:keys/two}", "${file:keys/one}"]'))
+        _until(lambda: _status(first, "t" * 32, "b") == 202)
+        assert _status(first, "o" * 32, "c") == 202, "the old one stays as long as it is written"
+
+        edit(one.replace("keys/one", "keys/none"))
+        _until(lambda: "drumbeat_stale_program 1.0" in _get(first, "/metrics")[1])
+        assert _status(first, "t" * 32, "d") == 202
+
+        (tmp_path / "feed").mkdir()
+        event = {"id": "f", "type": "order.paid", "user": "f", "time": _now()}
+        (tmp_path / "feed/new.jsonl").write_text(json.dumps(event) + "\n")
+        two = one.replace("keys/one", "keys/two").replace(str(first), str(second))
+        edit(two + "  - file: feed/*.jsonl\n", "store: sqlite:///other.db\n")
+        _until(lambda: _status(second, "t" * 32, "e") == 202)
+        assert _status(second, "o" * 32, "no") == 401
+        _until(lambda: _status(first, "t" * 32, "no") is None)
+        _until(lambda: {user for _, user in _sent(tmp_path)} >= set("abcdef"))
+        status, ready = _get(second, "/readyz")
+        assert status == 200
+        assert json.loads(ready)["notes"] == [
+            {"code": "restart", "message": "takes effect at the next start only: store"}
+        ]
+        assert "drumbeat_restart_needed 1.0" in _get(second, "/metrics")[1]
+        warned = [it for it in (tmp_path / "daemon.log").read_text().splitlines() if "next start only" in it]
+        assert '"level":"warning"' in warned[0]
+        assert '"key":"store"' in warned[0]
+
+        edit(two, "")
+        _until(lambda: "drumbeat_restart_needed 0.0" in _get(second, "/metrics")[1])
+        (tmp_path / "keys/two").write_text("n" * 32)
+        process.send_signal(signal.SIGHUP)  # a secret that changed behind its name
+        _until(lambda: _status(second, "n" * 32, "g") == 202)
+        assert _status(second, "t" * 32, "no") == 401
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert {user for _, user in _sent(tmp_path)} == set("abcdefg")
+    assert not (tmp_path / "other.db").exists()

@@ -8,13 +8,20 @@ import signal
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from daemon_kit import BASE, FILES, Life, recompiled
 
-from engine.core.model import DAY, HOUR, MINUTE, SECOND, Event
+from engine.cli.user import lines as user_lines
+from engine.cli.why import lines as why_lines
+from engine.core.instants import format_instant
+from engine.core.model import DAY, HOUR, MINUTE, SECOND, Event, State
+from engine.core.slots import Due
 from engine.errors import StoreError
 from engine.feeds.files import JsonlFeed
+from engine.insight.subject import portrait
+from engine.insight.why import answer
 from engine.ports import Batch, Feed, Lag, Record, Store
 from engine.runtime import standing
 from engine.runtime.gather import Gather
@@ -67,6 +74,40 @@ def test_an_unread_event_comes_before_what_is_due_after_it(tmp_path: Path) -> No
     life.start()
     life.quiet()
     assert sorted(life.texts()) == [("u1", "again"), ("u2", "hello")]
+    life.end()
+
+
+def test_what_came_late_is_told_with_both_instants(tmp_path: Path) -> None:
+    """The daemon was away: `why` shows the due instant and when it was carried out; `user` marks a late event, which
+    changed state only, and when it came.
+
+    Semantics: late.told
+    """
+    life = Life(tmp_path)
+    life.start()
+    life.say("user.signup", "u1")
+    life.quiet()
+    life.end()
+    life.clocks.pass_(3 * HOUR)
+    life.say("user.updated", "u1", ago=30 * HOUR, city="x")
+    daemon = life.start()
+    life.quiet()
+    assert life.store is not None
+    plan = daemon.program.plan
+    said = answer(plan, life.store, "u1", fresh=MemoryStore)
+    due, done = format_instant(BASE + HOUR), format_instant(BASE + 3 * HOUR)
+    hello = said["playbooks"]["hello"]
+    assert (hello["last"]["time"], hello["last"]["carried_out"]) == (due, done)
+    assert hello["entry"]["carried_out"] is None
+    assert [(it["time"], it["due"]) for it in hello["effects"]] == [(format_instant(BASE), None), (done, due)]
+    text = "\n".join(why_lines(said))
+    assert f"finished at {due} (due then, carried out at {done}), by time (wait)" in text
+    assert f"{done} (due at {due}) message" in text
+    seen = portrait(plan, life.store, "u1")
+    events = {it["event"]: (it["late"], it["decided"]) for it in seen["timeline"] if "event" in it}
+    assert events == {"user.signup": (False, None), "user.updated": (True, done)}
+    assert seen["traits"]["city"] == "x"
+    assert f"(late, came at {done}: it changed state only)" in "\n".join(user_lines(seen))
     life.end()
 
 
@@ -523,6 +564,69 @@ def test_a_wakeup_that_kills_the_process(tmp_path: Path, others: int) -> None:
     assert [(it.reason, b"u0-bad" in it.raw) for it in refused] == [("broken_wake", True)]
 
 
+@pytest.mark.parametrize("others", [2, 150, 5_100])
+def test_a_slot_that_kills_the_process(tmp_path: Path, others: int) -> None:
+    """A subject that kills three processes when a slot comes to it is left out of that slot, with a word in quarantine;
+    everybody else has it once, the subject itself has the next one, and events meanwhile are not accused.
+
+    Semantics: poison.kills — in the walk of a slot likewise
+    Failure: poison.kills — in the walk of a slot
+    """
+    life = Life(tmp_path, SLOTS, at=BASE + 30 * MINUTE)
+    life.start(piece=10_000)
+    for number in range(others):
+        life.say("user.signup", f"u{number:04d}", city="x")
+    bad = f"u{others - 1:04d}"
+    life.quiet()
+    life.end()
+    life.clocks.pass_(MINUTE)
+    life.start(piece=10_000)
+    life.quiet()
+    life.end()
+    life.clocks.pass_(30 * MINUTE)
+    for number in range(3):
+        life.say("app.opened", f"u{number:04d}")
+    life.deadly = {bad}
+    assert [_work_in_a_child(life) for _ in range(5)] == [True, True, True, False, False]
+    life.deadly = set()
+    life.start(piece=10_000)
+    assert life.store is not None
+    assert sorted(it.user or "" for it in life.effects("points")) == [f"u{n:04d}" for n in range(others - 1)]
+    (refused,) = life.store.quarantine()
+    assert (refused.reason, json.loads(refused.raw)["subject"]) == ("broken_slot", bad)
+    assert "died 3 times" in refused.message
+    life.pass_(HOUR, step=HOUR)
+    assert sum(it.user == bad for it in life.effects("points")) == 1
+    assert len(life.effects("points")) == 2 * others - 1
+    assert life.store.check() == []
+    life.end()
+
+
+def test_a_storm_is_told_once(tmp_path: Path) -> None:
+    """An event that would make thousands of effects is cut in the daemon too: one alert, and work goes on.
+
+    Semantics: storm.bound — in the daemon
+    Failure: loops.cut — a storm in the daemon
+    """
+    send = "{emit: {type: e%d, user: '{{ user.id }}%s'}}"
+    storm = {
+        f"playbooks/p{n:02d}.yaml": f"playbook: p{n:02d}\ntitle: t\ntrigger: {{event: e{n}}}\n"
+        f"entry: {{mode: parallel, limit: unlimited}}\nsteps: [{send % (n + 1, 'a')}, {send % (n + 1, '')}]\n"
+        for n in range(16)
+    }
+    life = Life(tmp_path, FILES | storm)
+    daemon = life.start()
+    life.say("e0", "u1")
+    life.say("user.signup", "u2")
+    life.quiet()
+    assert len(life.effects("emit")) == 1_000
+    assert life.texts() == [("u2", "hello")]
+    assert daemon.state.counts["limits"] == 1
+    assert life.store is not None
+    assert life.store.check() == []
+    life.end()
+
+
 def test_an_honest_crash_accuses_nobody(tmp_path: Path) -> None:
     """Killed for another reason, nobody is set aside, and care ends with the first quiet moment."""
     life = Life(tmp_path)
@@ -563,7 +667,15 @@ def _work_in_a_child(life: Life) -> bool:
                     os.kill(os.getpid(), signal.SIGKILL)
                 fire(instant, subject)
 
+            enter = session.enter_at
+
+            def slaying(state: State, due: Due, why: Any) -> None:
+                if state.id in life.deadly:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                enter(state, due, why)
+
             session._event, session._fire = deadly, killing  # type: ignore[method-assign]
+            session.enter_at = slaying  # type: ignore[method-assign]
             life.quiet()
             life.end()
         except BaseException:

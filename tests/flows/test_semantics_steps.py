@@ -51,6 +51,40 @@ def test_a_loop_of_steps_at_one_instant_ends(tmp_path: Path) -> None:
     assert len(seen.effects) == 17
 
 
+def test_a_storm_of_events_is_cut(tmp_path: Path) -> None:
+    """Each event of a chain sends two more, for others too: 65,535 would follow from one. A thousand effects are made,
+    playbooks that would go on have an error, the operator is told once, and the next event is decided as ever.
+
+    Semantics: storm.bound
+    Failure: loops.cut — a storm
+    """
+    send = "{emit: {type: e%d, user: '{{ user.id }}%s'}}"
+    storm = {
+        f"p{n:02d}": f"trigger: {{event: e{n}}}\nentry: {{mode: parallel, limit: unlimited}}\n"
+        f"steps: [{send % (n + 1, 'a')}, {send % (n + 1, '')}]\n"
+        for n in range(16)
+    }
+    feed = [event("1", "e0", "10:00"), event("2", "e15", "10:01"), event("3", "e9", "10:02", "u2"), END]
+    seen = play(tmp_path, storm, feed)
+    times = [row["time"][11:16] for row in seen.effects]
+    assert (times.count("10:00"), times.count("10:01"), times.count("10:02")) == (1_000, 2, 2 * (2**7 - 1))
+    reached = [it for it in seen.decisions if it["verdict"] == "error" and "at most 1,000 effects" in str(it["why"])]
+    assert {it["time"][11:16] for it in reached} == {"10:00"}
+
+
+def test_many_steps_at_one_event_are_cut(tmp_path: Path) -> None:
+    """Three playbooks of 400 steps each at one event: the third stops in the middle, with an error, and stays there.
+
+    Semantics: storm.bound — without any emit
+    """
+    steps = "steps: [" + ", ".join(["{points: 1}"] * 400) + "]\n"
+    names = ("a", "b", "c")
+    seen = play(tmp_path, dict.fromkeys(names, ENTRY + steps), [event("1", "a", "10:00"), END])
+    made = [row["playbook"] for row in seen.effects]
+    assert [made.count(name) for name in names] == [400, 400, 200]
+    assert seen.outcome.journeys["running"] == 1
+
+
 @pytest.mark.parametrize(
     ("value", "due"),
     [("2026-03-05T08:00:00+08:00", "2026-03-05T00:00:00Z"), ("2026-02-05T08:00:00Z", "2026-03-01T10:00:00Z")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -14,9 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from engine.errors import InternalError, StoreError, StoreHeld
+from engine.errors import InternalError, StoreError, StoreFull, StoreHeld
 from engine.ports import Room
-from engine.stores.sql import repeated
+from engine.stores.sql import repeated, sqlite_reserve
 from engine.stores.sql.sqlite_schema import Q, migrate
 
 LIBRARY: tuple[int, ...] = sqlite3.sqlite_version_info
@@ -56,6 +57,15 @@ def nothing(point: str) -> None:
     """The fault that never happens."""
 
 
+_NOTE = 63
+"""Bytes of a lock file before the last newline."""
+
+
+def _no_lock(path: Path, error: OSError) -> StoreError:
+    kind = StoreFull if error.errno == errno.ENOSPC else StoreError
+    return kind(f"cannot write the lock file {path}: {error.strerror}")
+
+
 class WriterLock:
     """The right to write: an advisory lock on ``<store>.lock``, which the kernel drops when the process dies."""
 
@@ -64,7 +74,7 @@ class WriterLock:
         try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise StoreError(f"cannot write the lock file {self.path}: {error.strerror}") from error
+            raise _no_lock(self.path, error) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -77,13 +87,19 @@ class WriterLock:
             ) from error
         known = os.pread(self._fd, 64, 0).split()
         self.epoch = int(known[1]) if len(known) > 1 and known[1].isdigit() else 0  #: openings known of
-        self.note(self.epoch)
+        try:
+            self.note(self.epoch)
+        except BaseException:
+            os.close(self._fd)
+            raise
 
     def note(self, epoch: int) -> None:
         """Remember, outside the store, how often it was opened: a store put back from earlier knows of fewer."""
         self.epoch = epoch
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n{epoch}\n".encode(), 0)
+        try:  # over what stands there, never shorter: that needs no room on a full disk
+            os.pwrite(self._fd, f"{os.getpid()}\n{epoch}".ljust(_NOTE).encode() + b"\n", 0)
+        except OSError as error:
+            raise _no_lock(self.path, error) from error
 
     def release(self) -> None:
         """Give the lock back. The file stays: removing it would let two processes lock two files of one name."""
@@ -93,10 +109,14 @@ class WriterLock:
 class SqliteFile:
     """One connection to a store file. ``fault`` is called with the name of each point of a transaction."""
 
-    def __init__(self, db: sqlite3.Connection, path: Path, lock: WriterLock | None) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, path: Path, lock: WriterLock | None, busy_seconds: float = 10.0
+    ) -> None:
         self.db = db
         self.path = path
         self.fault: Callable[[str], object] = nothing
+        self._busy = int(busy_seconds * 1000)  #: milliseconds another process is waited for
+        self.full = False  #: the disk was found full, and there is no reserve since
         self._lock = lock
         self._epoch: int | None = None  #: of this opening, once it is counted
 
@@ -110,7 +130,23 @@ class SqliteFile:
         busy_seconds: float = 10.0,
         durable: bool = True,
     ) -> SqliteFile:
-        """Open a file, making or migrating it when it is opened for writing."""
+        """Open a file, making or migrating it when it is opened for writing.
+
+        Where the disk is full the reserve is given up for it.
+        """
+        try:
+            return cls._open(path, read_only, fault, busy_seconds, durable)
+        except StoreFull:
+            if read_only or not sqlite_reserve.give(path):
+                raise
+        file = cls._open(path, False, fault, busy_seconds, durable)
+        file.full = True
+        return file
+
+    @classmethod
+    def _open(
+        cls, path: Path, read_only: bool, fault: Callable[[str], object], busy_seconds: float, durable: bool
+    ) -> SqliteFile:
         if read_only and not path.exists():
             raise StoreError(f"there is no store at {path}", hint="`drumbeat run` makes one")
         lock = None if read_only else WriterLock(path)
@@ -130,9 +166,13 @@ class SqliteFile:
             if isinstance(error, sqlite3.Error):
                 raise _cannot_open(path, error) from error
             raise
-        file = cls(db, path, lock)
-        if durable:
-            file.count_epoch()
+        file = cls(db, path, lock, busy_seconds)
+        try:
+            if durable:
+                file.count_epoch()
+        except BaseException:
+            file.close()
+            raise
         file.fault = fault
         return file
 
@@ -224,15 +264,38 @@ class SqliteFile:
         try:
             self.db.execute(statement).fetchall()
         except sqlite3.Error as error:
-            raise StoreError(f"store {self.path} cannot be written: {error}") from error
+            raise self._unwritable(error) from error
+
+    def keep_reserve(self) -> bool:
+        """See that the reserve is there for a full disk; False: there is no room for it."""
+        found = sqlite_reserve.keep(self.path)
+        self.full = self.full and not found
+        return found
+
+    def _unwritable(self, error: sqlite3.Error) -> StoreError:
+        """What a statement that failed means; on a full disk the reserve is given up for what comes next."""
+        words = f"store {self.path} cannot be written: {error}"
+        if not _is_full(error, self.path):
+            return StoreError(words)
+        self.full = True
+        hint = "the reserve beside it was given up: clean up, or make room" if sqlite_reserve.give(self.path) else ""
+        return StoreFull(words, hint=hint or "make room on its disk")
 
     def checkpoint(self, how: str) -> bool:
         """Bring the write-ahead log into the file: passive (as far as nobody waits) or truncate; whether all of it."""
         try:
             busy, log, done = self.db.execute(_CHECKPOINTS[how]).fetchone()
         except sqlite3.Error as error:
-            raise StoreError(f"store {self.path} cannot be written: {error}") from error
+            raise self._unwritable(error) from error
         return not busy and log == done
+
+    def shrink_log(self) -> None:
+        """Bring the log into the file and cut it off, as far as that goes without waiting for anybody."""
+        self.run("pragma busy_timeout = 0")
+        try:
+            self.checkpoint("truncate")
+        finally:
+            self.run(f"pragma busy_timeout = {self._busy}")
 
     def room(self) -> Room:
         """How much room the file takes and has."""
@@ -264,7 +327,7 @@ class SqliteFile:
         except sqlite3.IntegrityError as error:
             raise InternalError(f"store {self.path} refused a batch: {error}") from error
         except sqlite3.Error as error:
-            raise StoreError(f"store {self.path} cannot be written: {error}") from error
+            raise self._unwritable(error) from error
         if committed is not None:
             committed()
         self.fault(f"{verb}.after_commit")
@@ -295,7 +358,16 @@ def _private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
+def _is_full(error: sqlite3.Error, path: Path) -> bool:
+    """Whether an error comes from a full disk; what lies beside the file (the index of the log) fails otherwise."""
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+        return True
+    return isinstance(error, sqlite3.OperationalError) and sqlite_reserve.nothing_left(path)
+
+
 def _cannot_open(path: Path, error: sqlite3.Error) -> StoreError:
+    if _is_full(error, path):
+        return StoreFull(f"cannot open the store {path}: {error}", hint="make room on its disk")
     if "not a database" in str(error):
         return StoreError(f"{path} is not an SQLite database", hint="name another file as the store")
     return StoreError(f"cannot open the store {path}: {error}", hint="does its folder exist, and may it be written?")

@@ -75,6 +75,13 @@ class SqliteStates:
             self._follow_if_reader()
             return self._load(subjects)
 
+    def strangers(self, subjects: Sequence[str]) -> set[str]:
+        """Which of these have no state."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            rest = [it for it in subjects if it not in self._fresh]
+            return {row[0] for row in self._file.rows("strangers", codec.names(rest))} if rest else set()
+
     def due(self, before: int, limit: int) -> list[State]:
         """States that wake before an instant, in order of (instant, subject)."""
         with self._file.snapshot():

@@ -370,6 +370,11 @@ select place, case ({verdict}) when 0 then 1 end from (
 -- Number of subjects in the table.
 select count(*) from subject;
 
+-- name: strangers
+-- Which subjects of a JSON array do not stand in the table.
+select wanted.value from json_each(?) as wanted
+where not exists (select 1 from subject where subject.id = wanted.value);
+
 -- name: known_subjects
 -- Which subjects of a JSON array stand in the table.
 select count(*) from json_each(?) as wanted cross join subject as s on s.id = wanted.value;
