@@ -355,7 +355,7 @@ class Session:
             if wake_at is not None and wake_at < self.horizon:
                 self.alarms.put(wake_at, subject)
         else:
-            self._answer(state, self.turn.go(state, None, clock), None)
+            self._once(state, None, SLOW, None)
             if self.out.emits:
                 self._drain(subject)
         self.firing = outer
@@ -434,7 +434,7 @@ class Session:
         before: int | None,
         slot: tuple[Due, list[Why]] | None = None,
     ) -> None:
-        """One call of the core; ``place``: where ``Turn.quick`` left off; ``before``: ``wake_at`` before all that."""
+        """Every call of the core; ``place``: where ``Turn.quick`` left off; ``before``: ``wake_at`` before all that."""
         turn = self.turn
         if slot is not None:
             ask = turn.slot(state, *slot, self.clock)
