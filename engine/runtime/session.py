@@ -359,7 +359,7 @@ class Session:
                 self.alarms.put(wake_at, subject)
         else:
             self._new_root()
-            self._answer(state, self.turn.go(state, None, clock), None)
+            self._once(state, None, SLOW, None)
             if self.out.emits:
                 self._drain(subject)
         self.firing = outer
@@ -448,7 +448,7 @@ class Session:
         before: int | None,
         slot: tuple[Due, list[Why]] | None = None,
     ) -> None:
-        """One call of the core; ``place``: where ``Turn.quick`` left off; ``before``: ``wake_at`` before all that."""
+        """Every call of the core; ``place``: where ``Turn.quick`` left off; ``before``: ``wake_at`` before all that."""
         turn = self.turn
         if slot is not None:
             ask = turn.slot(state, *slot, self.clock)

@@ -95,8 +95,7 @@ class SqliteStates:
 
     def _due(self, before: int, limit: int) -> list[tuple[int, str]]:
         self._follow_if_reader()
-        both = merge(self._wakes.due(before, limit), self._table_due(before, limit))
-        return [entry for _, entry in zip(range(limit), both, strict=False)]
+        return sorted(self._wakes.due(before, limit) + self._table_due(before, limit))[:limit]
 
     def population(self, after: str, limit: int) -> list[str]:
         """At most ``limit`` subjects behind one, in order."""
