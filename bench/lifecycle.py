@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The life of the daemon under load: told to leave, killed, replaced. Is anything lost, doubled or left in doubt?
 
-    python bench/lifecycle.py [--terms 100] [--kills 50]
+    python bench/lifecycle.py [--terms 100] [--kills 50] [--json FILE]
 
 Events come in all the time. First the daemon is told to leave (SIGTERM) again and again, each time at another moment;
 then, with a second one standing by, the active one is killed (SIGKILL) again and again. Stated are the seconds to leave
@@ -157,6 +157,7 @@ def main() -> int:
     p.add_argument("--kills", type=int, default=50)
     p.add_argument("--rate", type=float, default=100, help="events a second")
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--json", type=Path, help="write the figures there")
     given = p.parse_args()
     root = Path(tempfile.mkdtemp(prefix="lifecycle-"))
     try:
@@ -164,6 +165,8 @@ def main() -> int:
     finally:
         shutil.rmtree(root)
     print(json.dumps(found, indent=2))
+    if given.json:
+        given.json.write_text(json.dumps(found) + "\n", encoding="utf-8")
     return 1 if found["lost"] or found["doubled"] or found["in_doubt"] else 0
 
 

@@ -10,6 +10,9 @@ import msgspec
 from engine.core.model import HOUR, Alert, Answer, Decision, Effect, Event, Mark, State
 from engine.core.predicate import Filter, Selection
 
+UNSCRUBBED = "unscrubbed"
+"""Name under which a store keeps that somebody was erased, or came in again, since its file was written anew."""
+
 
 class NotInOrder(Exception):  # it says that the careful way is needed
     """A feed that was read as it comes is not in order of time, or repeats an id, or is more than one plain file."""

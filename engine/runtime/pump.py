@@ -24,7 +24,7 @@ from engine.core.plan import Plan
 from engine.core.slots import NEVER
 from engine.core.step import NOTABLE
 from engine.errors import CannotRun, InternalError
-from engine.ports import Batch, Clock, Feed, LiveFeed, Record, Rejected, Store
+from engine.ports import UNSCRUBBED, Batch, Clock, Feed, LiveFeed, Record, Rejected, Store
 from engine.runtime import tracing
 from engine.runtime.arming import arm
 from engine.runtime.intake import AHEAD, HISTORY, Taken, first_copies, left_out, refusal
@@ -423,6 +423,8 @@ class Pump:
         seen = self._met(records, candidates)
         gone = self.store.erased({event.user for _, event in candidates if event.user is not None})
         if seen or gone or len({event.id for _, event in candidates}) < len(candidates):
+            if any(event.time <= gone.get(event.user or "", event.time - 1) for _, event in candidates):
+                self.store.set_meta(UNSCRUBBED, "yes")  # what is dropped has left its bytes where it waited
             candidates, work.repeated = first_copies(candidates, seen, gone)
         work.events = candidates
         for place, event in candidates:

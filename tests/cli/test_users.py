@@ -88,16 +88,21 @@ def test_erase_leaves_no_byte(root: Path, drumbeat: Drumbeat) -> None:
 
 
 def test_a_replay_brings_nobody_back(root: Path, drumbeat: Drumbeat) -> None:
-    """The same feed read again: what happened before the request is dropped.
+    """The same feed read again: what happened before the request is dropped, and the file written anew without it.
 
     Semantics: erasure.records — replayed
+    Threat: erase.whole — replayed
     """
     assert drumbeat("users", "erase", f"{CANARY}-a", "--program", root).code == 0
-    (root / "again.jsonl").write_text(FEED.replace('"e1"', '"e1-again"'), encoding="utf-8")
+    events = [line for line in FEED.splitlines(keepends=True) if '"bad"' not in line]  # whose time nobody can read
+    (root / "again.jsonl").write_text("".join(events).replace('"e1"', '"e1-again"'), encoding="utf-8")
     drumbeat("ingest", root / "again.jsonl", "--program", root)
     assert drumbeat("run", "--until-idle", "--program", root).code == 0
     assert drumbeat("user", f"{CANARY}-a", "--program", root, "--format", "json").json["timeline"] == []
     assert drumbeat("users", "list", "--program", root, "--format", "json").json["total"] == 2
+    assert drumbeat("run", "--once", "--program", root).code == 0
+    held = b"".join(it.read_bytes() for it in root.glob("drumbeat.db*"))
+    assert (f"{CANARY}-a".encode() in held, f"{CANARY}-b".encode() in held) == (False, True)
 
 
 def test_an_unknown_user(root: Path, drumbeat: Drumbeat) -> None:

@@ -580,3 +580,38 @@ def test_any_bytes(raw: bytes) -> None:
     """Any bytes at all give an event or a refusal."""
     assert verdict(raw)
     agree(raw)
+
+
+AROUND: dict[str, tuple[int, Callable[[int], bytes], str]] = {
+    "bytes of a record": (65_536, padded, "oversize"),
+    "bytes of a text": (16_384, lambda n: value('"' + "x" * n + '"'), "string"),
+    "bytes of a wide text": (16_384, lambda n: value('"' + "é" * (n // 2) + "x" * (n % 2) + '"'), "string"),
+    "bytes of a key": (16_384, lambda n: record('{"' + "k" * n + '": 1}'), "string"),
+    "keys of an object": (200, lambda n: record("{" + ",".join(f'"k{it}":1' for it in range(n)) + "}"), "keys"),
+    "depth of lists": (32, nested, "depth"),
+    "depth of objects": (32, lambda n: nested(n, '{"a":', "}"), "depth"),
+    "digits of a number": (40, lambda n: value("9" * n), "number"),
+    "digits of a fraction": (40, lambda n: value("0." + "3" * (n - 1)), "number"),
+    "a number's exponent": (40, lambda n: value(f"1e{n}"), "number"),
+    "a number's small exponent": (40, lambda n: value(f"1e-{n}"), "number"),
+    "characters of a type": (200, lambda n: record(type="é" * n), "type"),
+    "characters of an id": (512, lambda n: record(id="é" * n), "id"),
+    "characters of a user": (512, lambda n: record(user="é" * n), "user"),
+    "characters of a group": (512, lambda n: record(user=..., group="é" * n), "group"),
+}
+"""What is limited -> (the most of it, a record with so much of it, the reason of one more)."""
+
+
+@pytest.mark.parametrize("what", AROUND)
+def test_around_each_limit(what: str) -> None:
+    """One less and exactly as much as is allowed are an event; one more is refused for that, by both ways.
+
+    Semantics: door.limits
+    Failure: event.oversize — one less, exactly, one more
+    """
+    most, made, reason = AROUND[what]
+    for size in (most - 1, most):
+        assert verdict(made(size)).startswith("Event("), size
+        agree(made(size))
+    assert verdict(made(most + 1)) == reason
+    assert read_fast(made(most + 1)) is None

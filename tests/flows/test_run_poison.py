@@ -124,7 +124,7 @@ def picture_of_inbox(root: Path) -> dict[str, Any]:
 
 
 def test_one_in_a_hundred_costs_little(program: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one poison in a hundred no event is decided more than three times.
+    """With one poison in a hundred twice as much is decided at most: half the speed is kept, and more.
 
     Failure: poison.one
     """
@@ -141,7 +141,7 @@ def test_one_in_a_hundred_costs_little(program: Compiled, tmp_path: Path, monkey
     write_feed(tmp_path, lines_of(events))
     done = run(program, tmp_path, batch=1_000, deliver=False)
     assert done.quarantined == 10
-    assert calls <= 3 * len(events) + 10 * 1_000 // 2  # what lies behind a fault is decided once more, not all of it
+    assert calls <= 2 * len(events)  # what lies behind a fault is decided once more, not all of it
 
 
 @pytest.mark.parametrize("batch", BATCHES)

@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from engine.core.model import State
-from engine.ports import Rejected
+from engine.ports import UNSCRUBBED, Rejected
 from engine.stores import codec, erasing
 from engine.stores.sql.sqlite_file import SqliteFile
 
 _SECRET = "secret"  # noqa: S105 - the name of the record that holds it
-_UNSCRUBBED = "unscrubbed"
-"""Name under which a store keeps that somebody was erased and the file was not written anew since; empty: it was."""
 
 _IN_MEMORY = 64 << 20
 """Bytes of a file up to which its copy is made in memory while it is written anew."""
@@ -78,7 +76,7 @@ class SqliteErasure:
         """Empty or rename everything about a subject up to an instant."""
         write, alias = self._file.write, self.alias(subject)
         write("save_erased", [(alias, at)])
-        write("save_meta", [(_UNSCRUBBED, "yes")])
+        write("save_meta", [(UNSCRUBBED, "yes")])
         write("erase_decisions", [(subject, at)])
         for seq, key, time, channel, body in self._file.rows("effects_to_scrub", subject, at):
             effect = erasing.scrubbed(codec.effect_from(key, time, channel, body), alias)
@@ -104,7 +102,7 @@ class SqliteErasure:
 
     def unscrubbed(self) -> bool:
         """Was anybody erased since the file was written anew?"""
-        return any(value for (value,) in self._file.rows("meta", _UNSCRUBBED))
+        return any(value for (value,) in self._file.rows("meta", UNSCRUBBED))
 
     def scrub(self) -> None:
         """Write the file anew without what was freed, and empty the write-ahead log; a reader may be in the way."""
@@ -117,4 +115,4 @@ class SqliteErasure:
             self._file.run("pragma temp_store = memory")
         if self._file.checkpoint("truncate"):
             with self._file.transaction("meta"):
-                self._file.write("save_meta", [(_UNSCRUBBED, "")])
+                self._file.write("save_meta", [(UNSCRUBBED, "")])
