@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from engine.core.journeys import Run
-from engine.core.kinds import Action, Build, Pause
+from engine.core.kinds import Action, Alters, Build, Pause
+from engine.core.model import State
 from engine.core.moment import Value
 from engine.core.plan import Node
 from engine.core.shapes import Map, Ref, Text, Val, optional
 from engine.errors import ExpressionError, MissingVariable
+
+_MUCH = 10**9  #: more points than any condition asks for
 
 
 class BookPoints(Action):
@@ -46,6 +49,12 @@ class BookPoints(Action):
             build.problem(word, "wrong-type", f"points need a whole number, got {amount.text!r}")
         account = fields.get("account") or build.account
         return cls(amount, -1 if word == "take" else 1, fields.get("reason"), account)
+
+    def alters(self) -> list[Alters]:
+        poor, rich = (State(id="", points={self.account: it}) for it in (-_MUCH, _MUCH))
+        if self.sign < 0:
+            return [Alters("points", f"takes {self.account}", rich, poor)]
+        return [Alters("points", f"adds {self.account}", poor, rich)]
 
     def gist(self) -> str:
         return f"{'-' if self.sign < 0 else '+'}{self.amount.text} {self.account}"

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from engine.core.journeys import Run
-from engine.core.kinds import Action, Build, Pause
+from engine.core.kinds import Action, Alters, Build, Pause
+from engine.core.model import State
 from engine.core.moment import Value
 from engine.core.plan import Node
 from engine.core.shapes import Map, Table, Val, required
@@ -40,6 +41,12 @@ class SetTraits(Action):
 
     def writes(self) -> Iterable[tuple[str, Value]]:
         return self.fields.items()
+
+    def alters(self) -> list[Alters]:
+        return [
+            Alters(name, f"sets user.{name}", after=State(id="", traits={name: it.fixed()}) if it.constant else None)
+            for name, it in self.fields.items()
+        ]
 
     def gist(self) -> str:
         return ", ".join(f"user.{name}: {value.text}" for name, value in self.fields.items())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from engine.core.journeys import Run
-from engine.core.kinds import Action, Build, Pause
+from engine.core.kinds import Action, Alters, Build, Pause
+from engine.core.model import State
 from engine.core.plan import Node
 from engine.core.shapes import NAME, Many, Map, Text, optional
 
@@ -32,6 +33,12 @@ class Tag(Action):
         if not fields:
             build.problem("tag", "missing-key", "'tag' needs 'add' or 'remove'")
         return cls(fields.get("add", []), fields.get("remove", []))
+
+    def alters(self) -> list[Alters]:
+        none, some = State(id=""), State(id="", tags=list(self.add))
+        added = [Alters("tags", f"tags {' '.join(self.add)}", none, some)] if self.add else []
+        had = State(id="", tags=list(self.remove))
+        return [*added, Alters("tags", f"untags {' '.join(self.remove)}", had, none)] if self.remove else added
 
     def gist(self) -> str:
         return " ".join([*(f"+{name}" for name in self.add), *(f"-{name}" for name in self.remove)])

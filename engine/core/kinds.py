@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.core.calendars import Calendar
@@ -175,6 +176,17 @@ WAIT = Pause("wait")  #: the journey waits; ``resume`` will be called
 STOP = Pause("stop")  #: the journey ends here
 
 
+@dataclass(frozen=True)
+class Alters:
+    """What a step changes of a user, as two users of whom nothing else is known; None: that cannot be told."""
+
+    field: str  #: as conditions name it behind ``user.``
+    words: str  #: ``sets user.city``, for messages
+    before: State | None = None
+    after: State | None = None
+
+
+
 class Action(ABC):
     """A verb of a step."""
 
@@ -214,6 +226,10 @@ class Action(ABC):
 
     def says(self) -> Iterable[tuple[str, bool]]:
         """(event type, certain) of the events it emits, for the check of loops."""
+        return ()
+
+    def alters(self) -> Iterable[Alters]:
+        """What it changes that a segment may look at, and may change again and again, for the check of loops."""
         return ()
 
     def writes(self) -> Iterable[tuple[str, Value]]:

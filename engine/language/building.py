@@ -18,6 +18,7 @@ from engine.core.slots import Slotted
 from engine.language.diagnostics import Mark
 from engine.language.forms import RESERVED
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
+from engine.language.segment_loops import Write
 from engine.language.slips import line_slip
 from engine.language.workshop import Workshop
 from engine.registry import nearest
@@ -45,6 +46,8 @@ class Bench:
     webhooks: the channel that takes requests to other systems.
     sets: (playbook, trait, value, node of the step) of every trait a step sets, of all playbooks.
     triggers: (playbook, trigger), of all playbooks.
+    bare: (playbook, trigger) of the triggers that begin it without any condition, of all playbooks.
+    alters: what steps change that segments may look at, of all playbooks.
     templates: names of the templates that the playbook at hand uses.
     """
 
@@ -64,6 +67,8 @@ class Bench:
     templates: set[str] = field(default_factory=set)
     tells: list[tuple[str, str, Node]] = field(default_factory=list)
     unasked: list[tuple[str, frozenset[str]]] = field(default_factory=list)
+    bare: list[tuple[str, Trigger]] = field(default_factory=list)
+    alters: list[Write] = field(default_factory=list)
 
 
 class KindBuild(Build):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.core.admission import EventTypes
 from engine.core.history import HistoryBook
 from engine.core.moment import Env
-from engine.core.plan import Plan, Playbook
+from engine.core.plan import Plan, Playbook, Segment
 from engine.core.slots import Slotted
 from engine.core.starts import CALLED
 from engine.errors import InternalError
@@ -34,6 +34,7 @@ from engine.language.playbooks import PlaybookMaker, playbook_names
 from engine.language.program import ProgramMaker, ProgramSpec
 from engine.language.scenario_model import Scenario
 from engine.language.scenarios import ScenarioMaker
+from engine.language.segment_loops import MOVES, segment_edges
 from engine.language.source import Source
 from engine.language.versions import Sealer
 from engine.language.ways import webhook_channel
@@ -313,7 +314,7 @@ class _Compiler:
                 playbook.identify = partial(sealer.identity, node, tuple(bench.templates))
                 self.playbooks.append(playbook)
         self._slotted = bench.audiences
-        self._loops(bench, {name: node.mark.file for name, node in seen.items()})
+        self._loops(bench, {name: node.mark.file for name, node in seen.items()}, catalog.segments)
 
     def _look(self, spec: ProgramSpec, catalog: Catalog, catalogs: list[MapNode]) -> None:
         """The checks beyond shape, of every playbook that has none but good shapes."""
@@ -331,9 +332,16 @@ class _Compiler:
         )  # fmt: skip
         look(world, whole=not problems.has_errors)
 
-    def _loops(self, bench: Bench, files: dict[str, str]) -> None:
+    def _loops(self, bench: Bench, files: dict[str, str], segments: Mapping[str, Segment]) -> None:
         told = edges(bench.tells, bench.unasked)
-        for cycle in cycles([*edges(bench.emits, bench.listens), *set_edges(bench.sets, bench.triggers), *told]):
+        plain = [*edges(bench.emits, bench.listens), *set_edges(bench.sets, bench.triggers), *told]
+        moved = segment_edges(bench.alters, bench.bare, bench.triggers, segments)
+        for cycle in cycles([*plain, *moved], moved):
+            way = " -> ".join(f"{edge.source} ({files.get(edge.source, '?')}) {_says(edge.type)}" for edge in cycle)
+            message = f"these may begin each other in a circle: {way} -> {cycle[0].source}"
+            hint = "let one of them ask who should go on (if: on its trigger or step, when:), or begin once a person"
+            self.problems.warning(cycle[0].where, "segment-loop", message, hint=hint)  # type: ignore[arg-type]
+        for cycle in cycles(plain):
             way = " -> ".join(f"{edge.source} ({files.get(edge.source, '?')}) {_says(edge.type)}" for edge in cycle)
             message = f"trigger loop: {way} -> {cycle[0].source}"
             hint = "break the circle: another event type, or no emit (or start, or set)"
@@ -363,6 +371,8 @@ def _says(type_: str) -> str:
         return f"tells {type_}"
     if type_ in TOLD:
         return f"books points ({type_})"
+    if type_.startswith(MOVES):
+        return type_.removeprefix(MOVES)
     if type_.startswith(SETS):
         return "sets " + type_.removeprefix("set ")
     return f"starts {type_.removeprefix(CALLED)}" if type_.startswith(CALLED) else f"emits {type_}"

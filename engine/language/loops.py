@@ -68,14 +68,14 @@ def set_edges(
     ]
 
 
-def cycles(found: Sequence[Edge]) -> list[list[Edge]]:
-    """One shortest cycle for each edge that closes one; each cycle once."""
+def cycles(found: Sequence[Edge], by: Sequence[Edge] | None = None) -> list[list[Edge]]:
+    """One shortest cycle for each edge that closes one; each cycle once. ``by``: only through these edges."""
     graph: dict[str, list[Edge]] = {}
     for edge in found:
         graph.setdefault(edge.source, []).append(edge)
     out: list[list[Edge]] = []
     seen: set[frozenset[tuple[str, str, str]]] = set()
-    for edge in found:
+    for edge in found if by is None else by:
         path = _way_back(graph, edge)
         if path is None:
             continue

@@ -200,6 +200,24 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
         "# file: playbooks/a.yaml\nplaybook: a\ntrigger: {event: gift.given}\nsteps:\n  - emit: {type: gift.taken}\n"
         "# file: playbooks/b.yaml\nplaybook: b\ntrigger: {event: gift.taken}\nsteps:\n  - points: 10",
     ),
+    "segment-loop": Page(
+        "playbooks that may begin each other in a circle, through a segment",
+        "A step changes a trait, a tag or points that a segment looks at; somebody gets into or out of the segment, "
+        "that begins a playbook, and in the end the first begins anew. Nobody is asked on the way, so it may go round "
+        "for ever, or until it is cut. Let one of them ask who should go on: 'if' on its trigger or step, 'when', or "
+        "'entry: once'.",
+        "# file: playbooks/catalog/segments.yaml\nsegments: {warm: {if: \"'warm' in user.tags\"}}\n"
+        "# file: playbooks/a.yaml\nplaybook: a\ntrigger: {segment: {enters: warm}}\n"
+        "entry: {mode: parallel, limit: unlimited}\nsteps:\n  - tag: {remove: [warm]}\n"
+        "# file: playbooks/b.yaml\nplaybook: b\ntrigger: {segment: {leaves: warm}}\n"
+        "entry: {mode: parallel, limit: unlimited}\nsteps:\n  - tag: {add: [warm]}",
+        "# file: playbooks/catalog/segments.yaml\nsegments: {warm: {if: \"'warm' in user.tags\"}}\n"
+        "# file: playbooks/a.yaml\nplaybook: a\ntrigger: {segment: {enters: warm}}\n"
+        "entry: {mode: parallel, limit: unlimited}\nsteps:\n  - tag: {remove: [warm]}\n"
+        "# file: playbooks/b.yaml\nplaybook: b\ntrigger: {segment: {leaves: warm}}\n"
+        "entry: {mode: parallel, limit: unlimited}\nsteps:\n  - points: 10",
+        "warning",
+    ),
     "not-called": Page(
         "a start of a playbook that does not want to be called",
         "'start' begins playbooks whose triggers hold {called: true}; then everybody who reads the other playbook sees "

@@ -68,7 +68,9 @@ class PlaybookMaker:
         mode = entry.get("mode") if isinstance(entry, MapNode) else entry
         if node.get("when") is not None or (isinstance(mode, ScalarNode) and mode.text == "once"):
             return
-        heard = [trigger.listens() or frozenset() for trigger in triggers if trigger.condition is None]
+        bare = [trigger for trigger in triggers if trigger.condition is None]
+        self.bench.bare.extend((self.bench.playbook, trigger) for trigger in bare)
+        heard = [trigger.listens() or frozenset() for trigger in bare]
         unasked: frozenset[str] = frozenset().union(*heard)
         self.bench.unasked.append((self.bench.playbook, unasked))
         for type_ in sorted(OWN_ENDS & unasked):

@@ -15,6 +15,7 @@ from engine.language.meant import outdented
 from engine.language.nodes import MapNode, ScalarNode, SeqNode
 from engine.language.nodes import Node as Yaml
 from engine.language.reading import FAULT, _Fault
+from engine.language.segment_loops import Write
 from engine.render import TemplateSet
 
 MAX_NESTING = 8
@@ -103,6 +104,7 @@ class StepReader:
         self.bench.emits.extend((self.bench.playbook, type_, verb) for type_, _ in action.says())
         self.bench.sets.extend((self.bench.playbook, name, value, verb) for name, value in action.writes())
         if len(self._path) == 2 and frame.get("if") is None:  # nobody is led past it
+            self.bench.alters.extend(Write(self.bench.playbook, it, verb) for it in action.alters())
             told = (type_ for type_, _ in action.tells() if type_ in TOLD)
             self.bench.tells.extend((self.bench.playbook, type_, verb) for type_ in told)
         mark = mapping.mark

@@ -77,6 +77,7 @@ def _metrics() -> dict[str, set[tuple[str, str]]]:
     meters = Meters(collectors)
     meters.request("/v1/events", 202, 0.1)
     meters.records("http", accepted=1, duplicate=1, quarantined=1)
+    meters.receipts("email", {"accepted": 1})
     found: dict[str, set[tuple[str, str]]] = {"up": set()}
     for family in text_string_to_metric_families(generate_latest(collectors).decode()):
         for sample in family.samples:
