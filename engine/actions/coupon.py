@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.core.coupons import CouponPool
 from engine.core.instants import format_instant
 from engine.core.journeys import Run, as_datetime
 from engine.core.kinds import STOP, Action, Build, Pause
 from engine.core.model import Answer, Event
 from engine.core.plan import Block, Node
-from engine.core.scarce import CouponPool
 from engine.core.shapes import ON_DENIED, Map, Ref, optional, required
 
 

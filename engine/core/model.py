@@ -45,6 +45,16 @@ class Event(msgspec.Struct, gc=False):
     changes: dict[str, tuple[Any, Any]] | None = None  #: trait -> (before, after), for engine-made ``user.updated``
 
 
+class Grant(msgspec.Struct, array_like=True, frozen=True):
+    """A coupon a journey was given and may have to give back: nothing that tells of it is known to have gone out."""
+
+    code: str
+    pool: str
+    at: int  #: instant it was given
+    key: str  #: effect key of the step that gave it
+    said: tuple[str, ...] = ()  #: keys of what was decided since and may have told of it; empty: it goes back at the end
+
+
 class Waiting(msgspec.Struct, array_like=True):
     """What a journey waits for."""
 
@@ -76,6 +86,7 @@ class Journey(msgspec.Struct, array_like=True):
     queued: list[str] = []  #: keys of what it gave to the outbox: cancelled, as far as it is not sent, when it exits
     version: str = ""  #: of the playbook it runs on, set when it begins; "": begun before versions were kept
     passed: tuple[str, ...] = ()  #: steps it took on the version it came from: they are not taken again
+    grants: tuple[Grant, ...] = ()  #: coupons nobody may have seen yet
 
 
 class GoalWatch(msgspec.Struct, array_like=True):
@@ -115,6 +126,15 @@ class Task(msgspec.Struct, array_like=True):
     to: str | None = None  #: who that is
 
 
+class Lapse(msgspec.Struct, array_like=True, frozen=True):
+    """An instant of a coupon's life that somebody wants to hear of."""
+
+    at: int  #: when
+    what: str  #: expiring | expired
+    code: str
+    key: str  #: effect key of the step that gave it
+
+
 class State(msgspec.Struct, omit_defaults=True):
     """All that is kept of one subject. ``step`` is handed it and hands it back.
 
@@ -147,6 +167,7 @@ class State(msgspec.Struct, omit_defaults=True):
     ends: Mapping[str, int] = NONE  #: "playbook|key" -> end of the last journey, where entry needs it
     entered: Sequence[str] = ()  #: "playbook|key" of every once-entry
     slots: Sequence[tuple[int, str, str]] = ()  #: cap slots taken: (instant, purpose, channel)
+    lapses: Sequence[Lapse] = ()  #: instants of its coupons that playbooks listen for
 
 
 _newborn = State(id="").__copy__  # type: ignore[attr-defined]  # every Struct has it
@@ -190,6 +211,7 @@ class Effect(msgspec.Struct):
     spares: Sequence[Spare] = ()  #: the other channels it may go through, in order
     until: int | None = None
     """Last instant at which it may be sent (``valid_for``); by the engine's clock, and in a store by the machine's."""
+    carries: Sequence[str] = ()  #: coupon codes that go back to their pools if nothing that tells of them goes out
 
 
 class Reserve(msgspec.Struct):
@@ -197,9 +219,10 @@ class Reserve(msgspec.Struct):
 
     key: str  #: effect key of the step that asks; the answer is remembered under it
     subject: str
-    kind: str  #: "coupon" | "seat" | "slot"
-    names: list[str]  #: pools, groups or the playbook, in order of preference
+    kind: str  #: "coupon" | "seat" | "slot", or one of core/coupons.py: what becomes of a code
+    names: list[str]  #: pools, groups or the playbook, in order of preference; or the code
     match: str = "first"  #: for seats: first | best
+    at: int | None = None  #: of a code: when it happened; None: now
 
 
 class Answer(msgspec.Struct):
@@ -262,6 +285,15 @@ class Mark(msgspec.Struct):
     verdict: str  #: entered | held_out | finished | exited
     reason: str  #: holdout, arm; end, stop, goal ...
     trigger: str  #: id of the trigger that began the journey
+
+
+class PoolAlert(msgspec.Struct):
+    """Little or nothing is left of a coupon pool."""
+
+    pool: str
+    time: int  #: when
+    what: str  #: stock | budget
+    percent: int  #: of it is given: 80, 95 or 100
 
 
 class Out(msgspec.Struct):

@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from engine.core.coupons import CouponPool, PoolState
 from engine.core.plan import Plan
-from engine.core.scarce import CouponPool, GroupInfo, GroupState, PoolState
+from engine.core.scarce import GroupInfo, GroupState
 from engine.insight.subject import instant
 from engine.ports import Store
 

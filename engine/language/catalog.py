@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo
 
 from engine.core import localtime
 from engine.core.calendars import Calendar
+from engine.core.coupons import CouponPool
 from engine.core.instants import parse_duration
 from engine.core.model import HOUR
 from engine.core.moment import Moment
 from engine.core.plan import Ladder, Segment, Span
-from engine.core.scarce import CouponPool, GroupInfo, Room
+from engine.core.scarce import GroupInfo, Room
 from engine.language.calendars import CalendarMaker
 from engine.language.event_schemas import Check, EventSchemas
 from engine.language.files import read_list

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from engine.actions.coupon import GiveCoupon
-from engine.core.scarce import CouponPool
+from engine.core.coupons import CouponPool
 from engine.language.diagnostics import Page
 from engine.language.lint.registry import Check
 from engine.language.lint.world import World

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from engine.core.scarce import GroupState, PoolState
+from engine.core.coupons import PoolState
+from engine.core.scarce import GroupState
 from engine.errors import StoreError
 from engine.ports import Fault
 from engine.stores import codec
