@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from engine.core.model import HOUR, Alert, Answer, Decision, Effect, Entry, Event, Mark, State
+from engine.core.coupons import Coupon
+from engine.core.model import HOUR, Alert, Answer, Decision, Effect, Entry, Event, Mark, PoolAlert, State
 from engine.core.predicate import Filter, Selection
 
 
@@ -74,6 +76,25 @@ class Batch(msgspec.Struct):
     """(subject, instant): whoever was erased; what the store has of it up to then goes with this batch."""
     alerts: list[Alert] = []  #: entry limits reached, once a playbook and window; counted as ``limit.<playbook>``
     entries: list[Entry] = []  #: what of value moved, for the ledger
+    pool_alerts: list[PoolAlert] = []  #: coupon pools of which little or nothing is left
+
+
+class CouponSum(msgspec.Struct):
+    """How many coupons stand alike."""
+
+    pool: str
+    playbook: str | None  #: which gave them
+    amount: Decimal | None  #: what each may cost
+    status: str  #: issued | redeemed | reversed | expired | returned
+    count: int
+
+
+class Imported(msgspec.Struct):
+    """What became of codes that were to be imported."""
+
+    added: int
+    repeated: int  #: stood twice among them, or in the pool already
+    elsewhere: int  #: belong to another pool
 
 
 class Version(msgspec.Struct):
@@ -291,6 +312,47 @@ class Store(Protocol):
     def get_meta(self, name: str) -> str | None: ...
 
     def set_meta(self, name: str, value: str) -> None: ...
+
+    # -- coupons
+    def coupon(self, code: str) -> Coupon | None:
+        """A code that was given, as it stands; None: it was not given."""
+        ...
+
+    def coupons(self, pool: str | None = None) -> Iterator[Coupon]:
+        """Codes that were given, by (pool, instant, code)."""
+        ...
+
+    def carriers(self, subject: str, code: str) -> list[tuple[str, str]]:
+        """(effect key, how far its delivery is) of everything to a subject that carries a code."""
+        ...
+
+    def coupon_sums(self, now: int) -> list[CouponSum]:
+        """How many coupons stand how; those that lapsed by an instant count as expired."""
+        ...
+
+    def coupon_days(self, since: int, until: int) -> dict[str, dict[int, int]]:
+        """Pool -> days before ``until`` (1: the last 24 hours) -> coupons given then and not returned."""
+        ...
+
+    def first_coupons(self) -> dict[str, int]:
+        """Pool -> instant of its first coupon."""
+        ...
+
+    def codes(self, pool: str, after: int, limit: int) -> list[tuple[int, str]]:
+        """At most ``limit`` imported codes of a pool behind a place (the first has 1), each with its place."""
+        ...
+
+    def code_count(self, pool: str) -> int:
+        """How many codes were imported into a pool."""
+        ...
+
+    def code_counts(self) -> dict[str, int]:
+        """As ``code_count``, for every pool that has some."""
+        ...
+
+    def add_codes(self, pool: str, codes: Sequence[str]) -> Imported:
+        """Put codes behind those of a pool, in one transaction; what is known already is passed over."""
+        ...
 
     # -- versions of playbooks
     def versions(self, *, used: bool = True) -> list[Version]:

@@ -1,7 +1,7 @@
 """Coupons at the desk: who gets the next one, and what becomes of one that was given.
 
-Rule 1: a code is given, redeemed, reversed, expired and returned at one place, in one order, inside the transaction that
-decides. So whatever is asked twice is granted once.
+Rule 1: a code is given, redeemed, reversed, expired and returned at one place, in one order, inside the transaction
+that decides. So whatever is asked twice is granted once.
 Rule 2: the life of a coupon: issued -> redeemed | expired | returned; redeemed -> reversed, and what is reversed may be
 redeemed once more until it lapses. A report of a redemption that happened in time counts, however late it comes.
 Rule 3: a returned coupon leaves stock, budget and the limits of its day and of its user as if it had never been given;
@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import msgspec
 
 from engine.core import localtime
-from engine.core.model import Answer, PoolAlert, Reserve
+from engine.core.model import Answer, Entry, PoolAlert, Reserve
 
 REDEEM, REVERSE, LAPSE, LOOK, RETURN = "redeem", "reverse", "lapse", "look", "return"
 """Kinds of requests about a coupon that was given; ``names`` of each holds its code."""
@@ -152,6 +152,7 @@ class CouponDesk:
     state: the state of a pool, by name; the caller keeps it.
     records: what the store knows of coupons.
     changed: called with the name of a pool whose state is to be written.
+    entries: what the ledger is to hold of what was decided since the last commit.
     """
 
     def __init__(
@@ -162,6 +163,7 @@ class CouponDesk:
         state: Callable[[str], PoolState],
         records: Records,
         changed: Callable[[str], object],
+        entries: Callable[[], Sequence[Entry]],
     ) -> None:
         self.pools = pools
         self.alerts: list[PoolAlert] = []
@@ -171,6 +173,8 @@ class CouponDesk:
         self._state = state
         self._records = records
         self._changed = changed
+        self._entries = entries
+        self._read = 0  #: entries looked at since the last commit
         self._given: dict[str, Coupon | None] = {}  #: those looked at since the last commit
         self._places: dict[str, dict[str, int]] = {}  #: pool -> code of its file -> its line
         self._ahead: dict[str, deque[tuple[int, str]]] = {}  #: pool -> the next imported codes
@@ -179,6 +183,8 @@ class CouponDesk:
     def handed_over(self) -> None:
         """What was decided is in the store."""
         self._given.clear()
+        self._counts.clear()
+        self._read = 0
         self.alerts, self.refused = [], {}
 
     # ------------------------------------------------------------------ giving
@@ -220,11 +226,14 @@ class CouponDesk:
         self._given[code] = Coupon(code, pool.name, ask.key, ask.subject, now, amount=pool.cost)
         return Answer(key=ask.key, granted=True, name=pool.name, unit=code)
 
-    def issued(self, code: str, until: int | None, playbook: str, step: str) -> None:
-        """What the step that asked for it says of a coupon given just now."""
-        coupon = self._given.get(code)
-        if coupon is not None:
-            coupon.until, coupon.playbook, coupon.step, coupon.by = until, playbook, step, coupon.key
+    def _follow(self) -> None:
+        """Learn from the ledger what the steps said of the coupons that were given since the last commit."""
+        entries = self._entries()
+        for it in entries[self._read :]:
+            coupon = self._given.get(it.unit or "")
+            if it.book == "coupon" and it.what == ISSUED and coupon is not None:
+                coupon.until, coupon.playbook, coupon.step, coupon.by = it.until, it.playbook, it.step, it.key
+        self._read = len(entries)
 
     # ------------------------------------------------------------------ codes of lists
 
@@ -295,6 +304,7 @@ class CouponDesk:
         ``ask.at``: when it happened. Granted, the answer's ``data`` has what the ledger's entry is made of.
         """
         code, at = ask.names[0], now if ask.at is None else ask.at
+        self._follow()
         coupon = self.coupon(code)
         reason = self._objection(ask, coupon, at)
         if reason is not None or coupon is None:
@@ -373,7 +383,7 @@ def _level(part: int | Decimal, whole: int | Decimal | None) -> int:
     return max(level for level in LEVELS if part * 100 >= whole * level)
 
 
-def pool_names(pools: Mapping[str, CouponPool], first: str, fits: Callable[[CouponPool], bool]) -> Sequence[str]:
+def pool_names(pools: Mapping[str, CouponPool], first: str, fits: Callable[[CouponPool], bool]) -> list[str]:
     """A pool and its fall-backs in order, less those that do not fit; none where the first does not."""
     names: list[str] = []
     name: str | None = first

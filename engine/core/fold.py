@@ -211,11 +211,18 @@ def deleted(state: State, event: Event, folding: Folding) -> None:
     state.traits, state.series, state.memory, state.consents = {}, {}, {ERASED: event.time}, {}
     state.tags, state.badges, state.groups, state.holds, state.slots = [], [], [], [], []
     state.segments, state.goals, state.created_at, state.last_active = [], [], None, None
-    state.tasks = []
+    state.tasks, state.lapses = [], []
     state.born = False
 
 
+def coupon(state: State, event: Event, folding: Folding) -> None:
+    """``coupon.redeemed`` and the like: the desk says what becomes of the code, see ``couponing``."""
+
+
 FOLDS: dict[str, Fold] = {
+    "coupon.redeemed": coupon,
+    "coupon.reversed": coupon,
+    "coupon.unsent": coupon,
     tasks.DONE: tasks.done,
     "user.signup": traits,
     "user.updated": traits,
@@ -231,7 +238,9 @@ FOLDS: dict[str, Fold] = {
     "points.changed": points,
 }
 
-NOT_THEIR_DOING = frozenset({"user.deleted", "message.sent", "message.delivered", "message.bounced"})
+NOT_THEIR_DOING = frozenset(
+    {"user.deleted", "message.sent", "message.delivered", "message.bounced", "coupon.reversed", "coupon.unsent"}
+)
 """What the user did not do: an erasure would leave somebody behind who is written to for being idle, and a message that
 arrives is no sign of life of who gets it."""
 

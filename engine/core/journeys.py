@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from engine.core import localtime
 from engine.core.chance import step_key
+from engine.core.couponing import saying
 from engine.core.kinds import STOP, WAIT, Pause
 from engine.core.model import MAX_DEPTH, Effect, Entry, Event, Journey, Release, Reserve, Spare, State, Waiting, Why
 from engine.core.moment import Moment
 from engine.core.plan import Node, Plan, Playbook, zone_of
 
 if TYPE_CHECKING:
-    from engine.core.judging import Judging
+    from engine.core.couponing import Couponing
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOVING = frozenset({"points", "badge", "tag", "set"})
@@ -36,7 +37,7 @@ class Run:
 
     __slots__ = ("journey", "known", "m", "node", "now", "plan", "playbook", "state", "turn")
 
-    def __init__(self, turn: Judging, playbook: Playbook, journey: Journey, node: Node, m: Moment) -> None:
+    def __init__(self, turn: Couponing, playbook: Playbook, journey: Journey, node: Node, m: Moment) -> None:
         self.turn = turn
         self.playbook = playbook
         self.journey = journey
@@ -92,6 +93,7 @@ class Run:
             status, reason, deliver = ("suppressed", "shadow", None) if held == "shadow" else ("held_out", held, None)
         planned = status == "planned"
         turn, key = self.turn, self.key(index)
+        carries = saying(journey, kind, key, deliver is not None) if planned and journey.grants else ()
         if deliver is not None and planned:
             journey.queued = [*journey.queued, key]
         turn.out.effects.append(
@@ -111,6 +113,7 @@ class Run:
                 to,
                 spares=spares,
                 until=until,
+                carries=carries,
             )
         )
         if planned and kind in _MOVING:

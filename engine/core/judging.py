@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from engine.core.model import MAX_DEPTH, Decision, Effect, Event, Journey, Mark, Out, Reserve, State, Why
+from engine.core.model import MAX_DEPTH, Answer, Decision, Effect, Event, Journey, Mark, Out, Reserve, State, Why
 from engine.core.moment import Condition, Moment
 from engine.core.plan import Plan, Playbook
 
@@ -36,6 +36,7 @@ class Judging:
         "now",
         "out",
         "plan",
+        "promised",
         "signing",
         "state",
         "tasks",
@@ -52,6 +53,7 @@ class Judging:
         self.out = out
         self.tracing = tracing
         self.asks: list[Reserve] = []
+        self.promised: dict[str, Callable[[Answer], None]] = {}  #: key of a request -> what its answer leads to
         self.tasks: deque[Task] = deque()
         self.touched = False  #: something with a timer changed, so ``wake_at`` must be found anew
         self.moved = False  #: a step changed what ladders and segments may look at

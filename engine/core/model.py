@@ -53,7 +53,7 @@ class Grant(msgspec.Struct, array_like=True, frozen=True):
     pool: str
     at: int  #: instant it was given
     key: str  #: effect key of the step that gave it
-    said: tuple[str, ...] = ()  #: keys of what was decided since and may have told of it; empty: it goes back at the end
+    said: tuple[str, ...] = ()  #: keys of what was decided since and may have told of it; none: it goes back at the end
 
 
 class Waiting(msgspec.Struct, array_like=True):
@@ -319,6 +319,12 @@ class PoolAlert(msgspec.Struct):
     time: int  #: when
     what: str  #: stock | budget
     percent: int  #: of it is given: 80, 95 or 100
+
+    def words(self) -> str:
+        """The warning in a sentence."""
+        if self.percent == 100:
+            return f"the {self.what} of coupon {self.pool} is used up"
+        return f"{self.percent} % of the {self.what} of coupon {self.pool} is used up"
 
 
 class Out(msgspec.Struct):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from engine.core.couponing import Couponing
 from engine.core.journeys import Run
-from engine.core.judging import Judging, failed
+from engine.core.judging import failed
 from engine.core.kinds import STOP, WAIT, Pause
 from engine.core.model import Answer, Event, Journey, Waiting, Why
 from engine.core.plan import Node, Playbook
@@ -15,7 +16,7 @@ _STEP_LIMIT = 1_000
 _MOVES = {"enters": "segment.entered", "leaves": "segment.left"}
 
 
-class Moving(Judging):
+class Moving(Couponing):
     """Moves journeys; every fault of a step stays with its own journey."""
 
     __slots__ = ()
@@ -114,6 +115,8 @@ class Moving(Judging):
         self._drop(journey)
         if state.tasks:
             withdraw(state, journey)
+        if journey.grants:
+            self.give_back(journey)
         newest = self.plan.by_id.get(journey.playbook)
         playbook = playbook or self.plan.of(journey) or newest or self.plan.archived.get(journey.playbook)
         if playbook is None:

@@ -123,6 +123,7 @@ class Node:
     where: str = ""  #: file:line:col
     path: str = ""  #: place in the playbook, for traces
     used: bool = False  #: something in the playbook reads ``steps.<id>``, or a template it sends
+    told: bool = False  #: a message, or what another step hands on, is made of ``steps.<id>``
     within: tuple[str, ...] = ()  #: the ``repeat`` steps around it, outermost first; set by ``link``
 
 
@@ -370,7 +371,8 @@ class Plan:
         for one in (self.default, *self.dispatch.values()):
             one.way = quick(one, self.act_within, lambda state: zone_of(state, self.env), self.retimed)
             one.following = following(one.sieves)
-        self.wake = slow_wake if self.watching else quick_wake(self.timers)
+        lapses = not self.told.isdisjoint(("coupon.expired", "coupon.expiring"))
+        self.wake = slow_wake if self.watching else quick_wake(self.timers, lapses=lapses)
         self.fused = True
 
     def of(self, one: Journey | GoalWatch) -> Playbook | None:

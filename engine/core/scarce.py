@@ -7,7 +7,7 @@ Rule 3: a taken unit is bound to the effect key that asked for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,7 @@ import msgspec
 
 from engine.core import localtime
 from engine.core.coupons import MOVES, CouponDesk, CouponPool, NoRecords, PoolState, Records
-from engine.core.model import Alert, Answer, Release, Reserve
+from engine.core.model import Alert, Answer, Entry, Release, Reserve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +86,12 @@ class Desk:
     alerts: list[Alert] = field(default_factory=list)  #: limits reached
     run_slots: dict[str, int] = field(default_factory=dict)
     records: Records = field(default_factory=NoRecords)
+    entries: Callable[[], Sequence[Entry]] = list  #: of the ledger, decided since the last commit
 
     def __post_init__(self) -> None:
         self.coupons = CouponDesk(
             self.pools, self.zone, self.secret, lambda name: self.state("coupon", name), self.records,
-            lambda name: self.dirty.add(f"coupon:{name}"),
+            lambda name: self.dirty.add(f"coupon:{name}"), self.entries,
         )  # fmt: skip
 
     def state(self, kind: str, name: str) -> Any:

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from engine.core.changing import Changing
+from engine.core.couponing import MOVING
 from engine.core.fold import Folding, seat
 from engine.core.fuse import DONE, SLOW, unsure
 from engine.core.instants import format_instant
@@ -86,6 +87,10 @@ class Turn(Slotting, Changing):
 
     def answer(self, answer: Answer) -> Reserve | None:
         """Go on with the answer to the last request."""
+        promised = self.promised.pop(answer.key, None)
+        if promised is not None:
+            promised(answer)
+            return self._drive()
         for journey in list(self.state.journeys):
             waiting = journey.waiting
             if waiting is not None and waiting.kind == "answer" and waiting.key == answer.key:
@@ -169,6 +174,8 @@ class Turn(Slotting, Changing):
             self.out.releases.extend(folding.releases)
             self.out.entries.extend(folding.entries)
             changes = folding.changes
+            if event.type in MOVING:
+                self.coupon_event(event)
             # other traits than these move no timer
             self.touched = changes is None or not self.plan.retimed.isdisjoint(changes)
         if dispatch.series:
@@ -290,6 +297,8 @@ class Turn(Slotting, Changing):
             self._free_seats()
         if state.tasks:
             escalate(self)
+        if state.lapses:
+            self.lapse()
         if plan.watching:
             # somebody known from history alone stands where it stood until now, or this very move would be lost;
             # but not where it stood before the end of the history, whose moves are nobody's

@@ -53,6 +53,8 @@ class Timing(Entering):
             earliest = _sooner(earliest, hold.until)
         for task in state.tasks:
             earliest = _sooner(earliest, task.escalate_at)
+        for lapse in state.lapses:
+            earliest = _sooner(earliest, lapse.at)
         for journey in state.journeys:
             # a journey whose playbook is not in the plan stands still: nobody would move it on
             if journey.waiting is not None:

@@ -8,8 +8,9 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
+from engine.core.couponing import EXPIRED, EXPIRING, MOVING
 from engine.core.existing import Standing
-from engine.core.fold import EXTERNAL_ONLY, FOLDS, NOT_THEIR_DOING, traits
+from engine.core.fold import EXTERNAL_ONLY, FOLDS, NOT_THEIR_DOING, Fold, traits
 from engine.core.history import HistoryBook, Streak
 from engine.core.hours import Hours
 from engine.core.kinds import Trigger
@@ -24,7 +25,8 @@ from engine.language.catalog import Catalog, membership
 _MOVED = {"enters": "segment.entered", "leaves": "segment.left"}
 _TOLD = frozenset(
     {
-        "tier.changed", "segment.entered", "segment.left", "badge.earned", "points.changed", "coupon.issued",
+        "tier.changed", "segment.entered", "segment.left", "badge.earned", "points.changed", "coupon.issued", EXPIRED,
+        EXPIRING,
         "journey.started", "journey.finished", "user.updated",
     }
 )  # fmt: skip
@@ -63,17 +65,19 @@ def assemble(
     timed = tuple((playbook, trigger) for playbook in entered for trigger in playbook.triggers if trigger.own)
     clocks = {clock[0]: clock[1] for _, trigger in timed if (clock := trigger.clock()) is not None}
     heard = _heard(walked)
-    types = set(book.by_type) | set(FOLDS) | NOT_THEIR_DOING | heard | activity
+    folds = FOLDS if catalog.pools else {type_: it for type_, it in FOLDS.items() if type_ not in MOVING}
+    types = set(book.by_type) | set(folds) | NOT_THEIR_DOING | heard | activity
     types |= {type_ for it in clocks.values() for type_ in it}
     exact = any(playbook.always for playbook in walked)
     watching = bool(catalog.ladders or watched)
     listeners = _listeners(entered)
-    default = _dispatch("", listeners, timed, clocks, book, activity, watching, exact)
+    default = _dispatch("", listeners, timed, clocks, book, activity, watching, exact, folds)
     windows = [cap.reach for policy in policies for cap in policy.caps]
     timers = tuple(sieve(playbook, (trigger,), timed=True) for playbook, trigger in timed)
     retimed = frozenset({"zone"}).union(*(trigger.traits or () for _, trigger in timed))
     dispatch = {
-        type_: _dispatch(type_, listeners, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)
+        type_: _dispatch(type_, listeners, timed, clocks, book, activity, watching, exact, folds)
+        for type_ in sorted(types)
     }
     return Plan(
         program=program,
@@ -184,6 +188,7 @@ def _dispatch(
     activity: frozenset[str],
     watching: bool,
     exact: bool,
+    folds: Mapping[str, Fold],
 ) -> Dispatch:
     active = type_ in activity if activity else type_ not in NOT_THEIR_DOING
     paced = [t for _, t in timed if t.traits is None]
@@ -192,9 +197,9 @@ def _dispatch(
     return Dispatch(
         series=book.of(type_),
         sieves=_sieves(type_, listeners),
-        short=FOLDS.get(type_) in (None, traits) and not (watching or exact) and len(shortest) == len(pushed),
+        short=folds.get(type_) in (None, traits) and not (watching or exact) and len(shortest) == len(pushed),
         local=any(isinstance(series, Streak | Hours) for series in book.of(type_)),
-        fold=FOLDS.get(type_),
+        fold=folds.get(type_),
         fold_internal=type_ not in EXTERNAL_ONLY,
         activity=active,
         clocks=tuple(name for name, types in clocks.items() if type_ in types),

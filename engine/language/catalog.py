@@ -205,7 +205,8 @@ class CatalogMaker:
     def _coupon(self, name: str, fields: dict[str, Any], node: Node) -> None:
         limits, codes = fields["limits"], fields["codes"]
         given: tuple[str, ...] = ()
-        if "file" in codes:
+        imported = codes == "imported"
+        if "file" in codes and not imported:
             values, wrong = read_list(self.root, codes["file"])
             if wrong is None and len(set(values)) < len(values):
                 wrong = "a code stands in it twice"
@@ -229,9 +230,11 @@ class CatalogMaker:
             per_day=_amount(limits.get("per_day", "unlimited")),
             budget=None if budget == "unlimited" else Decimal(budget),
             cost=Decimal(cost) if isinstance(cost, (int, Decimal)) and _is_number(cost) else Decimal(0),
-            prefix=codes.get("generate"),
+            prefix=None if imported else codes.get("generate"),
             codes=given,
+            imported=imported,
             valid_for=fields.get("valid_for"),
+            remind=None if "remind" not in fields else fields["remind"].elapsed,
             value=value,
             per_user=None if count == "unlimited" else int(count),
             per_user_window=self._window(node, window),
@@ -248,6 +251,10 @@ class CatalogMaker:
             return None
 
     def _check_coupon(self, name: str, fields: dict[str, Any], node: Node, *, counts: bool) -> None:
+        if "remind" in fields and not self._reminds(fields):
+            where = _below(node, "remind") or node
+            message = f"'remind' of coupon '{name}' needs a 'valid_for' that is longer"
+            self.shop.problems.error(where, "conflict", message, hint="valid_for: 7d and remind: 1d, for example")
         if fields.get("on_exhausted", {}).get("use") == name:
             where = _below(node, "on_exhausted", "use") or node
             message = f"coupon '{name}' cannot take its own place when it is exhausted"
@@ -257,6 +264,13 @@ class CatalogMaker:
             where = _below(node, "limits", "budget") or node
             message = f"the budget of '{name}' is never used up: its 'value' has no number under 'off'"
             self.shop.problems.warning(where, "idle-budget", message, hint="value: {off: 20}, what one coupon costs")
+
+    def _reminds(self, fields: dict[str, Any]) -> bool:
+        """Does a coupon last longer than its reminder needs?"""
+        lasts: Span | None = fields.get("valid_for")
+        if lasts is None:
+            return False
+        return lasts.days is not None or lasts.elapsed > fields["remind"].elapsed
 
     def _group(self, name: str, fields: dict[str, Any], node: Node) -> None:
         rooms = []

@@ -96,6 +96,9 @@ PROGRAM = Map(
         "profile": optional(Plain(), "fields of the user"),
         "events": optional(Plain(), "fields of the events"),
         "store": optional(_WORD, "sqlite:///file"),
+        "coupon_key": optional(
+            Text(pattern=r"\$\{[^{}]+\}", what="${NAME}"), "what coupon codes are encrypted with in the store"
+        ),
         "feeds": optional(Many(Plain(), at_least=0), "where events come from"),
         "channels": optional(Plain(), "ways out"),
         "policies": optional(Table(POLICY, pattern=FREE_NAME, what="policy"), "consent, caps, quiet hours"),
@@ -144,16 +147,20 @@ COUPON = Map(
         "title": optional(_WORD, "shown to people"),
         "value": optional(Plain(), "what it is worth: off, min_spend, currency ..."),
         "codes": required(
-            Map(
-                {
-                    "generate": optional(_PREFIX, "codes nobody can guess, behind this prefix"),
-                    "file": optional(_WORD, "one code a line"),
-                },
-                one_of=(("generate", "file"),),
+            Either(
+                scalar=Text(("imported",)),
+                map=Map(
+                    {
+                        "generate": optional(_PREFIX, "codes nobody can guess, behind this prefix"),
+                        "file": optional(_WORD, "one code a line"),
+                    },
+                    one_of=(("generate", "file"),),
+                ),
             ),
-            "where codes come from",
+            "where codes come from; imported: what `drumbeat coupons import` put into the store",
         ),
         "valid_for": optional(Duration(calendar=True), "how long a coupon can be used"),
+        "remind": optional(Duration(), "how long before it lapses the event coupon.expiring is told"),
         "limits": required(
             Map(
                 {

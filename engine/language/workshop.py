@@ -56,6 +56,7 @@ class Workshop(Services):
         self.trigger_types: tuple[str, ...] | None = None  #: types ``event`` may be in this playbook; None: no event
         self.known_steps: dict[str, frozenset[str]] = {}  #: steps with an id, read so far
         self.used_steps: set[str] = set()  #: ids the playbook reads as ``steps.<id>``; "*": maybe any
+        self.said_steps: set[str] = set()  #: those of them that what a step says or hands on is made of
         self.written_steps: dict[str, Mark] = {}  #: ids of the whole playbook, also of steps nobody can read
         self.variables: frozenset[str] = frozenset()
         self.watched: set[str] = set()
@@ -188,6 +189,7 @@ class Workshop(Services):
             if "{{" not in node.text or (node.value is not None and not isinstance(node.value, str)):
                 literal = node.value
                 return Value(text=node.text, get=lambda m: literal, constant=True)
+            self.said_steps.update(one or other for one, other in _STEPS_READ.findall(node.text))
             scope = self.scope("step")
             key = self._remembered.key("value", node.text, scope)
             known: Value | None = self._remembered.get(key)

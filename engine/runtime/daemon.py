@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from engine.core.model import MINUTE, SECOND, Alert
+from engine.core.model import MINUTE, SECOND, Alert, PoolAlert
 from engine.errors import CannotRun, StoreError
 from engine.ports import Channel, Store
 from engine.runtime.bell import Bell
@@ -370,7 +370,11 @@ class Daemon:
 
     # ------------------------------------------------------------------ telling
 
-    def _alert(self, alert: Alert) -> None:
+    def _alert(self, alert: Alert | PoolAlert) -> None:
+        if isinstance(alert, PoolAlert):
+            self.state.count("coupons.low")
+            _log.warning(alert.words(), extra={"pool": alert.pool, "percent": alert.percent})
+            return
         self.state.count("limits")
         _log.warning(
             "playbook %s reached its limit %s", alert.playbook, alert.limit, extra={"playbook": alert.playbook}

@@ -24,6 +24,7 @@ from engine.core.slots import Due
 from engine.core.step import ALL, DONE, SILENT, SLOW, Turn
 from engine.ports import Batch, Rejected, Store
 from engine.runtime.alarms import Alarms, Entry
+from engine.runtime.records import CouponRecords
 from engine.runtime.walk import Walk
 
 KEPT = 60_000
@@ -115,6 +116,8 @@ class Session:
         plan = self.plan
         return Desk(
             pools=plan.pools,
+            records=CouponRecords(self.store, lambda: self.out),
+            entries=lambda: self.out.entries,
             groups=plan.rooms,
             limits=plan.limits,
             zone=plan.env.zone,
@@ -472,6 +475,8 @@ class Session:
         totals = dict(counts or {})
         for alert in self.desk.alerts:
             totals[f"limit.{alert.playbook}"] = totals.get(f"limit.{alert.playbook}", 0) + 1
+        for reason, number in self.desk.coupons.refused.items():
+            totals[f"coupons.refused.{reason}"] = number
         if self.late:
             totals["late"] = totals.get("late", 0) + self.late
         batch = Batch(
@@ -496,7 +501,9 @@ class Session:
             erased=out.erased,
             alerts=self.desk.alerts,
             entries=out.entries,
+            pool_alerts=self.desk.coupons.alerts,
         )
+        self.desk.coupons.handed_over()
         self.desk.answers, self.desk.alerts = [], []
         self._used = dict(self.desk.run_slots)
         self._begin()

@@ -77,7 +77,7 @@ _events = msgspec.json.Decoder(list[_EventRow | None], float_hook=Decimal)
 
 
 class _EffectBody(msgspec.Struct, array_like=True, gc=False):
-    """What of an effect has no column; the last two stand only where there is something to say."""
+    """What of an effect has no column; the last three stand only where there is something to say."""
 
     playbook: str | None
     step: str | None
@@ -91,6 +91,7 @@ class _EffectBody(msgspec.Struct, array_like=True, gc=False):
     to: str | None
     spares: list[Spare] = []
     until: int | None = None
+    carries: list[str] = []
 
 
 _effect_body = msgspec.json.Decoder(_EffectBody, float_hook=Decimal)
@@ -118,6 +119,11 @@ def _readable(raw: bytes, decode: Callable[[bytes], object]) -> bytes:
 def names(words: Sequence[str | None]) -> bytes:
     """A JSON array of texts, as a query takes it."""
     return _encode(words)
+
+
+def names_in_pairs(pairs: Sequence[tuple[str, str]]) -> bytes:
+    """A JSON array of pairs of texts, as a query takes it."""
+    return _encode(pairs)
 
 
 def numbers(values: list[int]) -> bytes:
@@ -216,6 +222,8 @@ def decode_entries(body: bytes) -> list[Entry]:
 def effect_body(it: Effect) -> bytes:
     """What of an effect has no column: all but key, time and channel."""
     body = (it.playbook, it.step, it.kind, it.user, it.group, it.status, it.reason, it.detail, it.purpose, it.to)
+    if it.carries:
+        return _encode((*body, it.spares, it.until, it.carries))
     return _encode((*body, it.spares, it.until) if it.spares or it.until is not None else body)
 
 
@@ -224,7 +232,7 @@ def effect_from(key: str, time: int, channel: str | None, body: bytes) -> Effect
     it = _effect_body.decode(body)
     return Effect(
         key, time, it.playbook, it.step, it.kind, it.user, it.group, it.status, it.reason, it.detail, channel,
-        it.purpose, it.to, it.spares or (), it.until,
+        it.purpose, it.to, it.spares or (), it.until, tuple(it.carries),
     )  # fmt: skip
 
 

@@ -54,7 +54,8 @@ def scrubbed(effect: Effect, alias: str) -> Effect:
     kept = _KEPT.get(effect.kind, ())
     detail = {name: value for name, value in effect.detail.items() if name in kept}
     user = None if effect.user is None else alias
-    return structs.replace(effect, user=user, detail=detail, to=None, spares=(), reason=_word(effect.reason))
+    reason = _word(effect.reason)
+    return structs.replace(effect, user=user, detail=detail, to=None, spares=(), carries=(), reason=reason)
 
 
 def anonymous(entry: Entry, subject: str, until: int, alias: Callable[[str], str]) -> Entry:

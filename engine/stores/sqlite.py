@@ -19,6 +19,7 @@ from engine.ports import Batch, Fault, Rejected, Room, Version
 from engine.stores import codec, tally
 from engine.stores.sql import sqlite_copy
 from engine.stores.sql.sqlite_check import SqliteCheck
+from engine.stores.sql.sqlite_coupons import SqliteCoupons, SqliteCouponSide
 from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_events import NAMES_A_ROW, SqliteEvents
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
@@ -47,6 +48,7 @@ _GROUPS = {
     "drop": ("mark", "inbox"),
     "meta": ("save",),
     "version": ("save",),
+    "import": ("codes",),
     "forget": KINDS,
 }
 
@@ -56,7 +58,7 @@ FAULT_POINTS: tuple[str, ...] = tuple(
 """Names given to ``fault``. A group's point lies before its first statement, so the next one lies after its last."""
 
 
-class SqliteStore(SqliteOutbox):
+class SqliteStore(SqliteOutbox, SqliteCouponSide):
     """A store in one SQLite file. Open it with ``SqliteStore.open``."""
 
     def __init__(self, file: SqliteFile) -> None:
@@ -66,6 +68,7 @@ class SqliteStore(SqliteOutbox):
         self.fold_at: int | None = None  #: subjects in the log from which on it is folded; None: ``FOLD_SUBJECTS``
         self._events = SqliteEvents(file)
         self._ledger = SqliteLedger(file)
+        self._coupons = SqliteCoupons(file)
         self._forgetting = SqliteForgetting(file)
         self._untrailed: int = file.rows("untrailed", NAMES_A_ROW)[0][0]
 
@@ -200,7 +203,8 @@ class SqliteStore(SqliteOutbox):
             self._step("states")
             self._states.append(entries)
             self._step("cancels")
-            cancelled = self._file.write("cancel", ((reason, key) for key, reason in batch.cancels))
+            cancelled, unsent = self._coupons.cancel(batch.cancels, batch.clock)
+            self._file.write("add_inbox", ((it.id, codec.encode_event(it)) for it in unsent))
             conflicts = self._save_log(batch)
             self._save_scarce(batch)
             self._save_verdicts(batch)
@@ -230,7 +234,7 @@ class SqliteStore(SqliteOutbox):
         self._step("answers")
         write("save_answer", ((it.key, asked.get(it.key), codec.encode_answer(it)) for it in batch.answers))
         self._step("grants")
-        write("add_grant", tally.grants(batch))
+        self._coupons.book(batch.entries)
         self._step("resources")
         write("save_resource", batch.resources.items())
         self._step("entries")

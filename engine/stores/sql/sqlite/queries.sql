@@ -145,10 +145,6 @@ update effect
 set channel = ?, delivery = 'pending', attempts = 0, tried_at = null, receipt = null, next_at = null, outcome = ?
 where key = ? and delivery is not null and delivery <> 'cancelled';
 
--- name: cancel
--- A delivery that has not begun is not wanted any more.
-update effect set delivery = 'cancelled', outcome = ? where key = ? and delivery = 'pending';
-
 -- name: open_deliveries
 -- Deliveries that are being sent, dead or unknown, in order of decision; the index holds no others.
 select attempts, outcome, tried_at, key, time, channel, body from effect indexed by effect_open
@@ -167,10 +163,6 @@ on conflict (key) do update set subject = excluded.subject, body = excluded.body
 -- name: answers_of
 -- Answers to the reservations of a subject.
 select key, body from answer where subject = ? order by key;
-
--- name: add_grant
--- A coupon code given away; a code given twice is an error.
-insert into coupon_grant (code, pool, key) values (?, ?, ?);
 
 -- name: save_resource
 -- The state of a scarce resource.
