@@ -107,7 +107,7 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
 
     def check(self) -> list[Fault]:
         """Every promise of the file that does not hold; see ``sqlite_check``."""
-        return list(SqliteCheck(self._file, self._states, self._erasure).run())
+        return list(SqliteCheck(self._file, self._states, self._erasure, self._ledger, self._coupons).run())
 
     def backup(self, target: str | os.PathLike[str], marks: dict[str, str]) -> int:
         """Copy this moment of the store into a new file; see ``sqlite_copy``. Returns its size in bytes."""
@@ -217,6 +217,7 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
                 self._events.erase(subject, at)
                 self._erasure.erase(subject, at)
                 self._ledger.erase(subject, at, self._erasure.alias)
+                self._coupons.renamed(self._ledger.read(self._erasure.alias(subject), "coupon", None))
         return conflicts
 
     def _step(self, name: str) -> None:

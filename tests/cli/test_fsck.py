@@ -86,7 +86,8 @@ PLANTED = {
     "orphan-effect": "delete from subject where id = 'u3'",
     "effect-subject": "update effect set subject = 'u3' where subject = 'u1'",
     "coupon-code": "update coupon_grant set code = 'stolen' where code = (select min(code) from coupon_grant)",
-    "coupon-pool": "insert into coupon_grant values ('NEW-1', 'tea', (select key from effect limit 1))",
+    "coupon-pool": """insert into coupon_grant (code, pool, key)
+        values ('NEW-1', 'tea', (select key from effect limit 1))""",
     "points": """update effect set body = cast(replace(cast(body as text), '"delta":5', '"delta":6') as blob)
         where subject = 'u3' and cast(body as text) like '%"delta":5%'""",
     "points-balance": """update subject set state = cast(replace(cast(state as text), '"main":5', '"main":9') as blob)

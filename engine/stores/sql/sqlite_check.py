@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from engine.core.coupons import PoolState
 from engine.core.scarce import GroupState
 from engine.errors import StoreError
 from engine.ports import Fault
 from engine.stores import codec
 from engine.stores.sql import migrations
+from engine.stores.sql.sqlite_check_coupons import CouponStory
+from engine.stores.sql.sqlite_coupons import SqliteCoupons
 from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_file import SqliteFile
+from engine.stores.sql.sqlite_ledger import SqliteLedger
 from engine.stores.sql.sqlite_states import SqliteStates
 
 _SHOWN = 5
@@ -27,7 +29,6 @@ _ROWS = {
     "check_wakes": ("wake-index", "the index of wake-ups does not say what the state says"),
     "check_names": ("state-name", "a state stands at another subject's place"),
     "check_subjects": ("effect-subject", "an effect is found under another name than the one it is about"),
-    "check_grants": ("coupon-code", "codes given away and coupon effects do not agree"),
     "check_counters": ("counter", "a counter does not say what the log holds"),
     "check_figures": ("figure", "a figure of a playbook does not say what the log holds"),
     "check_inbox": ("inbox", "an event waits that was decided"),
@@ -42,10 +43,19 @@ _ROWS = {
 class SqliteCheck:
     """Checks one file."""
 
-    def __init__(self, file: SqliteFile, states: SqliteStates, erasure: SqliteErasure) -> None:
+    def __init__(
+        self,
+        file: SqliteFile,
+        states: SqliteStates,
+        erasure: SqliteErasure,
+        ledger: SqliteLedger,
+        coupons: SqliteCoupons,
+    ) -> None:
         self._file = file
         self._states = states
         self._erasure = erasure
+        self._ledger = ledger
+        self._coupons = coupons
 
     def run(self) -> Iterator[Fault]:
         """Every breach there is; a damaged file is the only one told, the others would follow from it."""
@@ -82,15 +92,9 @@ class SqliteCheck:
         yield from _told("schema", "a migration was applied in another wording than this program's", wrong)
 
     def _pools(self) -> Iterator[Fault]:
-        given = Counter(dict(self._file.rows("check_pools")))
-        wrong = []
-        for name, raw in self._file.rows("all_resources"):
-            kind, _, pool = name.partition(":")
-            if kind == "coupon":
-                issued = msgspec.msgpack.decode(raw, type=PoolState).issued
-                if issued != given[pool]:
-                    wrong.append(f"{pool}: {issued} counted, {given[pool]} codes")
-        yield from _told("coupon-pool", "a pool has given another number of codes than it counted", wrong)
+        story = CouponStory(self._file, self._ledger, self._coupons)
+        yield from _told("coupon-code", "codes given away, coupon effects and the ledger do not agree", story.codes())
+        yield from _told("coupon-pool", "a pool counted something else than happened to its coupons", story.pools())
 
     def _points(self) -> Iterator[Fault]:
         """Each booking follows from the one before; where a feed books too, only our own arithmetic cannot be held."""

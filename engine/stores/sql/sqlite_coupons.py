@@ -8,7 +8,7 @@ Rule 3: codes pass the seal on their way in and out; nothing here knows whether 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -52,6 +52,11 @@ class SqliteCoupons:
             rows = [_row(it, close) for it in fresh.values()]
             if write("add_grant", rows) != len(rows):
                 raise InternalError(f"store {self._file.path} refused a batch: a coupon code was given twice")
+
+    def renamed(self, entries: Iterable[Entry]) -> None:
+        """Entries of somebody who was erased have other keys."""
+        newest = {it.unit: it.key for it in entries if it.unit is not None}
+        self._file.write("rename_move", [(key, self.seal.close(code)) for code, key in newest.items()])
 
     def cancel(self, cancels: Sequence[tuple[str, str]], now: int) -> tuple[int, list[Event]]:
         """Take deliveries back where that is not too late; (how many, what their coupons are to be told)."""

@@ -18,21 +18,19 @@ where subject is not null and cast(body as text) ->> '$[3]' = subject
 select key from effect
 where subject is not coalesce(cast(body as text) ->> '$[3]', cast(body as text) ->> '$[4]');
 
--- name: check_grants
--- Codes given away without an effect that says so, and effects that name a code that was not given.
-select code from coupon_grant where not exists (select 1 from effect where effect.key = coupon_grant.key)
-union all
-select key from effect
+-- name: coupon_effects
+-- Coupons that effects say were given.
+select key, cast(body as text) ->> '$[7].code' from effect
 where cast(body as text) ->> '$[2]' = 'coupon' and cast(body as text) ->> '$[5]' = 'planned'
-    and cast(body as text) ->> '$[7].code' is not null
-    and not exists (
-        select 1 from coupon_grant
-        where coupon_grant.key = effect.key and coupon_grant.code = cast(effect.body as text) ->> '$[7].code'
-    );
+    and cast(body as text) ->> '$[7].code' is not null;
+
+-- name: grants
+-- Where each coupon stands.
+select code, pool, key, status, by from coupon_grant;
 
 -- name: check_pools
--- Codes given away by each pool.
-select pool, count(*) from coupon_grant group by pool;
+-- Coupons of each pool that are out, by what each may cost.
+select pool, amount, count(*) from coupon_grant where status <> 'returned' group by 1, 2;
 
 -- name: check_points
 -- Every booking of points, each account's in order.

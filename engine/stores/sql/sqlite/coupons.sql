@@ -88,3 +88,7 @@ select pool, max(place) from coupon_code group by pool;
 -- name: any_code
 -- Whether codes stand in the store at all.
 select exists (select 1 from coupon_code) or exists (select 1 from coupon_grant);
+
+-- name: rename_move
+-- The newest entry of the ledger about a code has another key.
+update coupon_grant set by = ? where code = ?;
