@@ -110,9 +110,7 @@ class Couponing(Judging):
                     kept = replace(grant, said=said)
                     journey.grants = tuple(kept if it is grant else it for it in journey.grants)
                     return
-        key = event.data.get("key")
-        if isinstance(key, str):
-            self._ask(coupons.RETURN, code, f"{key}:{coupons.RETURNED}", match="unsent")
+        self._ask(coupons.RETURN, code, f"{event.id}:{coupons.RETURNED}", match="unsent")
 
     # ------------------------------------------------------------------ in time
 

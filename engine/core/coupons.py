@@ -6,7 +6,7 @@ Rule 1: a pool is one small record, a coupon that was given another; ``coupon_de
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
@@ -140,6 +140,17 @@ def code_for(prefix: str, key: str, secret: bytes) -> str:
         f"{pairs[number >> 40 & 1023]}{pairs[number >> 30 & 1023]}{pairs[number >> 20 & 1023]}"
         f"{pairs[number >> 10 & 1023]}{pairs[number & 1023]}"
     )
+
+
+def with_stand_ins(pools: Mapping[str, CouponPool], there: Callable[[str], int]) -> Mapping[str, CouponPool]:
+    """The pools as a rehearsal gives them out: what would be imported is generated, up to ``total``.
+
+    ``there``: how many codes a pool has all the same; those of such a pool are given.
+    """
+    return {
+        name: replace(it, imported=False, prefix=f"SIM-{name}") if it.imported and not there(name) else it
+        for name, it in pools.items()
+    }
 
 
 def pool_names(pools: Mapping[str, CouponPool], first: str, fits: Callable[[CouponPool], bool]) -> list[str]:

@@ -73,10 +73,10 @@ class MemoryStore(MemoryOutbox, MemoryCoupons):
         """Nothing is open."""
 
     def begin_anew(self) -> None:
-        """Begin anew, as if nothing had been handed over."""
-        fault = self.fault
+        """Begin anew, as if nothing had been handed over; codes that were imported are there still."""
+        fault, imported, pool_of = self.fault, self._imported, self._pool_of
         self.__init__(keep_log=self.keep_log)  # type: ignore[misc]  # all there is is set there
-        self.fault = fault
+        self.fault, self._imported, self._pool_of = fault, imported, pool_of
 
     # -- deciding
 

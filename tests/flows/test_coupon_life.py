@@ -92,7 +92,7 @@ def test_what_is_not_ours_changes_nothing(tmp_path: Path, store: Store, batch: i
 def test_in_time_counts_however_late_it_is_told(tmp_path: Path, store: Store) -> None:
     """Semantics: coupon.life — a redemption that happened in time counts after the lapse was told; at the very last
     instant it is in time."""
-    listens = "trigger: {event: coupon.expired}\nentry: {mode: parallel, limit: unlimited}\nsteps: [{tag: late}]\n"
+    listens = "trigger: {event: coupon.expired}\nentry: {mode: parallel, limit: unlimited}\nsteps: [{tag: {add: [late]}}]\n"
     plan = program(tmp_path, {"gift": GIFT, "late": listens}, TEA)
     code = code_of(tmp_path, "a1")
     early = [row("a1", "asked", "10:00"), row("x", "ping", "+8d 09:00", "u9")]
@@ -218,7 +218,7 @@ def test_a_suppressed_message_gives_it_back(tmp_path: Path, store: Store) -> Non
          "  - message: {template: gift, via: box, purpose: service}\n"),
         ("a person was told", "  - task: {assign: ops, title: 'call about {{ steps.gift.code }}'}\n  - wait: 1d\n"),
         ("an event was told", "  - emit: {type: told, data: {code: '{{ steps.gift.code }}'}}\n  - wait: 1d\n"),
-        ("the playbook tells nobody", "  - {tag: has-tea, if: steps.gift is not none}\n  - wait: 1d\n"),
+        ("the playbook tells nobody", "  - {tag: {add: [tea]}, if: steps.gift is not none}\n  - wait: 1d\n"),
     ],
 )  # fmt: skip
 def test_what_may_have_been_seen_stays_given(tmp_path: Path, store: Store, why: str, steps: str) -> None:
