@@ -116,6 +116,36 @@ class Task(msgspec.Struct, array_like=True):
     to: str | None = None  #: who that is
 
 
+class Claim(msgspec.Struct, array_like=True, frozen=True):
+    """Points a rule gave for one event, which wait to be settled or may be taken back."""
+
+    key: str  #: of the entry that gave them
+    rule: str  #: name of the rule
+    match: str | None  #: what a reversal must name, such as the id of an order; None: nothing takes them back
+    left: int  #: points given, less those taken back
+    until: int | None  #: instant at which they lapse
+    settles: int | None  #: instant from which they can be spent; None: they can
+    open: int  #: last time of an event that may take them back
+
+
+class Purse(msgspec.Struct, array_like=True, frozen=True):
+    """What is known of a subject's points in one account beside the balance."""
+
+    lots: Sequence[tuple[int, int]] = ()
+    """(instant at which they lapse, points left), the oldest first; the rest of the balance never lapses."""
+    claims: Sequence[Claim] = ()  #: what waits to be settled or may be taken back, in order of earning
+    days: Sequence[tuple[int, dict[str, int]]] = ()
+    """(local day, {rule: times it gave, "": points all rules gave}), where something limits them."""
+    owed: Sequence[tuple[str, int]] = ()  #: (key of what was reversed, points not taken): paid by what comes next
+    undone: Sequence[tuple[str, str, int, int]] = ()
+    """(rule, match, points or -1 for all, last instant it counts) of reversals that came before what they reverse."""
+    reminded: int = 0  #: lots that lapse up to here were told of
+
+    def waiting(self) -> int:
+        """Points that are not settled yet."""
+        return sum(it.left for it in self.claims if it.settles is not None)
+
+
 class State(msgspec.Struct, omit_defaults=True):
     """All that is kept of one subject. ``step`` is handed it and hands it back.
 
@@ -139,7 +169,8 @@ class State(msgspec.Struct, omit_defaults=True):
     traits: dict[str, Any] = {}  #: user.* fields
     tags: list[str] = []
     badges: list[str] = []
-    points: Mapping[str, int] = NONE  #: account -> balance
+    points: Mapping[str, int] = NONE  #: account -> balance: what can be spent
+    purses: Mapping[str, Purse] = NONE  #: account -> what is known of its points, where they lapse or follow rules
     consents: Mapping[str, bool] = NONE  #: "channel/purpose" ("*" for any) -> granted
     tiers: dict[str, list[Any]] = {}  #: ladder -> [level or None, below since or None]
     segments: Sequence[str] = ()  #: watched segments the subject is in

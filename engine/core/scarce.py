@@ -275,10 +275,10 @@ class Desk:
         return localtime.next_hour(instant, zone) if per == "hour" else localtime.next_midnight(instant, zone)
 
     def give_back(self, release: Release) -> None:
-        """Put a seat back, or count one taken by joining without an invite."""
-        group = self.groups.get(release.name)
-        if group is None or all(room.id != release.unit for room in group.rooms):
-            return
+        """Put a seat back, or count one taken by joining without an invite.
+
+        That also holds for rooms the program does not have any more: should they come back, their count is true.
+        """
         state: GroupState = self.state("seat", release.name)
         step = 1 if release.kind == "join" else -1
         state.taken[release.unit] = max(0, state.taken.get(release.unit, 0) + step)

@@ -28,7 +28,7 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
     "message": ("template", "via", "purpose"),
     "coupon": ("pool", "code", "expires_at", "value"),
     "invite": ("group", "room"),
-    "points": ("account", "delta", "balance", "reason"),
+    "points": ("account", "delta", "pending", "balance", "reason"),
     "badge": ("name",),
     "tag": ("add", "remove"),
     "tier": ("ladder", "from", "to"),
