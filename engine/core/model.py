@@ -59,6 +59,17 @@ class Waiting(msgspec.Struct, array_like=True):
     event: Event | None = None  #: for "event": what was waited for came while the playbook was paused
 
 
+class Reserved(msgspec.Struct, array_like=True, frozen=True):
+    """A reward a journey has reserved and neither confirmed nor given back."""
+
+    step: str  #: id of the step
+    reward: str
+    account: str
+    points: int  #: what it costs
+    key: str  #: effect key of the step
+    parts: Sequence[tuple[int | None, int]] = ()  #: (when they would have lapsed, points) that were taken
+
+
 class Journey(msgspec.Struct, array_like=True):
     """One subject's way through one playbook."""
 
@@ -77,6 +88,7 @@ class Journey(msgspec.Struct, array_like=True):
     queued: list[str] = []  #: keys of what it gave to the outbox: cancelled, as far as it is not sent, when it exits
     version: str = ""  #: of the playbook it runs on, set when it begins; "": begun before versions were kept
     passed: tuple[str, ...] = ()  #: steps it took on the version it came from: they are not taken again
+    reserved: tuple[Reserved, ...] = ()  #: rewards it holds until they are confirmed
 
 
 class GoalWatch(msgspec.Struct, array_like=True):
@@ -175,6 +187,7 @@ class State(msgspec.Struct, omit_defaults=True):
     tiers: dict[str, list[Any]] = {}  #: ladder -> [level or None, below since or None]
     segments: Sequence[str] = ()  #: watched segments the subject is in
     groups: list[str] = []  #: groups joined
+    rewards: Mapping[str, int] = NONE  #: reward -> how many it has, or has reserved
     coupons: Mapping[str, list[int]] = NONE  #: pool -> instants of grants, for per-user limits
     ends: Mapping[str, int] = NONE  #: "playbook|key" -> end of the last journey, where entry needs it
     entered: Sequence[str] = ()  #: "playbook|key" of every once-entry
@@ -229,7 +242,7 @@ class Reserve(msgspec.Struct):
 
     key: str  #: effect key of the step that asks; the answer is remembered under it
     subject: str
-    kind: str  #: "coupon" | "seat" | "slot"
+    kind: str  #: "coupon" | "seat" | "slot" | "reward"
     names: list[str]  #: pools, groups or the playbook, in order of preference
     match: str = "first"  #: for seats: first | best
 
@@ -264,7 +277,7 @@ class Entry(msgspec.Struct):
     key: str
     """Unique: the effect key (or id of the event) that caused it, with ``:<what>`` where one cause makes several."""
     time: int  #: instant of the decision; of what an event booked by itself the time of the event
-    book: str  #: points | coupon | prize | seat | entitlement | cap
+    book: str  #: points | coupon | prize | reward | seat | entitlement | cap
     name: str  #: account, pool, group ...
     what: str
     """Of points: earned pending settled taken expired reversed; of coupons: issued redeemed reversed expired
@@ -283,7 +296,7 @@ class Release(msgspec.Struct):
     """Gives a unit back (a seat whose hold ended, a member who left)."""
 
     key: str
-    kind: str  #: "seat"
+    kind: str  #: "seat" | "join" | "reward"
     name: str
     unit: str
 

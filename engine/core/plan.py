@@ -340,6 +340,7 @@ class Plan:
     accounts: Mapping[str, Account]  #: points accounts, by name
     pools: Mapping[str, Any]  #: coupon pools, see core/scarce.py
     rooms: Mapping[str, Any]  #: groups with rooms, see core/scarce.py
+    rewards: Mapping[str, Any]  #: what points buy, see core/rewards.py
     cap_window: int  #: longest window of any cap, microseconds; 0: no caps
     act_within: int  #: age up to which a late event still acts, microseconds
     told: frozenset[str]  #: types of engine-made events somebody listens to

@@ -97,6 +97,7 @@ def assemble(
         accounts=accounts,
         pools=catalog.pools,
         rooms=catalog.groups,
+        rewards=catalog.rewards,
         calendars=catalog.calendars,
         admitting=tuple(trigger for _, trigger in timed if isinstance(trigger, Standing)),
         retimed=retimed,

@@ -17,6 +17,7 @@ from engine.core.model import HOUR
 from engine.core.moment import Moment
 from engine.core.plan import Ladder, Segment, Span
 from engine.core.points import Account
+from engine.core.rewards import Reward
 from engine.core.scarce import CouponPool, GroupInfo, Room
 from engine.language.calendars import CalendarMaker
 from engine.language.event_schemas import Check, EventSchemas
@@ -44,6 +45,7 @@ class Catalog:
     pools: dict[str, CouponPool] = field(default_factory=dict)
     groups: dict[str, GroupInfo] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
+    rewards: dict[str, Reward] = field(default_factory=dict)
     badges: list[str] = field(default_factory=list)
     calendars: dict[str, Calendar] = field(default_factory=dict)
     holidays: Calendar | None = None  #: the one that says which days are holidays and workdays
@@ -119,6 +121,7 @@ class CatalogMaker:
             "tiers": self._ladder,
             "coupons": self._coupon,
             "points": self._account,
+            "rewards": self._reward,
             "badges": self._badge,
             "groups": self._group,
             "calendars": calendars.make,
@@ -198,6 +201,15 @@ class CatalogMaker:
 
     def _account(self, name: str, fields: dict[str, Any], node: Node) -> None:
         self.catalog.accounts[name] = account(self.shop, name, fields, node)
+
+    def _reward(self, name: str, fields: dict[str, Any], node: Node) -> None:
+        self.catalog.rewards[name] = Reward(
+            name=name,
+            points=fields["points"],
+            account=fields.get("account") or next(iter(self._entries.get("points", {})), "main"),
+            stock=_amount(fields["stock"]),
+            per_user=_amount(fields["per_user"]),
+        )
 
     def _badge(self, name: str, fields: dict[str, Any], node: Node) -> None:
         self.catalog.badges.append(name)

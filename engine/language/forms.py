@@ -282,6 +282,19 @@ SECTIONS: dict[str, Shape] = {
         pattern=FREE_NAME,
         what="account",
     ),
+    "rewards": Table(
+        Map(
+            {
+                "title": optional(_WORD, "shown to people"),
+                "points": required(Int(low=1), "what it costs"),
+                "account": optional(Ref("account"), "from which account; the program's first by default"),
+                "stock": required(Int(low=0, or_words=("unlimited",)), "how many there are"),
+                "per_user": required(Int(low=1, or_words=("unlimited",)), "how many one user may have"),
+            }
+        ),
+        pattern=FREE_NAME,
+        what="reward",
+    ),
     "badges": Table(
         Map({"title": optional(_WORD, "shown to people"), "once": optional(Flag(), "given once")}, flag=True),
         pattern=FREE_NAME,
@@ -302,6 +315,7 @@ SECTION_OF = {
     "ladder": "tiers",
     "coupon": "coupons",
     "account": "points",
+    "reward": "rewards",
     "badge": "badges",
     "group": "groups",
     "calendar": "calendars",

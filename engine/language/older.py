@@ -141,6 +141,7 @@ class OlderMaker:
         here.segments |= carried.segments
         here.pools |= carried.pools
         here.groups |= carried.groups
+        here.rewards |= {name: it for name, it in carried.rewards.items() if name not in here.rewards}
         for name, account in carried.accounts.items():  # it keeps its balances, but earns nothing any more
             here.accounts.setdefault(name, replace(account, rules=()))
         here.badges += [name for name in carried.badges if name not in here.badges]

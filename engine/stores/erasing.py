@@ -29,6 +29,7 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
     "coupon": ("pool", "code", "expires_at", "value"),
     "invite": ("group", "room"),
     "points": ("account", "delta", "pending", "balance", "reason"),
+    "redeem": ("reward", "points", "account"),
     "badge": ("name",),
     "tag": ("add", "remove"),
     "tier": ("ladder", "from", "to"),

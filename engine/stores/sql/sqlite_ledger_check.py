@@ -15,6 +15,7 @@ import msgspec
 
 from engine.core.model import State
 from engine.core.points import PENDING
+from engine.core.rewards import HELD, RewardState
 from engine.core.scarce import GroupState, PoolState
 from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_file import SqliteFile
@@ -31,6 +32,7 @@ class LedgerSums:
         self._erasure = erasure
         self._had: Counter[tuple[str, str, str]] = Counter()  #: (book, name, subject) -> sum
         self._rooms: Counter[str] = Counter()
+        self._rewards: Counter[str] = Counter()
         self._given: Counter[str] = Counter()  #: pool -> codes given and not returned
         self._spent: dict[str, Decimal] = {}
         self._read()
@@ -40,7 +42,9 @@ class LedgerSums:
         for it in SqliteLedger(self._file).read(None, None, None):
             if it.subject is not None:
                 self._had[it.book, it.name, self._same(it.subject)] += it.delta
-            if it.book == "seat":
+            if it.book == "reward":
+                self._rewards[it.name] += it.delta
+            elif it.book == "seat":
                 self._rooms[f"{it.name}/{it.unit}"] += it.delta
             elif it.book == "coupon" and it.what in _GIVEN:
                 self._given[it.name] += _GIVEN[it.what]
@@ -57,6 +61,11 @@ class LedgerSums:
             says["points", account] += balance
         for account, purse in state.purses.items():
             says["points", account + PENDING] += purse.waiting()
+        for journey in state.journeys:
+            for it in journey.reserved:
+                says["points", it.account + HELD] += it.points
+        for reward, n in state.rewards.items():
+            says["reward", reward] += n
         for hold in state.holds:
             says["seat", hold.group] += 1
         for (book, name), n in says.items():
@@ -68,13 +77,17 @@ class LedgerSums:
         """Balances and seats that are not the sum of their entries."""
         yield from self._wrong
         for (book, name, subject), n in sorted(self._had.items()):
-            if n and book in ("points", "seat"):
+            if n and book in ("points", "seat", "reward"):
                 yield f"{subject} {name}: 0, booked {n}"
 
     def pools(self) -> Iterator[str]:
-        """Pools that count other codes, or another sum of money, than the ledger says they gave."""
+        """Pools and rewards that count other units, or another sum of money, than the ledger says they gave."""
         for name, raw in self._file.rows("all_resources"):
             kind, _, pool = name.partition(":")
+            if kind == "reward":
+                taken = msgspec.msgpack.decode(raw, type=RewardState).taken
+                if taken != self._rewards[pool]:
+                    yield f"{pool}: {taken} counted, {self._rewards[pool]} in the ledger"
             if kind != "coupon":
                 continue
             state = msgspec.msgpack.decode(raw, type=PoolState)
