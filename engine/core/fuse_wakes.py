@@ -42,7 +42,7 @@ def quick_wake(timers: Sequence[Sieve], *, lapses: bool = False) -> QuickWake:
     lapses: instants of coupons are told.
     """
     writer = Writer()
-    writer.add(["if state.journeys or state.holds or state.tasks: return False"])
+    writer.add(["if state.journeys or state.holds or state.tasks or state.purses: return False"])
     if lapses:
         writer.add(["if state.lapses: return False"])
     clocks = [sieve.triggers[0].lean() for sieve in timers]

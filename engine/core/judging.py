@@ -160,8 +160,10 @@ class Judging:
                 )
             )
 
-    def record(self, kind: str, key: str, detail: dict[str, Any]) -> None:
-        """Record an effect that no playbook made (a ladder's move)."""
+    def record(
+        self, kind: str, key: str, detail: dict[str, Any], *, status: str = "planned", reason: str | None = None
+    ) -> None:
+        """Record an effect that no playbook made (a ladder's move, points of a rule)."""
         self.out.effects.append(
             Effect(
                 key=key,
@@ -171,8 +173,8 @@ class Judging:
                 kind=kind,
                 user=self.state.id,
                 group=None,
-                status="planned",
-                reason=None,
+                status=status,
+                reason=reason,
                 detail=detail,
             )
         )

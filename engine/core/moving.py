@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.core import rewards
 from engine.core.couponing import Couponing
 from engine.core.journeys import Run
 from engine.core.judging import failed
@@ -117,6 +118,10 @@ class Moving(Couponing):
             withdraw(state, journey)
         if journey.grants:
             self.give_back(journey)
+        if journey.reserved:
+            rewards.end(self, journey)
+            if self.plan.watching and reason != "user.deleted":
+                watch(self, f"{journey.occurrence}:{journey.playbook}|{journey.key}:released")
         newest = self.plan.by_id.get(journey.playbook)
         playbook = playbook or self.plan.of(journey) or newest or self.plan.archived.get(journey.playbook)
         if playbook is None:

@@ -17,6 +17,7 @@ from engine.core.kinds import Trigger
 from engine.core.links import Links
 from engine.core.moment import Env
 from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, Sieve, sieve
+from engine.core.points import Account, EarnRule
 from engine.core.policies import Control
 from engine.core.slots import Scheduled, Slotted
 from engine.core.watch import grace_change
@@ -25,8 +26,8 @@ from engine.language.catalog import Catalog, membership
 _MOVED = {"enters": "segment.entered", "leaves": "segment.left"}
 _TOLD = frozenset(
     {
-        "tier.changed", "segment.entered", "segment.left", "badge.earned", "points.changed", "coupon.issued", EXPIRED,
-        EXPIRING,
+        "tier.changed", "segment.entered", "segment.left", "badge.earned", "points.changed",
+        "points.expired", "points.expiring", "coupon.issued", EXPIRED, EXPIRING,
         "journey.started", "journey.finished", "user.updated",
     }
 )  # fmt: skip
@@ -71,12 +72,17 @@ def assemble(
     exact = any(playbook.always for playbook in walked)
     watching = bool(catalog.ladders or watched)
     listeners = _listeners(entered)
+    accounts = catalog.accounts or {"main": Account(name="main")}
+    rules = _rules(accounts.values())
+    types |= rules.keys()
     default = _dispatch("", listeners, timed, clocks, book, activity, watching, exact, folds)
     windows = [cap.reach for policy in policies for cap in policy.caps]
     timers = tuple(sieve(playbook, (trigger,), timed=True) for playbook, trigger in timed)
     retimed = frozenset({"zone"}).union(*(trigger.traits or () for _, trigger in timed))
     dispatch = {
-        type_: _dispatch(type_, listeners, timed, clocks, book, activity, watching, exact, folds)
+        type_: _dispatch(
+            type_, listeners, timed, clocks, book, activity, watching, exact, folds, tuple(rules.get(type_, ()))
+        )
         for type_ in sorted(types)
     }
     return Plan(
@@ -92,9 +98,10 @@ def assemble(
         channels=channels,
         badges=frozenset(catalog.badges),
         groups=frozenset(catalog.groups),
-        accounts=frozenset(catalog.accounts or ["main"]),
+        accounts=accounts,
         pools=catalog.pools,
         rooms=catalog.groups,
+        rewards=catalog.rewards,
         calendars=catalog.calendars,
         admitting=tuple(trigger for _, trigger in timed if isinstance(trigger, Standing)),
         retimed=retimed,
@@ -113,6 +120,17 @@ def assemble(
         archived={playbook.id: playbook for playbook in archived},
         statuses=statuses,
     )
+
+
+def _rules(accounts: Iterable[Account]) -> dict[str, list[tuple[Account, EarnRule, bool]]]:
+    """Event type -> what it does to points, in the order of the catalog."""
+    found: dict[str, list[tuple[Account, EarnRule, bool]]] = {}
+    for account in accounts:
+        for rule in account.rules:
+            found.setdefault(rule.event, []).append((account, rule, False))
+            if rule.undone_by is not None:
+                found.setdefault(rule.undone_by, []).append((account, rule, True))
+    return found
 
 
 def _schedules(playbooks: list[Playbook]) -> Iterator[Scheduled]:
@@ -189,6 +207,7 @@ def _dispatch(
     watching: bool,
     exact: bool,
     folds: Mapping[str, Fold],
+    rules: tuple[tuple[Account, EarnRule, bool], ...] = (),
 ) -> Dispatch:
     active = type_ in activity if activity else type_ not in NOT_THEIR_DOING
     paced = [t for _, t in timed if t.traits is None]
@@ -197,7 +216,10 @@ def _dispatch(
     return Dispatch(
         series=book.of(type_),
         sieves=_sieves(type_, listeners),
-        short=folds.get(type_) in (None, traits) and not (watching or exact) and len(shortest) == len(pushed),
+        short=(
+            folds.get(type_) in (None, traits) and not (watching or exact or rules) and len(shortest) == len(pushed)
+        ),
+        rules=rules,
         local=any(isinstance(series, Streak | Hours) for series in book.of(type_)),
         fold=folds.get(type_),
         fold_internal=type_ not in EXTERNAL_ONLY,

@@ -48,7 +48,7 @@ def code_of(root: Path, asked: str, user: str = "u1") -> str:
 
 
 def test_redeemed_and_reversed_by_events(tmp_path: Path, store: Store) -> None:
-    """Semantics: coupon.life — a code is redeemed once and reversed once, whatever is told twice; entries are linked."""
+    """Semantics: coupon.life — redeemed once and reversed once, whatever is told twice; entries name their origin."""
     code = code_of(tmp_path, "a1")
     rows = [
         row("a1", "asked", "10:00"),
@@ -92,7 +92,7 @@ def test_what_is_not_ours_changes_nothing(tmp_path: Path, store: Store, batch: i
 def test_in_time_counts_however_late_it_is_told(tmp_path: Path, store: Store) -> None:
     """Semantics: coupon.life — a redemption that happened in time counts after the lapse was told; at the very last
     instant it is in time."""
-    listens = "trigger: {event: coupon.expired}\nentry: {mode: parallel, limit: unlimited}\nsteps: [{tag: {add: [late]}}]\n"
+    listens = GIFT.partition("steps")[0].replace("asked", "coupon.expired") + "steps: [{tag: {add: [late]}}]\n"
     plan = program(tmp_path, {"gift": GIFT, "late": listens}, TEA)
     code = code_of(tmp_path, "a1")
     early = [row("a1", "asked", "10:00"), row("x", "ping", "+8d 09:00", "u9")]
@@ -134,9 +134,8 @@ def test_lapse_and_reminder_are_told_at_their_instants(tmp_path: Path, store: St
     """Semantics: coupon.expiry — coupon.expiring is told ``remind`` before, coupon.expired at the instant; neither of a
     coupon that was redeemed before."""
     gift = GIFT.replace("tea", "cake")
-    plan = program(
-        tmp_path, {"gift": gift, "reminds": REMINDS}, CAKE, remind="{{ event.type }} {{ event.code }} {{ event.expires_at }}"
-    )
+    words = "{{ event.type }} {{ event.code }} {{ event.expires_at }}"
+    plan = program(tmp_path, {"gift": gift, "reminds": REMINDS}, CAKE, remind=words)
     rows = [
         row("a1", "asked", "10:00"),
         row("a2", "asked", "11:00", "u2"),
@@ -162,7 +161,7 @@ def only_times(store: Store, playbook: str) -> dict[str, int]:
 
 
 def test_nobody_listens_nothing_is_kept(tmp_path: Path, store: Store) -> None:
-    """Semantics: coupon.expiry — where no playbook listens, a coupon leaves no instant in the state and wakes nobody."""
+    """Semantics: coupon.expiry — where no playbook listens, no instant stands in the state and nobody is woken."""
     pump_of(program(tmp_path, {"gift": GIFT}, TEA), store, [row("a1", "asked", "10:00")]).until_idle()
     (state,) = store.subjects()
     assert not state.lapses
@@ -203,7 +202,7 @@ def test_an_exit_before_the_message_gives_it_back(tmp_path: Path, store: Store, 
 
 
 def test_a_suppressed_message_gives_it_back(tmp_path: Path, store: Store) -> None:
-    """Semantics: coupon.returned — a run whose messages were all suppressed ends without anybody having seen the code."""
+    """Semantics: coupon.returned — a run ends whose messages were all suppressed: nobody saw the code."""
     strict = "program: shop\nchannels: {box: {via: file, path: out.jsonl}}\n"
     gift = GIFT.replace("purpose: service", "purpose: marketing")
     pump_of(program(tmp_path, {"gift": gift}, TEA, head=strict), store, [row("a1", "asked", "10:00")]).until_idle()
@@ -222,7 +221,7 @@ def test_a_suppressed_message_gives_it_back(tmp_path: Path, store: Store) -> Non
     ],
 )  # fmt: skip
 def test_what_may_have_been_seen_stays_given(tmp_path: Path, store: Store, why: str, steps: str) -> None:
-    """Semantics: coupon.returned — seen by a message, a person or an event, or never meant to be told: it stays given."""
+    """Semantics: coupon.returned — told by a message, a task or an event, or left to others to tell: it stays given."""
     head = WAITS.partition("  - wait")[0]
     plan = program(tmp_path, {"gift": head + steps}, TEA)
     rows = [row("a1", "asked", "10:00"), row("l1", "left", "10:30")]
@@ -286,7 +285,7 @@ def test_dead_while_the_journey_goes_on(tmp_path: Path, store: Store) -> None:
 
 
 def test_dropped_by_hand(tmp_path: Path, store: Store) -> None:
-    """Semantics: coupon.returned — a message that waits and is dropped by a person takes its coupon back to the pool."""
+    """Semantics: coupon.returned — a waiting message that a person drops takes its coupon back to the pool."""
     from engine.runtime import byhand
 
     plan = program(tmp_path, {"gift": GIFT}, TEA)
