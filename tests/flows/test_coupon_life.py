@@ -48,7 +48,7 @@ def code_of(root: Path, asked: str, user: str = "u1") -> str:
 
 
 def test_redeemed_and_reversed_by_events(tmp_path: Path, store: Store) -> None:
-    """Semantics: coupon.life — redeemed once and reversed once, whatever is told twice; entries name their origin."""
+    """Semantics: coupon.redeem — redeemed once and reversed once, whatever is told twice; entries name their origin."""
     code = code_of(tmp_path, "a1")
     rows = [
         row("a1", "asked", "10:00"),
@@ -70,7 +70,7 @@ def test_redeemed_and_reversed_by_events(tmp_path: Path, store: Store) -> None:
 
 @pytest.mark.parametrize("batch", [1, 500])
 def test_what_is_not_ours_changes_nothing(tmp_path: Path, store: Store, batch: int) -> None:
-    """Semantics: coupon.life — a foreign code, a wrong owner, no code, or a lapsed one: no entry, and a trace."""
+    """Semantics: coupon.redeem — a foreign code, a wrong owner, no code, or a lapsed one: no entry, and a trace."""
     code = code_of(tmp_path, "a1")
     rows = [
         row("a1", "asked", "10:00"),
@@ -90,7 +90,7 @@ def test_what_is_not_ours_changes_nothing(tmp_path: Path, store: Store, batch: i
 
 
 def test_in_time_counts_however_late_it_is_told(tmp_path: Path, store: Store) -> None:
-    """Semantics: coupon.life — a redemption that happened in time counts after the lapse was told; at the very last
+    """Semantics: coupon.redeem — a redemption that happened in time counts after the lapse was told; at the very last
     instant it is in time."""
     listens = GIFT.partition("steps")[0].replace("asked", "coupon.expired") + "steps: [{tag: {add: [late]}}]\n"
     plan = program(tmp_path, {"gift": GIFT, "late": listens}, TEA)
@@ -105,7 +105,7 @@ def test_in_time_counts_however_late_it_is_told(tmp_path: Path, store: Store) ->
 
 
 def test_reversed_may_be_redeemed_again(tmp_path: Path, store: Store) -> None:
-    """Semantics: coupon.life — what was reversed can be redeemed until it lapses, and counts once all the same."""
+    """Semantics: coupon.redeem — what was reversed can be redeemed until it lapses, and counts once all the same."""
     code = code_of(tmp_path, "a1")
     rows = [row("a1", "asked", "10:00")]
     for number in range(3):
@@ -238,7 +238,7 @@ def test_a_dead_letter_gives_it_back_once(tmp_path: Path, store: Store, batch: i
     """Semantics: coupon.returned — dead before the code was seen: stock returns exactly once, and the letter that told
     of it can be sent by nobody any more.
 
-    Failure: unit.unsent — dead letter
+    Failure: unit.returned — dead letter
     """
     plan = program(tmp_path, {"gift": GIFT}, TEA)
     rows = [row(f"a{n}", "asked", f"1{n}:00", f"u{n}") for n in range(4)]
