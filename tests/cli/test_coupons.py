@@ -65,7 +65,7 @@ def codes(root: Path, pool: str) -> list[str]:
 
 
 def test_import_then_give_in_order(root: Path, drumbeat: Any) -> None:
-    """Semantics: coupon.imported — given in the order of the file; imported again, cut off and with codes of others, each
+    """Semantics: coupon.imported — given in the order of the file; imported once more, in part or with repeats, each
     stands once."""
     (root / "a.csv").write_text("code,batch\nC1,1\nC2,1\n\n# note\nC3,1\nC1,1\n", encoding="utf-8")
     said = drumbeat("coupons", "import", "cake", root / "a.csv", "--program", root, "--format", "json")
@@ -84,7 +84,7 @@ def test_import_then_give_in_order(root: Path, drumbeat: Any) -> None:
 
 
 def test_what_cannot_be_imported(root: Path, drumbeat: Any) -> None:
-    """A pool that generates its codes, a name nobody defined, a file that is not there, a line that is no code: usage."""
+    """A pool that generates its codes, an unknown name, a file that is not there, a line that is no code: usage."""
     good = root / "a.csv"
     good.write_text("C1\n", encoding="utf-8")
     bad = root / "b.csv"
