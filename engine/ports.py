@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from engine.core.model import HOUR, Alert, Answer, Decision, Effect, Event, Mark, State
+from engine.core.coupons import Coupon
+from engine.core.model import HOUR, Alert, Answer, Decision, Effect, Entry, Event, Mark, PoolAlert, State
 from engine.core.predicate import Filter, Selection
 
 UNSCRUBBED = "unscrubbed"
@@ -76,6 +78,26 @@ class Batch(msgspec.Struct):
     erased: list[tuple[str, int]] = []
     """(subject, instant): whoever was erased; what the store has of it up to then goes with this batch."""
     alerts: list[Alert] = []  #: entry limits reached, once a playbook and window; counted as ``limit.<playbook>``
+    entries: list[Entry] = []  #: what of value moved, for the ledger
+    pool_alerts: list[PoolAlert] = []  #: coupon pools of which little or nothing is left
+
+
+class CouponSum(msgspec.Struct):
+    """How many coupons stand alike."""
+
+    pool: str
+    playbook: str | None  #: which gave them
+    amount: Decimal | None  #: what each may cost
+    status: str  #: issued | redeemed | reversed | expired | returned
+    count: int
+
+
+class Imported(msgspec.Struct):
+    """What became of codes that were to be imported."""
+
+    added: int
+    repeated: int  #: stood twice among them, or in the pool already
+    elsewhere: int  #: belong to another pool
 
 
 class Version(msgspec.Struct):
@@ -298,6 +320,47 @@ class Store(Protocol):
 
     def set_meta(self, name: str, value: str) -> None: ...
 
+    # -- coupons
+    def coupon(self, code: str) -> Coupon | None:
+        """A code that was given, as it stands; None: it was not given."""
+        ...
+
+    def coupons(self, pool: str | None = None) -> Iterator[Coupon]:
+        """Codes that were given, by (pool, instant, code)."""
+        ...
+
+    def carriers(self, subject: str, code: str) -> list[tuple[str, str]]:
+        """(effect key, how far its delivery is) of everything to a subject that carries a code."""
+        ...
+
+    def coupon_sums(self, now: int) -> list[CouponSum]:
+        """How many coupons stand how; those that lapsed by an instant count as expired."""
+        ...
+
+    def coupon_days(self, since: int, until: int) -> dict[str, dict[int, int]]:
+        """Pool -> days before ``until`` (1: the last 24 hours) -> coupons given then and not returned."""
+        ...
+
+    def first_coupons(self) -> dict[str, int]:
+        """Pool -> instant of its first coupon."""
+        ...
+
+    def codes(self, pool: str, after: int, limit: int) -> list[tuple[int, str]]:
+        """At most ``limit`` imported codes of a pool behind a place (the first has 1), each with its place."""
+        ...
+
+    def code_count(self, pool: str) -> int:
+        """How many codes were imported into a pool."""
+        ...
+
+    def code_counts(self) -> dict[str, int]:
+        """As ``code_count``, for every pool that has some."""
+        ...
+
+    def add_codes(self, pool: str, codes: Sequence[str]) -> Imported:
+        """Put codes behind those of a pool, in one transaction; what is known already is passed over."""
+        ...
+
     # -- versions of playbooks
     def versions(self, *, used: bool = True) -> list[Version]:
         """Versions kept, by (playbook, since); those that may still have journeys, or all."""
@@ -409,6 +472,12 @@ class Store(Protocol):
         ...
 
     def decisions(self, user: str) -> Iterator[Decision]: ...
+
+    def ledger(
+        self, *, subject: str | None = None, book: str | None = None, name: str | None = None
+    ) -> Iterator[Entry]:
+        """Entries of the ledger in order of decision; what is named narrows them down."""
+        ...
 
     def subjects(self) -> Iterator[State]: ...
 

@@ -19,6 +19,7 @@ from engine.language.compiled import Compiled, Settings
 from engine.ports import Channel, Feed, Record, Store
 from engine.runtime.clock import SystemClock
 from engine.site import Site
+from engine.stores import sealing
 from engine.stores.sql import sqlite_copy
 from engine.stores.sql.sqlite_file import LIBRARY
 from engine.stores.sqlite import SqliteStore
@@ -42,7 +43,26 @@ def open_store(
     if read_only and not path.exists():
         raise CannotRun(f"there is no store at {path}", hint="drumbeat run --until-idle makes it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    return SqliteStore.open(path, read_only=read_only, gentle=for_good)
+    seal = _seal(settings, root, lenient=read_only)
+    store = SqliteStore.open(path, read_only=read_only, gentle=for_good)
+    try:
+        store.seal(seal)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _seal(settings: Settings, root: Path, *, lenient: bool) -> sealing.Seal:
+    """How coupon codes stand in the store. ``lenient``: without the key everything but a code can be read."""
+    if settings.coupon_key is None:
+        return sealing.seal_of(None)
+    try:
+        return sealing.seal_of(site_of(root).text(settings.coupon_key, "coupon_key"))
+    except CannotRun as error:
+        if lenient:
+            return sealing.Locked(error)
+        raise
 
 
 def database_version() -> tuple[int, ...]:

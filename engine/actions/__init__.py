@@ -13,6 +13,7 @@ ACTIONS: Registry[Action] = Registry(
         "invite": "engine.actions.invite:Invite",
         "message": "engine.actions.message:SendMessage",
         "points": "engine.actions.points:BookPoints",
+        "redeem": "engine.actions.redeem:Redeem",
         "referral": "engine.actions.referral:Refer",
         "repeat": "engine.actions.repeat:Repeat",
         "set": "engine.actions.set:SetTraits",

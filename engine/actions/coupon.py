@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.core.coupons import CouponPool, pool_names
 from engine.core.instants import format_instant
 from engine.core.journeys import Run, as_datetime
 from engine.core.kinds import STOP, Action, Build, Pause
 from engine.core.model import Answer, Event
 from engine.core.plan import Block, Node
-from engine.core.scarce import CouponPool
 from engine.core.shapes import ON_DENIED, Map, Ref, optional, required
 
 
@@ -71,26 +71,17 @@ class GiveCoupon(Action):
             return self._denied(run, self.pool, reason or "sold_out")
         pool: CouponPool = run.plan.pools[cause.name]
         expires = _expiry(pool, run)
-        run.effect("coupon", _detail(pool, cause.unit, expires))
-        if pool.per_user is not None:
-            given = [*run.state.coupons.get(pool.name, []), run.now]
-            run.state.coupons = {**run.state.coupons, pool.name: given[-pool.per_user :]}
+        if run.effect("coupon", _detail(pool, cause.unit, expires)):
+            cost = pool.cost or None
+            run.book("coupon", pool.name, "issued", 1, unit=cause.unit, amount=cost, until=expires)
+            run.turn.granted(run.journey, pool, cause.unit or "", run.key(), expires, run.node.told)
         run.result(_result(pool, cause.unit, expires))
         run.tell("coupon.issued", {"pool": pool.name, "code": cause.unit})
         return run.node.next
 
     def _open_to(self, run: Run) -> list[str]:
         """The pool and its fall-backs, less those whose per-user limit the subject has reached."""
-        names: list[str] = []
-        name: str | None = self.pool
-        while name is not None and name not in names:
-            pool: CouponPool = run.plan.pools[name]
-            if _within_user_limit(pool, run):
-                names.append(name)
-            elif name == self.pool:
-                return []
-            name = pool.fallback
-        return names
+        return pool_names(run.plan.pools, self.pool, lambda pool: _within_user_limit(pool, run))
 
     def _hold_out(self, run: Run) -> Node | Pause | None:
         """A held-out subject walks on with the same times and without a code."""

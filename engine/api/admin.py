@@ -37,7 +37,13 @@ def ways(engine: Engine) -> list[Way]:
         if isinstance(words, Ingest) and not all(event.type == DELETED for event, _ in words.events):
             engine.running()  # a full disk has room for erasures, and for nothing else that comes in
         try:
-            result = await asyncio.wrap_future(engine.jobs.submit(lambda store: method.run(store, words)))
+            decides = method.decides
+            promise = (
+                engine.jobs.submit(lambda store: method.run(store, words))
+                if decides is None
+                else engine.jobs.decide(lambda pump, at: decides(pump, words, at))
+            )
+            result = await asyncio.wrap_future(promise)
         except CannotRun as error:
             raise busy("store", error.message, 5) from error
         except DrumbeatError as error:

@@ -32,6 +32,7 @@ from starlette.types import ASGIApp
 from uvicorn import Config, Server
 
 from engine.api import admin, health, unix
+from engine.api.coupons import Redeeming
 from engine.api.engine import Engine
 from engine.api.events import Events
 from engine.api.gathering import Gathering
@@ -288,6 +289,7 @@ class Api:
             buckets = listener.buckets(feed.path, feed.rate)
             newcomers = listener.newcomers(feed.path, feed.new_users)
             ways.append(Events(feed, self._engine, gathering, limits, self.meters, newcomers).way(ring, buckets))
+        ways.append(Redeeming(self._engine).way(listener.buckets("redeem", feeds[0].rate)))
         newcomers = listener.newcomers(feeds[0].path, feeds[0].new_users)
         ways.append(Webhooks(self._engine, gathering, newcomers).way(listener.buckets("webhook", feeds[0].rate)))
         receipts = Receipts(self._engine, gathering, limits, self.meters)

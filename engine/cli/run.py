@@ -15,7 +15,7 @@ from engine.cli.common import EXIT_OK, EXIT_WRONG, common_options, compiled, emi
 from engine.errors import CannotRun, UsageError
 
 if TYPE_CHECKING:
-    from engine.core.model import Alert
+    from engine.core.model import Alert, PoolAlert
 
 _TOLD_EACH = 5
 """Windows of a playbook that are told one by one: a backlog of years has hundreds."""
@@ -128,13 +128,17 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
     return done, seconds
 
 
-def _alerting(quiet: bool) -> Callable[[Alert], None]:
+def _alerting(quiet: bool) -> Callable[[Alert | PoolAlert], None]:
     """Says a reached limit on the terminal, the first windows of each playbook one by one."""
     from engine.core.instants import format_instant
+    from engine.core.model import PoolAlert
 
     told: Counter[str] = Counter()
 
-    def tell(alert: Alert) -> None:
+    def tell(alert: Alert | PoolAlert) -> None:
+        if isinstance(alert, PoolAlert):
+            say(f"warning: {alert.words()} at {format_instant(alert.time)}", quiet)
+            return
         told[alert.playbook] += 1
         if told[alert.playbook] > _TOLD_EACH:
             return
@@ -158,6 +162,7 @@ def _result(done: Any, seconds: float) -> dict[str, Any]:
         },
         "deliveries": dict(sorted(done.sent.items())),
         "limits": dict(sorted(done.limits.items())),
+        "pools": {name: {"used": it.what, "percent": it.percent} for name, it in sorted(done.pools.items())},
         "published": {
             "moved": done.published.moved,
             "cancelled": done.published.cancelled,

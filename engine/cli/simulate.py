@@ -73,6 +73,8 @@ def simulate(
     seconds = clock.elapsed() - begun
     if replay.assigned_ids:
         say("note: records without id were given file:line as id", quiet)
+    for name in sorted(name for name, pool in found.plan.pools.items() if pool.imported):
+        say(f"note: the codes of coupon {name} are imported; here others stand in for them, up to its total", quiet)
     summary = _summary(outcome, seconds)
     if format_ == "json":
         emit_json(summary)

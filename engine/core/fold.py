@@ -11,8 +11,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine.core import localtime, referrals, tasks
-from engine.core.model import Event, Hold, Release, State
+from msgspec import structs
+
+from engine.core import localtime, points, referrals, tasks
+from engine.core.model import Entry, Event, Hold, Release, State
+from engine.core.points import Account
 
 ERASED = "erased"  # key of State.memory: when the subject was erased
 
@@ -22,13 +25,21 @@ Fold = Callable[[State, Event, "Folding"], None]
 class Folding:
     """What folding needs to know and gives back."""
 
-    __slots__ = ("accounts", "badges", "changes", "groups", "releases")
+    __slots__ = ("accounts", "badges", "changes", "entries", "groups", "lapses", "releases")
 
-    def __init__(self, badges: frozenset[str], groups: frozenset[str], accounts: frozenset[str]) -> None:
+    def __init__(
+        self,
+        badges: frozenset[str],
+        groups: frozenset[str],
+        accounts: Mapping[str, Account],
+        lapses: Callable[[State, str, int], int | None] = lambda state, account, instant: None,
+    ) -> None:
         self.badges = badges
         self.groups = groups
         self.accounts = accounts
+        self.lapses = lapses  #: when points given to a subject at an instant lapse
         self.releases: list[Release] = []
+        self.entries: list[Entry] = []
         self.changes: dict[str, tuple[Any, Any]] | None = None
 
 
@@ -154,10 +165,13 @@ def joined(state: State, event: Event, folding: Folding) -> None:
     for hold in state.holds:
         if hold.group == group:
             hold.until = None
+            folding.entries.append(seat(state, hold, "joined", 0, event.time))
             return
     room = event.data.get("room")
     if isinstance(room, str):
-        state.holds = [*state.holds, Hold(group=group, room=room, until=None, key=event.id)]
+        hold = Hold(group=group, room=room, until=None, key=event.id)
+        state.holds = [*state.holds, hold]
+        folding.entries.append(structs.replace(seat(state, hold, "joined", 1, event.time), key=event.id, origin=None))
         folding.releases.append(Release(key=event.id, kind="join", name=group, unit=room))
 
 
@@ -170,6 +184,13 @@ def left(state: State, event: Event, folding: Folding) -> None:
     for hold in [h for h in state.holds if h.group == group]:
         state.holds = [h for h in state.holds if h is not hold]
         folding.releases.append(Release(key=event.id, kind="seat", name=group, unit=hold.room))
+        folding.entries.append(seat(state, hold, "released", -1, event.time))
+
+
+def seat(state: State, hold: Hold, what: str, delta: int, time: int) -> Entry:
+    """What becomes of a held seat, for the ledger; each of these happens to a hold once."""
+    key = f"{hold.key}:{what}"
+    return Entry(key, time, "seat", hold.group, what, delta, state.id, hold.room, origin=hold.key)
 
 
 def badge(state: State, event: Event, folding: Folding) -> None:
@@ -179,23 +200,30 @@ def badge(state: State, event: Event, folding: Folding) -> None:
         state.badges = [*state.badges, name]
 
 
-def points(state: State, event: Event, folding: Folding) -> None:
+def changed_points(state: State, event: Event, folding: Folding) -> None:
     """``points.changed`` from outside: booked when it names an account of the catalog."""
     account, delta = event.data.get("account"), event.data.get("delta")
     if isinstance(account, str) and account in folding.accounts and isinstance(delta, int) and delta is not True:
-        balance = state.points.get(account, 0) + delta
-        if balance >= 0:
-            state.points = {**state.points, account: balance}
+        if state.points.get(account, 0) + delta < 0 and not (delta > 0 or folding.accounts[account].negative):
+            return
+        until = folding.lapses(state, account, event.time) if delta > 0 else None
+        if delta > 0:
+            points.add(state, account, delta, until)
+        else:
+            points.take(state, account, -delta)
+        what = "taken" if delta < 0 else "earned"
+        folding.entries.append(Entry(event.id, event.time, "points", account, what, delta, state.id, until=until))
 
 
 def deleted(state: State, event: Event, folding: Folding) -> None:
     """``user.deleted``: traits, history and consents go; journeys are ended by the caller, seats go back."""
     for hold in state.holds:
         folding.releases.append(Release(key=event.id, kind="seat", name=hold.group, unit=hold.room))
+        folding.entries.append(seat(state, hold, "released", -1, event.time))
     state.traits, state.series, state.memory, state.consents = {}, {}, {ERASED: event.time}, {}
     state.tags, state.badges, state.groups, state.holds, state.slots = [], [], [], [], []
     state.segments, state.goals, state.created_at, state.last_active = [], [], None, None
-    state.tasks = []
+    state.tasks, state.lapses = [], []
     state.born = False
 
 
@@ -205,7 +233,14 @@ def gone(state: State) -> bool:
     return erased is not None and max(state.created_at or 0, state.last_active or 0) <= erased
 
 
+def coupon(state: State, event: Event, folding: Folding) -> None:
+    """``coupon.redeemed`` and the like: the desk says what becomes of the code, see ``couponing``."""
+
+
 FOLDS: dict[str, Fold] = {
+    "coupon.redeemed": coupon,
+    "coupon.reversed": coupon,
+    "coupon.unsent": coupon,
     tasks.DONE: tasks.done,
     "user.signup": traits,
     "user.updated": traits,
@@ -218,11 +253,13 @@ FOLDS: dict[str, Fold] = {
     "group.joined": joined,
     "group.left": left,
     "badge.earned": badge,
-    "points.changed": points,
+    "points.changed": changed_points,
     referrals.ACCEPTED: referrals.accepted,
 }
 
-NOT_THEIR_DOING = frozenset({"user.deleted", "message.sent", "message.delivered", "message.bounced"})
+NOT_THEIR_DOING = frozenset(
+    {"user.deleted", "message.sent", "message.delivered", "message.bounced", "coupon.reversed", "coupon.unsent"}
+)
 """What the user did not do: an erasure would leave somebody behind who is written to for being idle, and a message that
 arrives is no sign of life of who gets it."""
 

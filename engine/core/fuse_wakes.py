@@ -33,15 +33,18 @@ def _face(m: Moment, state: State, now: int) -> None:
     m.steps, m.vars = _NOTHING, _NOTHING
 
 
-def quick_wake(timers: Sequence[Sieve]) -> QuickWake:
+def quick_wake(timers: Sequence[Sieve], *, lapses: bool = False) -> QuickWake:
     """The short way of wake-ups that find nothing but clocks, none of which lets anybody in.
 
     Parameters
     ----------
     timers: the playbooks with a trigger that fires at wake-ups, one entry a trigger.
+    lapses: instants of coupons are told.
     """
     writer = Writer()
-    writer.add(["if state.journeys or state.holds or state.tasks: return False"])
+    writer.add(["if state.journeys or state.holds or state.tasks or state.purses: return False"])
+    if lapses:
+        writer.add(["if state.lapses: return False"])
     clocks = [sieve.triggers[0].lean() for sieve in timers]
     shortest = _shortest(clocks)
     if len(shortest) == 1 and None not in clocks:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from engine.core import localtime
 from engine.core.chance import step_key
+from engine.core.couponing import saying
 from engine.core.kinds import STOP, WAIT, Pause
-from engine.core.model import MAX_DEPTH, Effect, Event, Journey, Release, Reserve, Spare, State, Waiting, Why
+from engine.core.model import MAX_DEPTH, Effect, Entry, Event, Journey, Release, Reserve, Spare, State, Waiting, Why
 from engine.core.moment import Moment
 from engine.core.plan import Node, Plan, Playbook, zone_of
+from engine.core.points import purse_of
 
 if TYPE_CHECKING:
-    from engine.core.judging import Judging
+    from engine.core.couponing import Couponing
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOVING = frozenset({"points", "badge", "tag", "set"})
@@ -35,7 +38,7 @@ class Run:
 
     __slots__ = ("journey", "known", "m", "node", "now", "plan", "playbook", "state", "turn")
 
-    def __init__(self, turn: Judging, playbook: Playbook, journey: Journey, node: Node, m: Moment) -> None:
+    def __init__(self, turn: Couponing, playbook: Playbook, journey: Journey, node: Node, m: Moment) -> None:
         self.turn = turn
         self.playbook = playbook
         self.journey = journey
@@ -91,17 +94,54 @@ class Run:
             status, reason, deliver = ("suppressed", "shadow", None) if held == "shadow" else ("held_out", held, None)
         planned = status == "planned"
         turn, key = self.turn, self.key(index)
+        carries = saying(journey, kind, key, deliver is not None) if planned and journey.grants else ()
         if deliver is not None and planned:
             journey.queued = [*journey.queued, key]
         turn.out.effects.append(
             Effect(
-                key, self.now, self.playbook.id, self.node.id, kind, self.state.id, None, status, reason,
-                detail, deliver if planned else None, purpose, to, spares=spares, until=until,
+                key,
+                self.now,
+                self.playbook.id,
+                self.node.id,
+                kind,
+                self.state.id,
+                None,
+                status,
+                reason,
+                detail,
+                deliver if planned else None,
+                purpose,
+                to,
+                spares=spares,
+                until=until,
+                carries=carries,
             )
         )
         if planned and kind in _MOVING:
             turn.moved = True
         return planned
+
+    def book(
+        self,
+        book: str,
+        name: str,
+        what: str,
+        delta: int,
+        *,
+        index: str = "",
+        unit: str | None = None,
+        amount: Decimal | None = None,
+        until: int | None = None,
+        origin: str | None = None,
+    ) -> None:
+        """Write an entry of the ledger, see ``Entry``; ``index`` tells several entries of one step apart."""
+        key = f"{self.key()}:{index}" if index else self.key()
+        self.turn.out.entries.append(
+            Entry(
+                key, self.now, book, name, what, delta, self.state.id, unit, amount, until,
+                self.playbook.id, self.node.id, origin,
+            )
+        )  # fmt: skip
 
     def result(self, value: dict[str, Any] | None) -> None:
         """Set ``steps.<id>`` of this step."""
@@ -234,6 +274,7 @@ _OWN: dict[str, Callable[[State, Plan], Any]] = {
     "badges": lambda state, plan: state.badges,
     "groups": lambda state, plan: state.groups,
     "points": lambda state, plan: state.points.get(plan.env.account, 0),
+    "points_pending": lambda state, plan: purse_of(state, plan.env.account).waiting(),
     "zone": lambda state, plan: zone_of(state, plan.env),
     "locale": lambda state, plan: state.traits.get("locale") or plan.env.locale,
     "created_at": lambda state, plan: as_datetime(state.created_at),

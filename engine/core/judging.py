@@ -10,6 +10,7 @@ from engine.core.model import (
     MAX_DEPTH,
     MOST_EFFECTS,
     Alert,
+    Answer,
     Decision,
     Effect,
     Event,
@@ -49,6 +50,7 @@ class Judging:
         "now",
         "out",
         "plan",
+        "promised",
         "signing",
         "state",
         "tasks",
@@ -65,6 +67,7 @@ class Judging:
         self.out = out
         self.tracing = tracing
         self.asks: list[Reserve] = []
+        self.promised: dict[str, Callable[[Answer], None]] = {}  #: key of a request -> what its answer leads to
         self.tasks: deque[Task] = deque()
         self.touched = False  #: something with a timer changed, so ``wake_at`` must be found anew
         self.moved = False  #: a step changed what ladders and segments may look at
@@ -188,8 +191,10 @@ class Judging:
                 )
             )
 
-    def record(self, kind: str, key: str, detail: dict[str, Any]) -> None:
-        """Record an effect that no playbook made (a ladder's move)."""
+    def record(
+        self, kind: str, key: str, detail: dict[str, Any], *, status: str = "planned", reason: str | None = None
+    ) -> None:
+        """Record an effect that no playbook made (a ladder's move, points of a rule)."""
         self.out.effects.append(
             Effect(
                 key=key,
@@ -199,8 +204,8 @@ class Judging:
                 kind=kind,
                 user=self.state.id,
                 group=None,
-                status="planned",
-                reason=None,
+                status=status,
+                reason=reason,
                 detail=detail,
             )
         )

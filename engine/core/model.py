@@ -8,6 +8,7 @@ Rule 3: records are plain values. Reading a clock, a file or a store happens els
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,16 @@ class Event(msgspec.Struct, gc=False):
     changes: dict[str, tuple[Any, Any]] | None = None  #: trait -> (before, after), for engine-made ``user.updated``
 
 
+class Grant(msgspec.Struct, array_like=True, frozen=True):
+    """A coupon a journey was given and may have to give back: nothing that tells of it is known to have gone out."""
+
+    code: str
+    pool: str
+    at: int  #: instant it was given
+    key: str  #: effect key of the step that gave it
+    said: tuple[str, ...] = ()  #: keys of what was decided since and may have told of it; none: it goes back at the end
+
+
 class Waiting(msgspec.Struct, array_like=True):
     """What a journey waits for."""
 
@@ -57,6 +68,17 @@ class Waiting(msgspec.Struct, array_like=True):
     place in the order of arrival."""
     since: int = 0  #: for "event": instant at which the step was reached; for "slot": of arrival
     event: Event | None = None  #: for "event": what was waited for came while the playbook was paused
+
+
+class Reserved(msgspec.Struct, array_like=True, frozen=True):
+    """A reward a journey has reserved and neither confirmed nor given back."""
+
+    step: str  #: id of the step
+    reward: str
+    account: str
+    points: int  #: what it costs
+    key: str  #: effect key of the step
+    parts: Sequence[tuple[int | None, int]] = ()  #: (when they would have lapsed, points) that were taken
 
 
 class Journey(msgspec.Struct, array_like=True):
@@ -77,6 +99,8 @@ class Journey(msgspec.Struct, array_like=True):
     queued: list[str] = []  #: keys of what it gave to the outbox: cancelled, as far as it is not sent, when it exits
     version: str = ""  #: of the playbook it runs on, set when it begins; "": begun before versions were kept
     passed: tuple[str, ...] = ()  #: steps it took on the version it came from: they are not taken again
+    grants: tuple[Grant, ...] = ()  #: coupons nobody may have seen yet
+    reserved: tuple[Reserved, ...] = ()  #: rewards it holds until they are confirmed
 
 
 class GoalWatch(msgspec.Struct, array_like=True):
@@ -116,6 +140,45 @@ class Task(msgspec.Struct, array_like=True):
     to: str | None = None  #: who that is
 
 
+class Lapse(msgspec.Struct, array_like=True, frozen=True):
+    """An instant of a coupon's life that somebody wants to hear of."""
+
+    at: int  #: when
+    what: str  #: expiring | expired
+    code: str
+    key: str  #: effect key of the step that gave it
+
+
+class Claim(msgspec.Struct, array_like=True, frozen=True):
+    """Points a rule gave for one event, which wait to be settled or may be taken back."""
+
+    key: str  #: of the entry that gave them
+    rule: str  #: name of the rule
+    match: str | None  #: what a reversal must name, such as the id of an order; None: nothing takes them back
+    left: int  #: points given, less those taken back
+    until: int | None  #: instant at which they lapse
+    settles: int | None  #: instant from which they can be spent; None: they can
+    open: int  #: last time of an event that may take them back
+
+
+class Purse(msgspec.Struct, array_like=True, frozen=True):
+    """What is known of a subject's points in one account beside the balance."""
+
+    lots: Sequence[tuple[int, int]] = ()
+    """(instant at which they lapse, points left), the oldest first; the rest of the balance never lapses."""
+    claims: Sequence[Claim] = ()  #: what waits to be settled or may be taken back, in order of earning
+    days: Sequence[tuple[int, dict[str, int]]] = ()
+    """(local day, {rule: times it gave, "": points all rules gave}), where something limits them."""
+    owed: Sequence[tuple[str, int]] = ()  #: (key of what was reversed, points not taken): paid by what comes next
+    undone: Sequence[tuple[str, str, int, int]] = ()
+    """(rule, match, points or -1 for all, last instant it counts) of reversals that came before what they reverse."""
+    reminded: int = 0  #: lots that lapse up to here were told of
+
+    def waiting(self) -> int:
+        """Points that are not settled yet."""
+        return sum(it.left for it in self.claims if it.settles is not None)
+
+
 class State(msgspec.Struct, omit_defaults=True):
     """All that is kept of one subject. ``step`` is handed it and hands it back.
 
@@ -139,15 +202,18 @@ class State(msgspec.Struct, omit_defaults=True):
     traits: dict[str, Any] = {}  #: user.* fields
     tags: list[str] = []
     badges: list[str] = []
-    points: Mapping[str, int] = NONE  #: account -> balance
+    points: Mapping[str, int] = NONE  #: account -> balance: what can be spent
+    purses: Mapping[str, Purse] = NONE  #: account -> what is known of its points, where they lapse or follow rules
     consents: Mapping[str, bool] = NONE  #: "channel/purpose" ("*" for any) -> granted
     tiers: dict[str, list[Any]] = {}  #: ladder -> [level or None, below since or None]
     segments: Sequence[str] = ()  #: watched segments the subject is in
     groups: list[str] = []  #: groups joined
+    rewards: Mapping[str, int] = NONE  #: reward -> how many it has, or has reserved
     coupons: Mapping[str, list[int]] = NONE  #: pool -> instants of grants, for per-user limits
     ends: Mapping[str, int] = NONE  #: "playbook|key" -> end of the last journey, where entry needs it
     entered: Sequence[str] = ()  #: "playbook|key" of every once-entry
     slots: Sequence[tuple[int, str, str]] = ()  #: cap slots taken: (instant, purpose, channel)
+    lapses: Sequence[Lapse] = ()  #: instants of its coupons that playbooks listen for
 
 
 _newborn = State(id="").__copy__  # type: ignore[attr-defined]  # every Struct has it
@@ -191,6 +257,7 @@ class Effect(msgspec.Struct):
     spares: Sequence[Spare] = ()  #: the other channels it may go through, in order
     until: int | None = None
     """Last instant at which it may be sent (``valid_for``); by the engine's clock, and in a store by the machine's."""
+    carries: Sequence[str] = ()  #: coupon codes that go back to their pools if nothing that tells of them goes out
 
 
 class Reserve(msgspec.Struct):
@@ -198,9 +265,10 @@ class Reserve(msgspec.Struct):
 
     key: str  #: effect key of the step that asks; the answer is remembered under it
     subject: str
-    kind: str  #: "coupon" | "seat" | "slot"
-    names: list[str]  #: pools, groups or the playbook, in order of preference
+    kind: str  #: "coupon" | "seat" | "slot" | "reward", or one of core/coupons.py: what becomes of a code
+    names: list[str]  #: pools, groups or the playbook, in order of preference; or the code
     match: str = "first"  #: for seats: first | best
+    at: int | None = None  #: of a code: when it happened; None: now
 
 
 class Answer(msgspec.Struct):
@@ -224,11 +292,35 @@ class Alert(msgspec.Struct):
     waits: bool  #: what is over it waits for the next window
 
 
+class Entry(msgspec.Struct):
+    """One line of the ledger: something of value that moved. It is never changed; what undoes it is another entry.
+
+    Of a subject's own (points, coupons it has, seats it sits on) ``delta`` is seen from the subject.
+    """
+
+    key: str
+    """Unique: the effect key (or id of the event) that caused it, with ``:<what>`` where one cause makes several."""
+    time: int  #: instant of the decision; of what an event booked by itself the time of the event
+    book: str  #: points | coupon | prize | reward | seat | entitlement | cap
+    name: str  #: account, pool, group ...
+    what: str
+    """Of points: earned pending settled taken expired reversed; of coupons: issued redeemed reversed expired
+    returned; of seats: held joined released; of all: opening, which is what stood there before there was a ledger."""
+    delta: int  #: whole units; what the balance of (book, name, subject) changes by
+    subject: str | None = None  #: whose
+    unit: str | None = None  #: code, room id ...
+    amount: Decimal | None = None  #: money it stands for
+    until: int | None = None  #: instant at which it lapses
+    playbook: str | None = None
+    step: str | None = None
+    origin: str | None = None  #: key of the entry it reverses, settles or lapses
+
+
 class Release(msgspec.Struct):
     """Gives a unit back (a seat whose hold ended, a member who left)."""
 
     key: str
-    kind: str  #: "seat"
+    kind: str  #: "seat" | "join" | "reward"
     name: str
     unit: str
 
@@ -265,6 +357,21 @@ class Mark(msgspec.Struct):
     trigger: str  #: id of the trigger that began the journey
 
 
+class PoolAlert(msgspec.Struct):
+    """Little or nothing is left of a coupon pool."""
+
+    pool: str
+    time: int  #: when
+    what: str  #: stock | budget
+    percent: int  #: of it is given: 80, 95 or 100
+
+    def words(self) -> str:
+        """The warning in a sentence."""
+        if self.percent == 100:
+            return f"the {self.what} of coupon {self.pool} is used up"
+        return f"{self.percent} % of the {self.what} of coupon {self.pool} is used up"
+
+
 class Out(msgspec.Struct):
     """What calls of the core give; one may collect the output of many."""
 
@@ -280,4 +387,5 @@ class Out(msgspec.Struct):
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
     marks: list[Mark] | None = None  #: what became of journeys; None: nobody watches
     cancels: list[tuple[str, str]] = []  #: (effect key, reason): not to be sent any more, where that is not too late
+    entries: list[Entry] = []  #: what of value moved, in order
     erased: list[tuple[str, int]] = []  #: (subject, instant): everything about it up to then is to be forgotten

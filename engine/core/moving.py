@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from engine.core import rewards
+from engine.core.couponing import Couponing
 from engine.core.journeys import Run
-from engine.core.judging import ALL, Judging, failed
+from engine.core.judging import ALL, failed
 from engine.core.kinds import STOP, WAIT, Pause
 from engine.core.model import Answer, Event, Journey, Waiting, Why
 from engine.core.moment import Moment
@@ -16,7 +18,7 @@ _STEP_LIMIT = 1_000
 _MOVES = {"enters": "segment.entered", "leaves": "segment.left"}
 
 
-class Moving(Judging):
+class Moving(Couponing):
     """Moves journeys; every fault of a step stays with its own journey."""
 
     __slots__ = ()
@@ -125,6 +127,12 @@ class Moving(Judging):
         self._drop(journey)
         if state.tasks:
             withdraw(state, journey)
+        if journey.grants:
+            self.give_back(journey)
+        if journey.reserved:
+            rewards.end(self, journey)
+            if self.plan.watching and reason != "user.deleted":
+                watch(self, f"{journey.occurrence}:{journey.playbook}|{journey.key}:released")
         newest = self.plan.by_id.get(journey.playbook)
         playbook = playbook or self.plan.of(journey) or newest or self.plan.archived.get(journey.playbook)
         if playbook is None:

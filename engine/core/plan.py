@@ -21,6 +21,7 @@ from engine.core.kinds import Action, Trigger
 from engine.core.links import Links
 from engine.core.model import GoalWatch, Journey, State
 from engine.core.moment import Condition, Env, Moment, Value
+from engine.core.points import Account, EarnRule
 from engine.core.policies import Cap, Control, Freeze, Quiet, Quota
 from engine.core.referrals import Referral
 
@@ -124,6 +125,7 @@ class Node:
     where: str = ""  #: file:line:col
     path: str = ""  #: place in the playbook, for traces
     used: bool = False  #: something in the playbook reads ``steps.<id>``, or a template it sends
+    told: bool = False  #: a message, or what another step hands on, is made of ``steps.<id>``
     within: tuple[str, ...] = ()  #: the ``repeat`` steps around it, outermost first; set by ``link``
 
 
@@ -329,6 +331,8 @@ class Dispatch:
     activity: bool = True  #: an external event of this type moves ``user.last_active_at``
     clocks: tuple[str, ...] = ()  #: activity clocks this type pushes on
     idle: int | None = None  #: shortest inactivity this type re-arms, microseconds
+    rules: tuple[tuple[Account, EarnRule, bool], ...] = ()
+    """What it does to points: (account, rule, whether it takes back what the rule gave)."""
     retimes: bool = False  #: it pushes a clock whose deadline is a calendar day, so ``wake_at`` is found anew
 
 
@@ -349,9 +353,10 @@ class Plan:
     badges: frozenset[str]
     repeating: frozenset[str]  #: badges that may be earned again
     groups: frozenset[str]
-    accounts: frozenset[str]
+    accounts: Mapping[str, Account]  #: points accounts, by name
     pools: Mapping[str, Any]  #: coupon pools, see core/scarce.py
     rooms: Mapping[str, Any]  #: groups with rooms, see core/scarce.py
+    rewards: Mapping[str, Any]  #: what points buy, see core/rewards.py
     cap_window: int  #: longest window of any cap or quota, microseconds; 0: there are none
     act_within: int  #: age up to which a late event still acts, microseconds
     told: frozenset[str]  #: types of engine-made events somebody listens to
@@ -375,6 +380,17 @@ class Plan:
     lost: Mapping[tuple[str, str], str] = field(default_factory=dict)  #: versions that cannot be compiled -> why
 
     @cached_property
+    def reminds(self) -> dict[str, int]:
+        """Account -> microseconds before its points lapse at which somebody hears of it."""
+        listened = "points.expiring" in self.told
+        return {it.name: it.remind for it in self.accounts.values() if listened and it.remind is not None}
+
+    def lapses(self, state: State, account: str, instant: int) -> int | None:
+        """When points a subject is given at an instant lapse; None: never."""
+        found = self.accounts.get(account)
+        return None if found is None or found.expires is None else found.lapses(instant, zone_of(state, self.env))
+
+    @cached_property
     def standing(self) -> tuple[list[str], frozenset[str]]:
         """Names of the watched segments, and of the ladders, a subject stands on once it was placed."""
         return [it.name for it in self.watched], frozenset(it.name for it in self.ladders)
@@ -386,7 +402,8 @@ class Plan:
         for one in (self.default, *self.dispatch.values()):
             one.way = quick(one, self.act_within, lambda state: zone_of(state, self.env), self.retimed)
             one.following = following(one.sieves)
-        self.wake = slow_wake if self.watching else quick_wake(self.timers)
+        lapses = not self.told.isdisjoint(("coupon.expired", "coupon.expiring"))
+        self.wake = slow_wake if self.watching else quick_wake(self.timers, lapses=lapses)
         self.fused = True
 
     def of(self, one: Journey | GoalWatch) -> Playbook | None:

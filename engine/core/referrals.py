@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.core.coupons import code_for
 from engine.core.model import Event, State
-from engine.core.scarce import code_for
 
 ACCEPTED = "referral.accepted"
 """Told to whoever brought somebody: data ``{referral, invitee, code}``."""

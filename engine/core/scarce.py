@@ -1,4 +1,4 @@
-"""What several subjects compete for: coupon pools, seats in groups, entry slots.
+"""What several subjects compete for: coupon pools (see ``coupons``), seats in groups, entry slots.
 
 Rule 1: a unit is taken at one place, in one order, inside the transaction that decides; so nothing is oversold.
 Rule 2: the state of each resource is one small record; ``Desk.dirty`` names those the transaction must write.
@@ -7,38 +7,17 @@ Rule 3: a taken unit is bound to the effect key that asked for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-from engine.core import localtime
-from engine.core.model import Alert, Answer, Release, Reserve
-
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_CODE_BYTES = 10  # 80 bits, 16 letters: not to be guessed (reliability.md, threat 19)
-_PAIRS = [one + other for one in _ALPHABET for other in _ALPHABET]  # two letters for ten bits
-
-
-@dataclass(frozen=True, kw_only=True)
-class CouponPool:
-    """A coupon of the catalog, as deciding needs it."""
-
-    name: str
-    total: int | None  #: coupons in all; None: unlimited
-    per_day: int | None = None  #: coupons a day of the program's zone
-    budget: Decimal | None = None  #: sum of ``cost`` in all
-    cost: Decimal = Decimal(0)  #: what one coupon may cost (``value.off``)
-    prefix: str | None = None  #: generated codes begin so
-    codes: tuple[str, ...] = ()  #: codes from a file, given in order
-    valid_for: Any = None  #: Span | None
-    value: Mapping[str, Any] | None = None  #: what the coupon is worth, as written
-    per_user: int | None = None  #: coupons a subject; None: unlimited
-    per_user_window: int | None = None  #: rolling window of ``per_user``, microseconds; None: for ever
-    fallback: str | None = None  #: pool used when this one is exhausted
+from engine.core import localtime, rewards
+from engine.core.coupon_desk import CouponDesk
+from engine.core.coupons import MOVES, CouponPool, NoRecords, PoolState, Records
+from engine.core.model import Alert, Answer, Entry, Release, Reserve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +42,6 @@ class GroupInfo:
     match: Any = None  #: Condition | None: who fits
 
 
-class PoolState(msgspec.Struct):
-    """What a coupon pool has given."""
-
-    issued: int = 0
-    day: int = 0  #: local day number of ``today``
-    today: int = 0
-    spent: Decimal = Decimal(0)
-    last: str | None = None  #: the newest code given from a file: the next one stands behind it
-
-
 class GroupState(msgspec.Struct):
     """Seats taken (held or joined) by room, and whose turn it is."""
 
@@ -90,18 +59,9 @@ class SlotState(msgspec.Struct):
     told: int = 0  #: end of the last window of which the operator was told
 
 
-_KINDS: dict[str, type[Any]] = {"coupon": PoolState, "seat": GroupState, "slot": SlotState}
-
-
-def code_for(prefix: str, key: str, secret: bytes) -> str:
-    """A coupon code nobody can guess: keyed BLAKE2b of the effect key, in Crockford's base 32."""
-    digest = blake2b(key.encode(), key=secret[:64], digest_size=_CODE_BYTES).digest()
-    number, pairs = int.from_bytes(digest, "big"), _PAIRS
-    return (
-        f"{prefix}-{pairs[number >> 70]}{pairs[number >> 60 & 1023]}{pairs[number >> 50 & 1023]}"
-        f"{pairs[number >> 40 & 1023]}{pairs[number >> 30 & 1023]}{pairs[number >> 20 & 1023]}"
-        f"{pairs[number >> 10 & 1023]}{pairs[number & 1023]}"
-    )
+_KINDS: dict[str, type[Any]] = {
+    "coupon": PoolState, "seat": GroupState, "slot": SlotState, "reward": rewards.RewardState,
+}  # fmt: skip
 
 
 @dataclass(kw_only=True, eq=False)
@@ -110,10 +70,11 @@ class Desk:
 
     Parameters
     ----------
-    pools, groups, limits: what the plan defines (limits: playbook -> Limit).
+    pools, groups, limits, rewards: what the plan defines (limits: playbook -> Limit).
     zone: the program's zone, for ``per_day`` and entry windows.
     secret: key of generated codes.
     kept: states as the store has them, by ``kind:name``.
+    records: what the store knows of coupons.
     """
 
     pools: Mapping[str, CouponPool]
@@ -122,12 +83,20 @@ class Desk:
     zone: str
     secret: bytes
     kept: Mapping[str, bytes] = field(default_factory=dict)
+    rewards: Mapping[str, rewards.Reward] = field(default_factory=dict)
     states: dict[str, Any] = field(default_factory=dict)
     dirty: set[str] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)  #: limits reached
     run_slots: dict[str, int] = field(default_factory=dict)
-    places: dict[str, dict[str, int]] = field(default_factory=dict)  #: pool -> code -> its line
+    records: Records = field(default_factory=NoRecords)
+    entries: Callable[[], Sequence[Entry]] = list  #: of the ledger, decided since the last commit
+
+    def __post_init__(self) -> None:
+        self.coupons = CouponDesk(
+            self.pools, self.zone, self.secret, lambda name: self.state("coupon", name), self.records,
+            lambda name: self.dirty.add(f"coupon:{name}"), self.entries,
+        )  # fmt: skip
 
     def state(self, kind: str, name: str) -> Any:
         """State of one resource, made from what the store kept, or fresh."""
@@ -148,59 +117,19 @@ class Desk:
     def take(self, ask: Reserve, now: int) -> Answer:
         """Answer a request at instant ``now``; a granted unit is taken."""
         if ask.kind == "coupon":
-            answer = self._coupon(ask, now)
+            answer = self.coupons.give(ask, now)
+        elif ask.kind in MOVES:
+            answer = self.coupons.move(ask, now)
         elif ask.kind == "seat":
             answer = self._seat(ask, now)
+        elif ask.kind == "reward":
+            name = ask.names[0]
+            answer = rewards.answer(self.rewards[name], self.state("reward", name), ask)
+            self.dirty.add(f"reward:{name}")
         else:
             answer = self._slot(ask, now)
         self.answers.append(answer)
         return answer
-
-    def _coupon(self, ask: Reserve, now: int) -> Answer:
-        reason = "sold_out"
-        for place, name in enumerate(ask.names):
-            pool, state = self.pools[name], self.state("coupon", name)
-            refused = self._refused(pool, state, now)
-            if refused is None:
-                return self._issue(pool, state, ask, now)
-            if place == 0:
-                reason = refused
-        return Answer(key=ask.key, granted=False, reason=reason, name=ask.names[0])
-
-    def _refused(self, pool: CouponPool, state: PoolState, now: int) -> str | None:
-        if pool.total is not None and state.issued >= pool.total:
-            return "sold_out"
-        if pool.prefix is None and self._next_code(pool, state) >= len(pool.codes):
-            return "sold_out"
-        if pool.budget is not None and state.spent + pool.cost > pool.budget:
-            return "budget"
-        if pool.per_day is not None:
-            today = localtime.day_number(now, localtime.zone(self.zone) or localtime.UTC)
-            if state.day == today and state.today >= pool.per_day:
-                return "per_day"
-        return None
-
-    def _issue(self, pool: CouponPool, state: PoolState, ask: Reserve, now: int) -> Answer:
-        if pool.prefix is not None:
-            code = code_for(pool.prefix, ask.key, self.secret)
-        else:
-            code = state.last = pool.codes[self._next_code(pool, state)]
-        state.issued += 1
-        state.spent += pool.cost
-        if pool.per_day is not None:
-            today = localtime.day_number(now, localtime.zone(self.zone) or localtime.UTC)
-            state.day, state.today = today, (state.today if state.day == today else 0) + 1
-        self.dirty.add(f"coupon:{pool.name}")
-        return Answer(key=ask.key, granted=True, name=pool.name, unit=code)
-
-    def _next_code(self, pool: CouponPool, state: PoolState) -> int:
-        """Place of the next code of a file: behind the newest given one, also when lines were put in before it."""
-        if state.last is None:
-            return state.issued
-        places = self.places.get(pool.name)
-        if places is None:
-            places = self.places[pool.name] = {code: place for place, code in enumerate(pool.codes)}
-        return places.get(state.last, state.issued - 1) + 1
 
     def _seat(self, ask: Reserve, now: int) -> Answer:
         free = [(name, room) for name in ask.names if (room := self._room(self.groups[name], now)) is not None]
@@ -275,9 +204,13 @@ class Desk:
         return localtime.next_hour(instant, zone) if per == "hour" else localtime.next_midnight(instant, zone)
 
     def give_back(self, release: Release) -> None:
-        """Put a seat back, or count one taken by joining without an invite."""
-        group = self.groups.get(release.name)
-        if group is None or all(room.id != release.unit for room in group.rooms):
+        """Put a seat back, or count one taken by joining without an invite.
+
+        That also holds for rooms the program does not have any more: should they come back, their count is true.
+        """
+        if release.kind == "reward":
+            self.state("reward", release.name).taken -= 1
+            self.dirty.add(f"reward:{release.name}")
             return
         state: GroupState = self.state("seat", release.name)
         step = 1 if release.kind == "join" else -1

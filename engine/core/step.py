@@ -19,8 +19,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from engine.core import earning
 from engine.core.changing import Changing
-from engine.core.fold import Folding
+from engine.core.couponing import MOVING
+from engine.core.fold import Folding, seat
 from engine.core.fuse import DONE, SLOW, unsure
 from engine.core.instants import format_instant
 from engine.core.journeys import Run
@@ -86,6 +88,10 @@ class Turn(Slotting, Changing):
 
     def answer(self, answer: Answer) -> Reserve | None:
         """Go on with the answer to the last request."""
+        promised = self.promised.pop(answer.key, None)
+        if promised is not None:
+            promised(answer)
+            return self._drive()
         for journey in list(self.state.journeys):
             waiting = journey.waiting
             if waiting is not None and waiting.kind == "answer" and waiting.key == answer.key:
@@ -157,7 +163,7 @@ class Turn(Slotting, Changing):
     def _fold(self, event: Event, dispatch: Dispatch) -> dict[str, tuple[Any, Any]] | None:
         state, changes = self.state, event.changes
         if dispatch.fold is not None and (dispatch.fold_internal or not event.internal):
-            folding = Folding(self.plan.badges, self.plan.groups, self.plan.accounts)
+            folding = Folding(self.plan.badges, self.plan.groups, self.plan.accounts, self.plan.lapses)
             if event.type == "user.deleted":
                 # those that have yet to begin first, so that none of them begins now
                 for journey in sorted(state.journeys, key=lambda it: it.at is not None):
@@ -165,9 +171,13 @@ class Turn(Slotting, Changing):
                 for goal in state.goals:
                     self.cancel(goal.queued, "user.deleted")
                 self.out.erased.append((state.id, event.time))
+                earning.forget(self, event)
             dispatch.fold(state, event, folding)
             self.out.releases.extend(folding.releases)
+            self.out.entries.extend(folding.entries)
             changes = folding.changes
+            if event.type in MOVING:
+                self.coupon_event(event)
             # other traits than these move no timer
             self.touched = changes is None or not self.plan.retimed.isdisjoint(changes)
         if dispatch.series:
@@ -179,6 +189,8 @@ class Turn(Slotting, Changing):
         for clock in dispatch.clocks:
             if event.time > state.memory.get(clock, -1):
                 state.memory[clock] = event.time
+        if dispatch.rules:
+            earning.follow(self, event, dispatch.rules)
         return changes
 
     def _acts(self, event: Event, dispatch: Dispatch) -> bool:
@@ -289,15 +301,14 @@ class Turn(Slotting, Changing):
             self._free_seats()
         if state.tasks:
             escalate(self)
+        if state.lapses:
+            self.lapse()
         if plan.watching:
-            # somebody known from history alone stands where it stood until now, or this very move would be lost;
-            # but not where it stood before the end of the history, whose moves are nobody's
-            told = plan.env.history.get("until", 0)
-            self.m.time = self.m.now = max(self.now - 1, told)
-            place(plan, self.m)
-            self.m.time = self.m.now = self.now
-            if self.now >= told:
-                watch(self, self._occurrence())
+            self._place_before()
+        if state.purses:
+            earning.wake(self)
+        if plan.watching and self.now >= plan.env.history.get("until", 0):
+            watch(self, self._occurrence())
         todo: list[tuple[int, int, int, int, Task]] = []
         for journey in state.journeys:
             playbook = plan.of(journey)
@@ -326,12 +337,23 @@ class Turn(Slotting, Changing):
             playbook = self.plan.by_id[id_]
             todo.append((-playbook.priority, self.now, playbook.rank, 2, self._timer_task(playbook, triggers)))
 
+    def _place_before(self) -> None:
+        """Put a subject where it stood until now.
+
+        Somebody known from history alone stands there, or this very move would be lost; but not where it stood before
+        the end of the history, whose moves are nobody's.
+        """
+        self.m.time = self.m.now = max(self.now - 1, self.plan.env.history.get("until", 0))
+        place(self.plan, self.m)
+        self.m.time = self.m.now = self.now
+
     def _free_seats(self) -> None:
         state = self.state
         for hold in list(state.holds):
             if hold.until is not None and hold.until <= self.now:
                 state.holds = [it for it in state.holds if it is not hold]
                 self.out.releases.append(Release(key=hold.key, kind="seat", name=hold.group, unit=hold.room))
+                self.out.entries.append(seat(state, hold, "released", -1, self.now))
 
     def _due_task(self, playbook: Playbook, journey: Journey) -> Task:
         def move() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from engine.core.coupons import with_stand_ins
 from engine.core.instants import InstantError, format_instant, parse_instant
 from engine.core.model import Effect, Event
 from engine.core.plan import Plan
@@ -99,9 +100,9 @@ def rehearse(
 
 def _laid_down(plan: Plan, scenario: Scenario) -> Plan:
     """The plan with the chance and the codes of the scenario."""
-    pools = dict(plan.pools)
+    pools = dict(with_stand_ins(plan.pools, lambda name: 0))
     for name, codes in scenario.fixed.codes.items():
-        pools[name] = replace(pools[name], codes=codes, prefix=None)
+        pools[name] = replace(pools[name], codes=codes, prefix=None, imported=False)
     env = replace(plan.env, drawn=scenario.fixed.draws, fixed={"webhooks": dict(scenario.fixed.answers)})
     return replace(plan, pools=pools, env=env)
 

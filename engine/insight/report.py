@@ -12,8 +12,10 @@ from typing import Any
 
 import msgspec
 
+from engine.core.coupons import CouponPool, PoolState
 from engine.core.plan import Plan
-from engine.core.scarce import CouponPool, GroupInfo, GroupState, PoolState
+from engine.core.scarce import GroupInfo, GroupState
+from engine.insight.coupons import stock
 from engine.insight.subject import instant
 from engine.ports import Store
 
@@ -29,7 +31,7 @@ def report(plan: Plan, store: Store) -> dict[str, Any]:
     """All figures, ready for JSON."""
     counts = store.counts()
     seen = _Effects.read(store)
-    resources = store.resources()
+    resources, imported = store.resources(), store.code_counts()
     return {
         "program": plan.program,
         "clock": instant(store.clock()),
@@ -38,7 +40,7 @@ def report(plan: Plan, store: Store) -> dict[str, Any]:
         "playbooks": _playbooks(plan, store.summary(), counts),
         "effects": _effects(counts),
         "refused": seen.refused_rows(),
-        "coupons": [pool_row(plan.pools[name], resources) for name in sorted(plan.pools)],
+        "coupons": [pool_row(plan.pools[name], resources, imported.get(name, 0)) for name in sorted(plan.pools)],
         "groups": [_group(plan.rooms[name], resources) for name in sorted(plan.rooms)],
         "deliveries": seen.delivery_rows(),
         "quarantine": dict(sorted(Counter(it.reason for it in store.quarantine()).items())),
@@ -139,13 +141,11 @@ def _difference(entries: int, goals: int, held: int, goals_held: int) -> dict[st
 # ---------------------------------------------------------------------- scarce units
 
 
-def pool_row(pool: CouponPool, resources: dict[str, bytes]) -> dict[str, Any]:
-    """What a coupon pool gave and has left."""
+def pool_row(pool: CouponPool, resources: dict[str, bytes], imported: int = 0) -> dict[str, Any]:
+    """What a coupon pool gave and has left; ``imported``: codes that were imported into it."""
     raw = resources.get(f"coupon:{pool.name}")
     state = PoolState() if raw is None else msgspec.msgpack.decode(raw, type=PoolState)
-    total = pool.total
-    if pool.prefix is None:
-        total = len(pool.codes) if total is None else min(total, len(pool.codes))
+    total = stock(pool, imported)
     return {
         "pool": pool.name,
         "given": state.issued,

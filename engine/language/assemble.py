@@ -8,14 +8,16 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
+from engine.core.couponing import EXPIRED, EXPIRING, MOVING
 from engine.core.existing import Standing
-from engine.core.fold import EXTERNAL_ONLY, FOLDS, NOT_THEIR_DOING, traits
+from engine.core.fold import EXTERNAL_ONLY, FOLDS, NOT_THEIR_DOING, Fold, traits
 from engine.core.history import HistoryBook, Streak
 from engine.core.hours import Hours
 from engine.core.kinds import Trigger
 from engine.core.links import Links
 from engine.core.moment import Env
 from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, Sieve, sieve
+from engine.core.points import Account, EarnRule
 from engine.core.policies import Control
 from engine.core.slots import Scheduled, Slotted
 from engine.core.watch import grace_change
@@ -24,7 +26,8 @@ from engine.language.catalog import Catalog, membership
 _MOVED = {"enters": "segment.entered", "leaves": "segment.left"}
 _TOLD = frozenset(
     {
-        "tier.changed", "segment.entered", "segment.left", "badge.earned", "points.changed", "coupon.issued",
+        "tier.changed", "segment.entered", "segment.left", "badge.earned", "points.changed",
+        "points.expired", "points.expiring", "coupon.issued", EXPIRED, EXPIRING,
         "journey.started", "journey.finished", "user.updated",
     }
 )  # fmt: skip
@@ -63,18 +66,25 @@ def assemble(
     timed = tuple((playbook, trigger) for playbook in entered for trigger in playbook.triggers if trigger.own)
     clocks = {clock[0]: clock[1] for _, trigger in timed if (clock := trigger.clock()) is not None}
     heard = _heard(walked)
-    types = set(book.by_type) | set(FOLDS) | NOT_THEIR_DOING | heard | activity
+    folds = FOLDS if catalog.pools else {type_: it for type_, it in FOLDS.items() if type_ not in MOVING}
+    types = set(book.by_type) | set(folds) | NOT_THEIR_DOING | heard | activity
     types |= {type_ for it in clocks.values() for type_ in it}
     exact = any(playbook.always for playbook in walked)
     watching = bool(catalog.ladders or watched)
     listeners = _listeners(entered)
-    default = _dispatch("", listeners, timed, clocks, book, activity, watching, exact)
+    accounts = catalog.accounts or {"main": Account(name="main")}
+    rules = _rules(accounts.values())
+    types |= rules.keys()
+    default = _dispatch("", listeners, timed, clocks, book, activity, watching, exact, folds)
     windows = [cap.reach for policy in policies for cap in policy.caps]
     windows += [channel.quota.whole.reach for channel in channels.values() if channel.quota is not None]
     timers = tuple(sieve(playbook, (trigger,), timed=True) for playbook, trigger in timed)
     retimed = frozenset({"zone"}).union(*(trigger.traits or () for _, trigger in timed))
     dispatch = {
-        type_: _dispatch(type_, listeners, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)
+        type_: _dispatch(
+            type_, listeners, timed, clocks, book, activity, watching, exact, folds, tuple(rules.get(type_, ()))
+        )
+        for type_ in sorted(types)
     }
     return Plan(
         program=program,
@@ -90,10 +100,11 @@ def assemble(
         badges=frozenset(catalog.badges),
         repeating=frozenset(catalog.repeating),
         groups=frozenset(catalog.groups),
-        accounts=frozenset(catalog.accounts or ["main"]),
+        accounts=accounts,
         pools=catalog.pools,
         rooms=catalog.groups,
         referrals=catalog.referrals,
+        rewards=catalog.rewards,
         calendars=catalog.calendars,
         admitting=tuple(trigger for _, trigger in timed if isinstance(trigger, Standing)),
         retimed=retimed,
@@ -112,6 +123,17 @@ def assemble(
         archived={playbook.id: playbook for playbook in archived},
         statuses=statuses,
     )
+
+
+def _rules(accounts: Iterable[Account]) -> dict[str, list[tuple[Account, EarnRule, bool]]]:
+    """Event type -> what it does to points, in the order of the catalog."""
+    found: dict[str, list[tuple[Account, EarnRule, bool]]] = {}
+    for account in accounts:
+        for rule in account.rules:
+            found.setdefault(rule.event, []).append((account, rule, False))
+            if rule.undone_by is not None:
+                found.setdefault(rule.undone_by, []).append((account, rule, True))
+    return found
 
 
 def _schedules(playbooks: list[Playbook]) -> Iterator[Scheduled]:
@@ -187,6 +209,8 @@ def _dispatch(
     activity: frozenset[str],
     watching: bool,
     exact: bool,
+    folds: Mapping[str, Fold],
+    rules: tuple[tuple[Account, EarnRule, bool], ...] = (),
 ) -> Dispatch:
     active = type_ in activity if activity else type_ not in NOT_THEIR_DOING
     paced = [t for _, t in timed if t.traits is None]
@@ -195,9 +219,12 @@ def _dispatch(
     return Dispatch(
         series=book.of(type_),
         sieves=_sieves(type_, listeners),
-        short=FOLDS.get(type_) in (None, traits) and not (watching or exact) and len(shortest) == len(pushed),
+        short=(
+            folds.get(type_) in (None, traits) and not (watching or exact or rules) and len(shortest) == len(pushed)
+        ),
+        rules=rules,
         local=any(isinstance(series, Streak | Hours) for series in book.of(type_)),
-        fold=FOLDS.get(type_),
+        fold=folds.get(type_),
         fold_internal=type_ not in EXTERNAL_ONLY,
         activity=active,
         clocks=tuple(name for name, types in clocks.items() if type_ in types),

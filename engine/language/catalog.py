@@ -12,17 +12,21 @@ from zoneinfo import ZoneInfo
 
 from engine.core import localtime
 from engine.core.calendars import Calendar
+from engine.core.coupons import CouponPool
 from engine.core.instants import parse_duration
 from engine.core.model import HOUR
 from engine.core.moment import Moment
 from engine.core.plan import Ladder, Segment, Span
+from engine.core.points import Account
 from engine.core.referrals import MOST, Referral
-from engine.core.scarce import CouponPool, GroupInfo, Room
+from engine.core.rewards import Reward
+from engine.core.scarce import GroupInfo, Room
 from engine.language.calendars import CalendarMaker
 from engine.language.event_schemas import Check, EventSchemas
 from engine.language.files import read_list
 from engine.language.forms import LATER, LATER_SECTIONS, SECTION_OF, SECTIONS
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
+from engine.language.points import account
 from engine.language.reading import FAULT
 from engine.language.workshop import Workshop
 
@@ -42,7 +46,8 @@ class Catalog:
     ladders: list[Ladder] = field(default_factory=list)
     pools: dict[str, CouponPool] = field(default_factory=dict)
     groups: dict[str, GroupInfo] = field(default_factory=dict)
-    accounts: list[str] = field(default_factory=list)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    rewards: dict[str, Reward] = field(default_factory=dict)
     badges: list[str] = field(default_factory=list)
     repeating: set[str] = field(default_factory=set)  #: badges that may be earned again
     calendars: dict[str, Calendar] = field(default_factory=dict)
@@ -120,6 +125,7 @@ class CatalogMaker:
             "tiers": self._ladder,
             "coupons": self._coupon,
             "points": self._account,
+            "rewards": self._reward,
             "badges": self._badge,
             "groups": self._group,
             "calendars": calendars.make,
@@ -128,6 +134,7 @@ class CatalogMaker:
         }
         self.shop.trigger_types = None
         for section, maker in makers.items():
+            self.shop.ruling = section == "points"
             shape = SECTIONS[section].of  # type: ignore[attr-defined]  # these are tables
             for name, node in self._entries.get(section, {}).items():
                 fields = self.shop.reading.read(node, shape, f"{section}.{name}")
@@ -135,6 +142,7 @@ class CatalogMaker:
                     continue
                 self._later(section, name, fields, node)
                 maker(name, fields, node)
+        self.shop.ruling, self.shop.trigger_types = False, None
         self._segment_cycles()
         calendars.finish()
         self.catalog.schemas, self.catalog.lists = schemas.checks, [*self.catalog.lists, *schemas.files]
@@ -210,7 +218,16 @@ class CatalogMaker:
         self.catalog.ladders.append(ladder)
 
     def _account(self, name: str, fields: dict[str, Any], node: Node) -> None:
-        self.catalog.accounts.append(name)
+        self.catalog.accounts[name] = account(self.shop, name, fields, node)
+
+    def _reward(self, name: str, fields: dict[str, Any], node: Node) -> None:
+        self.catalog.rewards[name] = Reward(
+            name=name,
+            points=fields["points"],
+            account=fields.get("account") or next(iter(self._entries.get("points", {})), "main"),
+            stock=_amount(fields["stock"]),
+            per_user=_amount(fields["per_user"]),
+        )
 
     def _badge(self, name: str, fields: dict[str, Any], node: Node) -> None:
         self.catalog.badges.append(name)
@@ -220,7 +237,8 @@ class CatalogMaker:
     def _coupon(self, name: str, fields: dict[str, Any], node: Node) -> None:
         limits, codes = fields["limits"], fields["codes"]
         given: tuple[str, ...] = ()
-        if "file" in codes:
+        imported = codes == "imported"
+        if "file" in codes and not imported:
             values, wrong = read_list(self.root, codes["file"])
             if wrong is None and len(set(values)) < len(values):
                 wrong = "a code stands in it twice"
@@ -244,9 +262,11 @@ class CatalogMaker:
             per_day=_amount(limits.get("per_day", "unlimited")),
             budget=None if budget == "unlimited" else Decimal(budget),
             cost=Decimal(cost) if isinstance(cost, (int, Decimal)) and _is_number(cost) else Decimal(0),
-            prefix=codes.get("generate"),
+            prefix=None if imported else codes.get("generate"),
             codes=given,
+            imported=imported,
             valid_for=fields.get("valid_for"),
+            remind=None if "remind" not in fields else fields["remind"].elapsed,
             value=value,
             per_user=None if count == "unlimited" else int(count),
             per_user_window=self._window(node, window),
@@ -279,6 +299,10 @@ class CatalogMaker:
         )
 
     def _check_coupon(self, name: str, fields: dict[str, Any], node: Node, *, counts: bool) -> None:
+        if "remind" in fields and not self._reminds(fields):
+            where = _below(node, "remind") or node
+            message = f"'remind' of coupon '{name}' needs a 'valid_for' that is longer"
+            self.shop.problems.error(where, "conflict", message, hint="valid_for: 7d and remind: 1d, for example")
         if fields.get("on_exhausted", {}).get("use") == name:
             where = _below(node, "on_exhausted", "use") or node
             message = f"coupon '{name}' cannot take its own place when it is exhausted"
@@ -288,6 +312,13 @@ class CatalogMaker:
             where = _below(node, "limits", "budget") or node
             message = f"the budget of '{name}' is never used up: its 'value' has no number under 'off'"
             self.shop.problems.warning(where, "idle-budget", message, hint="value: {off: 20}, what one coupon costs")
+
+    def _reminds(self, fields: dict[str, Any]) -> bool:
+        """Does a coupon last longer than its reminder needs?"""
+        lasts: Span | None = fields.get("valid_for")
+        if lasts is None:
+            return False
+        return lasts.days is not None or lasts.elapsed > fields["remind"].elapsed
 
     def _group(self, name: str, fields: dict[str, Any], node: Node) -> None:
         rooms = []

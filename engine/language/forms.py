@@ -28,6 +28,7 @@ from engine.core.shapes import (
     Steps,
     Table,
     Text,
+    Val,
     WallTime,
     optional,
     required,
@@ -97,6 +98,9 @@ PROGRAM = Map(
         "profile": optional(Plain(), "fields of the user"),
         "events": optional(Plain(), "fields of the events"),
         "store": optional(_WORD, "sqlite:///file"),
+        "coupon_key": optional(
+            Text(pattern=r"\$\{[^{}]+\}", what="${NAME}"), "what coupon codes are encrypted with in the store"
+        ),
         "feeds": optional(Many(Plain(), at_least=0), "where events come from"),
         "channels": optional(Plain(), "ways out"),
         "policies": optional(Table(POLICY, pattern=FREE_NAME, what="policy"), "consent, caps, quiet hours"),
@@ -145,16 +149,20 @@ COUPON = Map(
         "title": optional(_WORD, "shown to people"),
         "value": optional(Plain(), "what it is worth: off, min_spend, currency ..."),
         "codes": required(
-            Map(
-                {
-                    "generate": optional(_PREFIX, "codes nobody can guess, behind this prefix"),
-                    "file": optional(_WORD, "one code a line"),
-                },
-                one_of=(("generate", "file"),),
+            Either(
+                scalar=Text(("imported",)),
+                map=Map(
+                    {
+                        "generate": optional(_PREFIX, "codes nobody can guess, behind this prefix"),
+                        "file": optional(_WORD, "one code a line"),
+                    },
+                    one_of=(("generate", "file"),),
+                ),
             ),
-            "where codes come from",
+            "where codes come from; imported: what `drumbeat coupons import` put into the store",
         ),
         "valid_for": optional(Duration(calendar=True), "how long a coupon can be used"),
+        "remind": optional(Duration(), "how long before it lapses the event coupon.expiring is told"),
         "limits": required(
             Map(
                 {
@@ -260,6 +268,27 @@ REFERRAL = Map(
     }
 )
 
+EARN = Map(
+    {
+        "event": required(EventName(), "the event that earns, at its own time"),
+        "if": optional(Cond("trigger"), "only an event for which this holds"),
+        "points": required(Val(single=True), 'whole points: 5, or "{{ event.amount // 10 }}"'),
+        "per_day": optional(Int(low=1), "how often a local day"),
+        "pending": optional(Duration(), "how long they cannot be spent: to the end of that local day"),
+        "reverse_on": optional(
+            Map(
+                {
+                    "event": required(EventName(), "the event that takes them back"),
+                    "match": required(_WORD, "the field in which both events say the same, such as order_id"),
+                    "within": optional(Duration(), "how long after the first event (90d)"),
+                    "points": optional(Val(single=True), "how many are taken back; all by default"),
+                }
+            ),
+            "a refund or the like, which takes back what was earned",
+        ),
+    }
+)
+
 SECTIONS: dict[str, Shape] = {
     "segments": Table(
         Map(
@@ -279,14 +308,29 @@ SECTIONS: dict[str, Shape] = {
         Map(
             {
                 "title": optional(_WORD, "shown to people"),
-                "expires": optional(Duration(), "how long points last"),
-                "daily_cap": optional(Int(low=1), "most points a day"),
-                "earn": optional(Plain(), "earning rules"),
+                "expires": optional(Duration(), "how long points last, to the end of that local day"),
+                "remind": optional(Duration(), "how long before they lapse `points.expiring` is told"),
+                "daily_cap": optional(Int(low=1), "most points all rules give a local day"),
+                "negative": optional(Text(("allowed",)), "a reversal may take more than there is (else it is owed)"),
+                "earn": optional(Many(EARN, only_list=True), "earning rules"),
             },
             flag=True,
         ),
         pattern=FREE_NAME,
         what="account",
+    ),
+    "rewards": Table(
+        Map(
+            {
+                "title": optional(_WORD, "shown to people"),
+                "points": required(Int(low=1), "what it costs"),
+                "account": optional(Ref("account"), "from which account; the program's first by default"),
+                "stock": required(Int(low=0, or_words=("unlimited",)), "how many there are"),
+                "per_user": required(Int(low=1, or_words=("unlimited",)), "how many one user may have"),
+            }
+        ),
+        pattern=FREE_NAME,
+        what="reward",
     ),
     "badges": Table(
         Map({"title": optional(_WORD, "shown to people"), "once": optional(Flag(), "given once")}, flag=True),
@@ -309,15 +353,14 @@ SECTION_OF = {
     "ladder": "tiers",
     "coupon": "coupons",
     "account": "points",
+    "reward": "rewards",
     "badge": "badges",
     "group": "groups",
     "calendar": "calendars",
     "referral": "referrals",
 }
 
-LATER: dict[str, tuple[str, ...]] = {
-    "points": ("expires", "daily_cap", "earn"),
-}
+LATER: dict[str, tuple[str, ...]] = {}
 """Catalog section -> keys that are read but not acted on yet."""
 
 LATER_SECTIONS = ("metrics", "roles", "surveys")

@@ -146,6 +146,7 @@ class PlaybookMaker:
         body.link(None)
         for node in body.walk():
             node.used = bool(self.shop.used_steps & {node.id, "*"})
+            node.told = bool(self.shop.said_steps & {node.id, "*"})
         exits = tuple(self._exit(row) for row in fields.get("exit", ()))
         holdout = fields.get("holdout")
         return Playbook(

@@ -232,6 +232,7 @@ class ProgramMaker:
             feeds=feeds,
             channels=channels,
             retention=self._retention(node, fields.get("retention", {})),
+            coupon_key=fields.get("coupon_key"),
         )
 
     def _retention(self, node: MapNode, fields: Mapping[str, Any]) -> dict[str, int]:

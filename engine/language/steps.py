@@ -42,7 +42,7 @@ class StepReader:
     def begin(self, steps: Yaml | None) -> None:
         """A new playbook; ``steps`` is its list, looked through for ids that are written further down."""
         self._path, self._lists, self._ids = ["steps"], {}, {}
-        self.shop.known_steps, self.shop.used_steps = {}, set()
+        self.shop.known_steps, self.shop.used_steps, self.shop.said_steps = {}, set(), set()
         self.shop.written_steps = ids_below(steps)
 
     def steps(self, node: SeqNode) -> Block | _Fault:
@@ -138,7 +138,9 @@ class StepReader:
         if verb != "message" or not isinstance(body, MapNode):
             return
         templates, name = self.shop.templates, action.template
-        self.shop.used_steps |= {step for one in templates.variants(name) for step in one.steps}
+        read = {step for one in templates.variants(name) for step in one.steps}
+        self.shop.used_steps |= read
+        self.shop.said_steps |= read
         place = body.get("template") or where
         if not action.via and not self.shop.doubtful("template", name):
             message = f"template '{name}' is written for none of the program's channels"

@@ -28,7 +28,7 @@ from engine.language.remembered import Remembered
 from engine.registry import nearest
 from engine.render import TemplateSet
 
-OWN_FIELDS = ("id", "tier", "tags", "points", "badges", "groups", "created_at", "last_active_at")
+OWN_FIELDS = ("id", "tier", "tags", "points", "points_pending", "badges", "groups", "created_at", "last_active_at")
 """What the engine keeps of a user; ``zone`` and ``locale`` are fields like any other."""
 
 _STEPS_READ = re.compile(r"""\bsteps\s*(?:\.\s*(\w+)|\[\s*["'](\w+))""")
@@ -56,6 +56,7 @@ class Workshop(Services):
         self.trigger_types: tuple[str, ...] | None = None  #: types ``event`` may be in this playbook; None: no event
         self.known_steps: dict[str, frozenset[str]] = {}  #: steps with an id, read so far
         self.used_steps: set[str] = set()  #: ids the playbook reads as ``steps.<id>``; "*": maybe any
+        self.said_steps: set[str] = set()  #: those of them that what a step says or hands on is made of
         self.written_steps: dict[str, Mark] = {}  #: ids of the whole playbook, also of steps nobody can read
         self.variables: frozenset[str] = frozenset()
         self.watched: set[str] = set()
@@ -67,6 +68,7 @@ class Workshop(Services):
         self.unread: set[str] = set()  #: kinds of names that may stand in a file nobody could read to its end
         self.unread_templates: list[str] = []  #: template files with an error
         self.in_use: set[tuple[str, str]] = set()  #: (kind, name) of every name some file refers to
+        self.ruling = False  #: rules of the catalog are read: ``event`` is the one a rule names
         self._arriving: list[tuple[str, ...] | None] = []
         self._base = Scope(schema=schema)
         self._remembered = Remembered()
@@ -100,6 +102,8 @@ class Workshop(Services):
 
     def arriving(self, types: tuple[str, ...] | None) -> None:
         self._arriving = [types] if types is not None else []
+        if self.ruling:
+            self.trigger_types = types
 
     # ------------------------------------------------------------------ expressions
 
@@ -188,6 +192,7 @@ class Workshop(Services):
             if "{{" not in node.text or (node.value is not None and not isinstance(node.value, str)):
                 literal = node.value
                 return Value(text=node.text, get=lambda m: literal, constant=True)
+            self.said_steps.update(one or other for one, other in _STEPS_READ.findall(node.text))
             scope = self.scope("step")
             key = self._remembered.key("value", node.text, scope)
             known: Value | None = self._remembered.get(key)

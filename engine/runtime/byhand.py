@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.core.couponing import unsent
 from engine.ports import Store
 from engine.runtime.verdicts import answered
 
@@ -28,4 +29,5 @@ def drop(store: Store, keys: Sequence[str], now: int) -> int:
     """
     found = [it for key in dict.fromkeys(keys) if (it := store.delivery(key)) is not None and it.status in DROPPED]
     events = [answered(it.item, None, None, now) for it in found if it.item.effect.kind == "webhook"]
+    events += [event for it in found for event in unsent(it.item.effect, now)]
     return store.drop([it.item.key for it in found], events)

@@ -287,7 +287,7 @@ class Lanes:
             return {}
         now, settlements = self._stamp(), [settlement for _, settlement, _ in self._owed]
         told_all = [(item.key, told(item, settlement, answer, now)) for item, settlement, answer in self._owed]
-        events = [event for key, event in told_all if event is not None and self._stands(key)]
+        events = [event for key, some in told_all if some and self._stands(key) for event in some]
         self._store.settle(settlements, events)
         self._owed.clear()
         self._note_later(settlements)

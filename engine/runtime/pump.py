@@ -19,7 +19,7 @@ import msgspec
 from engine.core.admission import EventTypes
 from engine.core.fold import TRAIT_TYPES
 from engine.core.instants import format_instant
-from engine.core.model import DAY, Alert, Event
+from engine.core.model import DAY, Alert, Event, PoolAlert
 from engine.core.plan import Plan
 from engine.core.slots import NEVER
 from engine.core.step import NOTABLE
@@ -70,6 +70,7 @@ class Done(Taken):
     conflicts: int = 0  #: effect keys that existed already; must be 0
     sent: dict[str, int] = field(default_factory=dict)  #: deliveries by how they ended
     limits: dict[str, int] = field(default_factory=dict)  #: playbook -> windows in which its entry limit was reached
+    pools: dict[str, PoolAlert] = field(default_factory=dict)  #: coupon pools that run low: the newest warning of each
     published: Published = field(default_factory=Published)  #: what publishing the program did to journeys
 
 
@@ -121,7 +122,7 @@ class Pump:
         progress: Callable[[int], None] | None = None,
         fault: Callable[[str], object] = lambda point: None,
         watch: Callable[[Batch], object] | None = None,
-        alert: Callable[[Alert], object] = lambda alert: None,
+        alert: Callable[[Alert | PoolAlert], object] = lambda alert: None,
     ) -> None:
         self.plan = plan
         self.store = store
@@ -319,6 +320,9 @@ class Pump:
             for alert in batch.alerts:
                 self.done.limits[alert.playbook] = self.done.limits.get(alert.playbook, 0) + 1
                 self.alert(alert)
+            for warning in batch.pool_alerts:
+                self.done.pools[warning.pool] = warning
+                self.alert(warning)
         work.start = upto
         work.events = [it for it in work.events if it[0] >= upto]
         work.rejected = [it for it in work.rejected if it[0] >= upto]

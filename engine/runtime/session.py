@@ -24,6 +24,7 @@ from engine.core.slots import Due
 from engine.core.step import ALL, DONE, SILENT, SLOW, Turn
 from engine.ports import Batch, Rejected, Store
 from engine.runtime.alarms import Alarms, Entry
+from engine.runtime.records import CouponRecords
 from engine.runtime.referring import KINDS, Referring
 from engine.runtime.walk import Walk
 
@@ -117,9 +118,12 @@ class Session:
         plan = self.plan
         return Desk(
             pools=plan.pools,
+            records=CouponRecords(self.store, lambda: self.out),
+            entries=lambda: self.out.entries,
             groups=plan.rooms,
             limits=plan.limits,
             zone=plan.env.zone,
+            rewards=plan.rewards,
             secret=secret,
             kept=self.store.resources(),
         )
@@ -495,6 +499,8 @@ class Session:
         alerts = [*self.desk.alerts, *out.alerts]
         for alert in alerts:
             totals[f"limit.{alert.playbook}"] = totals.get(f"limit.{alert.playbook}", 0) + 1
+        for reason, number in self.desk.coupons.refused.items():
+            totals[f"coupons.refused.{reason}"] = number
         if self.late:
             totals["late"] = totals.get("late", 0) + self.late
         batch = Batch(
@@ -518,7 +524,10 @@ class Session:
             cancels=out.cancels,
             erased=out.erased,
             alerts=alerts,
+            entries=out.entries,
+            pool_alerts=self.desk.coupons.alerts,
         )
+        self.desk.coupons.handed_over()
         self.desk.answers, self.desk.alerts = [], []
         self._used = dict(self.desk.run_slots)
         self._referring.handed_over()

@@ -6,12 +6,14 @@ that was decided is thrown away and the careful way begins, which looks at the w
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, BinaryIO, Concatenate, ParamSpec, Protocol
 
 from engine.core.admission import EventTypes
+from engine.core.coupons import with_stand_ins
 from engine.core.instants import format_instant
 from engine.core.model import Effect, Event
 from engine.core.plan import Plan
@@ -165,6 +167,7 @@ def simulate(
     known_types: whose types are let in; None: any. What schemas say of the data is the matter of ``replay``.
     progress: told how many events were decided.
     """
+    plan = dataclasses.replace(plan, pools=with_stand_ins(plan.pools, store.code_count))
     files = [file for file in (effects, decisions) if file is not None]
     replaying = _Replaying(plan, replay, store, until, effects, decisions, known_types, progress)
     if all(file.seekable() for file in files):  # what cannot be taken back must not be written in hope

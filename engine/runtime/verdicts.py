@@ -21,6 +21,7 @@ import msgspec
 
 from engine.actions.webhook import ANSWERED
 from engine.core.chance import BUCKETS, bucket
+from engine.core.couponing import unsent
 from engine.core.model import HOUR, SECOND, Event
 from engine.ports import Channel, Outgoing, Pace, Sent, Settlement
 from engine.runtime.claims import refused_for_good
@@ -152,7 +153,14 @@ def _parked(item: Outgoing, why: str) -> Settlement:
     return Settlement(item.key, "dead", f"{HORIZON}: {why}")
 
 
-def told(item: Outgoing, settlement: Settlement, answer: Sent | None, now: int) -> Event | None:
+def told(item: Outgoing, settlement: Settlement, answer: Sent | None, now: int) -> list[Event]:
+    """What the end of a delivery means for others: a journey that waits for it, coupons nobody will hear of."""
+    found = _answer(item, settlement, answer, now)
+    lost = unsent(item.effect, now) if item.effect.carries and settlement.status in ("dead", "cancelled") else []
+    return lost if found is None else [found, *lost]
+
+
+def _answer(item: Outgoing, settlement: Settlement, answer: Sent | None, now: int) -> Event | None:
     """The event that tells a waiting journey how its request ended; None where it has not, or nobody waits."""
     if item.effect.kind != "webhook" or settlement.status not in ("sent", "dead", "cancelled"):
         return None

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from engine.core.model import Answer, Decision, Effect, Event, Spare, State, Why
+from engine.core.model import Answer, Decision, Effect, Entry, Event, Spare, State, Why
 from engine.errors import InternalError
 
 
@@ -38,6 +38,24 @@ class _EventRow(msgspec.Struct, array_like=True):
     changes: dict[str, tuple[Any, Any]] | None = None
 
 
+class _EntryRow(msgspec.Struct, array_like=True, gc=False):
+    """An entry of the ledger in a block; what most entries do not have comes last and is left out."""
+
+    key: str
+    time: int
+    book: str
+    name: str
+    what: str
+    delta: int
+    subject: str | None = None
+    playbook: str | None = None
+    step: str | None = None
+    unit: str | None = None
+    until: int | None = None
+    amount: Decimal | None = None
+    origin: str | None = None
+
+
 class _Head(msgspec.Struct, gc=False):
     """What of a state says whose it is and when it wakes."""
 
@@ -54,11 +72,12 @@ _state = msgspec.json.Decoder(State, float_hook=Decimal)
 _heads = msgspec.json.Decoder(_Head)
 _event = msgspec.json.Decoder(Event, float_hook=Decimal)
 _answer = msgspec.json.Decoder(Answer, float_hook=Decimal)
+_entries = msgspec.json.Decoder(list[_EntryRow])
 _events = msgspec.json.Decoder(list[_EventRow | None], float_hook=Decimal)
 
 
 class _EffectBody(msgspec.Struct, array_like=True, gc=False):
-    """What of an effect has no column; the last two stand only where there is something to say."""
+    """What of an effect has no column; the last three stand only where there is something to say."""
 
     playbook: str | None
     step: str | None
@@ -72,6 +91,7 @@ class _EffectBody(msgspec.Struct, array_like=True, gc=False):
     to: str | None
     spares: list[Spare] = []
     until: int | None = None
+    carries: list[str] = []
 
 
 _effect_body = msgspec.json.Decoder(_EffectBody, float_hook=Decimal)
@@ -99,6 +119,11 @@ def _readable(raw: bytes, decode: Callable[[bytes], object]) -> bytes:
 def names(words: Sequence[str | None]) -> bytes:
     """A JSON array of texts, as a query takes it."""
     return _encode(words)
+
+
+def names_in_pairs(pairs: Sequence[tuple[str, str]]) -> bytes:
+    """A JSON array of pairs of texts, as a query takes it."""
+    return _encode(pairs)
 
 
 def numbers(values: list[int]) -> bytes:
@@ -171,9 +196,34 @@ def _event_of(it: _EventRow) -> Event:
     return Event(it.id, it.type, it.time, it.user, it.group, it.data, it.depth, it.internal, it.history, it.changes)
 
 
+def encode_entries(entries: Sequence[Entry]) -> bytes:
+    """A block of the ledger."""
+    return _encode([_entry_row(it) for it in entries])
+
+
+def _entry_row(it: Entry) -> tuple[Any, ...]:
+    row = (it.key, it.time, it.book, it.name, it.what, it.delta, it.subject, it.playbook, it.step)
+    if it.amount is not None or it.origin is not None:
+        return (*row, it.unit, it.until, it.amount, it.origin)
+    return (*row, it.unit, it.until) if it.unit is not None or it.until is not None else row
+
+
+def decode_entries(body: bytes) -> list[Entry]:
+    """The entries of a block."""
+    return [
+        Entry(
+            it.key, it.time, it.book, it.name, it.what, it.delta, it.subject, it.unit, it.amount, it.until,
+            it.playbook, it.step, it.origin,
+        )
+        for it in _entries.decode(body)
+    ]  # fmt: skip
+
+
 def effect_body(it: Effect) -> bytes:
     """What of an effect has no column: all but key, time and channel."""
     body = (it.playbook, it.step, it.kind, it.user, it.group, it.status, it.reason, it.detail, it.purpose, it.to)
+    if it.carries:
+        return _encode((*body, it.spares, it.until, it.carries))
     return _encode((*body, it.spares, it.until) if it.spares or it.until is not None else body)
 
 
@@ -182,7 +232,7 @@ def effect_from(key: str, time: int, channel: str | None, body: bytes) -> Effect
     it = _effect_body.decode(body)
     return Effect(
         key, time, it.playbook, it.step, it.kind, it.user, it.group, it.status, it.reason, it.detail, channel,
-        it.purpose, it.to, it.spares or (), it.until,
+        it.purpose, it.to, it.spares or (), it.until, tuple(it.carries),
     )  # fmt: skip
 
 

@@ -13,11 +13,14 @@ from typing import Any
 
 from msgspec import structs
 
-from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.core.couponing import unsent
+from engine.core.coupons import Coupon
+from engine.core.model import Answer, Decision, Effect, Entry, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.errors import InternalError
 from engine.ports import Batch, Rejected, Version
 from engine.stores import erasing, tally
+from engine.stores.memory_coupons import MemoryCoupons
 from engine.stores.memory_forgetting import Forgotten, take_away
 from engine.stores.memory_outbox import MemoryOutbox, Row
 from engine.stores.wakes import Wakes
@@ -27,7 +30,7 @@ FAULT_POINTS = tuple(f"{verb}.{edge}" for verb in _VERBS for edge in ("before", 
 """Names given to ``fault``."""
 
 
-class MemoryStore(MemoryOutbox):
+class MemoryStore(MemoryOutbox, MemoryCoupons):
     """A store in memory.
 
     ``keep_log``: False keeps no events, effects and decisions, only their counts; then no id is known, no effect
@@ -49,9 +52,12 @@ class MemoryStore(MemoryOutbox):
         self._pending: list[tuple[int, str]] = []  #: (place, key), sorted
         self._answers: dict[str, dict[str, Answer]] = {}
         self._askers: dict[str, str] = {}  #: key of an answer -> whose it is
-        self._codes: set[str] = set()
+        self._coupons: dict[str, Coupon] = {}
+        self._imported: dict[str, list[str]] = {}
+        self._pool_of: dict[str, str] = {}
         self._resources: dict[str, bytes] = {}
         self._decisions: dict[str, list[Decision]] = {}
+        self._ledger: list[Entry] = []
         self._rejected: dict[int, Rejected] = {}
         self._rejected_last = 0
         self._positions: dict[str, int] = {}
@@ -68,10 +74,10 @@ class MemoryStore(MemoryOutbox):
         """Nothing is open."""
 
     def begin_anew(self) -> None:
-        """Begin anew, as if nothing had been handed over."""
-        fault = self.fault
+        """Begin anew, as if nothing had been handed over; codes that were imported are there still."""
+        fault, imported, pool_of = self.fault, self._imported, self._pool_of
         self.__init__(keep_log=self.keep_log)  # type: ignore[misc]  # all there is is set there
-        self.fault = fault
+        self.fault, self._imported, self._pool_of = fault, imported, pool_of
 
     # -- deciding
 
@@ -136,9 +142,8 @@ class MemoryStore(MemoryOutbox):
 
     def commit(self, batch: Batch) -> int:
         self.fault("commit.before")
-        codes = [code for code, _, _ in tally.grants(batch)]
-        self._check(batch, codes)
-        self._codes.update(codes)
+        self._check(batch)
+        self._book(batch.entries)
         states, put = self._states, self._wakes.put
         for state in batch.states:
             states[state.id] = state
@@ -148,7 +153,7 @@ class MemoryStore(MemoryOutbox):
                     self._hide(state)
                 elif self._states.pop(alias, None) is not None:
                     self._order = []
-        cancelled = self._cancel(batch.cancels)
+        cancelled = self._cancel(batch.cancels, batch.clock)
         conflicts = self._log(batch) if self.keep_log else 0
         asked = tally.askers(batch)
         for answer in batch.answers:
@@ -173,10 +178,9 @@ class MemoryStore(MemoryOutbox):
         self.fault("commit.after")
         return conflicts
 
-    def _check(self, batch: Batch, codes: list[str]) -> None:
+    def _check(self, batch: Batch) -> None:
         """Refuse what must never be written, before anything is."""
-        if len(set(codes)) < len(codes) or not self._codes.isdisjoint(codes):
-            raise InternalError("the store refused a batch: a coupon code was given twice")
+        self._book(batch.entries, only_check=True)
         if self.keep_log:
             ids = [event.id for event, _ in batch.events]
             if len(set(ids)) < len(ids) or not self._ids.isdisjoint(ids):
@@ -198,6 +202,7 @@ class MemoryStore(MemoryOutbox):
                 self._pending.append((row.place, effect.key))
         for decision in batch.decisions:
             self._decisions.setdefault(decision.user or decision.group or "", []).append(decision)
+        self._ledger.extend(batch.entries)
         return conflicts
 
     def _hide(self, state: State) -> None:
@@ -229,6 +234,10 @@ class MemoryStore(MemoryOutbox):
         for row in self._rows.values():
             if subject == (row.effect.user or row.effect.group) and row.effect.time <= at:
                 self._scrub(row, alias)
+        for code, coupon in self._coupons.items():
+            if coupon.subject == subject:
+                self._coupons[code] = structs.replace(coupon, subject=alias)
+        self._ledger = [erasing.anonymous(it, subject, at, self._alias) for it in self._ledger]
 
     def _scrub(self, row: Row, alias: str) -> None:
         row.effect = erasing.scrubbed(row.effect, alias)
@@ -239,15 +248,18 @@ class MemoryStore(MemoryOutbox):
         if row.delivery in ("pending", "sending", "dead", "unknown"):
             row.delivery, row.outcome = "cancelled", erasing.OUTCOME
 
-    def _cancel(self, cancels: Iterable[tuple[str, str]]) -> int:
+    def _cancel(self, cancels: Iterable[tuple[str, str]], now: int) -> int:
         """Take back what is not being sent yet; how many deliveries that were."""
         found = 0
         for key, reason in cancels:
             row = self._rows.get(key)
-            if row is not None and row.delivery == "pending":
-                self._pending.remove((row.place, key))
-                row.delivery, row.outcome = "cancelled", reason
-                found += 1
+            if row is None or not (row.delivery == "pending" or (row.delivery, reason) == ("dead", tally.RETURNED)):
+                continue
+            self._turn(key, row, "cancelled")
+            row.next_at, row.outcome = None, reason
+            found += 1
+            if row.effect.carries and reason != tally.RETURNED:
+                self._admit([(event, b"") for event in unsent(row.effect, now)])
         return found
 
     def _quarantine(self, rejected: Iterable[Rejected]) -> None:
@@ -359,6 +371,11 @@ class MemoryStore(MemoryOutbox):
 
     def decisions(self, user: str) -> Iterator[Decision]:
         yield from self._decisions.get(user, [])
+
+    def ledger(
+        self, *, subject: str | None = None, book: str | None = None, name: str | None = None
+    ) -> Iterator[Entry]:
+        return (it for it in self._ledger if tally.asked_for(it, subject, book, name))
 
     def subjects(self) -> Iterator[State]:
         for subject in sorted(self._states):

@@ -13,17 +13,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.core.model import Answer, Decision, Effect, Entry, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.ports import Batch, Fault, Rejected, Room, Version
 from engine.stores import codec, tally
 from engine.stores.sql import sqlite_copy
 from engine.stores.sql.sqlite_check import SqliteCheck
+from engine.stores.sql.sqlite_coupons import SqliteCoupons, SqliteCouponSide
 from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_events import SqliteEvents
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
 from engine.stores.sql.sqlite_forgetting import SqliteForgetting
 from engine.stores.sql.sqlite_keys import KEY_PIECE, KEY_ROWS, SqliteKeys
+from engine.stores.sql.sqlite_ledger import SqliteLedger
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
 from engine.stores.sql.sqlite_points import FAULT_POINTS
 from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, GENTLE_SUBJECTS, SqliteStates
@@ -32,7 +34,7 @@ from engine.stores.sql.sqlite_trail import ALL, GENTLE_ROWS, TRAIL_ROWS, SqliteT
 __all__ = ["FAULT_POINTS", "SqliteStore"]
 
 
-class SqliteStore(SqliteOutbox):
+class SqliteStore(SqliteOutbox, SqliteCouponSide):
     """A store in one SQLite file. Open it with ``SqliteStore.open``."""
 
     def __init__(self, file: SqliteFile, *, gentle: bool = False) -> None:
@@ -41,6 +43,8 @@ class SqliteStore(SqliteOutbox):
         self._states = SqliteStates(file, GENTLE_SUBJECTS if self._gentle else None)
         self._erasure = SqliteErasure(file)
         self._events = SqliteEvents(file)
+        self._ledger = SqliteLedger(file)
+        self._coupons = SqliteCoupons(file)
         self._forgetting = SqliteForgetting(file)
         self._trail = SqliteTrail(file)
         self._keys = SqliteKeys(file)
@@ -82,7 +86,7 @@ class SqliteStore(SqliteOutbox):
 
     def check(self) -> list[Fault]:
         """Every promise of the file that does not hold; see ``sqlite_check``."""
-        return list(SqliteCheck(self._file, self._states, self._erasure).run())
+        return list(SqliteCheck(self._file, self._states, self._erasure, self._ledger, self._coupons).run())
 
     def backup(self, target: str | os.PathLike[str], marks: dict[str, str]) -> int:
         """Copy this moment of the store into a new file; see ``sqlite_copy``. Returns its size in bytes."""
@@ -187,13 +191,15 @@ class SqliteStore(SqliteOutbox):
             self._erasure.committed(batch.erased, revived, written)
             self._events.added(len(batch.events))
             self._keys.added()
-            self._trail.added(len(batch.events), len(batch.effects) + len(batch.decisions))
+            rows = len(batch.effects) + len(batch.decisions) + self._ledger.added(len(batch.entries))
+            self._trail.added(len(batch.events), rows)
 
         with self._file.transaction("commit", committed):
             self._step("states")
             self._states.append(entries)
             self._step("cancels")
-            cancelled = self._file.write("cancel", ((reason, key) for key, reason in batch.cancels))
+            cancelled, unsent = self._coupons.cancel(batch.cancels, batch.clock)
+            self._file.write("add_inbox", ((it.id, codec.encode_event(it)) for it in unsent))
             conflicts = self._save_log(batch)
             self._save_scarce(batch)
             self._save_verdicts(batch)
@@ -205,6 +211,8 @@ class SqliteStore(SqliteOutbox):
                 self._erasure.drop_state(subject)
                 self._events.erase(subject, at)
                 self._erasure.erase(subject, at)
+                self._ledger.erase(subject, at, self._erasure.alias)
+                self._coupons.renamed(self._ledger.read(self._erasure.alias(subject), "coupon", None))
         return conflicts
 
     def _step(self, name: str) -> None:
@@ -222,9 +230,11 @@ class SqliteStore(SqliteOutbox):
         self._step("answers")
         write("save_answer", ((it.key, asked.get(it.key), codec.encode_answer(it)) for it in batch.answers))
         self._step("grants")
-        write("add_grant", tally.grants(batch))
+        self._coupons.book(batch.entries)
         self._step("resources")
         write("save_resource", batch.resources.items())
+        self._step("entries")
+        self._ledger.add(batch.entries)
 
     def _save_verdicts(self, batch: Batch) -> None:
         write = self._file.write
@@ -386,6 +396,11 @@ class SqliteStore(SqliteOutbox):
     def decisions(self, user: str) -> Iterator[Decision]:
         for (body,) in self._file.pages("decisions_of", user):
             yield codec.decision_from(body)
+
+    def ledger(
+        self, *, subject: str | None = None, book: str | None = None, name: str | None = None
+    ) -> Iterator[Entry]:
+        return self._ledger.read(subject, book, name)
 
     def subjects(self) -> Iterator[State]:
         return self._states.all()

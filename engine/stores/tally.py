@@ -8,7 +8,9 @@ from typing import Any
 
 from msgspec import structs
 
-from engine.core.model import Effect, Event
+from engine.core.coupons import Coupon
+from engine.core.model import Effect, Entry, Event
+from engine.errors import InternalError
 from engine.ports import Batch
 
 COUNTERS = ("duplicate", "events", "late", "quarantined")
@@ -52,13 +54,34 @@ def figures(batch: Batch) -> Counter[tuple[str, str]]:
     return found
 
 
-def grants(batch: Batch) -> list[tuple[str, str, str]]:
-    """Coupon codes given away by the batch: (code, pool, effect key)."""
-    return [
-        (it.detail["code"], str(it.detail.get("pool")), it.key)
-        for it in batch.effects
-        if it.kind == "coupon" and it.status == "planned" and it.detail.get("code") is not None
-    ]
+RETURNED = "coupon returned"
+"""Why what told of a coupon is cancelled even when it is dead: its code is another's now."""
+
+
+def coupons(entries: Sequence[Entry]) -> tuple[dict[str, Coupon], dict[str, Coupon]]:
+    """What entries of the ledger make of codes: (those given, as they stand at the end; what became of older ones).
+
+    Of the older ones only ``status``, ``moved`` and ``by`` are known. Raises InternalError for a code given twice.
+    """
+    fresh: dict[str, Coupon] = {}
+    moved: dict[str, Coupon] = {}
+    for it in entries:
+        code = it.unit
+        if it.book != "coupon" or code is None:
+            continue
+        known = fresh.get(code)
+        if it.what == "issued":
+            if known is not None and known.status != "returned":
+                raise InternalError("the store refused a batch: a coupon code was given twice")
+            fresh[code] = Coupon(
+                code, it.name, it.key, it.subject or "", it.time, it.until, it.amount, it.playbook, it.step,
+                "issued", it.time, it.key,
+            )  # fmt: skip
+        elif known is not None:
+            known.status, known.moved, known.by = it.what, it.time, it.key
+        else:
+            moved[code] = Coupon(code, it.name, "", "", 0, status=it.what, moved=it.time, by=it.key)
+    return fresh, moved
 
 
 def askers(batch: Batch) -> dict[str, str]:
@@ -74,6 +97,13 @@ def askers(batch: Batch) -> dict[str, str]:
 def first_delivery(effect: Effect) -> str | None:
     """Where an effect stands in the outbox when it is decided: ``pending``, or None when there is nothing to send."""
     return "pending" if effect.deliver is not None and effect.status == "planned" else None
+
+
+def asked_for(entry: Entry, subject: str | None, book: str | None, name: str | None) -> bool:
+    """Is an entry one of those a reader of the ledger wants; None: whichever it is."""
+    if subject is not None and entry.subject != subject:
+        return False
+    return (book is None or entry.book == book) and (name is None or entry.name == name)
 
 
 _OWN = ("subject", "text", "html", "fields")  #: what of a message each channel has in its own words

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.core.model import Answer, Decision, Effect, Event, GoalWatch, Journey, State, Why
+from engine.core.model import Answer, Decision, Effect, Entry, Event, GoalWatch, Journey, State, Why
 from engine.errors import InternalError, StoreError
 from engine.ports import Batch, Rejected, Settlement, Store, Version
 from engine.stores import STORES, memory, sqlite
@@ -116,6 +116,11 @@ def batch(**more: Any) -> Batch:
     return Batch(**fields)
 
 
+def issued(key: str, code: str, *, pool: str = "p", time: int = 1, subject: str = "u1") -> Entry:
+    """The entry of a coupon that was given."""
+    return Entry(key, time, "coupon", pool, "issued", 1, subject, code)
+
+
 def full_batch(n: int) -> Batch:
     """A batch with something of everything; two different ``n`` do not collide."""
     return batch(
@@ -131,6 +136,7 @@ def full_batch(n: int) -> Batch:
         rejected=[Rejected("f", n, "json", "not JSON", b"\xff{", 10 * n)],
         positions={"f": n},
         counts={"late": 1},
+        entries=[Entry(f"k{n}", n, "points", "main", "earned", n, "u1"), issued(f"c{n}", f"C{n}", time=n)],
     )
 
 
@@ -149,6 +155,7 @@ def picture(store: Store) -> dict[str, Any]:
         "events": [list(store.events(user)) for user in users],
         "answers": [store.answers(user) for user in users],
         "decisions": [list(store.decisions(user)) for user in users],
+        "ledger": [list(store.ledger()), *(list(store.ledger(subject=user)) for user in users)],
         "quarantine": list(store.quarantine()),
         "inbox": store.inbox(0, 100),
         "known": store.known([f"e{n}" for n in range(9)] + ["i1", "i2", "i3"]),
@@ -160,6 +167,8 @@ def picture(store: Store) -> dict[str, Any]:
         "meta": store.get_meta("word"),
         "versions": store.versions(used=False),
         "in flight": list(store.in_flight()),
+        "coupons": list(store.coupons()),
+        "codes": store.codes("p", 0, 100),
     }
 
 
@@ -310,7 +319,7 @@ def test_code_twice_is_refused(store: Any) -> None:
     store.commit(full_batch(1))
     again = effect("other", kind="coupon", detail={"pool": "q", "code": "C1"}, deliver=None)
     with pytest.raises(InternalError):
-        store.commit(batch(clock=99, effects=[again]))
+        store.commit(batch(clock=99, effects=[again], entries=[issued("other", "C1", pool="q")]))
     assert store.clock() == 10
     held = effect("held", kind="coupon", detail={"pool": "q", "code": "C1"}, deliver=None, status="held_out")
     assert store.commit(batch(effects=[held])) == 0
@@ -550,6 +559,7 @@ def act(store: Any, verb: str) -> None:
         "drop": lambda: store.drop(["k1"], [event("i5")]),
         "meta": lambda: store.set_meta("word", "new"),
         "version": lambda: store.keep_versions([Version("p", "v2", 5, b"two")]),
+        "import": lambda: store.add_codes("p", ["I1", "I2"]),
         "forget": lambda: store.forget(dict.fromkeys(("events", "ids", "decisions", "quarantine"), 11), 100),
     }
     verbs[verb]()
@@ -634,7 +644,7 @@ def test_every_point_is_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     store = SqliteStore.open(tmp_path / "s.db", fault=passed.append)
     store.commit(full_batch(1))
     store.commit(full_batch(2))
-    for verb in ("ingest", "release", "claim", "settle", "redrive", "drop", "meta", "version", "forget"):
+    for verb in ("ingest", "release", "claim", "settle", "redrive", "drop", "meta", "version", "forget", "import"):
         act(store, verb)
     store.close()
     assert set(passed) == set(sqlite.FAULT_POINTS)

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from engine.core.chance import effect_key, step_key
+from engine.core.coupons import code_for
 from engine.core.model import HOUR
-from engine.core.scarce import code_for
 from engine.feeds.replay import Ids
 from engine.runtime.alarms import Alarms, Entry
 

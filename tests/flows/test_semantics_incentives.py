@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from semantics_kit import HEAD, Row, event, play
 
-from engine.core.scarce import code_for
+from engine.core.coupons import code_for
 
 CODES = int(os.environ.get("DRUMBEAT_CODES", "20000"))
 END = event("z", "end", "2026-04-20T00:00:00Z", "zz")

@@ -31,6 +31,7 @@ class Pool:
     per_user: int | None = None
     per_user_window: int | None = None
     per_day: int | None = None
+    budget: int | None = None  #: whole coupons the money pays for
     grants: list[tuple[int, str]] = field(default_factory=list)
 
     def refusals(self, now: int, user: str) -> set[str]:
@@ -38,6 +39,8 @@ class Pool:
         reasons = set()
         if self.total is not None and len(self.grants) >= self.total:
             reasons.add("sold_out")
+        if self.budget is not None and len(self.grants) >= self.budget:
+            reasons.add("budget")
         if self.per_user is not None:
             own = [
                 then
@@ -58,6 +61,17 @@ class Pool:
         if not reasons:
             self.grants.append((now, user))
         return reasons
+
+
+def ask_with_fallback(first: Pool, other: Pool | None, now: int, user: str) -> tuple[Pool | None, set[str]]:
+    """(the pool that gave, why the first one did not): who has had his of the first gets none of the other."""
+    reasons = first.refusals(now, user)
+    if not reasons:
+        first.grants.append((now, user))
+        return first, reasons
+    if "per_user" in reasons or other is None or other.ask(now, user):
+        return None, reasons
+    return other, reasons
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -355,3 +356,68 @@ def test_badges_once_and_points_add_up(tmp_path: Path, seed: int) -> None:
     run = simulate(Program([book], catalog).write(tmp_path), [write_feed(tmp_path / "feed.jsonl", events)])
     compare(expected, rows_of(run), events, f"seed {seed}")
     assert end_of(events) == clock.at(run.summary["clock"]["until"])
+
+
+COMBINED = list(product(("unlimited", 1, "2/7d"), (None, 2), ("unlimited", 12), (None, 9), (False, True)))
+"""per_user, per_day, total, coupons the budget pays for, with a fall-back."""
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_combination_of_limits(tmp_path: Path, seed: int) -> None:
+    """Each of ``per_user`` (for ever, in a window), ``per_day``, ``total``, ``budget`` and a fall-back with each of the
+    others: who gets a coupon, from which pool, and a true reason for who does not.
+
+    Semantics: coupon.limits, coupon.budget, coupon.exhausted
+    """
+    books, coupons, ledger = [], {}, {}
+    for number, (per_user, per_day, total, budget, spare) in enumerate(COMBINED):
+        name, other = f"c{number}", f"c{number}-spare"
+        limits: dict[str, Any] = {"per_user": per_user, "total": total}
+        limits |= {} if per_day is None else {"per_day": per_day}
+        limits |= {} if budget is None else {"budget": 5 * budget + 3}
+        coupons[name] = coupon(limits, f"C{number}", **({"on_exhausted": {"use": other}} if spare else {}))
+        if spare:
+            coupons[other] = coupon({"per_user": 1, "total": 5}, f"S{number}")
+        books.append(
+            {
+                "playbook": f"p-{name}", "trigger": {"event": f"ask_{name}"}, "entry": PARALLEL,
+                "steps": [{"id": "c", "coupon": {"pool": name, "on_exhausted": "skip"}}],
+            }
+        )  # fmt: skip
+        count, _, window = str(per_user).partition("/")
+        ledger[name] = scarce.Pool(
+            total=None if total == "unlimited" else total, per_user=None if count == "unlimited" else int(count),
+            per_user_window=7 * DAY if window else None, per_day=per_day, budget=budget,
+        )  # fmt: skip
+        ledger[other] = scarce.Pool(total=5, per_user=1)
+    rng = random.Random(seed)
+    kinds = [f"ask_c{number}" for number in range(len(COMBINED))]
+    # few people, who ask often: every limit is met
+    events = [
+        Ev(grid(rng, 12, DAY // 4, number % 2 == 1), rng.choice(kinds), f"u{rng.randrange(9)}")
+        for number in range(scaled(1500))
+    ]
+    events = shuffled(rng, events)
+    run = simulate(Program(books, {"coupons": coupons}).write(tmp_path), [write_feed(tmp_path / "feed.jsonl", events)])
+    expected, reasons = [], []
+    for event in in_order(events):
+        name, user = event.type.removeprefix("ask_"), event.user or ""
+        spare = ledger[f"{name}-spare"] if COMBINED[int(name[1:])][4] else None
+        gave, why = scarce.ask_with_fallback(ledger[name], spare, event.time, user)
+        pool = name if gave is not spare or gave is None else f"{name}-spare"
+        expected.append((event.time, f"p-{name}", user, gave is not None, pool))
+        reasons.append(why)
+    got = [
+        (clock.at(it["time"]), it["playbook"], it["user"], it["status"] == "planned", it["detail"]["pool"])
+        for it in run.rows
+    ]
+    assert sorted(got) == sorted(expected)
+    true: dict[tuple[Any, ...], set[str]] = {}
+    for place, why in zip(expected, reasons, strict=True):
+        true.setdefault(place, set()).update(why)
+    for found, it in zip(got, run.rows, strict=True):
+        if it["status"] == "denied":
+            assert it["reason"] in true[found]
+    met = {it["reason"] for it in run.rows if it["status"] == "denied"}
+    assert met == {"sold_out", "budget", "per_user", "per_day"}
+    assert any(pool.endswith("-spare") for *_, given, pool in expected if given)

@@ -71,6 +71,7 @@ def look_tests(world: World) -> None:
 _SECTIONS: Final = {
     "segments": "segment",
     "coupons": "coupon",
+    "rewards": "reward",
     "badges": "badge",
     "groups": "group",
     "referrals": "referral",

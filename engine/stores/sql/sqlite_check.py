@@ -11,13 +11,17 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from engine.core.scarce import GroupState, PoolState
+from engine.core.scarce import GroupState
 from engine.errors import StoreError
 from engine.ports import Fault
 from engine.stores import codec
 from engine.stores.sql import migrations
+from engine.stores.sql.sqlite_check_coupons import CouponStory
+from engine.stores.sql.sqlite_coupons import SqliteCoupons
 from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_file import SqliteFile
+from engine.stores.sql.sqlite_ledger import SqliteLedger
+from engine.stores.sql.sqlite_ledger_check import LedgerSums
 from engine.stores.sql.sqlite_states import SqliteStates
 
 _SHOWN = 5
@@ -27,7 +31,6 @@ _ROWS = {
     "check_names": ("state-name", "a state stands at another subject's place"),
     "check_subjects": ("effect-subject", "an effect is found under another name than the one it is about"),
     "check_keys": ("effect-key", "the key of an effect does not lead to it"),
-    "check_grants": ("coupon-code", "codes given away and coupon effects do not agree"),
     "check_counters": ("counter", "a counter does not say what the log holds"),
     "check_figures": ("figure", "a figure of a playbook does not say what the log holds"),
     "check_inbox": ("inbox", "an event waits that was decided"),
@@ -42,10 +45,19 @@ _ROWS = {
 class SqliteCheck:
     """Checks one file."""
 
-    def __init__(self, file: SqliteFile, states: SqliteStates, erasure: SqliteErasure) -> None:
+    def __init__(
+        self,
+        file: SqliteFile,
+        states: SqliteStates,
+        erasure: SqliteErasure,
+        ledger: SqliteLedger,
+        coupons: SqliteCoupons,
+    ) -> None:
         self._file = file
         self._states = states
         self._erasure = erasure
+        self._ledger = ledger
+        self._coupons = coupons
 
     def run(self) -> Iterator[Fault]:
         """Every breach there is; a damaged file is the only one told, the others would follow from it."""
@@ -82,15 +94,9 @@ class SqliteCheck:
         yield from _told("schema", "a migration was applied in another wording than this program's", wrong)
 
     def _pools(self) -> Iterator[Fault]:
-        given = Counter(dict(self._file.rows("check_pools")))
-        wrong = []
-        for name, raw in self._file.rows("all_resources"):
-            kind, _, pool = name.partition(":")
-            if kind == "coupon":
-                issued = msgspec.msgpack.decode(raw, type=PoolState).issued
-                if issued != given[pool]:
-                    wrong.append(f"{pool}: {issued} counted, {given[pool]} codes")
-        yield from _told("coupon-pool", "a pool has given another number of codes than it counted", wrong)
+        story = CouponStory(self._file, self._ledger, self._coupons)
+        yield from _told("coupon-code", "codes given away, coupon effects and the ledger do not agree", story.codes())
+        yield from _told("coupon-pool", "a pool counted something else than happened to its coupons", story.pools())
 
     def _points(self) -> Iterator[Fault]:
         """Each booking follows from the one before; where a feed books too, only our own arithmetic cannot be held."""
@@ -107,20 +113,19 @@ class SqliteCheck:
         yield from _told("points", "a balance is not the sum of its bookings", wrong)
 
     def _people(self) -> Iterator[Fault]:
-        """What states say, against ledgers and versions."""
-        foreign = {row[0] for row in self._file.rows("check_booked")}
-        last = {(row[0], row[1]): row[3] for row in self._file.pages("check_points")}
+        """What states say, against the ledger and versions."""
+        sums = LedgerSums(self._file, self._erasure)
         known = {(row[0], row[1]) for row in self._file.rows("versions", 0)}
         held: Counter[str] = Counter()
-        balances, lost = [], []
+        lost = []
         for state in self._states.all():
             held.update(f"{it.group}/{it.room}" for it in state.holds)
-            for account, points in state.points.items():
-                booked = last.get((state.id, account))
-                if booked is not None and booked != points and state.id not in foreign:
-                    balances.append(f"{state.id} {account}: {points}, booked {booked}")
+            sums.compare(state)
             lost += [state.id for it in state.journeys if it.version and (it.playbook, it.version) not in known]
-        yield from _told("points-balance", "a user's balance is not the last that was booked", balances)
+        yield from _told("points-balance", "what a user has is not the sum of the ledger", sums.balances())
+        yield from _told("ledger-pool", "a pool gave something else than the ledger says", sums.pools())
+        yield from _told("ledger-room", "a room counts other seats than the ledger says", sums.rooms())
+        yield from _told("ledger-key", "a key stands in the ledger twice", sums.repeated())
         yield from _told("version", "a journey runs on a version the store does not have", lost)
         yield from _told("seats", "more seats are held than the room counts as taken", self._overfull(held))
 

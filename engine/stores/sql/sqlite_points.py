@@ -8,7 +8,7 @@ _EDGES = ("before_begin", "after_begin", "before_commit", "after_commit")
 _GROUPS = {
     "migrate": ("statement", "record"),
     "commit": (
-        *("states", "cancels", "events", "effects", "answers", "grants", "resources", "decisions", "goals"),
+        *("states", "cancels", "events", "effects", "answers", "grants", "resources", "entries", "decisions", "goals"),
         *("quarantine", "inbox", "positions", "slots", "counters", "figures", "clock", "erased"),
     ),
     "fold": ("states", "trail", "keys"),
@@ -20,6 +20,7 @@ _GROUPS = {
     "drop": ("mark", "inbox"),
     "meta": ("save",),
     "version": ("save",),
+    "import": ("codes",),
     "forget": KINDS,
 }
 

@@ -36,6 +36,7 @@ class SqliteTrail:
         ends = tuple(upto for _, upto in self._file.rows("trail_ends", most))
         self._file.write("lay_trail", [ends])
         self._file.write("names_trailed", [ends[:1]])
+        self._file.write("entries_trailed", [ends[3:]])
         self._file.write("trail_laid", [ends])
 
     def laid(self) -> None:

@@ -18,21 +18,19 @@ where subject is not null and cast(body as text) ->> '$[3]' = subject
 select key from effect
 where subject is not coalesce(cast(body as text) ->> '$[3]', cast(body as text) ->> '$[4]');
 
--- name: check_grants
--- Codes given away without an effect that says so, and effects that name a code that was not given.
-select code from coupon_grant where key not in (select key from effect)
-union all
-select key from effect
+-- name: coupon_effects
+-- Coupons that effects say were given.
+select key, cast(body as text) ->> '$[7].code' from effect
 where cast(body as text) ->> '$[2]' = 'coupon' and cast(body as text) ->> '$[5]' = 'planned'
-    and cast(body as text) ->> '$[7].code' is not null
-    and not exists (
-        select 1 from coupon_grant
-        where coupon_grant.key = effect.key and coupon_grant.code = cast(effect.body as text) ->> '$[7].code'
-    );
+    and cast(body as text) ->> '$[7].code' is not null;
+
+-- name: grants
+-- Where each coupon stands.
+select code, pool, key, status, by from coupon_grant;
 
 -- name: check_pools
--- Codes given away by each pool.
-select pool, count(*) from coupon_grant group by pool;
+-- Coupons of each pool that are out, by what each may cost.
+select pool, amount, count(*) from coupon_grant where status <> 'returned' group by 1, 2;
 
 -- name: check_points
 -- Every booking of points, each account's in order.
@@ -40,6 +38,11 @@ select subject, cast(body as text) ->> '$[7].account', cast(body as text) ->> '$
     cast(body as text) ->> '$[7].balance', key
 from effect where cast(body as text) ->> '$[2]' = 'points' and cast(body as text) ->> '$[5]' = 'planned'
 order by subject, 2, seq;
+
+-- name: check_entry_keys
+-- Keys that stand in the ledger more than once.
+select entry.value ->> 0 from entry_block, json_each(cast(entry_block.body as text)) as entry
+group by 1 having count(*) > 1;
 
 -- name: check_booked
 -- Users whose points a feed booked too; an eighth part of an event says that the engine made the event.
@@ -78,7 +81,8 @@ where delivery is not null and (channel is null or cast(body as text) ->> '$[5]'
 select 'log ' || log from trailed where seq > case log
     when 1 then (select coalesce(max(seq), 0) from event_block)
     when 2 then (select coalesce(max(seq), 0) from effect)
-    else (select coalesce(max(seq), 0) from decision)
+    when 3 then (select coalesce(max(seq), 0) from decision)
+    else (select coalesce(max(seq), 0) from entry_block)
 end
 union all
 select subject || ' 1 ' || seq from (
@@ -88,7 +92,13 @@ select subject || ' 1 ' || seq from (
     from event_block, json_each(cast(event_block.body as text)) as event
 )
 union all
-select trail.subject || ' ' || log || ' ' || trail.seq from trail where log not in (0, 1) and not exists (
+select subject || ' 5 ' || seq from (
+    select subject, seq from trail where log = 5
+    except
+    select entry.value ->> 6, entry_block.seq from entry_block, json_each(cast(entry_block.body as text)) as entry
+)
+union all
+select trail.subject || ' ' || log || ' ' || trail.seq from trail where log not in (0, 1, 5) and not exists (
     select 1 from effect where log = 2 and effect.seq = trail.seq and effect.subject = trail.subject
     union all
     select 1 from decision where log = 3 and decision.seq = trail.seq and decision.subject = trail.subject
