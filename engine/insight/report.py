@@ -14,7 +14,7 @@ import msgspec
 
 from engine.core.coupons import CouponPool, PoolState
 from engine.core.plan import Plan
-from engine.core.scarce import GroupInfo, GroupState
+from engine.core.seats import GroupInfo, GroupState
 from engine.insight.subject import instant
 from engine.ports import Store
 

@@ -17,7 +17,7 @@ from engine.core.instants import parse_duration
 from engine.core.model import HOUR
 from engine.core.moment import Moment
 from engine.core.plan import Ladder, Segment, Span
-from engine.core.scarce import GroupInfo, Room
+from engine.core.seats import GroupInfo, Room
 from engine.language.calendars import CalendarMaker
 from engine.language.event_schemas import Check, EventSchemas
 from engine.language.files import read_list

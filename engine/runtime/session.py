@@ -139,6 +139,8 @@ class Session:
         self.late = 0
         self.firing: str | None = None  #: the subject whose wake-up is being decided
         self._nested = 0  #: wake-ups being fired inside of one another
+        self._offering = False  #: seats that came free are being offered
+        self._forgotten = 0  #: erased subjects whom the desk has forgotten
 
     def abandon(self) -> None:
         """Forget what was decided since the last commit (a transaction failed)."""
@@ -375,6 +377,7 @@ class Session:
         self._answer(state, self.turn.change(state, self.clock, taken), None)
         if self.out.emits:
             self._drain(state.id)
+        self._offer()
 
     def _drain(self, source: str) -> None:
         """Handle the events the engine made for ``source``, first come first served."""
@@ -394,6 +397,16 @@ class Session:
             self._once(state, event, SLOW, state.wake_at)
             queue.extend((event.user, made) for made in self.out.emits)
             self.out.emits.clear()
+
+    def _offer(self) -> None:
+        """Seats that came free go to who waits for one, at this very instant."""
+        if self._offering:
+            return
+        self._offering = True
+        while (event := self.desk.seats.offer(self.clock)) is not None:
+            self.out.emits.append(event)
+            self._drain("")
+        self._offering = False
 
     def _own_first(self, state: State, before: int) -> None:
         """Fire what a subject has due before an event that another subject sends it."""
@@ -420,12 +433,14 @@ class Session:
             self.late += 1
         if self.out.emits:
             self._drain(state.id)
+        self._offer()
 
     def enter_at(self, state: State, due: Due, why: list[Why]) -> None:
         """A subject in the audience of a slot, and everything it leads to, for others too."""
         self._once(state, None, SLOW, state.wake_at, (due, why))
         if self.out.emits:
             self._drain(state.id)
+        self._offer()
 
     def _once(
         self,
@@ -454,6 +469,9 @@ class Session:
             for release in self.out.releases:
                 self.desk.give_back(release)
             self.out.releases.clear()
+        for subject, _ in self.out.erased[self._forgotten :]:
+            self.desk.seats.forget(subject)
+        self._forgotten = len(self.out.erased)
         self.touched[state.id] = state
         if self.walk is not None:
             self.walk.moved(state.id)
