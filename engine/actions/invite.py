@@ -105,6 +105,7 @@ class Invite(Action):
             if not open_:
                 return self._denied(run, self.groups[0], "already", again=True)
             return run.ask("seat", open_, self.match, queue=run.key(), index=f"seat/{cause.id}")
+        run.known = None  # the answer may be to a later request than the step's first
         again = cause is None or cause.key != run.key()
         if cause is None or not cause.granted or cause.name is None or cause.unit is None:
             reason = (cause.reason if cause is not None else None) or "full"
