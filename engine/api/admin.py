@@ -34,7 +34,13 @@ def ways(engine: Engine) -> list[Way]:
         except msgspec.MsgspecError as error:
             raise Refused(400, "words", f"these are no words of {name}: {error}") from None
         try:
-            result = await asyncio.wrap_future(engine.jobs.submit(lambda store: method.run(store, words)))
+            decides = method.decides
+            promise = (
+                engine.jobs.submit(lambda store: method.run(store, words))
+                if decides is None
+                else engine.jobs.decide(lambda pump, at: decides(pump, words, at))
+            )
+            result = await asyncio.wrap_future(promise)
         except CannotRun as error:
             raise busy("store", error.message, 5) from error
         except DrumbeatError as error:

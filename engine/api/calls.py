@@ -14,8 +14,10 @@ from typing import Any
 import msgspec
 
 from engine.core.model import Event
-from engine.ports import Rejected, Settlement, Store
+from engine.ports import Imported, Rejected, Settlement, Store
 from engine.runtime import byhand, standing
+from engine.runtime.pump import Pump
+from engine.runtime.redeeming import Redeem, Verdict, redeem
 
 
 class Ingest(msgspec.Struct, forbid_unknown_fields=True):
@@ -55,6 +57,13 @@ class ReleaseOutbox(msgspec.Struct, forbid_unknown_fields=True):
     """``standing.release`` at the place where the daemon has the store, which only the daemon knows for sure."""
 
 
+class ImportCodes(msgspec.Struct, forbid_unknown_fields=True):
+    """``Store.add_codes``."""
+
+    pool: str
+    codes: list[str]
+
+
 @dataclass(frozen=True)
 class Call:
     """One of them: the form of its words, of its answer, and the calling of it."""
@@ -62,6 +71,11 @@ class Call:
     words: type[msgspec.Struct]
     answer: Any
     run: Callable[[Store, Any], Any]
+    decides: Callable[[Pump, Any, int], Any] | None = None  #: what decides is called with the pump and the instant
+
+
+def _no(store: Store, words: Any) -> Any:
+    raise NotImplementedError  # it is decided
 
 
 CALLS: dict[str, Call] = {
@@ -70,6 +84,8 @@ CALLS: dict[str, Call] = {
     "settle": Call(Settle, None, lambda store, it: store.settle(it.settlements)),
     "redrive": Call(Redrive, int, lambda store, it: byhand.redrive(store, it.keys)),
     "drop": Call(Drop, int, lambda store, it: byhand.drop(store, it.keys, it.now)),
+    "import_codes": Call(ImportCodes, Imported, lambda store, it: store.add_codes(it.pool, it.codes)),
+    "redeem": Call(Redeem, Verdict, _no, redeem),
     "release_outbox": Call(ReleaseOutbox, str | None, lambda store, it: _let_go(store)),
 }
 """Name -> how it is called."""

@@ -1,7 +1,7 @@
 """What ``/metrics`` shows: the state of the daemon, read when it is asked for.
 
-Rule 1: names of feeds, statuses and outcomes are the only labels, and all come from the program or from the code:
-nothing that is sent from outside makes a new series.
+Rule 1: names of feeds and coupons, statuses and outcomes are the only labels, and all come from the program or from the
+code: nothing that is sent from outside makes a new series.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _SINGLE = {
     "scrubs": "Times the file was written anew because somebody was erased",
     "clock.jumps": "Jumps of the machine's clock",
     "limits": "Windows in which an entry limit was reached",
+    "coupons.low": "Warnings that 80, 95 or 100 % of a coupon's stock or budget is used up",
     "poisoned": "Events quarantined because they broke the deciding or the process",
     "conflicts": "Effects that existed already; must stay 0",
 }
@@ -46,6 +47,7 @@ class Metrics(Collector):
         """All of them, as they are now."""
         yield from self._gauges()
         yield from self._feeds()
+        yield from self._coupons()
         yield from self._counters()
 
     def _gauges(self) -> Iterator[Metric]:
@@ -81,6 +83,21 @@ class Metrics(Collector):
                 behind.add_metric([name], lag.behind)
             broken.add_metric([name], int(name in self._state.broken_feeds))
         yield from (position, behind, broken, mark)
+
+    def _coupons(self) -> Iterator[Metric]:
+        labels = ["coupon"]
+        issued = GaugeMetricFamily("drumbeat_coupons_issued", "Coupons given and not returned", labels=labels)
+        redeemed = GaugeMetricFamily("drumbeat_coupons_redeemed", "Coupons redeemed and not reversed", labels=labels)
+        left = GaugeMetricFamily("drumbeat_coupons_left", "Coupons left, where there is an end of them", labels=labels)
+        budget = GaugeMetricFamily("drumbeat_coupons_budget_left", "Budget left, where there is one", labels=labels)
+        for name, it in sorted(self._state.pools.items()):
+            issued.add_metric([name], it.issued)
+            redeemed.add_metric([name], it.redeemed)
+            if it.left is not None:
+                left.add_metric([name], it.left)
+            if it.budget_left is not None:
+                budget.add_metric([name], float(it.budget_left))
+        yield from (issued, redeemed, left, budget)
 
     def _counters(self) -> Iterator[Metric]:
         counts = self._state.counts

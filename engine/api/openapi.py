@@ -57,11 +57,15 @@ _TAKEN = _object(
 _WORDS = {
     "400": "not HTTP, no record, or no call as it should be",
     "401": "no key, or one that does not fit",
-    "404": "no such playbook or channel",
+    "403": "it was given to somebody else",
+    "404": "no such playbook, channel or code",
     "408": "the body came too slowly",
+    "409": "it was redeemed before, or the id of the request redeemed another code",
+    "410": "it has lapsed, or went back to its pool",
     "413": "too many bytes or records",
     "415": "a content type or an encoding that is not read",
     "421": "a host that is not served without keys",
+    "422": "the order is too small, or in another currency",
     "429": "more than the rate lets in; Retry-After says when",
     "431": "too large headers",
     "500": "a fault of ours; nothing was taken",
@@ -115,6 +119,33 @@ WEBHOOK_SPEC: Spec = {
             ),
         },
         **_errors("404", *_BODY, *_ALWAYS),
+    },
+}  # fmt: skip
+
+_NUMBER = {"type": ["number", "null"]}
+_MAYBE = {"type": ["string", "null"]}
+
+REDEEM_SPEC: Spec = {
+    "summary": "Redeem a coupon",
+    "description": "A code is redeemed once; the same request (by id) is answered as before. A refusal is no change.",
+    "requestBody": {
+        "required": True,
+        "content": _json(
+            _object(["code"], code=_ID, id=_MAYBE, user=_MAYBE, order=_MAYBE, amount=_NUMBER, currency=_MAYBE)
+        ),
+    },
+    "responses": {
+        "200": {
+            "description": "redeemed, durably",
+            "content": _json(
+                _object(
+                    ["status", "code", "repeated", "pool", "user", "time"],
+                    status={"enum": ["redeemed"]}, code=_TEXT, repeated={"type": "boolean"}, pool=_TEXT, user=_TEXT,
+                    value={"type": ["object", "null"]}, expires_at=_MAYBE, time=_TEXT, reason=_MAYBE, message=_TEXT,
+                )
+            ),
+        },
+        **_errors("403", "404", "409", "410", "422", *_BODY, *_ALWAYS),
     },
 }  # fmt: skip
 

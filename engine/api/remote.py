@@ -15,12 +15,12 @@ from typing import Any, cast
 import msgspec
 
 from engine import wiring
-from engine.api.calls import CALLS, Drop, Ingest, Redrive, Release, ReleaseOutbox, Settle, decode, encode
+from engine.api.calls import CALLS, Drop, ImportCodes, Ingest, Redrive, Release, ReleaseOutbox, Settle, decode, encode
 from engine.api.unix import short_name, socket_path
 from engine.core.model import Event
 from engine.errors import CannotRun, StoreError, UsageError
 from engine.language.compiled import Settings
-from engine.ports import Rejected, Settlement, Store
+from engine.ports import Imported, Rejected, Settlement, Store
 from engine.runtime import byhand, standing
 
 _PIECE = 4 * 1024 * 1024
@@ -166,6 +166,11 @@ class RemoteStore:
         """As ``Store.release``."""
         done = self._link.call("release", Release(list(numbers), list(events)))
         return done[0], done[1]
+
+    def add_codes(self, pool: str, codes: Sequence[str]) -> Imported:
+        """As ``Store.add_codes``."""
+        done: Imported = self._link.call("import_codes", ImportCodes(pool, list(codes)))
+        return done
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
         """As ``Store.settle``."""

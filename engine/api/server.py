@@ -30,6 +30,7 @@ from prometheus_client import CollectorRegistry
 from uvicorn import Config, Server
 
 from engine.api import admin, health, unix
+from engine.api.coupons import Redeeming
 from engine.api.engine import Engine
 from engine.api.events import Events
 from engine.api.gathering import Gathering
@@ -236,6 +237,7 @@ class Api:
         for feed, ring in zip(listener, rings, strict=True):
             buckets = Buckets(feed.rate, gate.elapsed)
             ways.append(Events(feed, self._engine, gathering, limits, self._meters).way(ring, buckets))
+        ways.append(Redeeming(self._engine).way(Buckets(listener[0].rate, gate.elapsed)))
         ways.append(Webhooks(self._engine, gathering).way(Buckets(listener[0].rate, gate.elapsed)))
         ways.append(Receipts(self._engine, gathering, limits).way(Buckets(listener[0].rate, gate.elapsed)))
         ways += self._more(gathering)

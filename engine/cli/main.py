@@ -17,6 +17,7 @@ from engine.errors import DrumbeatError, ProgramError
 VERBS = {
     "audience": "engine.cli.audience:audience",
     "backup": "engine.cli.backup:backup",
+    "coupons": "engine.cli.coupons:coupons",
     "demo": "engine.cli.demo:demo",
     "docs": "engine.cli.docs:docs",
     "doctor": "engine.cli.doctor:doctor",

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from engine.core import localtime
-from engine.core.coupons import MOVES, CouponDesk, CouponPool, NoRecords, PoolState, Records
+from engine.core.coupon_desk import CouponDesk
+from engine.core.coupons import MOVES, CouponPool, NoRecords, PoolState, Records
 from engine.core.model import Alert, Answer, Entry, Release, Reserve
 from engine.core.seats import GroupInfo, GroupState, SeatDesk
 

@@ -79,7 +79,7 @@ def known_coupon(plan: Plan, pool: str) -> None:
 def _coupon(plan: Plan, store: Store, name: str, count: int) -> dict[str, Any]:
     """What one coupon each would cost, and how far stock and budget reach."""
     pool = plan.pools[name]
-    row = pool_row(pool, store.resources())
+    row = pool_row(pool, store.resources(), store.code_count(name))
     left = row["left"]
     budget = None if row["budget"] is None else row["budget"] - row["spent"]
     reach = [count]

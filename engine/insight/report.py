@@ -14,7 +14,8 @@ import msgspec
 
 from engine.core.coupons import CouponPool, PoolState
 from engine.core.plan import Plan
-from engine.core.seats import GroupInfo, GroupState
+from engine.insight import rooms
+from engine.insight.coupons import stock
 from engine.insight.subject import instant
 from engine.ports import Store
 
@@ -30,7 +31,7 @@ def report(plan: Plan, store: Store) -> dict[str, Any]:
     """All figures, ready for JSON."""
     counts = store.counts()
     seen = _Effects.read(store)
-    resources = store.resources()
+    resources, imported = store.resources(), store.code_counts()
     return {
         "program": plan.program,
         "clock": instant(store.clock()),
@@ -39,8 +40,8 @@ def report(plan: Plan, store: Store) -> dict[str, Any]:
         "playbooks": _playbooks(plan, store.summary(), counts),
         "effects": _effects(counts),
         "refused": seen.refused_rows(),
-        "coupons": [pool_row(plan.pools[name], resources) for name in sorted(plan.pools)],
-        "groups": [_group(plan.rooms[name], resources) for name in sorted(plan.rooms)],
+        "coupons": [pool_row(plan.pools[name], resources, imported.get(name, 0)) for name in sorted(plan.pools)],
+        "groups": rooms.rows(plan, store),
         "deliveries": seen.delivery_rows(),
         "quarantine": dict(sorted(Counter(it.reason for it in store.quarantine()).items())),
     }
@@ -140,13 +141,11 @@ def _difference(entries: int, goals: int, held: int, goals_held: int) -> dict[st
 # ---------------------------------------------------------------------- scarce units
 
 
-def pool_row(pool: CouponPool, resources: dict[str, bytes]) -> dict[str, Any]:
-    """What a coupon pool gave and has left."""
+def pool_row(pool: CouponPool, resources: dict[str, bytes], imported: int = 0) -> dict[str, Any]:
+    """What a coupon pool gave and has left; ``imported``: codes that were imported into it."""
     raw = resources.get(f"coupon:{pool.name}")
     state = PoolState() if raw is None else msgspec.msgpack.decode(raw, type=PoolState)
-    total = pool.total
-    if pool.prefix is None:
-        total = len(pool.codes) if total is None else min(total, len(pool.codes))
+    total = stock(pool, imported)
     return {
         "pool": pool.name,
         "given": state.issued,
@@ -155,19 +154,4 @@ def pool_row(pool: CouponPool, resources: dict[str, bytes]) -> dict[str, Any]:
         "spent": state.spent,
         "budget": pool.budget,
         "currency": (pool.value or {}).get("currency"),
-    }
-
-
-def _group(group: GroupInfo, resources: dict[str, bytes]) -> dict[str, Any]:
-    raw = resources.get(f"seat:{group.name}")
-    state = GroupState() if raw is None else msgspec.msgpack.decode(raw, type=GroupState)
-    rooms = [
-        {"room": room.id, "taken": state.taken.get(room.id, 0), "invites_stop_at": room.soft, "capacity": room.capacity}
-        for room in group.rooms
-    ]
-    return {
-        "group": group.name,
-        "taken": sum(state.taken.get(room.id, 0) for room in group.rooms),
-        "capacity": sum(room.capacity for room in group.rooms),
-        "rooms": rooms,
     }

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from engine.core.model import MINUTE, SECOND, Alert, PoolAlert
 from engine.errors import CannotRun, StoreError
@@ -112,6 +113,7 @@ class Daemon:
         self._claims = Claims(program.plan, store, clock)
         self._sending = self._open_sending()
         self._last_turn = store.clock()  #: the machine's clock at the last turn, ever
+        self.jobs.deciding = self._decide
 
     # ------------------------------------------------------------------ told from outside, by any thread
 
@@ -215,6 +217,17 @@ class Daemon:
             more |= self._house.piece(Wishes(self.program.retention, self.program.plan.env.zone, now))
         self._tell()
         return more
+
+    def _decide(self, work: Callable[[Pump, int], Any]) -> Any:
+        """Let a job decide; while the machine's clock is in doubt it happens at the last instant that is believed."""
+        pump = self._worker.pump
+        at = pump.session.clock if self.clock.paused else max(self.clock.now(), pump.session.clock)
+        pump.session.present = at + 1
+        try:
+            return work(pump, at)
+        except StoreError:
+            self._failed = True  # what was decided is forgotten at the next turn
+            raise
 
     def _deliver(self) -> bool:
         """Carry out what there is room for; whether anything ended."""
@@ -421,6 +434,7 @@ class Daemon:
             self._told_at = elapsed
             state.feeds = self._worker.gather.lags()
             state.watermarks = dict(self._marks)
+            state.pools = self._worker.pump.session.desk.coupons.figures()
             state.broken_feeds = self._worker.gather.broken
 
     def _next_due(self) -> int | None:

@@ -11,10 +11,13 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Condition
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.errors import CannotRun
 from engine.ports import Store
+
+if TYPE_CHECKING:
+    from engine.runtime.pump import Pump
 
 T = TypeVar("T")
 
@@ -28,6 +31,21 @@ class Jobs:
         self._bell = Condition()
         self._rung = False
         self._closed = False
+        self.deciding: Callable[[Callable[[Pump, int], Any]], Any] | None = None  #: set by who decides: see ``decide``
+
+    def decide(self, work: Callable[[Pump, int], T]) -> Future[T]:
+        """Have a function called with the pump and the instant it is, by the engine's thread: it may decide events.
+
+        Raises CannotRun as ``submit`` does.
+        """
+
+        def work_through(store: Store) -> T:
+            if self.deciding is None:
+                raise CannotRun("nobody decides here", hint="try again when the engine is up")
+            done: T = self.deciding(work)
+            return done
+
+        return self.submit(work_through)
 
     def submit(self, work: Callable[[Store], T], *, subjects: bool = False) -> Future[T]:
         """Have a function called with the store, by the engine's thread; may be called by any thread.

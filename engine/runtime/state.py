@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from engine.core.coupons import PoolFigures
 from engine.ports import Lag, Room
 
 Status = Literal["starting", "running", "paused", "draining", "stopped"]
@@ -39,10 +40,12 @@ class DaemonState:
     feeds: Mapping[str, Lag] = field(default_factory=dict)  #: live feeds: where each stands
     watermarks: Mapping[str, int] = field(default_factory=dict)  #: feed -> time of the newest event it brought
     broken_feeds: Mapping[str, str] = field(default_factory=dict)  #: feeds that cannot be read -> why
+    pools: Mapping[str, PoolFigures] = field(default_factory=dict)  #: coupons: how each pool stands
     counts: Mapping[str, int] = field(default_factory=dict)
     """Counters since the start: ``events.read``, ``events.accepted``, ``events.duplicate``, ``events.quarantined``,
     ``events.late``, ``deliveries.<status>``, ``turns``, ``reloads``, ``reloads.failed``, ``store.errors``,
-    ``forgotten.<kind>``, ``scrubs``, ``clock.jumps``, ``limits``, ``poisoned``, ``conflicts`` (must stay 0)."""
+    ``forgotten.<kind>``, ``scrubs``, ``clock.jumps``, ``limits``, ``coupons.low``, ``poisoned``,
+    ``conflicts`` (must stay 0)."""
 
     def count(self, name: str, n: int = 1) -> None:
         """Add to a counter."""

@@ -7,14 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import structs
 
-from engine.core.coupons import RETURNED, Coupon
+from engine.core.coupons import OPEN, RETURNED, Coupon
 from engine.core.model import DAY, Entry
 from engine.errors import InternalError
 from engine.ports import CouponSum, Imported
 from engine.stores import tally
 from engine.stores.memory_outbox import Row
-
-_OPEN = ("issued", "reversed")
 
 
 class MemoryCoupons:
@@ -61,7 +59,7 @@ class MemoryCoupons:
         found = Counter(
             (
                 it.pool, it.playbook, it.amount,
-                "expired" if it.status in _OPEN and it.until is not None and it.until < now else it.status,
+                "expired" if it.status in OPEN and it.until is not None and it.until < now else it.status,
             )
             for it in self._coupons.values()
         )  # fmt: skip
