@@ -7,9 +7,10 @@ from typing import Any
 from engine.core.journeys import Run
 from engine.core.kinds import STOP, Action, Build, Pause
 from engine.core.model import Answer, Event, Hold
+from engine.core.moment import Moment
 from engine.core.plan import Block, Node, Span
-from engine.core.scarce import GroupInfo
-from engine.core.shapes import ON_DENIED, Duration, Many, Map, Ref, Text, optional
+from engine.core.seats import FREE, GroupInfo
+from engine.core.shapes import ON_FULL, Duration, Many, Map, Ref, Text, optional
 from engine.errors import ExpressionError
 
 
@@ -18,6 +19,9 @@ class Invite(Action):
 
     ``steps.<id>`` has ``.group .room .link``, or is none. The seat is held for ``hold`` (else the group's, else 48 h)
     and goes back when nobody joined. Denied with ``full``, ``no_match`` or ``already`` (a member, or an open invite).
+
+    ``on_full: waitlist`` waits at this step, with a row ``denied: waitlist``; seats that come free go to those who
+    wait, the first come first, before anybody who asks later. ``up_to`` says how long at the longest.
 
     Example:
         invite: {groups: [sh-runners, newcomers], match: first}
@@ -30,12 +34,16 @@ class Invite(Action):
             "groups": optional(Many(Ref("group")), "groups in order of preference"),
             "match": optional(Text(("first", "best")), "first fitting one, or the one with most free seats"),
             "hold": optional(Duration(calendar=True), "how long the seat is kept"),
-            "on_full": optional(ON_DENIED, "when it is denied: skip (default), stop, or steps"),
+            "on_full": optional(ON_FULL, "when it is denied: skip (default), stop, waitlist, or steps"),
+            "up_to": optional(Duration(calendar=True), "with waitlist: how long to wait; without a seat it goes on"),
         },
         short="groups",
     )
 
-    def __init__(self, groups: list[str], match: str, hold: Span | None, on_denied: str | Block) -> None:
+    def __init__(
+        self, groups: list[str], match: str, hold: Span | None, on_denied: str | Block, up_to: Span | None = None
+    ) -> None:
+        self.up_to = up_to
         self.groups = groups
         self.match = match
         self.hold = hold
@@ -46,14 +54,16 @@ class Invite(Action):
         """At least one group must be named."""
         if "groups" not in fields:
             build.problem("invite", "missing-key", "'invite' needs 'groups'")
-        on_denied = fields.get("on_full", "skip")
-        return cls(fields.get("groups", []), fields.get("match", "first"), fields.get("hold"), on_denied)
+        on_denied, up_to = fields.get("on_full", "skip"), fields.get("up_to")
+        if up_to is not None and on_denied != "waitlist":
+            build.problem("up_to", "conflict", "'up_to' says how long to wait, and nobody waits", "on_full: waitlist")
+        return cls(fields.get("groups", []), fields.get("match", "first"), fields.get("hold"), on_denied, up_to)
 
     def gist(self) -> str:
         return ", ".join(self.groups)
 
     def ways(self) -> list[tuple[str, Block | Pause | None]]:
-        if self.on_denied == "skip":
+        if self.on_denied in ("skip", "waitlist"):
             return [("", None)]
         return [("", None), ("no seat", STOP if isinstance(self.on_denied, str) else self.on_denied)]
 
@@ -75,26 +85,60 @@ class Invite(Action):
             run.effect("invite", nowhere)
             run.result(nowhere)
             return run.node.next
-        return run.ask("seat", open_, self.match)
+        return run.ask("seat", open_, self.match, queue=run.key() if self._waits else None)
+
+    @property
+    def _waits(self) -> bool:
+        return self.on_denied == "waitlist"
+
+    def hears(self) -> frozenset[str]:
+        return frozenset({FREE}) if self._waits else frozenset()
+
+    def wants(self, run: Run, m: Moment) -> bool:
+        event = m.event
+        return event is not None and event.internal and event.depth > 0 and event.data.get("key") == run.key()
 
     def resume(self, run: Run, cause: Event | Answer | None) -> Node | Pause | None:
-        if not isinstance(cause, Answer) or not cause.granted or cause.name is None or cause.unit is None:
-            return self._denied(run, self.groups[0], (cause.reason if isinstance(cause, Answer) else None) or "full")
-        group: GroupInfo = run.plan.rooms[cause.name]
+        if isinstance(cause, Event):
+            taken = {hold.group for hold in run.state.holds} | set(run.state.groups)
+            open_ = [name for name in self.groups if name not in taken and _fits(run.plan.rooms[name], run)]
+            if not open_:
+                return self._denied(run, self.groups[0], "already", again=True)
+            return run.ask("seat", open_, self.match, queue=run.key(), index=f"seat/{cause.id}")
+        run.known = None  # the answer may be to a later request than the step's first
+        again = cause is None or cause.key != run.key()
+        if cause is None or not cause.granted or cause.name is None or cause.unit is None:
+            reason = (cause.reason if cause is not None else None) or "full"
+            if reason != "full" or not self._waits or cause is None:
+                return self._denied(run, self.groups[0], reason, again=again)
+            if not again:
+                self._denied(run, self.groups[0], "waitlist")
+                run.mark(run.now)
+            until = None if self.up_to is None else self.up_to.after(run.marked(), run.zone)
+            return run.wait_for_word(run.key(), until)
+        return self._seated(run, cause.name, cause.unit, cause.data.get("link"), again=again)
+
+    def _seated(self, run: Run, name: str, room: str, link: object, *, again: bool) -> Node | Pause | None:
+        group: GroupInfo = run.plan.rooms[name]
         span: Span = self.hold or group.hold
         until = span.after(run.now, run.zone)
-        run.state.holds = [*run.state.holds, Hold(group=cause.name, room=cause.unit, until=until, key=run.key())]
-        given = {"group": cause.name, "room": cause.unit, "link": cause.data.get("link")}
-        if run.effect("invite", given):
-            run.book("seat", cause.name, "held", 1, unit=cause.unit, until=until)
+        run.state.holds = [*run.state.holds, Hold(group=name, room=room, until=until, key=run.key())]
+        given = {"group": name, "room": room, "link": link}
+        if run.effect("invite", given, index=_SEAT if again else ""):
+            run.book("seat", name, "held", 1, unit=room, until=until)
         run.result(given)
         return run.node.next
 
-    def _denied(self, run: Run, group: str, reason: str) -> Node | Pause | None:
-        run.effect("invite", {"group": group, "room": None, "link": None}, status="denied", reason=reason)
+    def _denied(self, run: Run, group: str, reason: str, *, again: bool = False) -> Node | Pause | None:
+        nowhere = {"group": group, "room": None, "link": None}
+        run.effect("invite", nowhere, status="denied", reason=reason, index=_SEAT if again else "")
         if isinstance(self.on_denied, Block):
             return self.on_denied.first or run.node.next
         return STOP if self.on_denied == "stop" else run.node.next
+
+
+_SEAT = "seat"
+"""What tells the row of a seat somebody waited for from the row of the wait."""
 
 
 class MatchFailed(ExpressionError):

@@ -111,12 +111,22 @@ def _coupons(figures: dict[str, Any]) -> str:
 def _groups(figures: dict[str, Any]) -> str:
     rows = []
     for group in figures["groups"]:
-        rows.append([group["group"], f"{group['taken']:,}", "", f"{group['capacity']:,}"])
+        told = _full_in(group["forecast"]) + (f", {group['waiting']:,} waiting" if group["waiting"] else "")
+        rows.append([group["group"], f"{group['taken']:,}", "", f"{group['capacity']:,}", told])
         rows += [
-            [f"  {it['room']}", f"{it['taken']:,}", f"{it['invites_stop_at']:,}", f"{it['capacity']:,}"]
+            [
+                f"  {it['room']}", f"{it['taken']:,}", f"{it['invites_stop_at']:,}", f"{it['capacity']:,}",
+                "link expired" if it["expired"] else "",
+            ]
             for it in group["rooms"]
-        ]
-    return table(["group, room", "seats taken", "invites stop at", "capacity"], rows) if rows else ""
+        ]  # fmt: skip
+    return table(["group, room", "seats taken", "invites stop at", "capacity", "outlook"], rows) if rows else ""
+
+
+def _full_in(forecast: dict[str, Any]) -> str:
+    if "why" in forecast:
+        return str(forecast["why"])
+    return f"full in {forecast['days']} days at {forecast['per_day']} a day"
 
 
 def _deliveries(figures: dict[str, Any]) -> str:

@@ -171,10 +171,13 @@ class Run:
         self.journey.waiting = Waiting(kind="event", until=until, key=key, since=self.now)
         return WAIT
 
-    def ask(self, kind: str, names: list[str], match: str = "first") -> Pause:
-        """Ask for a scarce unit; the step is resumed with the answer."""
-        key = self.key()
-        self.turn.asks.append(Reserve(key=key, subject=self.state.id, kind=kind, names=names, match=match))
+    def ask(
+        self, kind: str, names: list[str], match: str = "first", *, queue: str | None = None, index: str = ""
+    ) -> Pause:
+        """Ask for a scarce unit; the step is resumed with the answer. ``index`` tells several requests of it apart."""
+        key = self.key(index)
+        ask = Reserve(key=key, subject=self.state.id, kind=kind, names=names, match=match, queue=queue)
+        self.turn.asks.append(ask)
         self.journey.waiting = Waiting(kind="answer", key=key)
         return WAIT
 

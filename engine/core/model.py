@@ -268,6 +268,7 @@ class Reserve(msgspec.Struct):
     kind: str  #: "coupon" | "seat" | "slot" | "reward", or one of core/coupons.py: what becomes of a code
     names: list[str]  #: pools, groups or the playbook, in order of preference; or the code
     match: str = "first"  #: for seats: first | best
+    queue: str | None = None  #: for seats: key under which the subject waits when there is none; None: it does not
     at: int | None = None  #: of a code: when it happened; None: now
 
 

@@ -1,4 +1,4 @@
-"""What several subjects compete for: coupon pools (see ``coupons``), seats in groups, entry slots.
+"""What several subjects compete for: coupon pools (see ``coupons``), seats in groups (see ``seats``), entry slots.
 
 Rule 1: a unit is taken at one place, in one order, inside the transaction that decides; so nothing is oversold.
 Rule 2: the state of each resource is one small record; ``Desk.dirty`` names those the transaction must write.
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -18,35 +17,7 @@ from engine.core import localtime, rewards
 from engine.core.coupon_desk import CouponDesk
 from engine.core.coupons import MOVES, CouponPool, NoRecords, PoolState, Records
 from engine.core.model import Alert, Answer, Entry, Release, Reserve
-
-
-@dataclass(frozen=True, kw_only=True)
-class Room:
-    """A room of a group."""
-
-    id: str
-    link: str
-    capacity: int
-    soft: int  #: invites stop here
-    expires: int | None = None  #: instant from which the link is not shown
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupInfo:
-    """A group of the catalog, as inviting needs it."""
-
-    name: str
-    rooms: tuple[Room, ...]
-    rotate: str = "fill_first"  #: fill_first | round_robin | least_full
-    hold: Any = None  #: Span: how long an invite keeps a seat
-    match: Any = None  #: Condition | None: who fits
-
-
-class GroupState(msgspec.Struct):
-    """Seats taken (held or joined) by room, and whose turn it is."""
-
-    taken: dict[str, int] = {}
-    turn: int = 0
+from engine.core.seats import GroupInfo, GroupState, SeatDesk
 
 
 class SlotState(msgspec.Struct):
@@ -97,6 +68,9 @@ class Desk:
             self.pools, self.zone, self.secret, lambda name: self.state("coupon", name), self.records,
             lambda name: self.dirty.add(f"coupon:{name}"), self.entries,
         )  # fmt: skip
+        self.seats = SeatDesk(
+            self.groups, lambda name: self.state("seat", name), lambda name: self.dirty.add(f"seat:{name}")
+        )
 
     def state(self, kind: str, name: str) -> Any:
         """State of one resource, made from what the store kept, or fresh."""
@@ -121,7 +95,7 @@ class Desk:
         elif ask.kind in MOVES:
             answer = self.coupons.move(ask, now)
         elif ask.kind == "seat":
-            answer = self._seat(ask, now)
+            answer = self.seats.give(ask, now)
         elif ask.kind == "reward":
             name = ask.names[0]
             answer = rewards.answer(self.rewards[name], self.state("reward", name), ask)
@@ -130,42 +104,6 @@ class Desk:
             answer = self._slot(ask, now)
         self.answers.append(answer)
         return answer
-
-    def _seat(self, ask: Reserve, now: int) -> Answer:
-        free = [(name, room) for name in ask.names if (room := self._room(self.groups[name], now)) is not None]
-        if not free:
-            return Answer(key=ask.key, granted=False, reason="full", name=ask.names[0])
-        name, room = max(free, key=lambda it: self._open(it[0], now)) if ask.match == "best" else free[0]
-        state: GroupState = self.state("seat", name)
-        state.taken[room.id] = state.taken.get(room.id, 0) + 1
-        rooms = self.groups[name].rooms
-        state.turn = (rooms.index(room) + 1) % len(rooms)
-        self.dirty.add(f"seat:{name}")
-        return Answer(key=ask.key, granted=True, name=name, unit=room.id, data={"link": room.link})
-
-    def _usable(self, group: GroupInfo, now: int) -> list[Room]:
-        taken = self.state("seat", group.name).taken
-        return [
-            room
-            for room in group.rooms
-            if taken.get(room.id, 0) < room.soft and (room.expires is None or now < room.expires)
-        ]
-
-    def _open(self, name: str, now: int) -> int:
-        taken = self.state("seat", name).taken
-        return sum(room.soft - taken.get(room.id, 0) for room in self._usable(self.groups[name], now))
-
-    def _room(self, group: GroupInfo, now: int) -> Room | None:
-        usable = self._usable(group, now)
-        if not usable:
-            return None
-        state: GroupState = self.state("seat", group.name)
-        if group.rotate == "least_full":
-            return min(usable, key=lambda room: Decimal(state.taken.get(room.id, 0)) / room.capacity)
-        if group.rotate == "round_robin":
-            order = {room.id: place for place, room in enumerate(group.rooms)}
-            return min(usable, key=lambda room: (order[room.id] - state.turn) % len(group.rooms))
-        return usable[0]
 
     def _slot(self, ask: Reserve, now: int) -> Answer:
         name = ask.names[0]
@@ -204,15 +142,9 @@ class Desk:
         return localtime.next_hour(instant, zone) if per == "hour" else localtime.next_midnight(instant, zone)
 
     def give_back(self, release: Release) -> None:
-        """Put a seat back, or count one taken by joining without an invite.
-
-        That also holds for rooms the program does not have any more: should they come back, their count is true.
-        """
+        """Put a unit back, or count a seat taken by joining without an invite."""
         if release.kind == "reward":
             self.state("reward", release.name).taken -= 1
             self.dirty.add(f"reward:{release.name}")
             return
-        state: GroupState = self.state("seat", release.name)
-        step = 1 if release.kind == "join" else -1
-        state.taken[release.unit] = max(0, state.taken.get(release.unit, 0) + step)
-        self.dirty.add(f"seat:{release.name}")
+        self.seats.give_back(release)

@@ -190,4 +190,5 @@ STEP_ID = r"[a-z][a-z0-9_]*"
 FREE_NAME = r"[^\s'\"`\\]+"  #: names of the catalog: people write coupons in capitals and badges in Chinese
 USER_FIELD = "user.<field>"  #: what a Text (or the keys of a Table) is called that names a field of the user
 ON_DENIED: Any = Either(scalar=Text(("skip", "stop")), seq=Steps())
+ON_FULL: Any = Either(scalar=Text(("skip", "stop", "waitlist")), seq=Steps())
 PURPOSES = ("marketing", "community", "service", "transactional")

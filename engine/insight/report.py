@@ -14,7 +14,7 @@ import msgspec
 
 from engine.core.coupons import CouponPool, PoolState
 from engine.core.plan import Plan
-from engine.core.scarce import GroupInfo, GroupState
+from engine.insight import rooms
 from engine.insight.coupons import stock
 from engine.insight.subject import instant
 from engine.ports import Store
@@ -41,7 +41,7 @@ def report(plan: Plan, store: Store) -> dict[str, Any]:
         "effects": _effects(counts),
         "refused": seen.refused_rows(),
         "coupons": [pool_row(plan.pools[name], resources, imported.get(name, 0)) for name in sorted(plan.pools)],
-        "groups": [_group(plan.rooms[name], resources) for name in sorted(plan.rooms)],
+        "groups": rooms.rows(plan, store),
         "deliveries": seen.delivery_rows(),
         "quarantine": dict(sorted(Counter(it.reason for it in store.quarantine()).items())),
     }
@@ -154,19 +154,4 @@ def pool_row(pool: CouponPool, resources: dict[str, bytes], imported: int = 0) -
         "spent": state.spent,
         "budget": pool.budget,
         "currency": (pool.value or {}).get("currency"),
-    }
-
-
-def _group(group: GroupInfo, resources: dict[str, bytes]) -> dict[str, Any]:
-    raw = resources.get(f"seat:{group.name}")
-    state = GroupState() if raw is None else msgspec.msgpack.decode(raw, type=GroupState)
-    rooms = [
-        {"room": room.id, "taken": state.taken.get(room.id, 0), "invites_stop_at": room.soft, "capacity": room.capacity}
-        for room in group.rooms
-    ]
-    return {
-        "group": group.name,
-        "taken": sum(state.taken.get(room.id, 0) for room in group.rooms),
-        "capacity": sum(room.capacity for room in group.rooms),
-        "rooms": rooms,
     }

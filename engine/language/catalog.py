@@ -20,7 +20,7 @@ from engine.core.plan import Ladder, Segment, Span
 from engine.core.points import Account
 from engine.core.referrals import MOST, Referral
 from engine.core.rewards import Reward
-from engine.core.scarce import GroupInfo, Room
+from engine.core.seats import GroupInfo, Room
 from engine.language.calendars import CalendarMaker
 from engine.language.event_schemas import Check, EventSchemas
 from engine.language.files import read_list

@@ -142,6 +142,8 @@ class Session:
         self.late = 0
         self.firing: str | None = None  #: the subject whose wake-up is being decided
         self._nested = 0  #: wake-ups being fired inside of one another
+        self._offering = False  #: seats that came free are being offered
+        self._forgotten = 0  #: erased subjects whom the desk has forgotten
 
     def abandon(self) -> None:
         """Forget what was decided since the last commit (a transaction failed)."""
@@ -366,6 +368,7 @@ class Session:
             self._once(state, None, SLOW, None)
             if self.out.emits:
                 self._drain(subject)
+            self._offer()
         self.firing = outer
 
     def put_off(self, subject: str, until: int) -> None:
@@ -383,6 +386,7 @@ class Session:
         self._answer(state, self.turn.change(state, self.clock, taken), None)
         if self.out.emits:
             self._drain(state.id)
+        self._offer()
 
     def _drain(self, source: str) -> None:
         """Handle the events the engine made for ``source``, first come first served."""
@@ -406,6 +410,16 @@ class Session:
     def _new_root(self) -> None:
         """What is decided from here on follows from another event or wake-up."""
         self.out.root, self.out.stormed = len(self.out.effects), False
+
+    def _offer(self) -> None:
+        """Seats that came free go to who waits for one, at this very instant."""
+        if self._offering:
+            return
+        self._offering = True
+        while (event := self.desk.seats.offer(self.clock)) is not None:
+            self.out.emits.append(event)
+            self._drain("")
+        self._offering = False
 
     def _own_first(self, state: State, before: int) -> None:
         """Fire what a subject has due before an event that another subject sends it."""
@@ -436,6 +450,7 @@ class Session:
             self.late += 1
         if self.out.emits:
             self._drain(state.id)
+        self._offer()
 
     def enter_at(self, state: State, due: Due, why: list[Why]) -> None:
         """A subject in the audience of a slot, and everything it leads to, for others too."""
@@ -443,6 +458,7 @@ class Session:
         self._once(state, None, SLOW, state.wake_at, (due, why))
         if self.out.emits:
             self._drain(state.id)
+        self._offer()
 
     def _once(
         self,
@@ -471,6 +487,9 @@ class Session:
             for release in self.out.releases:
                 self.desk.give_back(release)
             self.out.releases.clear()
+        for subject, _ in self.out.erased[self._forgotten :]:
+            self.desk.seats.forget(subject)
+        self._forgotten = len(self.out.erased)
         self.touched[state.id] = state
         if self.walk is not None:
             self.walk.moved(state.id)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from engine.core.scarce import GroupState
+from engine.core.seats import GroupState
 from engine.errors import StoreError
 from engine.ports import Fault
 from engine.stores import codec

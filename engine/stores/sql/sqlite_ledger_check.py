@@ -17,7 +17,7 @@ from engine.core.coupons import PoolState
 from engine.core.model import State
 from engine.core.points import PENDING
 from engine.core.rewards import HELD, RewardState
-from engine.core.scarce import GroupState
+from engine.core.seats import GroupState
 from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_file import SqliteFile
 from engine.stores.sql.sqlite_ledger import SqliteLedger
