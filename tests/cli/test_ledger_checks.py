@@ -113,3 +113,34 @@ def test_a_balance_below_zero_is_told_unless_declared(root: Path, drumbeat: Drum
     path = root / "playbooks/catalog/all.yaml"
     path.write_text(path.read_text("utf-8").replace("{main: {", "{main: {negative: allowed, "), encoding="utf-8")
     assert said(root, drumbeat, "limits") == []
+
+
+def test_the_report_has_points_and_rewards(root: Path, drumbeat: Drumbeat) -> None:
+    """Sums of points by what moved them, and what is left of each reward, as JSON and for people."""
+    figures = drumbeat("report", "--program", root, "--format", "json").json
+    rows = {(it["account"], it["what"]): (it["points"], it["entries"]) for it in figures["points"]}
+    assert rows == {
+        ("main", "earned"): (27, 3), ("main", "held"): (-6, 3),
+        ("main held", "held"): (6, 3), ("main held", "redeemed"): (-6, 3),
+    }  # fmt: skip
+    assert figures["rewards"] == [{"reward": "mug", "given": 3, "stock": 9, "left": 6, "points": 2}]
+    text = drumbeat("report", "--program", root).out
+    assert "main held" in text
+    assert "6 of 9" in text
+
+
+def test_a_user_is_shown_with_what_waits_and_lapses(root: Path, drumbeat: Drumbeat) -> None:
+    """`drumbeat user` names rewards, and points that wait or lapse, where there are any."""
+    path = root / "playbooks/catalog/all.yaml"
+    rule = "earn: [{event: order.paid, points: 9}, {event: checkin, points: 4, pending: 3d}], expires: 10d"
+    path.write_text(path.read_text("utf-8").replace("earn: [{event: order.paid, points: 9}]", rule), encoding="utf-8")
+    lines = [f'{{"id": "k{n}", "type": "{type_}", "user": "u9", "time": "2026-03-09T01:00:00Z"}}\n'
+             for n, type_ in enumerate(("checkin", "order.paid"))]  # fmt: skip
+    (root / "more.jsonl").write_text("".join(lines), encoding="utf-8")
+    drumbeat("ingest", root / "more.jsonl", "--program", root)
+    assert drumbeat("run", "--until-idle", "--program", root).code == 0
+    seen = drumbeat("user", "u9", "--program", root, "--format", "json").json
+    assert (seen["points"], seen["points_pending"], seen["rewards"]) == ({"main": 7}, {"main": 4}, {"mug": 1})
+    assert seen["points_lapse"] == {"main": [{"at": "2026-03-19T16:00:00Z", "points": 7}]}
+    text = drumbeat("user", "u9", "--program", root).out
+    assert "main 7 on 2026-03-19T16:00:00Z" in text
