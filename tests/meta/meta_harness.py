@@ -34,6 +34,7 @@ CATALOG_PARTS = {
     "levels: {bronze: 0, silver: 500, gold: 2000}}",
     "coupons": "coupons:\n  new-user-20: {codes: {generate: NU}, valid_for: 7d, limits: {per_user: 1, total: 100}}\n"
     "  new-user-10: {codes: {generate: NT}, limits: {per_user: 1, total: unlimited}}",
+    "rewards": "rewards:\n  tea-mug: {points: 300, stock: 200, per_user: 1}",
     "badges": "badges:\n  gold-club: {title: Gold}",
     "referrals": "referrals:\n  friends: {codes: {generate: YQ}, field: user.invite_code, "
     "limits: {per_inviter: 10/30d}}",
