@@ -212,7 +212,7 @@ class SendMessage(Action):
         return ways, reason
 
     def _render(self, run: Run, channel: ChannelInfo) -> tuple[dict[str, Any], str | None]:
-        values = {name: value.get(run.m) for name, value in self.values.items()} if self.values else {}
+        values = self.shown(run)
         locale = run.state.traits.get("locale")
         template = self.templates(channel.name, locale if isinstance(locale, str) else None)
         if template is None:
@@ -305,6 +305,10 @@ class SendMessage(Action):
                 html, fields = detail.get("html", False), detail.get("fields")
                 found.append(Spare(channel.name, address, detail["text"], detail.get("subject"), html, fields))
         return found or ()
+
+    def shown(self, run: Run) -> dict[str, Any]:
+        """What the template sees as ``with``."""
+        return {name: value.get(run.m) for name, value in self.values.items()} if self.values else {}
 
     # ------------------------------------------------------------------ outcomes
 

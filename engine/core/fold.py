@@ -12,9 +12,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.core import localtime, tasks
-from engine.core.model import Event, Hold, Release, State
+from engine.core.model import NONE, Event, Hold, Release, State
 
 ERASED = "erased"  # key of State.memory: when the subject was erased
+
+def is_erased(state: State) -> bool:
+    """Was it erased, and has nothing been heard of it since?"""
+    erased = state.memory.get(ERASED)
+    return erased is not None and max(state.created_at or 0, state.last_active or 0) <= erased
+
 
 Fold = Callable[[State, Event, "Folding"], None]
 
@@ -151,6 +157,7 @@ def joined(state: State, event: Event, folding: Folding) -> None:
     if not isinstance(group, str) or group not in folding.groups or group in state.groups:
         return
     state.groups = [*state.groups, group]
+    state.joined = {**state.joined, group: event.time}
     for hold in state.holds:
         if hold.group == group:
             hold.until = None
@@ -167,6 +174,7 @@ def left(state: State, event: Event, folding: Folding) -> None:
     if not isinstance(group, str) or group not in state.groups:
         return
     state.groups = [name for name in state.groups if name != group]
+    state.joined = {name: at for name, at in state.joined.items() if name != group}
     for hold in [h for h in state.holds if h.group == group]:
         state.holds = [h for h in state.holds if h is not hold]
         folding.releases.append(Release(key=event.id, kind="seat", name=group, unit=hold.room))
@@ -188,6 +196,21 @@ def points(state: State, event: Event, folding: Folding) -> None:
             state.points = {**state.points, account: balance}
 
 
+def selected(state: State, event: Event, folding: Folding) -> None:
+    """``selection.entered`` and ``selection.left``: the engine's own word on a set; from outside it moves nobody."""
+    name = event.data.get("select")
+    if event.internal and isinstance(name, str):
+        others = [it for it in state.selections if it != name]
+        state.selections = [*others, name] if event.type == "selection.entered" else others
+
+
+def won(state: State, event: Event, folding: Folding) -> None:
+    """``draw.won`` of the engine: the prize counts among the coupons of its pool."""
+    pool = event.data.get("pool")
+    if event.internal and isinstance(pool, str):
+        state.coupons = {**state.coupons, pool: [*state.coupons.get(pool, []), event.time]}
+
+
 def deleted(state: State, event: Event, folding: Folding) -> None:
     """``user.deleted``: traits, history and consents go; journeys are ended by the caller, seats go back."""
     for hold in state.holds:
@@ -195,7 +218,7 @@ def deleted(state: State, event: Event, folding: Folding) -> None:
     state.traits, state.series, state.memory, state.consents = {}, {}, {ERASED: event.time}, {}
     state.tags, state.badges, state.groups, state.holds, state.slots = [], [], [], [], []
     state.segments, state.goals, state.created_at, state.last_active = [], [], None, None
-    state.tasks = []
+    state.tasks, state.selections, state.joined = [], [], NONE
     state.born = False
 
 
@@ -211,6 +234,9 @@ FOLDS: dict[str, Fold] = {
     "message.bounced": bounced,
     "group.joined": joined,
     "group.left": left,
+    "selection.entered": selected,
+    "selection.left": selected,
+    "draw.won": won,
     "badge.earned": badge,
     "points.changed": points,
 }

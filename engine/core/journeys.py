@@ -131,10 +131,14 @@ class Run:
         self.journey.waiting = Waiting(kind="event", until=until, key=key, since=self.now)
         return WAIT
 
-    def ask(self, kind: str, names: list[str], match: str = "first") -> Pause:
-        """Ask for a scarce unit; the step is resumed with the answer."""
-        key = self.key()
-        self.turn.asks.append(Reserve(key=key, subject=self.state.id, kind=kind, names=names, match=match))
+    def ask(self, kind: str, names: list[str], match: str = "first", *, index: str = "", question: Any = None) -> Pause:
+        """Ask for a scarce unit, or what else the runtime knows; the step is resumed with the answer.
+
+        ``index`` tells several answers of one step apart; ``question`` is what the census is asked.
+        """
+        key = self.key(index)
+        ask = Reserve(key=key, subject=self.state.id, kind=kind, names=names, match=match, question=question)
+        self.turn.asks.append(ask)
         self.journey.waiting = Waiting(kind="answer", key=key)
         return WAIT
 
@@ -220,6 +224,16 @@ class Run:
                 internal=True,
             )
         )
+
+    def send(self, type_: str, user: str, data: dict[str, Any], index: str, group: str | None = None) -> None:
+        """An event for another user, which the engine makes of this step. ``index`` tells several of them apart."""
+        if self.turn.depth < MAX_DEPTH:
+            self.turn.out.emits.append(
+                Event(
+                    id=self.key(index), type=type_, time=self.now, user=user, group=group, data=data,
+                    depth=self.turn.depth + 1, internal=True,
+                )
+            )  # fmt: skip
 
     def tell(self, type_: str, data: dict[str, Any], changes: dict[str, tuple[Any, Any]] | None = None) -> None:
         """Let playbooks hear of what the engine did (``badge.earned`` ...), if any of them listens."""

@@ -65,6 +65,14 @@ class Build:
         """The program's table of the lunar calendar."""
         raise NotImplementedError  # as above
 
+    def defined(self, kind: str, name: str) -> Any:
+        """What the catalog says of a coupon, group, role or survey; None where it cannot be read."""
+        raise NotImplementedError  # as above
+
+    def chooses(self, name: str) -> None:
+        """The step chooses the set of this name; no other step may."""
+        raise NotImplementedError  # as above
+
     def is_called(self, playbook: str) -> bool:
         """May another playbook start this one?"""
         raise NotImplementedError  # as above

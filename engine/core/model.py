@@ -142,6 +142,9 @@ class State(msgspec.Struct, omit_defaults=True):
     consents: Mapping[str, bool] = NONE  #: "channel/purpose" ("*" for any) -> granted
     tiers: dict[str, list[Any]] = {}  #: ladder -> [level or None, below since or None]
     segments: Sequence[str] = ()  #: watched segments the subject is in
+    joined: Mapping[str, int] = NONE  #: group -> instant at which the user became a member
+    roles: Sequence[Any] = ()
+    selections: Sequence[str] = ()  #: sets of ``select`` steps the user was chosen for
     groups: list[str] = []  #: groups joined
     coupons: Mapping[str, list[int]] = NONE  #: pool -> instants of grants, for per-user limits
     ends: Mapping[str, int] = NONE  #: "playbook|key" -> end of the last journey, where entry needs it
@@ -197,9 +200,10 @@ class Reserve(msgspec.Struct):
 
     key: str  #: effect key of the step that asks; the answer is remembered under it
     subject: str
-    kind: str  #: "coupon" | "seat" | "slot"
-    names: list[str]  #: pools, groups or the playbook, in order of preference
+    kind: str  #: "coupon" | "seat" | "slot"; "census": of everybody; "promise" and "seed": of a draw
+    names: list[str]  #: pools, groups or the playbook, in order of preference; of a draw: its key
     match: str = "first"  #: for seats: first | best
+    question: Any = None  #: for "census": what is asked (core/census.py); for "promise": the draw's terms
 
 
 class Answer(msgspec.Struct):

@@ -247,6 +247,7 @@ class Segment:
     name: str
     test: Condition | None = None
     members: frozenset[str] | None = None  #: a static list
+    selection: str | None = None  #: the set of the ``select`` steps of this name
 
 
 @dataclass(frozen=True, kw_only=True)

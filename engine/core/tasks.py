@@ -7,6 +7,7 @@ Rule 2: it escalates once, by time, whether or not a journey still waits for it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -46,7 +47,19 @@ def withdraw(state: State, journey: Journey) -> None:
     """A journey ends while it waits for a task: nobody needs to do it any more."""
     waiting = journey.waiting
     if waiting is not None and waiting.kind == "event" and waiting.key is not None:
-        state.tasks = [task for task in state.tasks if task.key != waiting.key]
+        withdraw_all(state, (waiting.key, *several(journey)))
+
+
+def several(journey: Journey) -> Mapping[str, Any]:
+    """The tasks of a step that waits for more than one, by key (``nominate``)."""
+    found = (journey.results.get(journey.at or "") or {}).get("tasks")
+    return found if isinstance(found, dict) else {}
+
+
+def withdraw_all(state: State, keys: Iterable[str]) -> None:
+    """Nobody needs to do these any more."""
+    gone = frozenset(keys)
+    state.tasks = [task for task in state.tasks if task.key not in gone]
 
 
 def escalate(turn: Judging) -> None:

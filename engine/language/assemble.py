@@ -25,7 +25,7 @@ _MOVED = {"enters": "segment.entered", "leaves": "segment.left"}
 _TOLD = frozenset(
     {
         "tier.changed", "segment.entered", "segment.left", "badge.earned", "points.changed", "coupon.issued",
-        "journey.started", "journey.finished", "user.updated",
+        "journey.started", "journey.finished", "user.updated", "draw.committed", "draw.closed", "survey.sent",
     }
 )  # fmt: skip
 NO_OLDER: Mapping[Any, Any] = MappingProxyType({})

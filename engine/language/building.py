@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,8 @@ class Bench:
     templates: set[str] = field(default_factory=set)
     tells: list[tuple[str, str, Node]] = field(default_factory=list)
     unasked: list[tuple[str, frozenset[str]]] = field(default_factory=list)
+    defined: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: kind -> name -> what the catalog says
+    selections: dict[str, str] = field(default_factory=dict)  #: set of a ``select`` step -> its playbook
 
 
 class KindBuild(Build):
@@ -115,6 +117,15 @@ class KindBuild(Build):
 
     def lunar(self) -> Lunar:
         return self.bench.shop.lunar()
+
+    def defined(self, kind: str, name: str) -> Any:
+        return self.bench.defined.get(kind, {}).get(name)
+
+    def chooses(self, name: str) -> None:
+        other = self.bench.selections.setdefault(name, f"{self.playbook}/{self.step}")
+        if other != f"{self.playbook}/{self.step}":
+            hint = "each set has one step that chooses it"
+            self.problem("name", "duplicate-name", f"'{name}' is chosen by {other} already", hint)
 
     def is_called(self, playbook: str) -> bool:
         return playbook in self.bench.shop.names.get("called", ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -15,6 +15,7 @@ from engine.core.calendars import Calendar
 from engine.core.instants import parse_duration
 from engine.core.model import HOUR
 from engine.core.moment import Moment
+from engine.core.people import RoleInfo, SurveyInfo
 from engine.core.plan import Ladder, Segment, Span
 from engine.core.scarce import CouponPool, GroupInfo, Room
 from engine.language.calendars import CalendarMaker
@@ -22,8 +23,10 @@ from engine.language.event_schemas import Check, EventSchemas
 from engine.language.files import read_list
 from engine.language.forms import LATER, LATER_SECTIONS, SECTION_OF, SECTIONS
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
+from engine.language.people import PeopleMaker
 from engine.language.reading import FAULT
 from engine.language.workshop import Workshop
+from engine.registry import nearest
 
 _DEFAULT_HOLD = Span(text="48h", elapsed=48 * HOUR)
 _NO_GRACE = Span(text="0", elapsed=0)
@@ -44,9 +47,15 @@ class Catalog:
     accounts: list[str] = field(default_factory=list)
     badges: list[str] = field(default_factory=list)
     calendars: dict[str, Calendar] = field(default_factory=dict)
+    roles: dict[str, RoleInfo] = field(default_factory=dict)
+    surveys: dict[str, SurveyInfo] = field(default_factory=dict)
     holidays: Calendar | None = None  #: the one that says which days are holidays and workdays
     lists: list[tuple[str, bytes]] = field(default_factory=list)  #: list files used, for the digest
     schemas: dict[str, Check] = field(default_factory=dict)  #: event type -> what its schema asks of the data
+
+    def defined(self) -> dict[str, Mapping[str, Any]]:
+        """What steps may ask for while they are built, by kind and name."""
+        return {"coupon": self.pools, "group": self.groups, "role": self.roles, "survey": self.surveys}
 
 
 class CatalogMaker:
@@ -65,6 +74,7 @@ class CatalogMaker:
         self.zone = zone
         self.catalog = Catalog()
         self._entries: dict[str, dict[str, Node]] = {}  #: section -> name -> node
+        self.selected: list[tuple[str, Node]] = []  #: sets of 'select' steps that segments stand for
         self._codes: dict[str, str] = {}  #: coupon code of a file -> the pool that gives it
 
     # ------------------------------------------------------------------ names first
@@ -92,6 +102,15 @@ class CatalogMaker:
                     shop.problems.error(name, "duplicate-name", message, hint=f"first at {other.file}:{other.line}")
                 section[name.text] = entry
 
+    def check_selections(self, made: Collection[str]) -> None:
+        """Every set that a segment stands for is chosen by some step."""
+        for name, where in self.selected:
+            if name not in made and not self.shop.doubtful("playbook", name):
+                near = nearest(name, made)
+                defined = "sets: " + ", ".join(sorted(made)) if made else "no playbook has a step 'select'"
+                hint = f"did you mean '{near}'?" if near else defined
+                self.shop.problems.error(where, "unknown-selection", f"no 'select' step is named '{name}'", hint=hint)
+
     def name_all(self) -> None:
         """Tell the bench all names."""
         for kind, section in SECTION_OF.items():
@@ -112,6 +131,8 @@ class CatalogMaker:
     def make(self) -> Catalog:
         """Compile every entry."""
         calendars, schemas = CalendarMaker(self.shop), EventSchemas(self.shop, self.root)
+        people = PeopleMaker(self.shop)
+        self.catalog.roles, self.catalog.surveys = people.roles, people.surveys
         makers: dict[str, Callable[[str, Any, Node], None]] = {
             "segments": self._segment,
             "tiers": self._ladder,
@@ -121,6 +142,8 @@ class CatalogMaker:
             "groups": self._group,
             "calendars": calendars.make,
             "event_schemas": schemas.make,
+            "roles": people.role,
+            "surveys": people.survey,
         }
         self.shop.trigger_types = None
         for section, maker in makers.items():
@@ -153,6 +176,9 @@ class CatalogMaker:
                 self._bad_list(node, "list", fields["list"], wrong)
             self.catalog.lists.append((fields["list"], "\n".join(members).encode()))
             self.catalog.segments[name] = Segment(name=name, members=frozenset(members))
+        elif "select" in fields:
+            self.catalog.segments[name] = Segment(name=name, selection=fields["select"])
+            self.selected.append((fields["select"], _below(node, "select") or node))
         else:
             self.catalog.segments[name] = Segment(name=name, test=fields["if"])
 
@@ -331,6 +357,9 @@ def membership(segment: Segment) -> Callable[[Moment], bool]:
     if segment.members is not None:
         members = segment.members
         return lambda m: m.state.id in members
+    if segment.selection is not None:
+        selection = segment.selection
+        return lambda m: selection in m.state.selections
     if segment.test is None:
         return lambda m: False
     return segment.test.test

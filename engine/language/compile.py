@@ -82,6 +82,7 @@ class _Compiler:
         self._slotted: list[tuple[Slotted, Node]] = []  #: triggers that fire at slots, and for whom
         self.made: list[tuple[MapNode, Playbook | None]] = []  #: each playbook file, and what was made of it
         self.scenarios: list[Scenario] = []
+        self._selections: frozenset[str] = frozenset()  #: names of the sets that steps choose
         self.plan_of: Callable[[list[Playbook]], Plan] | None = None
         self._program: MapNode | None = None
 
@@ -194,6 +195,7 @@ class _Compiler:
         business = program.open_on(catalog.calendars)
         self.shop.names |= playbook_names(playbooks)
         self._make_playbooks(playbooks, spec, catalog, Sealer(self._program, catalogs, self.templates))
+        maker.check_selections(self._selections)
         self._look(spec, catalog, catalogs)
         if self.problems.has_errors:
             return catalog, None
@@ -297,6 +299,7 @@ class _Compiler:
         account = (catalog.accounts or ["main"])[0]
         bench = Bench(self.shop, list(spec.channels), spec.activity, account, spec.locale, spec.best_hour)
         bench.webhooks = webhook_channel(spec.channels)
+        bench.defined = catalog.defined()
         maker = PlaybookMaker(bench, spec.policies)
         self.shop.names["playbook"] = {it.text for node in nodes if isinstance(it := node.get("playbook"), ScalarNode)}
         seen: dict[str, MapNode] = {}
@@ -312,7 +315,7 @@ class _Compiler:
             if playbook is not None:
                 playbook.identify = partial(sealer.identity, node, tuple(bench.templates))
                 self.playbooks.append(playbook)
-        self._slotted = bench.audiences
+        self._slotted, self._selections = bench.audiences, frozenset(bench.selections)
         self._loops(bench, {name: node.mark.file for name, node in seen.items()})
 
     def _look(self, spec: ProgramSpec, catalog: Catalog, catalogs: list[MapNode]) -> None:

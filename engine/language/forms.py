@@ -5,6 +5,7 @@ Keys in ``LATER`` are read and checked for shape, and a warning says that this v
 
 from __future__ import annotations
 
+from engine.core.people import QUESTIONS
 from engine.core.shapes import (
     FREE_NAME,
     NAME,
@@ -206,6 +207,41 @@ GROUP = Map(
     }
 )
 
+ROLE = Map(
+    {
+        "title": optional(_WORD, "shown to people"),
+        "per_members": optional(Int(low=1), "one for so many members"),
+        "term": optional(Duration(calendar=True), "how long somebody holds it; without it, until it is taken away"),
+        "min_tenure": optional(Duration(calendar=True), "how long somebody must have been a member"),
+    },
+    flag=True,
+)
+
+SURVEY = Map(
+    {
+        "title": optional(_WORD, "shown to people"),
+        "questions": required(
+            Many(
+                Map(
+                    {
+                        "id": required(Text(pattern=STEP_ID, what="question id"), "as answers.<id>"),
+                        "text": required(_WORD, "what is asked"),
+                        "kind": required(Text(QUESTIONS), "0 to 10, 1 to max, one of choices, or free text"),
+                        "choices": optional(Many(_WORD, only_list=True, at_least=2), "of a choice"),
+                        "max": optional(Int(low=2, high=100), "of a scale: its highest number (5)"),
+                    }
+                ),
+                only_list=True,
+            ),
+            "what is asked, in order",
+        ),
+        "purpose": optional(Text(PURPOSES), "of the invitation; consent and caps go by it (service)"),
+        "open": optional(Duration(calendar=True), "how long answers are waited for (14d)"),
+        "rest": optional(Duration(calendar=True), "nobody is asked who was asked anything within it"),
+        "url": optional(Text(what="address"), "page on which it is answered"),
+    }
+)
+
 _DAYS = Text(pattern=r"[0-9]{4}-[0-9]{2}-[0-9]{2}(\.\.[0-9]{4}-[0-9]{2}-[0-9]{2})?", what="day or a range of days")
 _LUNAR = Text(pattern=r"(\*|[1-9]|1[0-2])-([1-9]|[12][0-9]|30)", what="lunar day such as 8-15 or *-1")
 LUNAR_MONTH = r"[0-9]{4}-闰?([1-9]|1[0-2])"
@@ -236,9 +272,10 @@ SECTIONS: dict[str, Shape] = {
             {
                 "if": optional(Cond("user", time_free=True), "who is in it"),
                 "list": optional(_WORD, "file with one user id a line"),
+                "select": optional(_WORD, "the set a 'select' step of this name has chosen"),
                 "title": optional(_WORD, "shown to people"),
             },
-            one_of=(("if", "list"),),
+            one_of=(("if", "list", "select"),),
         ),
         pattern=FREE_NAME,
         what="segment",
@@ -269,8 +306,8 @@ SECTIONS: dict[str, Shape] = {
         Either(scalar=Text(what="path of a JSON file"), map=Plain()), pattern=FREE_NAME, what="event type"
     ),
     "metrics": Plain(),
-    "roles": Plain(),
-    "surveys": Plain(),
+    "roles": Table(ROLE, pattern=FREE_NAME, what="role"),
+    "surveys": Table(SURVEY, pattern=NAME, what="survey"),
 }
 
 SECTION_OF = {
@@ -281,6 +318,8 @@ SECTION_OF = {
     "badge": "badges",
     "group": "groups",
     "calendar": "calendars",
+    "role": "roles",
+    "survey": "surveys",
 }
 
 LATER: dict[str, tuple[str, ...]] = {
@@ -288,7 +327,7 @@ LATER: dict[str, tuple[str, ...]] = {
 }
 """Catalog section -> keys that are read but not acted on yet."""
 
-LATER_SECTIONS = ("metrics", "roles", "surveys")
+LATER_SECTIONS = ("metrics",)
 
 _LIMIT = r"[1-9][0-9]*/(hour|day|run)|unlimited"
 

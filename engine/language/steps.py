@@ -18,9 +18,7 @@ from engine.language.reading import FAULT, _Fault
 from engine.render import TemplateSet
 
 MAX_NESTING = 8
-LATER_STEPS = (
-    "post", "nominate", "draw", "select", "survey",
-)  # fmt: skip
+LATER_STEPS = ("post",)
 
 _ON_ERROR = MODIFIERS.fields["on_error"].shape
 _FRAME = sh.Map({name: field for name, field in MODIFIERS.fields.items() if name != "on_error"})
@@ -133,7 +131,11 @@ class StepReader:
 
     def _check_message(self, verb: str, action: Any, body: Yaml, where: Yaml) -> None:
         """A message needs a template for every channel, in the last locale of the chain at least."""
-        if verb != "message" or not isinstance(body, MapNode):
+        if verb == "survey":
+            action = action.invitation
+        elif verb != "message":
+            return
+        if not isinstance(body, MapNode):
             return
         templates, name = self.shop.templates, action.template
         self.shop.used_steps |= {step for one in templates.variants(name) for step in one.steps}

@@ -24,6 +24,7 @@ from engine.core.slots import Due
 from engine.core.step import ALL, DONE, SILENT, SLOW, Turn
 from engine.ports import Batch, Rejected, Store
 from engine.runtime.alarms import Alarms, Entry
+from engine.runtime.census import Census
 from engine.runtime.walk import Walk
 
 KEPT = 60_000
@@ -120,6 +121,7 @@ class Session:
             zone=plan.env.zone,
             secret=secret,
             kept=self.store.resources(),
+            census=Census(self).take,
         )
 
     def _begin(self) -> None:

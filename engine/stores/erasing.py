@@ -63,7 +63,7 @@ def _word(reason: str | None) -> str | None:
 
 def at_rest(state: State) -> bool:
     """Is there nothing of a person in a state: was it erased, and did nothing happen since?"""
-    known = (state.traits, state.series, state.consents, state.tags, state.badges, state.groups)
+    known = (state.traits, state.series, state.consents, state.tags, state.badges, state.groups, state.selections)
     busy = (state.journeys, state.goals, state.holds, state.tasks, state.slots)
     return not any(known) and not any(busy) and state.created_at is None and state.last_active is None
 

@@ -84,6 +84,8 @@ class _Questions:
             raise NoQuestion(f"the plan has no segment '{name}'")
         if segment.members is not None:
             return q.Named(segment.members)
+        if segment.selection is not None:
+            return q.Has(q.Place(("selections",), (), own=True), segment.selection)
         if segment.test is None:
             return q.Fixed(False)
         self.inside.append(name)

@@ -40,6 +40,13 @@ RESERVED_TYPES: Final = frozenset(
         "journey.started",
         "journey.finished",
         "task.done",
+        "selection.entered",
+        "selection.left",
+        "draw.committed",
+        "draw.closed",
+        "draw.won",
+        "survey.sent",
+        "survey.answered",
     }
 )
 
