@@ -20,6 +20,7 @@ VERBS = {
     "demo": "engine.cli.demo:demo",
     "docs": "engine.cli.docs:docs",
     "doctor": "engine.cli.doctor:doctor",
+    "draw": "engine.cli.draw:draw",
     "explain": "engine.cli.explain:explain",
     "fsck": "engine.cli.fsck:fsck",
     "graph": "engine.cli.graph:graph",
