@@ -47,7 +47,7 @@ class DrawLots(Action):
     many), ``.seed .commitment .draw``.
 
     Example:
-        draw: {entrants: {event: raffle.entered, within: 30d}, winners: 3, prize: gift, seed_from: 24h}
+        draw: {entrants: {event: raffle.entered, within: 30d}, winners: 3, prize: new-user-20, seed_from: 24h}
     """
 
     word = "draw"

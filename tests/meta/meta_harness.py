@@ -34,6 +34,8 @@ CATALOG_PARTS = {
     "levels: {bronze: 0, silver: 500, gold: 2000}}",
     "coupons": "coupons:\n  new-user-20: {codes: {generate: NU}, valid_for: 7d, limits: {per_user: 1, total: 100}}\n"
     "  new-user-10: {codes: {generate: NT}, limits: {per_user: 1, total: unlimited}}",
+    "roles": "roles:\n  moderator: {title: Moderator, term: 90d, min_tenure: 30d}",
+    "surveys": "surveys:\n  nps: {title: Us, questions: [{id: would, text: '0 to 10', kind: nps}], open: 14d}",
     "badges": "badges:\n  gold-club: {title: Gold}",
     "groups": "groups:\n  sh-runners:\n    rooms: [{id: r-1, link: 'https://g.example/r1', capacity: 20}]\n"
     "  newcomers:\n    rooms: [{id: n-1, link: 'https://g.example/n1', capacity: 20}]",
@@ -51,6 +53,8 @@ THANKS = {"playbook": "playbook: thanks", "trigger": "trigger: {called: true}"}
 TEMPLATES = {
     "templates/welcome/hello.sms.j2": "Hello.\n",
     "templates/welcome/hello.wecom.j2": "Hello.\n",
+    "templates/survey/nps.sms.j2": "Tell us.\n",
+    "templates/survey/nps.wecom.j2": "Tell us.\n",
 }
 
 _FILE = re.compile(r"^# file: (\S+)\n", re.MULTILINE)
