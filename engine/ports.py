@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from engine.core.model import HOUR, Alert, Answer, Decision, Effect, Event, Mark, State
+from engine.core.model import HOUR, Alert, Answer, Decision, Effect, Entry, Event, Mark, State
 from engine.core.predicate import Filter, Selection
 
 
@@ -73,6 +73,7 @@ class Batch(msgspec.Struct):
     erased: list[tuple[str, int]] = []
     """(subject, instant): whoever was erased; what the store has of it up to then goes with this batch."""
     alerts: list[Alert] = []  #: entry limits reached, once a playbook and window; counted as ``limit.<playbook>``
+    entries: list[Entry] = []  #: what of value moved, for the ledger
 
 
 class Version(msgspec.Struct):
@@ -398,6 +399,12 @@ class Store(Protocol):
         ...
 
     def decisions(self, user: str) -> Iterator[Decision]: ...
+
+    def ledger(
+        self, *, subject: str | None = None, book: str | None = None, name: str | None = None
+    ) -> Iterator[Entry]:
+        """Entries of the ledger in order of decision; what is named narrows them down."""
+        ...
 
     def subjects(self) -> Iterator[State]: ...
 

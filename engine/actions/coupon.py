@@ -71,7 +71,9 @@ class GiveCoupon(Action):
             return self._denied(run, self.pool, reason or "sold_out")
         pool: CouponPool = run.plan.pools[cause.name]
         expires = _expiry(pool, run)
-        run.effect("coupon", _detail(pool, cause.unit, expires))
+        if run.effect("coupon", _detail(pool, cause.unit, expires)):
+            cost = pool.cost or None
+            run.book("coupon", pool.name, "issued", 1, unit=cause.unit, amount=cost, until=expires)
         if pool.per_user is not None:
             given = [*run.state.coupons.get(pool.name, []), run.now]
             run.state.coupons = {**run.state.coupons, pool.name: given[-pool.per_user :]}

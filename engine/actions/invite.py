@@ -85,7 +85,8 @@ class Invite(Action):
         until = span.after(run.now, run.zone)
         run.state.holds = [*run.state.holds, Hold(group=cause.name, room=cause.unit, until=until, key=run.key())]
         given = {"group": cause.name, "room": cause.unit, "link": cause.data.get("link")}
-        run.effect("invite", given)
+        if run.effect("invite", given):
+            run.book("seat", cause.name, "held", 1, unit=cause.unit, until=until)
         run.result(given)
         return run.node.next
 

@@ -73,6 +73,7 @@ class BookPoints(Action):
         if run.held:
             detail["balance"] = balance
         if run.effect("points", detail):
+            run.book("points", self.account, "taken" if delta < 0 else "earned", delta)
             run.state.points = {**run.state.points, self.account: balance + delta}
             run.tell("points.changed", {"account": self.account, "delta": delta, "balance": balance + delta})
         return run.node.next

@@ -11,10 +11,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec import structs
+
 from engine.core import localtime, tasks
-from engine.core.model import NONE, Event, Hold, Release, State
+from engine.core.model import NONE, Entry, Event, Hold, Release, State
 
 ERASED = "erased"  # key of State.memory: when the subject was erased
+
 
 def is_erased(state: State) -> bool:
     """Was it erased, and has nothing been heard of it since?"""
@@ -28,13 +31,14 @@ Fold = Callable[[State, Event, "Folding"], None]
 class Folding:
     """What folding needs to know and gives back."""
 
-    __slots__ = ("accounts", "badges", "changes", "groups", "releases")
+    __slots__ = ("accounts", "badges", "changes", "entries", "groups", "releases")
 
     def __init__(self, badges: frozenset[str], groups: frozenset[str], accounts: frozenset[str]) -> None:
         self.badges = badges
         self.groups = groups
         self.accounts = accounts
         self.releases: list[Release] = []
+        self.entries: list[Entry] = []
         self.changes: dict[str, tuple[Any, Any]] | None = None
 
 
@@ -161,10 +165,13 @@ def joined(state: State, event: Event, folding: Folding) -> None:
     for hold in state.holds:
         if hold.group == group:
             hold.until = None
+            folding.entries.append(seat(state, hold, "joined", 0, event.time))
             return
     room = event.data.get("room")
     if isinstance(room, str):
-        state.holds = [*state.holds, Hold(group=group, room=room, until=None, key=event.id)]
+        hold = Hold(group=group, room=room, until=None, key=event.id)
+        state.holds = [*state.holds, hold]
+        folding.entries.append(structs.replace(seat(state, hold, "joined", 1, event.time), key=event.id, origin=None))
         folding.releases.append(Release(key=event.id, kind="join", name=group, unit=room))
 
 
@@ -178,6 +185,13 @@ def left(state: State, event: Event, folding: Folding) -> None:
     for hold in [h for h in state.holds if h.group == group]:
         state.holds = [h for h in state.holds if h is not hold]
         folding.releases.append(Release(key=event.id, kind="seat", name=group, unit=hold.room))
+        folding.entries.append(seat(state, hold, "released", -1, event.time))
+
+
+def seat(state: State, hold: Hold, what: str, delta: int, time: int) -> Entry:
+    """What becomes of a held seat, for the ledger; each of these happens to a hold once."""
+    key = f"{hold.key}:{what}"
+    return Entry(key, time, "seat", hold.group, what, delta, state.id, hold.room, origin=hold.key)
 
 
 def badge(state: State, event: Event, folding: Folding) -> None:
@@ -194,6 +208,8 @@ def points(state: State, event: Event, folding: Folding) -> None:
         balance = state.points.get(account, 0) + delta
         if balance >= 0:
             state.points = {**state.points, account: balance}
+            what = "taken" if delta < 0 else "earned"
+            folding.entries.append(Entry(event.id, event.time, "points", account, what, delta, state.id))
 
 
 def selected(state: State, event: Event, folding: Folding) -> None:
@@ -215,6 +231,7 @@ def deleted(state: State, event: Event, folding: Folding) -> None:
     """``user.deleted``: traits, history and consents go; journeys are ended by the caller, seats go back."""
     for hold in state.holds:
         folding.releases.append(Release(key=event.id, kind="seat", name=hold.group, unit=hold.room))
+        folding.entries.append(seat(state, hold, "released", -1, event.time))
     state.traits, state.series, state.memory, state.consents = {}, {}, {ERASED: event.time}, {}
     state.tags, state.badges, state.groups, state.holds, state.slots = [], [], [], [], []
     state.segments, state.goals, state.created_at, state.last_active = [], [], None, None

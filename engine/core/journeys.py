@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from engine.core import localtime
 from engine.core.chance import step_key
 from engine.core.kinds import STOP, WAIT, Pause
-from engine.core.model import MAX_DEPTH, Effect, Event, Journey, Release, Reserve, Spare, State, Waiting, Why
+from engine.core.model import MAX_DEPTH, Effect, Entry, Event, Journey, Release, Reserve, Spare, State, Waiting, Why
 from engine.core.moment import Moment
 from engine.core.plan import Node, Plan, Playbook, zone_of
 
@@ -95,13 +96,48 @@ class Run:
             journey.queued = [*journey.queued, key]
         turn.out.effects.append(
             Effect(
-                key, self.now, self.playbook.id, self.node.id, kind, self.state.id, None, status, reason,
-                detail, deliver if planned else None, purpose, to, spares=spares, until=until,
+                key,
+                self.now,
+                self.playbook.id,
+                self.node.id,
+                kind,
+                self.state.id,
+                None,
+                status,
+                reason,
+                detail,
+                deliver if planned else None,
+                purpose,
+                to,
+                spares=spares,
+                until=until,
             )
         )
         if planned and kind in _MOVING:
             turn.moved = True
         return planned
+
+    def book(
+        self,
+        book: str,
+        name: str,
+        what: str,
+        delta: int,
+        *,
+        index: str = "",
+        unit: str | None = None,
+        amount: Decimal | None = None,
+        until: int | None = None,
+        origin: str | None = None,
+    ) -> None:
+        """Write an entry of the ledger, see ``Entry``; ``index`` tells several entries of one step apart."""
+        key = f"{self.key()}:{index}" if index else self.key()
+        self.turn.out.entries.append(
+            Entry(
+                key, self.now, book, name, what, delta, self.state.id, unit, amount, until,
+                self.playbook.id, self.node.id, origin,
+            )
+        )  # fmt: skip
 
     def result(self, value: dict[str, Any] | None) -> None:
         """Set ``steps.<id>`` of this step."""

@@ -8,6 +8,7 @@ Rule 3: records are plain values. Reading a clock, a file or a store happens els
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -227,6 +228,30 @@ class Alert(msgspec.Struct):
     waits: bool  #: what is over it waits for the next window
 
 
+class Entry(msgspec.Struct):
+    """One line of the ledger: something of value that moved. It is never changed; what undoes it is another entry.
+
+    Of a subject's own (points, coupons it has, seats it sits on) ``delta`` is seen from the subject.
+    """
+
+    key: str
+    """Unique: the effect key (or id of the event) that caused it, with ``:<what>`` where one cause makes several."""
+    time: int  #: instant of the decision; of what an event booked by itself the time of the event
+    book: str  #: points | coupon | prize | seat | entitlement | cap
+    name: str  #: account, pool, group ...
+    what: str
+    """Of points: earned pending settled taken expired reversed; of coupons: issued redeemed reversed expired
+    returned; of seats: held joined released; of all: opening, which is what stood there before there was a ledger."""
+    delta: int  #: whole units; what the balance of (book, name, subject) changes by
+    subject: str | None = None  #: whose
+    unit: str | None = None  #: code, room id ...
+    amount: Decimal | None = None  #: money it stands for
+    until: int | None = None  #: instant at which it lapses
+    playbook: str | None = None
+    step: str | None = None
+    origin: str | None = None  #: key of the entry it reverses, settles or lapses
+
+
 class Release(msgspec.Struct):
     """Gives a unit back (a seat whose hold ended, a member who left)."""
 
@@ -280,4 +305,5 @@ class Out(msgspec.Struct):
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
     marks: list[Mark] | None = None  #: what became of journeys; None: nobody watches
     cancels: list[tuple[str, str]] = []  #: (effect key, reason): not to be sent any more, where that is not too late
+    entries: list[Entry] = []  #: what of value moved, in order
     erased: list[tuple[str, int]] = []  #: (subject, instant): everything about it up to then is to be forgotten

@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any
 
 from engine.core.changing import Changing
-from engine.core.fold import Folding
+from engine.core.fold import Folding, seat
 from engine.core.fuse import DONE, SLOW, unsure
 from engine.core.instants import format_instant
 from engine.core.journeys import Run
@@ -167,6 +167,7 @@ class Turn(Slotting, Changing):
                 self.out.erased.append((state.id, event.time))
             dispatch.fold(state, event, folding)
             self.out.releases.extend(folding.releases)
+            self.out.entries.extend(folding.entries)
             changes = folding.changes
             # other traits than these move no timer
             self.touched = changes is None or not self.plan.retimed.isdisjoint(changes)
@@ -325,6 +326,7 @@ class Turn(Slotting, Changing):
             if hold.until is not None and hold.until <= self.now:
                 state.holds = [it for it in state.holds if it is not hold]
                 self.out.releases.append(Release(key=hold.key, kind="seat", name=hold.group, unit=hold.room))
+                self.out.entries.append(seat(state, hold, "released", -1, self.now))
 
     def _due_task(self, playbook: Playbook, journey: Journey) -> Task:
         def move() -> None:

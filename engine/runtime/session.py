@@ -497,6 +497,7 @@ class Session:
             cancels=out.cancels,
             erased=out.erased,
             alerts=self.desk.alerts,
+            entries=out.entries,
         )
         self.desk.answers, self.desk.alerts = [], []
         self._used = dict(self.desk.run_slots)

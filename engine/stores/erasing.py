@@ -7,14 +7,15 @@ Rule 3: what is sent again later from before the erasure is recognised by the ps
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
-from engine.core.model import NONE, Effect, State
+from engine.core.model import NONE, Effect, Entry, State
 from engine.ports import Rejected
 
 ALIAS = "erased-"
@@ -54,6 +55,21 @@ def scrubbed(effect: Effect, alias: str) -> Effect:
     detail = {name: value for name, value in effect.detail.items() if name in kept}
     user = None if effect.user is None else alias
     return structs.replace(effect, user=user, detail=detail, to=None, spares=(), reason=_word(effect.reason))
+
+
+def anonymous(entry: Entry, subject: str, until: int, alias: Callable[[str], str]) -> Entry:
+    """An entry as the ledger keeps it when a subject is erased; those of others and later ones are as they were.
+
+    Keys that are no effect keys hold ids of events: they are hashed as the subject is, so links still hold.
+    """
+    if entry.subject != subject or entry.time > until:
+        return entry
+    key, origin = (it if it is None or _KEY.fullmatch(it) else alias(it) for it in (entry.key, entry.origin))
+    return structs.replace(entry, subject=alias(subject), key=key, origin=origin)
+
+
+_KEY = re.compile(r"[0-9a-f]{32}(:[a-z_]+)?")
+"""An effect key, and what of its step it was."""
 
 
 def _word(reason: str | None) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import structs
 
-from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.core.model import Answer, Decision, Effect, Entry, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.errors import InternalError
 from engine.ports import Batch, Rejected, Version
@@ -51,6 +51,7 @@ class MemoryStore(MemoryOutbox):
         self._codes: set[str] = set()
         self._resources: dict[str, bytes] = {}
         self._decisions: dict[str, list[Decision]] = {}
+        self._ledger: list[Entry] = []
         self._rejected: dict[int, Rejected] = {}
         self._rejected_last = 0
         self._positions: dict[str, int] = {}
@@ -193,6 +194,7 @@ class MemoryStore(MemoryOutbox):
                 self._pending.append((row.place, effect.key))
         for decision in batch.decisions:
             self._decisions.setdefault(decision.user or decision.group or "", []).append(decision)
+        self._ledger.extend(batch.entries)
         return conflicts
 
     def _hide(self, state: State) -> None:
@@ -223,6 +225,7 @@ class MemoryStore(MemoryOutbox):
         for row in self._rows.values():
             if subject == (row.effect.user or row.effect.group) and row.effect.time <= at:
                 self._scrub(row, alias)
+        self._ledger = [erasing.anonymous(it, subject, at, self._alias) for it in self._ledger]
 
     def _scrub(self, row: Row, alias: str) -> None:
         row.effect = erasing.scrubbed(row.effect, alias)
@@ -350,6 +353,11 @@ class MemoryStore(MemoryOutbox):
 
     def decisions(self, user: str) -> Iterator[Decision]:
         yield from self._decisions.get(user, [])
+
+    def ledger(
+        self, *, subject: str | None = None, book: str | None = None, name: str | None = None
+    ) -> Iterator[Entry]:
+        return (it for it in self._ledger if tally.asked_for(it, subject, book, name))
 
     def subjects(self) -> Iterator[State]:
         for subject in sorted(self._states):

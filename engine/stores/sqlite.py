@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.core.model import Answer, Decision, Effect, Entry, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.ports import Batch, Fault, Rejected, Room, Version
 from engine.stores import codec, tally
@@ -23,6 +23,7 @@ from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_events import NAMES_A_ROW, SqliteEvents
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
 from engine.stores.sql.sqlite_forgetting import KINDS, SqliteForgetting
+from engine.stores.sql.sqlite_ledger import SqliteLedger
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
 from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, SqliteStates
 
@@ -34,7 +35,7 @@ _EDGES = ("before_begin", "after_begin", "before_commit", "after_commit")
 _GROUPS = {
     "migrate": ("statement", "record"),
     "commit": (
-        *("states", "cancels", "events", "effects", "answers", "grants", "resources", "decisions", "goals"),
+        *("states", "cancels", "events", "effects", "answers", "grants", "resources", "entries", "decisions", "goals"),
         *("quarantine", "inbox", "positions", "slots", "counters", "figures", "clock", "erased"),
     ),
     "fold": ("states", "trail"),
@@ -64,6 +65,7 @@ class SqliteStore(SqliteOutbox):
         self._erasure = SqliteErasure(file)
         self.fold_at: int | None = None  #: subjects in the log from which on it is folded; None: ``FOLD_SUBJECTS``
         self._events = SqliteEvents(file)
+        self._ledger = SqliteLedger(file)
         self._forgetting = SqliteForgetting(file)
         self._untrailed: int = file.rows("untrailed", NAMES_A_ROW)[0][0]
 
@@ -192,6 +194,7 @@ class SqliteStore(SqliteOutbox):
             self._erasure.committed(batch.erased, revived, written)
             self._events.added(len(batch.events))
             self._untrailed += len(batch.events) // NAMES_A_ROW + len(batch.effects) + len(batch.decisions)
+            self._untrailed += self._ledger.added(len(batch.entries))
 
         with self._file.transaction("commit", committed):
             self._step("states")
@@ -209,6 +212,7 @@ class SqliteStore(SqliteOutbox):
                 self._erasure.drop_state(subject)
                 self._events.erase(subject, at)
                 self._erasure.erase(subject, at)
+                self._ledger.erase(subject, at, self._erasure.alias)
         return conflicts
 
     def _step(self, name: str) -> None:
@@ -229,6 +233,8 @@ class SqliteStore(SqliteOutbox):
         write("add_grant", tally.grants(batch))
         self._step("resources")
         write("save_resource", batch.resources.items())
+        self._step("entries")
+        self._ledger.add(batch.entries)
 
     def _save_verdicts(self, batch: Batch) -> None:
         write = self._file.write
@@ -274,6 +280,7 @@ class SqliteStore(SqliteOutbox):
                 self._file.fault("fold.trail")
                 self._file.write("lay_trail", [()])
                 self._file.write("names_trailed", [()])
+                self._file.write("entries_trailed", [()])
                 self._file.write("trail_laid", [()])
 
     def clock(self) -> int:
@@ -371,6 +378,11 @@ class SqliteStore(SqliteOutbox):
     def decisions(self, user: str) -> Iterator[Decision]:
         for (body,) in self._file.pages("decisions_of", user):
             yield codec.decision_from(body)
+
+    def ledger(
+        self, *, subject: str | None = None, book: str | None = None, name: str | None = None
+    ) -> Iterator[Entry]:
+        return self._ledger.read(subject, book, name)
 
     def subjects(self) -> Iterator[State]:
         return self._states.all()

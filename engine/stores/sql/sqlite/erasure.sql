@@ -43,7 +43,7 @@ on conflict do nothing;
 
 -- name: drop_trail
 -- Rows that are no longer about somebody.
-delete from trail where subject = ?1 and log <> 1 and not exists (
+delete from trail where subject = ?1 and log not in (1, 5) and not exists (
     select 1 from effect where trail.log = 2 and effect.seq = trail.seq and effect.subject = ?1
     union all
     select 1 from decision where trail.log = 3 and decision.seq = trail.seq and decision.subject = ?1
@@ -60,3 +60,20 @@ update goal set user = ?, occurrence = '' where user = ? and time <= ?;
 -- name: naming
 -- Records in quarantine whose bytes hold a text.
 select feed, position, reason, message, raw, at, seq from quarantine where instr(raw, ?) > 0 order by seq;
+
+-- name: rewrite_entries
+-- A block of the ledger with a pseudonym.
+update entry_block set body = ? where seq = ?;
+
+-- name: rename_entries
+-- Whose entries are in a block the trail does not hold yet.
+update entry_subjects set subjects = ? where seq = ?;
+
+-- name: move_entries
+-- Where the trail holds a block for somebody, it holds it for the pseudonym too.
+insert into trail (subject, log, seq) select ?3, log, seq from trail where subject = ?1 and log = 5 and seq = ?2
+on conflict do nothing;
+
+-- name: forget_entries
+-- A block of the ledger holds nothing about somebody any more.
+delete from trail where subject = ? and log = 5 and seq = ?;
