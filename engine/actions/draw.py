@@ -16,7 +16,7 @@ from engine.core.history import Reader
 from engine.core.instants import format_instant
 from engine.core.journeys import Run
 from engine.core.kinds import Action, Build, Pause
-from engine.core.model import Answer, Event
+from engine.core.model import Answer, Entry, Event
 from engine.core.moment import Condition, Moment
 from engine.core.plan import Node, Span
 from engine.core.scarce import CouponPool
@@ -41,7 +41,7 @@ class DrawLots(Action):
     entry an event). In a group only its members take part. ``drumbeat draw publish`` writes the file from which
     ``drumbeat draw verify`` works the winners out again.
 
-    Each winner gets a coupon of ``prize`` by ``draw.won``, with ``event.code .pool .place``, and wins once, or as often
+    Each winner gets a coupon of ``prize`` by ``draw.won``, with ``event.code .expires_at .place``, and wins once, or as often
     as ``per_user`` says. Is the pool exhausted, the last winners get none and ``draw.won`` is not told. Everybody who
     took part gets ``draw.closed`` with ``event.won``. ``steps.<id>`` has ``.winners .entrants .without_prize`` (how
     many), ``.seed .commitment .draw``.
@@ -190,14 +190,29 @@ class DrawLots(Action):
             }
         )  # fmt: skip
         pool: CouponPool = run.plan.pools[prize]
+        expires = None if pool.valid_for is None else int(pool.valid_for.after(run.now, run.zone))
         for place, (user, code) in enumerate(zip(won, prizes, strict=True), 1):
             if code is not None:
-                data = {"draw": run.key(), "pool": pool.name, "code": code, "place": place, "value": pool.value}
-                run.send("draw.won", user, data, f"won:{place}")
+                self._give(run, pool, user, code, expires, place)
         winners = set(won)
         for user in work["list"].get("users", ()):
             run.send("draw.closed", user, {"draw": run.key(), "won": user in winners}, f"closed:{user}")
         return run.node.next
+
+    def _give(self, run: Run, pool: CouponPool, user: str, code: str, expires: int | None, place: int) -> None:
+        """The winner's prize: an entry of the ledger under his name, and the event that brings him the code."""
+        index = f"won:{place}"
+        run.turn.out.entries.append(
+            Entry(
+                run.key(index), run.now, "coupon", pool.name, "issued", 1, user, code, pool.cost or None, expires,
+                run.playbook.id, run.node.id,
+            )
+        )  # fmt: skip
+        data = {
+            "draw": run.key(), "pool": pool.name, "code": code, "place": place, "value": pool.value,
+            "expires_at": None if expires is None else format_instant(expires),
+        }  # fmt: skip
+        run.send("draw.won", user, data, index)
 
 
 def _check_stock(fields: dict[str, Any], build: Build) -> None:
