@@ -18,6 +18,7 @@ from engine.core.lunar import Lunar
 from engine.core.model import Answer, Event, State
 from engine.core.moment import Condition, Moment, Value
 from engine.core.shapes import Shape
+from engine.core.subjects import KINDS
 
 if TYPE_CHECKING:  # the plan carries kinds, so the names are needed for typing only
     from engine.core.journeys import Run
@@ -31,6 +32,7 @@ class Build:
     step: str  #: id of the step (or trigger) being built
     activity: frozenset[str]  #: the program's default activity types; empty: any external event
     account: str  #: the program's first points account
+    subject: str = "user"  #: what the playbook is about: user | group | program
     best_hour: str = "10:00"  #: the program's hour for users of whom nothing is known
 
     def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Reader:
@@ -73,6 +75,10 @@ class Build:
         """The channel that takes requests to other systems; None: the program has none."""
         raise NotImplementedError  # as above
 
+    def subject_of(self, playbook: str) -> str:
+        """What another playbook is about: user | group | program."""
+        raise NotImplementedError  # as above
+
     def watch(self, segment: str) -> None:
         """Ask for ``segment.entered`` and ``segment.left`` of a segment."""
         raise NotImplementedError  # as above
@@ -87,6 +93,7 @@ class Trigger(ABC):
 
     word: ClassVar[str]
     shape: ClassVar[Shape]
+    about: ClassVar[tuple[str, ...]] = KINDS  #: what the playbook may be about
     id: str = ""  #: ``trigger.id``: the written id, or the position
     condition: Condition | None = None  #: its ``if``
     own: bool = False  #: fires at wake-ups
@@ -180,6 +187,7 @@ class Action(ABC):
 
     word: ClassVar[str]
     shape: ClassVar[Shape]
+    about: ClassVar[tuple[str, ...]] = KINDS  #: what the playbook may be about
     results: ClassVar[frozenset[str]] = frozenset()  #: fields of ``steps.<id>`` it gives
     rounds: ClassVar[bool] = False  #: the last of its nested steps goes on at this very step (``repeat``)
 
