@@ -21,7 +21,7 @@ from engine.core.moment import Condition, Moment
 from engine.core.plan import Node, Span
 from engine.core.scarce import CouponPool
 from engine.core.shapes import Cond, Duration, Either, EventName, Int, Map, Ref, optional, required
-from engine.core.subjects import GROUP, kind_of, name_of
+from engine.core.subjects import GROUP, PROGRAM_KIND, kind_of, name_of
 
 _BY_EVENT = Map(
     {
@@ -41,21 +41,22 @@ class DrawLots(Action):
     entry an event). In a group only its members take part. ``drumbeat draw publish`` writes the file from which
     ``drumbeat draw verify`` works the winners out again.
 
-    Each winner gets a coupon of ``prize`` by ``draw.won``, with ``event.code .expires_at .place``, and wins once, or as often
-    as ``per_user`` says. Is the pool exhausted, the last winners get none and ``draw.won`` is not told. Everybody who
-    took part gets ``draw.closed`` with ``event.won``. ``steps.<id>`` has ``.winners .entrants .without_prize`` (how
-    many), ``.seed .commitment .draw``.
+    Each winner gets a coupon of ``prize`` by ``draw.won``, with ``event.code .expires_at .place``. Nobody wins twice,
+    unless ``per_user`` says so. Is the pool exhausted, the last winners get none and ``draw.won`` is not told. Who took
+    part gets ``draw.closed`` with ``event.won``. ``steps.<id>`` has ``.winners .entrants .without_prize`` (how many),
+    ``.seed .commitment .draw``.
 
     Example:
         draw: {entrants: {event: raffle.entered, within: 30d}, winners: 3, prize: new-user-20, seed_from: 24h}
     """
 
     word = "draw"
+    about = (PROGRAM_KIND, GROUP)
     results = frozenset({"winners", "entrants", "without_prize", "seed", "commitment", "draw"})
     shape = Map(
         {
             "entrants": required(
-                Either(scalar=Cond("user", everybody=True), seq=Cond("user"), map=_BY_EVENT),
+                Either(scalar=Cond("users", everybody=True), seq=Cond("users"), map=_BY_EVENT),
                 "who takes part: a condition on the user, or {event: type}",
             ),
             "winners": required(Int(low=1, high=100_000), "how many prizes"),
@@ -86,7 +87,7 @@ class DrawLots(Action):
             return cls(fields, asked, None, asked.text)
         where: Condition | None = asked.get("where")
         within = asked["within"].elapsed if "within" in asked else None
-        reader = build.times(asked["event"], where, where.text if where is not None else "", within)
+        reader = build.times_of_users(asked["event"], where, within)
         return cls(fields, None, reader, asked["event"])
 
     def gist(self) -> str:
@@ -150,7 +151,7 @@ class DrawLots(Action):
 
     def _question(self, run: Run, work: dict[str, Any]) -> Question:
         subject = run.state.id
-        everybody = "draw.closed" in run.plan.told
+        everybody = "draw.closed" in run.plan.told_users
         seed, salt, promised = work["seed"], work["salt"], work["announced"]
 
         def gather(people: Iterator[Moment], left: Left) -> dict[str, Any]:

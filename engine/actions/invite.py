@@ -10,6 +10,7 @@ from engine.core.model import Answer, Event, Hold
 from engine.core.plan import Block, Node, Span
 from engine.core.scarce import GroupInfo
 from engine.core.shapes import ON_DENIED, Duration, Many, Map, Ref, Text, optional
+from engine.core.subjects import USER
 from engine.errors import ExpressionError
 
 
@@ -24,6 +25,7 @@ class Invite(Action):
     """
 
     word = "invite"
+    about = (USER,)
     results = frozenset({"group", "room", "link"})
     shape = Map(
         {

@@ -23,6 +23,7 @@ from engine.core.moment import Value
 from engine.core.plan import ChannelInfo, Node, Span, zone_known
 from engine.core.policies import DRAW, EXEMPT, NEVER, Quiet, consents
 from engine.core.shapes import PURPOSES, Duration, Many, Map, Ref, Table, Text, Val, WallTime, optional, required
+from engine.core.subjects import USER
 from engine.errors import ExpressionError, MissingVariable, RenderError
 
 BEST_HOUR = "best_hour"
@@ -44,6 +45,7 @@ class SendMessage(Action):
     """
 
     word = "message"
+    about = (USER,)
     shape = Map(
         {
             "template": required(Ref("template"), "folder/name of the template"),

@@ -7,15 +7,14 @@ from typing import Any
 
 from engine.core.census import KIND, Left, Question, read
 from engine.core.choosing import Figure, top
-from engine.core.instants import format_instant
+from engine.core.groups import NO_CARD, RoleInfo
 from engine.core.journeys import Run
 from engine.core.kinds import WAIT, Action, Build, Pause
-from engine.core.model import Answer, Event, Task, Waiting
+from engine.core.model import Answer, Event, Role, Task, Waiting
 from engine.core.moment import Condition, Moment, Value
-from engine.core.people import RoleInfo
 from engine.core.plan import Node, Span
 from engine.core.shapes import Cond, Duration, Expr, Int, Map, Ref, Val, optional, required
-from engine.core.subjects import name_of
+from engine.core.subjects import GROUP, name_of
 from engine.core.tasks import DONE, fits, several, shown, withdraw_all
 from engine.core.values import text as text_of
 from engine.errors import MissingVariable
@@ -43,13 +42,14 @@ class Nominate(Action):
     """
 
     word = "nominate"
+    about = (GROUP,)
     results = frozenset({"users", "appointed", "declined"})
     shape = Map(
         {
             "role": required(Ref("role"), "role of the catalog"),
             "top": required(Int(low=1, high=100), "how many are proposed at most"),
-            "by": required(Expr("user"), "who is better: a number of the user"),
-            "where": optional(Cond("user"), "only members for whom this holds"),
+            "by": required(Expr("users"), "who is better: a number of the user"),
+            "where": optional(Cond("users"), "only members for whom this holds"),
             "min_tenure": optional(Duration(calendar=True), "how long somebody must have been a member"),
             "assign": optional(Val(single=True), "who appoints; the group's owner without it"),
             "due": optional(Duration(calendar=True), "by when; what nobody decided by then is withdrawn"),
@@ -61,7 +61,7 @@ class Nominate(Action):
         self.count: int = fields["top"]
         self.by: Value = fields["by"]
         self.where: Condition | None = fields.get("where")
-        self.tenure: Span | None = fields.get("min_tenure") or role.min_tenure
+        self.tenure: Span | None = fields.get("min_tenure")
         self.assign: Value | None = fields.get("assign")
         self.due: Span | None = fields.get("due")
 
@@ -98,7 +98,7 @@ class Nominate(Action):
             nonlocal members, holders
             for m in people:
                 members += 1
-                if any(it.role == self.role.name and it.whom == group for it in m.state.roles):
+                if any(it.role == self.role.name and it.whom == group and _holds(it, m.now) for it in m.state.roles):
                     holders += 1
                 elif self._fits(run, m, group, left):
                     yield m.state.id, read(self.by, m, left)
@@ -117,6 +117,8 @@ class Nominate(Action):
             since = state.joined.get(group)
             if since is None or self.tenure.after(since, run.zone) > run.now:
                 return False
+        elif self.role.min_tenure is not None and state.joined.get(group, run.now) + self.role.min_tenure > run.now:
+            return False
         if self.where is None:
             return True
         try:
@@ -182,10 +184,7 @@ class Nominate(Action):
         by = event.data.get("by")
         if event.data["outcome"] != APPROVE:
             return {**found, "declined": [*found["declined"], user]}
-        until = None if self.role.term is None else self.role.term.after(run.now, run.zone)
-        data = {"role": self.role.name, "until": None if until is None else format_instant(until)}
-        if isinstance(by, str):
-            data["by"] = by
+        data = {"role": self.role.name, **({"by": by} if isinstance(by, str) else {})}
         run.send("role.granted", user, data, f"granted:{user}", group=name_of(run.state.id))
         return {**found, "appointed": [*found["appointed"], user]}
 
@@ -194,8 +193,8 @@ class Nominate(Action):
         return run.node.next
 
     def _assigned(self, run: Run) -> str:
-        group = run.plan.rooms.get(name_of(run.state.id))
-        found = self.assign.get(run.m) if self.assign is not None else getattr(group, "owner", None)
+        card = run.plan.env.cards.get(name_of(run.state.id), NO_CARD)
+        found = self.assign.get(run.m) if self.assign is not None else card.owner
         if found is None or found == "":
             raise MissingVariable("nominate needs somebody who appoints, and the group has no owner")
         return text_of(found)
@@ -207,8 +206,12 @@ class Nominate(Action):
         return self.due.after(run.now, run.zone) if hours is None else hours.after(run.now, self.due)
 
 
+def _holds(role: Role, now: int) -> bool:
+    return role.until is None or role.until > now
+
+
 def _title(user: str, role: RoleInfo, group: str, locale: str) -> str:
-    name = role.title or role.name
+    name = role.name
     if locale.startswith("zh"):
         return f"任命 {user} 为 {group} 的{name}？"
     return f"appoint {user} as {name} of {group}?"

@@ -13,7 +13,7 @@ from engine.core.model import Answer, Event
 from engine.core.moment import Moment, Value
 from engine.core.plan import Node
 from engine.core.shapes import FREE_NAME, Expr, Int, Many, Map, Number, Text, optional, required
-from engine.core.subjects import GROUP, kind_of, name_of
+from engine.core.subjects import GROUP, PROGRAM_KIND, kind_of, name_of
 
 _MARGIN = 10
 _NUMBERS = ("number", "any")
@@ -36,13 +36,14 @@ class SelectUsers(Action):
     """
 
     word = "select"
+    about = (PROGRAM_KIND, GROUP)
     results = frozenset({"published", "reason", "size", "entered", "left", "kept", "stability"})
     shape = Map(
         {
             "name": required(Text(pattern=FREE_NAME, what="name of a set"), "how segments call the set"),
-            "score": required(Expr("user"), "who is better: a number of the user"),
+            "score": required(Expr("users"), "who is better: a number of the user"),
             "size": required(Many(Int(low=1), only_list=True, at_least=2), "[fewest, most] who make sense"),
-            "cost": optional(Expr("user"), "what having the user in the set costs"),
+            "cost": optional(Expr("users"), "what having the user in the set costs"),
             "ceiling": optional(Number(low=0), "what all of them may cost together"),
             "margin": optional(Number(low=0), "percent by which somebody new must be better (10)"),
         }

@@ -14,6 +14,7 @@ from engine.core.moment import Moment
 from engine.core.people import SurveyInfo
 from engine.core.plan import Node, Span
 from engine.core.shapes import Duration, Many, Map, Ref, optional, required
+from engine.core.subjects import USER
 
 ANSWERED, SENT = "survey.answered", "survey.sent"
 LAST = "surveyed"
@@ -37,6 +38,7 @@ class TakeSurvey(Action):
     """
 
     word = "survey"
+    about = (USER,)
     results = frozenset({"answers", "score"})
     shape = Map(
         {

@@ -17,6 +17,8 @@ from engine.core.kinds import STOP, WAIT, Pause
 from engine.core.model import MAX_DEPTH, Effect, Entry, Event, Journey, Release, Reserve, Spare, State, Waiting, Why
 from engine.core.moment import Moment
 from engine.core.plan import Node, Plan, Playbook, zone_of
+from engine.core.spreads import Spread
+from engine.core.subjects import receiver_of, shown_as
 
 if TYPE_CHECKING:
     from engine.core.judging import Judging
@@ -94,6 +96,7 @@ class Run:
         turn, key = self.turn, self.key(index)
         if deliver is not None and planned:
             journey.queued = [*journey.queued, key]
+        user, group = shown_as(self.state.id)
         turn.out.effects.append(
             Effect(
                 key,
@@ -101,8 +104,8 @@ class Run:
                 self.playbook.id,
                 self.node.id,
                 kind,
-                self.state.id,
-                None,
+                user,
+                group,
                 status,
                 reason,
                 detail,
@@ -247,13 +250,14 @@ class Run:
             return
         if not self.effect("emit", detail):
             return
-        receiver = user if user is not None or group is not None else self.state.id
+        if user is None and group is None:
+            user, group = receiver_of(self.state.id)
         self.turn.out.emits.append(
             Event(
                 id=self.key(),
                 type=type_,
                 time=self.now,
-                user=receiver,
+                user=user,
                 group=group,
                 data=data,
                 depth=self.turn.depth + 1,
@@ -268,6 +272,20 @@ class Run:
                 Event(
                     id=self.key(index), type=type_, time=self.now, user=user, group=group, data=data,
                     depth=self.turn.depth + 1, internal=True,
+                )
+            )  # fmt: skip
+
+    def emit_to_all(self, to: str, type_: str, data: dict[str, Any]) -> None:
+        """Emit an event to each of many: the members of this group, or the audience of the step."""
+        detail: dict[str, Any] = {"type": type_, "data": data, "to": to}
+        if self.turn.depth >= MAX_DEPTH:
+            self.effect("emit", detail, status="suppressed", reason="depth")
+        elif self.effect("emit", detail):
+            self.turn.out.spreads.append(
+                Spread(
+                    key=self.key(), at=self.now, maker=self.state.id, type=type_, data=data,
+                    depth=self.turn.depth + 1, playbook=self.playbook.id, step=self.node.id,
+                    version=self.journey.version,
                 )
             )  # fmt: skip
 

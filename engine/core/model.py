@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
+    from engine.core.spreads import Spread
+
     Instant = int
 else:  # the door decodes records straight into events and puts the instant in the place of its text
-    Instant = Any
+    Instant = Spread = Any
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -44,6 +46,7 @@ class Event(msgspec.Struct, gc=False):
     internal: bool = False  #: made by the engine (then it has a depth) or put in by a verb, not by a feed
     history: bool = False  #: updates state only, starts nothing (``ingest --history``)
     changes: dict[str, tuple[Any, Any]] | None = None  #: trait -> (before, after), for engine-made ``user.updated``
+    maker: str | None = None  #: subject whose decision made it, of one that others hear beside it
 
 
 class Waiting(msgspec.Struct, array_like=True):
@@ -116,6 +119,15 @@ class Task(msgspec.Struct, array_like=True):
     to: str | None = None  #: who that is
 
 
+class Role(msgspec.Struct, array_like=True):
+    """A role somebody holds in a group: a line of the state of the group, and one of the user's."""
+
+    role: str  #: its name
+    whom: str  #: in the state of a group: the user who holds it; in that of a user: the group
+    since: int  #: instant at which it was granted
+    until: int | None = None  #: instant at which its term ends; None: it has none
+
+
 class State(msgspec.Struct, omit_defaults=True):
     """All that is kept of one subject. ``step`` is handed it and hands it back.
 
@@ -123,7 +135,7 @@ class State(msgspec.Struct, omit_defaults=True):
     and ``memory`` everything is replaced, never changed in place.
     """
 
-    id: str  #: the subject: the user id
+    id: str  #: the subject: the user id, or what core/subjects.py makes of a group and of the program
     wake_at: int | None = None  #: earliest instant to look at the subject again
     last_active: int | None = None  #: newest time of an activity event
     series: dict[str, Any] = {}  #: history by series key, see core/history.py
@@ -144,13 +156,14 @@ class State(msgspec.Struct, omit_defaults=True):
     tiers: dict[str, list[Any]] = {}  #: ladder -> [level or None, below since or None]
     segments: Sequence[str] = ()  #: watched segments the subject is in
     joined: Mapping[str, int] = NONE  #: group -> instant at which the user became a member
-    roles: Sequence[Any] = ()
     selections: Sequence[str] = ()  #: sets of ``select`` steps the user was chosen for
     groups: list[str] = []  #: groups joined
     coupons: Mapping[str, list[int]] = NONE  #: pool -> instants of grants, for per-user limits
     ends: Mapping[str, int] = NONE  #: "playbook|key" -> end of the last journey, where entry needs it
     entered: Sequence[str] = ()  #: "playbook|key" of every once-entry
     slots: Sequence[tuple[int, str, str]] = ()  #: cap slots taken: (instant, purpose, channel)
+    members: int = 0  #: of a group: how many users joined it and did not leave; who they are stands in their states
+    roles: Sequence[Role] = ()  #: roles held: in a group by whom, by a user in which groups
 
 
 _newborn = State(id="").__copy__  # type: ignore[attr-defined]  # every Struct has it
@@ -287,10 +300,11 @@ class Mark(msgspec.Struct):
 
     time: int
     playbook: str
-    user: str
+    user: str | None
     verdict: str  #: entered | held_out | finished | exited
     reason: str  #: holdout, arm; end, stop, goal ...
     trigger: str  #: id of the trigger that began the journey
+    group: str | None = None  #: whose journey it is, where no user's
 
 
 class Out(msgspec.Struct):
@@ -303,6 +317,7 @@ class Out(msgspec.Struct):
     goals: list[tuple[str, str, str, bool, int]] = []  #: (playbook, occurrence, user, held out, instant) reached
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
+    spreads: list[Spread] = []  #: events for many: members of a group, an audience
     marks: list[Mark] | None = None  #: what became of journeys; None: nobody watches
     cancels: list[tuple[str, str]] = []  #: (effect key, reason): not to be sent any more, where that is not too late
     entries: list[Entry] = []  #: what of value moved, in order

@@ -1,4 +1,4 @@
-"""What the catalog says of people beside groups: roles they may hold, and surveys they are asked.
+"""What people are asked, and what their answers mean.
 
 Rule: an answer counts when it fits its question; anything else in what comes back is left out, never guessed at.
 """
@@ -16,17 +16,6 @@ QUESTIONS: Final = ("nps", "scale", "choice", "text")
 """Kinds of questions: 0 to 10, 1 to ``max``, one of several, free text."""
 
 NPS_MOST: Final = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoleInfo:
-    """A role of the catalog."""
-
-    name: str
-    title: str = ""  #: what people call it
-    term: Span | None = None  #: how long somebody holds it; None: until it is taken away
-    min_tenure: Span | None = None  #: how long somebody must have been a member
-    per_members: int | None = None  #: one for so many members
 
 
 @dataclass(frozen=True, kw_only=True)

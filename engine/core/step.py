@@ -22,6 +22,7 @@ from typing import Any
 from engine.core.changing import Changing
 from engine.core.fold import Folding, seat
 from engine.core.fuse import DONE, SLOW, unsure
+from engine.core.groups import MEMBER
 from engine.core.instants import format_instant
 from engine.core.journeys import Run
 from engine.core.judging import ALL, NOTABLE, SILENT, Task
@@ -157,7 +158,8 @@ class Turn(Slotting, Changing):
     def _fold(self, event: Event, dispatch: Dispatch) -> dict[str, tuple[Any, Any]] | None:
         state, changes = self.state, event.changes
         if dispatch.fold is not None and (dispatch.fold_internal or not event.internal):
-            folding = Folding(self.plan.badges, self.plan.groups, self.plan.accounts)
+            plan = self.plan
+            folding = Folding(plan.badges, None if plan.grouped else plan.groups, plan.accounts, plan.roles)
             if event.type == "user.deleted":
                 # those that have yet to begin first, so that none of them begins now
                 for journey in sorted(state.journeys, key=lambda it: it.at is not None):
@@ -165,6 +167,8 @@ class Turn(Slotting, Changing):
                 for goal in state.goals:
                     self.cancel(goal.queued, "user.deleted")
                 self.out.erased.append((state.id, event.time))
+                if plan.grouped:
+                    self._leave_all(event)
             dispatch.fold(state, event, folding)
             self.out.releases.extend(folding.releases)
             self.out.entries.extend(folding.entries)
@@ -181,6 +185,16 @@ class Turn(Slotting, Changing):
             if event.time > state.memory.get(clock, -1):
                 state.memory[clock] = event.time
         return changes
+
+    def _leave_all(self, event: Event) -> None:
+        """The groups of somebody who is erased are told that it left."""
+        for group in self.state.groups:
+            self.out.emits.append(
+                Event(
+                    id=f"{event.id}:left:{group}", type="group.left", time=event.time, user=self.state.id,
+                    group=group, depth=event.depth + 1, internal=True, changes={MEMBER: (True, False)},
+                )
+            )  # fmt: skip
 
     def _acts(self, event: Event, dispatch: Dispatch) -> bool:
         """May it start or move anything? History and events older than ``act_within`` only change state."""

@@ -21,7 +21,7 @@ _GROUPS: Final = SIGN + "group:"
 PROGRAM: Final = SIGN + "program"
 """Id of the subject that stands for the whole program."""
 
-_BEFORE_USERS: Final = SIGN + "\U0010ffff"
+BEFORE_USERS: Final = SIGN + "\U0010ffff"
 """An id behind those of all groups and of the program, and before those of all users."""
 
 
@@ -66,5 +66,5 @@ def subject_of(user: str | None, group: str | None) -> str:
 def span(kind: str) -> tuple[str, str | None]:
     """(the id before the first subject of a kind, an id behind its last or None): ids in order are read by it."""
     if kind == USER:
-        return _BEFORE_USERS, None
+        return BEFORE_USERS, None
     return (_GROUPS, _GROUPS + "\U0010ffff") if kind == GROUP else (PROGRAM[:-1], PROGRAM + "\0")

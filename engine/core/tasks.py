@@ -15,6 +15,7 @@ import msgspec
 from engine.core.chance import effect_key
 from engine.core.instants import format_instant
 from engine.core.model import Effect, Event, Journey, State, Task
+from engine.core.subjects import shown_as
 
 if TYPE_CHECKING:
     from engine.core.fold import Folding
@@ -75,9 +76,10 @@ def escalate(turn: Judging) -> None:
 
 def _row(task: Task, turn: Judging) -> Effect:
     detail = {"assign": task.to, "title": task.title, "due": shown(task.due), "escalates": task.key}
+    user, group = shown_as(turn.state.id)
     return Effect(
         key=effect_key(task.playbook, task.step, turn.state.id, task.key, "escalate"),
-        time=turn.now, playbook=task.playbook, step=task.step, kind="task", user=turn.state.id, group=None,
+        time=turn.now, playbook=task.playbook, step=task.step, kind="task", user=user, group=group,
         status="planned", reason=None, detail=detail,
     )  # fmt: skip
 

@@ -249,7 +249,7 @@ class _Stage:
             fields = {"playbook": mark.playbook, "user": mark.user, "reason": mark.reason or None}
             self.facts.append(Fact(mark.verdict, mark.time, fields, must=False))
             if mark.verdict in ("entered", "held_out"):
-                self.begun.add((mark.playbook, mark.user))
+                self.begun.add((mark.playbook, mark.user or ""))
                 self.coverage.hit(mark.playbook, "entries", mark.trigger)
         for playbook, _, user, _, time in batch.goals:
             self.facts.append(Fact("goal", time, {"playbook": playbook, "user": user}, must=False))

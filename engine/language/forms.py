@@ -32,6 +32,8 @@ from engine.core.shapes import (
     optional,
     required,
 )
+from engine.core.subjects import GROUP as GROUP_KIND
+from engine.core.subjects import KINDS, USER
 
 _RULES = Text(("none", "required", "opt_out"))
 _WORD = Text()
@@ -187,7 +189,7 @@ GROUP = Map(
         "platform": optional(_WORD, "where it lives"),
         "rotate": optional(Text(("fill_first", "round_robin", "least_full")), "which room is next (fill_first)"),
         "hold": optional(Duration(calendar=True), "how long an invite keeps a seat (48h)"),
-        "rooms": required(
+        "rooms": optional(
             Many(
                 Map(
                     {
@@ -200,8 +202,10 @@ GROUP = Map(
                 ),
                 only_list=True,
             ),
-            "rooms in order",
+            "rooms in order; without any nobody is invited",
         ),
+        "zone": optional(Text(what="time zone"), "IANA name: of the group, and of members without one of their own"),
+        "channel": optional(Ref("channel"), "the channel that carries posts into it"),
         "owner": optional(_WORD, "who looks after it"),
         "deputies": optional(Many(_WORD, at_least=0), "who stands in"),
     }
@@ -210,9 +214,9 @@ GROUP = Map(
 ROLE = Map(
     {
         "title": optional(_WORD, "shown to people"),
-        "per_members": optional(Int(low=1), "one for so many members"),
-        "term": optional(Duration(calendar=True), "how long somebody holds it; without it, until it is taken away"),
-        "min_tenure": optional(Duration(calendar=True), "how long somebody must have been a member"),
+        "per_members": optional(Int(low=1), "one holder for so many members of the group"),
+        "term": optional(Duration(), "how long it is granted for; without it until it is revoked"),
+        "min_tenure": optional(Duration(), "how long who holds it must have been a member"),
     },
     flag=True,
 )
@@ -271,8 +275,9 @@ SECTIONS: dict[str, Shape] = {
         Map(
             {
                 "if": optional(Cond("user", time_free=True), "who is in it"),
-                "list": optional(_WORD, "file with one user id a line"),
+                "list": optional(_WORD, "file with one id a line"),
                 "select": optional(_WORD, "the set a 'select' step of this name has chosen"),
+                "subject": optional(Text((USER, GROUP_KIND)), "what is in it: users (default) or groups"),
                 "title": optional(_WORD, "shown to people"),
             },
             one_of=(("if", "list", "select"),),
@@ -306,7 +311,7 @@ SECTIONS: dict[str, Shape] = {
         Either(scalar=Text(what="path of a JSON file"), map=Plain()), pattern=FREE_NAME, what="event type"
     ),
     "metrics": Plain(),
-    "roles": Table(ROLE, pattern=FREE_NAME, what="role"),
+    "roles": Table(ROLE, pattern=NAME, what="role"),
     "surveys": Table(SURVEY, pattern=NAME, what="survey"),
 }
 
@@ -317,8 +322,8 @@ SECTION_OF = {
     "account": "points",
     "badge": "badges",
     "group": "groups",
-    "calendar": "calendars",
     "role": "roles",
+    "calendar": "calendars",
     "survey": "surveys",
 }
 
@@ -378,7 +383,7 @@ PLAYBOOK = Map(
         "title": required(_WORD, "what people call it"),
         "owner": optional(_WORD, "who answers for it"),
         "status": optional(Text(STATUSES), "live by default"),
-        "subject": optional(Text(("user", "group")), "user by default"),
+        "subject": optional(Text(KINDS), "what it is about: user (default), group, or the program as a whole"),
         "vars": optional(Table(Plain(), pattern=_FIELD, what="var"), "constants, as vars.<name>"),
         "priority": optional(Int(low=0, high=100), "who takes cap slots first (50)"),
         "policy": optional(Ref("policy"), "default by default"),

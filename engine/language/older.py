@@ -86,6 +86,8 @@ class OlderMaker:
         problems = Problems()
         templates, faults = TemplateSet.of({file: text.encode() for file, text in pack["templates"].items()})
         shop = Workshop(problems, Schema(), self.shop.book, templates)
+        shop.books, shop.segment_kinds = self.shop.books, dict(self.shop.segment_kinds)
+        shop.playbook_kinds = self.shop.playbook_kinds
         declared = _tree(canonical(pack["schema"]), "schema")
         shop.calendars, shop.holidays = self.shop.calendars, self.shop.holidays
         shop.lunar_months, shop.lunar_table = self.shop.lunar_months, self.shop.lunar_table

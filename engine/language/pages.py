@@ -46,6 +46,14 @@ SHAPE_PAGES: Final[dict[str, Page]] = {
         "entry: twice",
         "entry: once",
     ),
+    "wrong-subject": Page(
+        "something of another subject",
+        "A playbook is about users, about groups (subject: group) or about the program (subject: program). Its steps, "
+        "triggers and fields are about that alone: a group is not written a message, a user has no members. Subjects "
+        "talk by events: emit {type: ..., to: members} reaches the users of a group.",
+        "subject: group\nsteps:\n  - set: {user.stage: active}",
+        "subject: group\nsteps:\n  - set: {group.stage: active}",
+    ),
     "out-of-range": Page(
         "a number too small or too large",
         "The message names the bounds.",

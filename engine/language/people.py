@@ -1,11 +1,11 @@
-"""Compiles what the catalog says of people: roles and surveys."""
+"""Compiles the surveys of the catalog."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from engine.core.model import DAY
-from engine.core.people import NPS_MOST, Question, RoleInfo, SurveyInfo
+from engine.core.people import NPS_MOST, Question, SurveyInfo
 from engine.core.plan import Span
 from engine.language.nodes import MapNode, Node, SeqNode
 from engine.language.workshop import Workshop
@@ -15,19 +15,11 @@ _SCALE = 5
 
 
 class PeopleMaker:
-    """Makes roles and surveys of checked entries."""
+    """Makes surveys of checked entries."""
 
     def __init__(self, shop: Workshop) -> None:
         self.shop = shop
-        self.roles: dict[str, RoleInfo] = {}
         self.surveys: dict[str, SurveyInfo] = {}
-
-    def role(self, name: str, fields: dict[str, Any], node: Node) -> None:
-        """One role."""
-        self.roles[name] = RoleInfo(
-            name=name, title=fields.get("title", name), term=fields.get("term"), min_tenure=fields.get("min_tenure"),
-            per_members=fields.get("per_members"),
-        )  # fmt: skip
 
     def survey(self, name: str, fields: dict[str, Any], node: Node) -> None:
         """One survey; ids of questions are unique, and each has what its kind needs."""

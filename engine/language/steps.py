@@ -7,7 +7,7 @@ from typing import Any
 from engine.actions import ACTIONS
 from engine.core import shapes as sh
 from engine.core.plan import Block, Node
-from engine.language.building import Bench, KindBuild, no_word
+from engine.language.building import Bench, KindBuild, fits_subject, no_word
 from engine.language.diagnostics import Mark
 from engine.language.forms import MODIFIERS
 from engine.language.loops import TOLD
@@ -83,6 +83,8 @@ class StepReader:
         reading = self.shop.reading
         kind = ACTIONS.get(verb.text)
         if outdented(self.shop.problems, mapping, verb, kind.shape, {verb.text, *MODIFIERS.fields}):
+            return None
+        if not fits_subject(self.shop, kind, verb):
             return None
         frame = reading.fields(mapping, _FRAME, path, (verb.text, "on_error"))
         written = self._written_id(mapping)

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import structs
 
 from engine.core.model import Effect, Entry, Event
+from engine.core.subjects import subject_of
 from engine.ports import Batch
 
 COUNTERS = ("duplicate", "events", "late", "quarantined")
@@ -66,7 +67,7 @@ def askers(batch: Batch) -> dict[str, str]:
     if not batch.answers:
         return {}
     keys = {answer.key for answer in batch.answers}
-    found = {it.key: who for it in batch.effects if it.key in keys and (who := it.user or it.group) is not None}
+    found = {it.key: subject_of(it.user, it.group) for it in batch.effects if it.key in keys}
     found.update(batch.askers)
     return found
 

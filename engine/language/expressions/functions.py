@@ -219,6 +219,10 @@ def _member(family: str, src: str) -> Callable[..., Code]:
         c.known(family, name, c.parsed.span(arguments["name"]))
         if family == "segment":
             c.change(f"segment_change(m, {name!r})")
+        if family == "role":
+            c.change("role_change(m)")
+        if family == "group" and c.scope.subject != "user":
+            return c.say(where, "not-here", "in_group() asks about a user", "the playbook is not about users")
         return Code(src.format(repr(name)), "bool", missing=False, sure=True)
 
     return build
@@ -282,6 +286,7 @@ FUNCTIONS: Final[dict[str, Word]] = {
     "streak": Word(_streak, ("type",)),
     "in_segment": Word(_member("segment", "in_segment(m, {})"), ("name",)),
     "in_group": Word(_member("group", "({} in m.state.groups)"), ("name",)),
+    "has_role": Word(_member("role", "holds_role(m, {})"), ("name",)),
     "has_badge": Word(_member("badge", "({} in m.state.badges)"), ("name",)),
     "bucket": Word(_bucket, ("salt",)),
     "hour": Word(_clock("hour", "number", ("time",), "now_hour"), ("time",)),

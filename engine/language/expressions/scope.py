@@ -32,6 +32,9 @@ RESERVED_TYPES: Final = frozenset(
         "group.joined",
         "group.left",
         "group.post",
+        "group.updated",
+        "role.granted",
+        "role.revoked",
         "tier.changed",
         "segment.entered",
         "segment.left",
@@ -113,7 +116,7 @@ class Scope:
     """What exists where one expression stands. A set of names that is None is not checked."""
 
     schema: Schema = field(default_factory=Schema)
-    subject: str = "user"  #: "user" | "group"
+    subject: str = "user"  #: "user" | "group" | "program"
     event_types: tuple[str, ...] | None = None  #: types ``event`` may have; None: no event; (): any type
     entry_types: tuple[str, ...] | None = None  #: the same for ``entry``
     steps: Mapping[str, frozenset[str] | None] | None = None  #: step id -> fields of its result (None: any)
@@ -124,6 +127,7 @@ class Scope:
     ladder: str | None = None  #: the ladder behind ``user.tier``; None: any level of any ladder
     badges: frozenset[str] | None = None
     groups: frozenset[str] | None = None
+    roles: frozenset[str] | None = None
     pools: frozenset[str] | None = None  #: only told apart in messages: no expression reads a pool
     accounts: frozenset[str] | None = None  #: the same
     holidays: bool = True  #: the program has a calendar of holidays
@@ -139,8 +143,11 @@ class Scope:
         return frozenset(level for levels in self.ladders.values() for level in levels)
 
     def family(self, name: str) -> frozenset[str] | None:
-        """The names of one family: segment, group, badge or level."""
-        families = {"segment": self.segments, "group": self.groups, "badge": self.badges, "level": self.levels}
+        """The names of one family: segment, group, role, badge or level."""
+        families = {
+            "segment": self.segments, "group": self.groups, "badge": self.badges, "level": self.levels,
+            "role": self.roles,
+        }  # fmt: skip
         return families[name]
 
     def elsewhere(self, name: str) -> str:
@@ -149,6 +156,7 @@ class Scope:
             ("segment", self.segments),
             ("group", self.groups),
             ("badge", self.badges),
+            ("role", self.roles),
             ("tier level", self.levels),
             ("coupon pool", self.pools),
             ("points account", self.accounts),

@@ -87,7 +87,7 @@ select subject || ' 1 ' || seq from (
     except
     select coalesce(event.value ->> 4, event.value ->> 5), event_block.seq
     from event_block, json_each(cast(event_block.body as text)) as event
-)
+) where substr(subject, 1, 1) <> char(1)
 union all
 select subject || ' 5 ' || seq from (
     select subject, seq from trail where log = 5
