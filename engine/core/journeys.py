@@ -271,7 +271,7 @@ class Run:
             self.turn.out.emits.append(
                 Event(
                     id=self.key(index), type=type_, time=self.now, user=user, group=group, data=data,
-                    depth=self.turn.depth + 1, internal=True,
+                    depth=self.turn.depth + 1, internal=True, maker=self.state.id,
                 )
             )  # fmt: skip
 

@@ -126,6 +126,7 @@ class Role(msgspec.Struct, array_like=True):
     whom: str  #: in the state of a group: the user who holds it; in that of a user: the group
     since: int  #: instant at which it was granted
     until: int | None = None  #: instant at which its term ends; None: it has none
+    told: bool = False  #: that it ends soon was told (core/terms.py)
 
 
 class State(msgspec.Struct, omit_defaults=True):

@@ -32,6 +32,7 @@ from engine.core.plan import Dispatch, Playbook, Sieve, zone_of
 from engine.core.slots import Due
 from engine.core.slotting import Slotting
 from engine.core.tasks import escalate
+from engine.core.terms import end_terms
 from engine.core.watch import forget, place, watch
 
 __all__ = ["ALL", "DONE", "NOTABLE", "SILENT", "SLOW", "Turn"]
@@ -304,6 +305,8 @@ class Turn(Slotting, Changing):
             self._free_seats()
         if state.tasks:
             escalate(self)
+        if state.roles:
+            end_terms(self)
         if plan.watching:
             # somebody known from history alone stands where it stood until now, or this very move would be lost;
             # but not where it stood before the end of the history, whose moves are nobody's

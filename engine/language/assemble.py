@@ -36,7 +36,7 @@ _TOLD = frozenset(
     {
         "tier.changed", "segment.entered", "segment.left", "badge.earned", "points.changed", "coupon.issued",
         "journey.started", "journey.finished", "user.updated", "group.updated", "draw.committed", "draw.closed",
-        "survey.sent",
+        "survey.sent", "role.expiring", "role.revoked",
     }
 )  # fmt: skip
 

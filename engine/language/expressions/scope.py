@@ -35,6 +35,7 @@ RESERVED_TYPES: Final = frozenset(
         "group.updated",
         "role.granted",
         "role.revoked",
+        "role.expiring",
         "tier.changed",
         "segment.entered",
         "segment.left",
