@@ -162,9 +162,8 @@ class Nominate(Action):
         for place, user in enumerate(users):
             index = f"task:{place}"
             title = _title(user, self.role, name_of(run.state.id), run.plan.env.locale)
-            run.effect(
-                "task", {"assign": assign, "title": title, "due": shown(due), "outcomes": _OUTCOMES}, index=index
-            )
+            detail = {"assign": assign, "title": title, "due": shown(due), "outcomes": _OUTCOMES, "candidate": user}
+            run.effect("task", detail, index=index)
             key = run.key(index)
             tasks[key] = user
             given = Task(

@@ -230,7 +230,18 @@ class MemoryStore(MemoryOutbox):
         for row in self._rows.values():
             if subject == subject_of(row.effect.user, row.effect.group) and row.effect.time <= at:
                 self._scrub(row, alias)
+        self._unname(subject, alias, at)
         self._ledger = [erasing.anonymous(it, subject, at, self._alias) for it in self._ledger]
+
+    def _unname(self, subject: str, alias: str, at: int) -> None:
+        """Rows about groups and the program name users: who was chosen, proposed, drawn."""
+        for row in self._rows.values():
+            if row.effect.user is None and row.effect.time <= at:
+                row.effect = erasing.unnamed(row.effect, subject, alias) or row.effect
+        for asker, answers in self._answers.items():
+            if asker[:1] == SIGN:
+                for key, answer in answers.items():
+                    answers[key] = erasing.answer_unnamed(answer, subject, alias) or answer
 
     def _scrub(self, row: Row, alias: str) -> None:
         row.effect = erasing.scrubbed(row.effect, alias)
