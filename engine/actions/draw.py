@@ -77,10 +77,7 @@ class DrawLots(Action):
 
     @classmethod
     def build(cls, fields: dict[str, Any], build: Build) -> DrawLots:
-        """The promise comes before the draw, and the pool holds prizes for all winners."""
-        if fields["seed_from"].elapsed <= 0:
-            message = "'seed_from' needs time: a hash that is published with the seed promises nothing"
-            build.problem("seed_from", "out-of-range", message, "seed_from: 24h")
+        """The pool holds prizes for all winners."""
         _check_stock(fields, build)
         asked = fields["entrants"]
         if isinstance(asked, Condition):

@@ -162,7 +162,19 @@ EFFECTS: dict[str, Word] = {
         {"group": optional(Ref("group"), "the group"), "text": optional(TEXT, "the text")},
     ),
     "nominate": Word(_NAME, "role", "people proposed for a role", {"users": optional(Many(_NAME), "who")}),
-    "draw": Word(_NAME, "prize", "a lottery", {"winners": optional(Many(_NAME), "who")}),
+    "draw": Word(_NAME, "prize", "a draw: its promise, then itself", {"winners": optional(Many(_NAME), "who")}),
+    "select": Word(
+        _NAME, "name", "a set that was chosen anew",
+        {
+            "size": optional(Plain(), "how many are in it"),
+            "entered": optional(Many(_NAME, at_least=0), "who came in"),
+            "left": optional(Many(_NAME, at_least=0), "who went"),
+        },
+    ),
+    "survey": Word(
+        _NAME, "survey", "the end of a survey",
+        {"answered": optional(Flag(), "did an answer come"), "score": optional(Plain(), "its score")},
+    ),
 }  # fmt: skip
 """What was done. Each of these that happens must be expected."""
 
