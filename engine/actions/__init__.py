@@ -12,6 +12,7 @@ ACTIONS: Registry[Action] = Registry(
         "emit": "engine.actions.emit:EmitEvent",
         "invite": "engine.actions.invite:Invite",
         "message": "engine.actions.message:SendMessage",
+        "post": "engine.actions.post:PostToGroup",
         "points": "engine.actions.points:BookPoints",
         "repeat": "engine.actions.repeat:Repeat",
         "set": "engine.actions.set:SetTraits",

@@ -19,7 +19,7 @@ from engine.render import TemplateSet
 
 MAX_NESTING = 8
 LATER_STEPS = (
-    "post", "nominate", "draw", "select", "survey",
+    "nominate", "draw", "select", "survey",
 )  # fmt: skip
 
 _ON_ERROR = MODIFIERS.fields["on_error"].shape
@@ -135,7 +135,7 @@ class StepReader:
 
     def _check_message(self, verb: str, action: Any, body: Yaml, where: Yaml) -> None:
         """A message needs a template for every channel, in the last locale of the chain at least."""
-        if verb != "message" or not isinstance(body, MapNode):
+        if verb not in ("message", "post") or not isinstance(body, MapNode):
             return
         templates, name = self.shop.templates, action.template
         self.shop.used_steps |= {step for one in templates.variants(name) for step in one.steps}
