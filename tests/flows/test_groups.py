@@ -11,7 +11,10 @@ from crash_world import without_disk
 from flow_program import compiled, effects_of, lines_of, picture, run, simulated, write_feed
 from group_program import make_events, write_program
 
+from engine.insight.replay import course
 from engine.language.compiled import Compiled
+from engine.stores.memory import MemoryStore
+from engine.stores.sqlite import SqliteStore
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,6 +35,24 @@ def run_all(program: Compiled, folder: Path, content: bytes, *, batch: int, **mo
     write_feed(root, content)
     run(program, root, batch=batch, **more)
     return root
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_subject_is_explained(program: Compiled, tmp_path: Path, seed: int) -> None:
+    """Deciding a user, a group or the program once more gives the effects on record and the state in the store."""
+    # what an erased user did is gone from the record of its groups, too
+    events = [event for event in make_events(seed, 250) if event["type"] != "user.deleted"]
+    root = run_all(program, tmp_path, lines_of(events), batch=50)
+    store = SqliteStore.open(root / "s.db", read_only=True)
+    assert program.plan is not None
+    try:
+        for state in store.subjects():
+            found = course(program.plan, store, state.id, fresh=lambda: MemoryStore(keep_log=False))
+            assert (state.id, found.unmatched) == (state.id, 0)
+            assert found.state is not None
+            assert (found.state.journeys, found.state.points) == (state.journeys, state.points)
+    finally:
+        store.close()
 
 
 @pytest.mark.parametrize("seed", range(4))
