@@ -15,6 +15,7 @@ ACTIONS: Registry[Action] = Registry(
         "message": "engine.actions.message:SendMessage",
         "nominate": "engine.actions.nominate:Nominate",
         "points": "engine.actions.points:BookPoints",
+        "post": "engine.actions.post:PostToGroup",
         "repeat": "engine.actions.repeat:Repeat",
         "select": "engine.actions.select:SelectUsers",
         "set": "engine.actions.set:SetTraits",

@@ -24,6 +24,7 @@ VERBS = {
     "explain": "engine.cli.explain:explain",
     "fsck": "engine.cli.fsck:fsck",
     "graph": "engine.cli.graph:graph",
+    "group": "engine.cli.group:group",
     "ingest": "engine.cli.ingest:ingest",
     "init": "engine.cli.init:init",
     "outbox": "engine.cli.outbox:outbox",

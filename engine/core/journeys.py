@@ -13,12 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 from engine.core import localtime
 from engine.core.chance import step_key
+from engine.core.groups import NO_CARD, holders
 from engine.core.kinds import STOP, WAIT, Pause
-from engine.core.model import MAX_DEPTH, Effect, Entry, Event, Journey, Release, Reserve, Spare, State, Waiting, Why
+from engine.core.model import (
+    DAY,
+    MAX_DEPTH,
+    Effect,
+    Entry,
+    Event,
+    Journey,
+    Release,
+    Reserve,
+    Spare,
+    State,
+    Waiting,
+    Why,
+)
 from engine.core.moment import Moment
 from engine.core.plan import Node, Plan, Playbook, zone_of
 from engine.core.spreads import Spread
-from engine.core.subjects import receiver_of, shown_as
+from engine.core.subjects import GROUP, USER, kind_of, name_of, receiver_of, shown_as
 
 if TYPE_CHECKING:
     from engine.core.judging import Judging
@@ -335,6 +349,26 @@ def event_view(event: Event | None, names: frozenset[str] | None = None) -> dict
     }
 
 
+def group_view(state: State, plan: Plan, now: int, entry: Event | None) -> dict[str, Any] | None:
+    """The group as templates see it: that of the playbook, or what the catalog says of the one the entry names."""
+    if kind_of(state.id) != GROUP:
+        name = entry.group if entry is not None else None
+        return None if name is None else {"id": name, **_card(plan, name), "zone": plan.env.zones.get(name)}
+    name = name_of(state.id)
+    silent = None if state.last_active is None else max(0, now - state.last_active) // DAY
+    own = {field: read(state, plan) for field, read in _OWN.items() if field not in ("id", "tier", "groups")}
+    roles = holders(state, now)
+    return {
+        **_card(plan, name), **state.traits, **own,
+        "id": name, "members": state.members, "roles": roles, "silent_days": silent,
+    }  # fmt: skip
+
+
+def _card(plan: Plan, name: str) -> dict[str, Any]:
+    card = plan.env.cards.get(name, NO_CARD)
+    return {field: card.get(field) for field in ("title", "topic", "platform", "owner", "deputies")}
+
+
 _EVENTS_OWN = frozenset({"id", "type", "time", "user", "group", "data"})
 
 
@@ -342,12 +376,12 @@ def template_context(run: Run, values: Mapping[str, Any], reads: Mapping[str, fr
     """What a template may look at, as far as it does: ``reads`` has the fields by root, None for maybe any."""
     context: dict[str, Any] = {"steps": run.journey.results, "with": values, "vars": run.playbook.variables}
     entry = run.journey.entry
-    if "user" in reads:
+    if "user" in reads and kind_of(run.state.id) == USER:
         context["user"] = user_view(run.state, run.plan, reads["user"])
     if "event" in reads:
         context["event"] = event_view(entry, reads["event"])
     if "group" in reads:
-        context["group"] = {"id": entry.group} if entry is not None and entry.group else None
+        context["group"] = group_view(run.state, run.plan, run.now, entry)
     if "now" in reads or "today" in reads:
         now = (_EPOCH + timedelta(microseconds=run.now)).astimezone(localtime.zone(run.zone) or localtime.UTC)
         context["now"], context["today"] = now, now.date()

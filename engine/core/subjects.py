@@ -63,6 +63,11 @@ def subject_of(user: str | None, group: str | None) -> str:
     return PROGRAM if group is None else _GROUPS + group
 
 
+def words_of(subject: str) -> str:
+    """A subject in a line for people: ``user u1``, ``group tea``, ``the program``."""
+    return "the program" if subject == PROGRAM else f"{kind_of(subject)} {name_of(subject)}"
+
+
 def span(kind: str) -> tuple[str, str | None]:
     """(the id before the first subject of a kind, an id behind its last or None): ids in order are read by it."""
     if kind == USER:

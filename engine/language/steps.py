@@ -18,7 +18,6 @@ from engine.language.reading import FAULT, _Fault
 from engine.render import TemplateSet
 
 MAX_NESTING = 8
-LATER_STEPS = ("post",)
 
 _ON_ERROR = MODIFIERS.fields["on_error"].shape
 _FRAME = sh.Map({name: field for name, field in MODIFIERS.fields.items() if name != "on_error"})
@@ -76,7 +75,7 @@ class StepReader:
             hint = f"make '{verbs[1].text}' a step of its own, with '- '"
             self.shop.problems.error(verbs[1], "two-verbs", message, hint=hint)
         else:
-            no_word(self.shop, mapping, ACTIONS, LATER_STEPS, "verb", path, MODIFIERS.fields)
+            no_word(self.shop, mapping, ACTIONS, (), "verb", path, MODIFIERS.fields)
         return None
 
     def _verb(self, mapping: MapNode, verb: ScalarNode, path: str) -> Node | None:
@@ -135,7 +134,7 @@ class StepReader:
         """A message needs a template for every channel, in the last locale of the chain at least."""
         if verb == "survey":
             action = action.invitation
-        elif verb != "message":
+        elif verb not in ("message", "post"):
             return
         if not isinstance(body, MapNode):
             return

@@ -41,10 +41,15 @@ class Walk:
     session: decides, and knows who is waiting to be committed.
     table: rows other than those of the store (a replay has its own).
     ends: for a replay: name of a row -> the last slot that was decided.
+    only: for a replay: the one subject there is.
     """
 
     def __init__(
-        self, session: Session, table: SlotTable | None = None, ends: dict[str, int] | None = None
+        self,
+        session: Session,
+        table: SlotTable | None = None,
+        ends: dict[str, int] | None = None,
+        only: str | None = None,
     ) -> None:
         self.session = session
         plan, store = session.plan, session.store
@@ -54,6 +59,7 @@ class Walk:
         self.spreads = Spreads(kept)
         self._kind = USER  #: of the subjects at hand
         self.ends = ends
+        self.only = only
         self.passed: set[Spot] = set()  #: what cannot be decided or written
         self.at: Spot | None = None  #: what is being decided
         self.entered: list[Spot] = []  #: who was let in since the last hand-over
@@ -245,6 +251,8 @@ class Walk:
             session.enter_at(state, due, why)
 
     def _population(self, due: Due, after: str, most: int) -> list[str]:
+        if self.only is not None:
+            return [self.only] if kind_of(self.only) == self._kind and self.only > after else []
         if self._kind == PROGRAM_KIND:
             return [PROGRAM] if after < PROGRAM else []
         # with every verdict wanted, those outside the audience are looked at too

@@ -13,7 +13,7 @@ _ANY = object()
 
 
 class Changed(Trigger):
-    """Fire when a trait changes its value, by sign-up, ``user.updated`` (of a group: ``group.updated``) or ``set``.
+    """Fire when a trait changes its value, by sign-up, ``user.updated`` (of a group ``group.updated``) or ``set``.
 
     Example:
         trigger: {changed: user.city, to: 上海}
@@ -24,7 +24,8 @@ class Changed(Trigger):
     shape = Map(
         {
             "changed": required(
-                Text(pattern=r"(user|group)\.[A-Za-z_][A-Za-z0-9_]*", what="user.<field> or group.<field>"), "the trait"
+                Text(pattern=r"(user|group)\.[A-Za-z_][A-Za-z0-9_]*", what="user.<field> or group.<field>"),
+                "the trait",
             ),
             "from": optional(Plain(), "only from this value, or one of a list"),
             "to": optional(Plain(), "only to this value, or one of a list"),

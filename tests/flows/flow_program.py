@@ -15,6 +15,7 @@ from typing import Any
 from engine import wiring
 from engine.core.instants import format_instant
 from engine.core.model import DAY, HOUR, MINUTE, Effect
+from engine.core.subjects import PROGRAM
 from engine.feeds.replay import Replay
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled
@@ -259,7 +260,8 @@ def picture(root: Path) -> dict[str, Any]:
         users = [state.id for state in subjects]
         return {
             "subjects": subjects,
-            "events": [list(store.events(user)) for user in users],
+            # which events the program hears hangs on the plan: a store may name more
+            "events": [list(store.events(user)) for user in users if user != PROGRAM],
             "effects": [effect for effect, _ in store.effects()],
             "answers": [store.answers(user) for user in users],
             "decisions": [list(store.decisions(user)) for user in users],

@@ -114,7 +114,7 @@ def test_the_database_asks_for_the_set_itself(tmp_path: Path) -> None:
     filter_, issues = audiences.read("in_segment('core')")
     assert filter_ is not None
     assert (filter_.way, issues) == ("sql", [])
-    assert list(store.audience(filter_, store.clock()).subjects) == ["u1", "u2", "u3"]
+    assert list(store.audience(filter_, store.clock()).ids) == ["u1", "u2", "u3"]
     store.close()
 
 
