@@ -9,8 +9,11 @@ from census_program import BOOKS, CATALOG, answers, brief, crowd, merged, plain
 from semantics_kit import HEAD, Row, Seen, play
 from steps_kit import At, event_of, write
 
+from engine.core.subjects import PROGRAM, of_group
+from engine.insight.replay import course
 from engine.runtime import census
 from engine.runtime.pump import Pump
+from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore
 
 OPEN = HEAD + "profile: open\n"
@@ -47,6 +50,8 @@ def test_any_batch_decides_the_same(tmp_path: Path, seed: int, monkeypatch: pyte
                 store.ingest([(event_of(row), b"") for row in part], [])
                 Pump(program.plan, store, [], None, At(), secret=b"x", batch=batch).until_idle()
             assert sorted(brief(plain(it), gone) for it, _ in store.effects()) == wanted, batch
+            for subject in sorted({PROGRAM, of_group("tea"), of_group("ink"), *(f"u{n}" for n in range(9))} - gone):
+                assert course(program.plan, store, subject, fresh=MemoryStore).unmatched == 0, (batch, subject)
         finally:
             store.close()
 
