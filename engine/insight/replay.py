@@ -23,7 +23,7 @@ from engine.core.scarce import Desk
 from engine.core.slots import Due, SlotTable, replayed
 from engine.core.spreads import PREFIX
 from engine.core.step import ALL
-from engine.core.subjects import USER, kind_of
+from engine.core.subjects import SIGN, USER, kind_of
 from engine.insight.judged import placed, watching
 from engine.ports import Store
 from engine.runtime.arming import met_before
@@ -188,6 +188,8 @@ class _One(Session):
             return None
         kept, ends = replayed(record.slots, self.user)
         begun = record.events[0][1] - 1 if record.events else record.end
+        if record.user[:1] == SIGN:  # one that is known to the catalog may have had a slot before it heard of anything
+            begun = min([begun, *(at - 1 for at in record.times.values())])
         table = SlotTable(plan.schedules, plan.env, kept, 0)
         table.begin_all(begun, record.end)
         return Walk(self, table, ends, only=self.user)

@@ -141,8 +141,8 @@ SHAPE_PAGES: Final[dict[str, Page]] = {
         "a word of a later version",
         "The language has this word and this version of Drumbeat does not act on it yet. It is an error where leaving "
         "it out would change who gets what, and a warning where it would not.",
-        "points: {main: {expires: 365d}}",
-        "points: {main: {}}",
+        "store: postgresql://localhost/drumbeat",
+        "store: sqlite:///drumbeat.db",
         "warning",
     ),
 }
@@ -283,9 +283,9 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
     "unknown-role": Page(
         "a role that does not exist",
         "Roles are defined under 'roles' in playbooks/catalog.",
-        "steps:\n  - nominate: {role: moderater, top: 3, by: count('checkin')}",
+        "subject: group\nsteps:\n  - nominate: {role: moderater, top: 3, by: count('checkin')}",
         "# file: playbooks/catalog/roles.yaml\nroles: {moderator: {term: 90d}}\n"
-        "# file: playbooks/a.yaml\nsteps:\n  - nominate: {role: moderator, top: 3, by: count('checkin')}",
+        "# file: playbooks/a.yaml\nsubject: group\nsteps:\n  - nominate: {role: moderator, top: 3, by: count('checkin')}",
     ),
     "unknown-survey": Page(
         "a survey that does not exist",
@@ -300,7 +300,7 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
         "'select' in a segment names the set of a step 'select'; the step of some playbook must choose it.",
         "segments:\n  core: {select: croe}",
         "# file: playbooks/catalog/segments.yaml\nsegments:\n  core: {select: core}\n"
-        "# file: playbooks/a.yaml\nsteps:\n  - select: {name: core, score: count('checkin'), size: [10, 50]}",
+        "# file: playbooks/a.yaml\nsubject: program\nsteps:\n  - select: {name: core, score: count('checkin'), size: [10, 50]}",
     ),
     "unknown-ladder": Page(
         "a tier ladder that does not exist",

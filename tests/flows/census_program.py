@@ -67,7 +67,7 @@ def crowd(seed: int, size: int = 120, users: int = 9) -> list[Row]:
             type_ = "a"
         row = event(f"e{number:03d}", type_, format_instant(at), user, n=rng.randrange(4))
         if type_ in ("go", "choose"):
-            row["user"] = None if rng.random() < 0.5 else user
+            row["user"] = None if rng.random() < 0.5 else "op"  # who is erased takes what he began from the record
         if type_.startswith("group.") or row["user"] is None:
             row["group"] = rng.choice(["tea", "tea", "ink"])
         rows.append(row)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from engine.actions import ACTIONS
 from engine.core.shapes import Map
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled
@@ -107,8 +108,11 @@ def codes(found: Compiled) -> set[str]:
 
 
 def step(body: str) -> str:
-    """A playbook of one step, after a coupon whose id is ``gift``."""
+    """A playbook of one step, after a coupon whose id is ``gift``; of a step that is about no user one step alone."""
     inner = body.strip().replace("\n", "\n    ")
+    about = ACTIONS.get(_keys(body.strip())[0]).about
+    if "user" not in about:
+        return f"subject: {about[0]}\nentry: {{mode: parallel, limit: unlimited}}\nsteps:\n  - {inner}\n"
     return f"steps:\n  - coupon: new-user-20\n    id: gift\n  - {inner}\n"
 
 
