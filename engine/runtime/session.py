@@ -349,8 +349,8 @@ class Session:
             self._wake_through(last)
             return False
         self._wake_before(until + 1)
-        self.clock = max(self.clock, until)
-        return True
+        self.clock = max(self.clock, min(until, self.stop))
+        return until <= self.stop
 
     def bring(self, users: Iterable[str]) -> None:
         """Read subjects that are to be looked at."""
