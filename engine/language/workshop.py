@@ -247,7 +247,7 @@ class Workshop(Services):
         """A field that is like a declared one is a slip; any other may come in, but no condition can name it."""
         whose, _, name = node.text.partition(".")
         if not name:
-            whose, name = USER, whose
+            whose, name = self.subject, whose
         if whose != self.subject:
             message = f"'{node.text}': this playbook is about a {self.subject}, not about a {whose}"
             self.problems.error(node, "wrong-subject", message, hint=f"did you mean '{self.subject}.{name}'?")
