@@ -90,7 +90,9 @@ class Workshop(Services):
     def turn_to(self, subject: str) -> None:
         """From here on users, groups or the program are spoken of."""
         self.subject = subject
-        self._base = replace(self._base, subject=subject, segments=self._family("segment"))
+        mine = self._family("segment")
+        others = frozenset(self.names.get("segment", ())) - (mine or frozenset())
+        self._base = replace(self._base, subject=subject, segments=mine, others=others)
 
     def known(self, kind: str) -> Iterable[str]:
         if kind == "level":
