@@ -14,7 +14,7 @@ from engine.core import localtime
 from engine.core.groups import NO_CARD
 from engine.core.hours import Hours
 from engine.core.instants import format_instant
-from engine.core.journeys import Run, template_context
+from engine.core.journeys import Run, group_card, template_context
 from engine.core.kinds import Action, Build, Pause
 from engine.core.model import Answer, Event
 from engine.core.moment import Value
@@ -169,6 +169,8 @@ class PostToGroup(Action):
         if template is None:
             raise RenderError(f"'{self.template}' has no text for '{channel}'")
         context = template_context(run, values, template.reads)
+        if "group" in context and group != name_of(run.state.id):
+            context["group"] = group_card(run.plan, group)
         if template.linked:
             raise RenderError("signed links belong to one user: a post has none")
         post = template.render(context, zone=localtime.zone(zone) or localtime.UTC)

@@ -46,7 +46,7 @@ def text(figures: dict[str, Any]) -> str:
     ]
     if not figures["same_program"]:
         out.append("note: the store was last run by another version of the program")
-    for part in (_playbooks, _effects, _refused, _coupons, _groups, _surveys, _deliveries, _quarantine):
+    for part in (_playbooks, _effects, _refused, _coupons, _groups, _living, _surveys, _deliveries, _quarantine):
         found = part(figures)
         if found:
             out += ["", found]
@@ -111,6 +111,8 @@ def _coupons(figures: dict[str, Any]) -> str:
 def _groups(figures: dict[str, Any]) -> str:
     rows = []
     for group in figures["groups"]:
+        if not group["rooms"]:
+            continue
         rows.append([group["group"], f"{group['taken']:,}", "", f"{group['capacity']:,}"])
         rows += [
             [f"  {it['room']}", f"{it['taken']:,}", f"{it['invites_stop_at']:,}", f"{it['capacity']:,}"]
@@ -131,6 +133,14 @@ def _surveys(figures: dict[str, Any]) -> str:
         rows.append([it["survey"], f"{it['asked']:,}", f"{it['answered']:,}", split, nps, mean])
     head = ["survey", "asked", "answered", "promoters / passives / detractors", "net promoter score", "mean"]
     return table(head, rows) if rows else ""
+
+
+def _living(figures: dict[str, Any]) -> str:
+    """Groups that are subjects: who is in them, and how long nobody said a word."""
+    found = [it for it in figures["groups"] if "members" in it]
+    silent = ["" if it["silent_days"] is None else f"{it['silent_days']:,}" for it in found]
+    rows = [[it["group"], f"{it['members']:,}", days] for it, days in zip(found, silent, strict=True)]
+    return table(["group", "members", "silent days"], rows) if rows else ""
 
 
 def _deliveries(figures: dict[str, Any]) -> str:

@@ -352,8 +352,7 @@ def event_view(event: Event | None, names: frozenset[str] | None = None) -> dict
 def group_view(state: State, plan: Plan, now: int, entry: Event | None) -> dict[str, Any] | None:
     """The group as templates see it: that of the playbook, or what the catalog says of the one the entry names."""
     if kind_of(state.id) != GROUP:
-        name = entry.group if entry is not None else None
-        return None if name is None else {"id": name, **_card(plan, name), "zone": plan.env.zones.get(name)}
+        return None if entry is None or entry.group is None else group_card(plan, entry.group)
     name = name_of(state.id)
     silent = None if state.last_active is None else max(0, now - state.last_active) // DAY
     own = {field: read(state, plan) for field, read in _OWN.items() if field not in ("id", "tier", "groups")}
@@ -362,6 +361,11 @@ def group_view(state: State, plan: Plan, now: int, entry: Event | None) -> dict[
         **_card(plan, name), **state.traits, **own,
         "id": name, "members": state.members, "roles": roles, "silent_days": silent,
     }  # fmt: skip
+
+
+def group_card(plan: Plan, name: str) -> dict[str, Any]:
+    """A group as one sees it whose playbook is about somebody else: what the catalog says."""
+    return {"id": name, **_card(plan, name), "zone": plan.env.zones.get(name)}
 
 
 def _card(plan: Plan, name: str) -> dict[str, Any]:

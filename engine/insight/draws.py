@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.core.draws import pseudonym
 from engine.core.model import Effect
-from engine.core.subjects import subject_of
+from engine.core.subjects import BEFORE_USERS, subject_of
 from engine.errors import UsageError
 from engine.insight.subject import instant
 from engine.ports import Store
@@ -16,10 +16,27 @@ _SHORTEST = 6
 """Letters of a key that are enough to name a draw, when no other begins with them."""
 
 
-def _rows(store: Store) -> Iterator[Effect]:
-    for effect, _ in store.effects():
-        if effect.kind == "draw" and effect.status == "planned" and "published" in effect.detail:
-            yield effect
+_PIECE = 1_000
+
+
+def _rows(store: Store) -> list[Effect]:
+    """The rows of all draws, by time. Only groups and the program draw, and their ids come before those of users."""
+    found = []
+    for subject in _others(store):
+        for effect, _ in store.effects(subject):
+            if effect.kind == "draw" and effect.status == "planned" and "published" in effect.detail:
+                found.append(effect)
+    return sorted(found, key=lambda it: (it.time, it.key))
+
+
+def _others(store: Store) -> Iterator[str]:
+    after = ""
+    while names := store.population(after, _PIECE):
+        for name in names:
+            if name >= BEFORE_USERS:
+                return
+            yield name
+        after = names[-1]
 
 
 def draws(store: Store) -> list[dict[str, Any]]:

@@ -12,9 +12,11 @@ from typing import Any
 
 import msgspec
 
+from engine.core.model import DAY
 from engine.core.people import nps
 from engine.core.plan import Plan
 from engine.core.scarce import CouponPool, GroupInfo, GroupState, PoolState
+from engine.core.subjects import GROUP, name_of, span
 from engine.insight.subject import instant
 from engine.ports import Store
 
@@ -40,7 +42,7 @@ def report(plan: Plan, store: Store) -> dict[str, Any]:
         "effects": _effects(counts),
         "refused": seen.refused_rows(),
         "coupons": [pool_row(plan.pools[name], resources) for name in sorted(plan.pools)],
-        "groups": [_group(plan.rooms[name], resources) for name in sorted(plan.rooms)],
+        "groups": _groups(plan, store, resources),
         "surveys": [_survey(name, scores) for name, scores in sorted(seen.surveys.items())],
         "deliveries": seen.delivery_rows(),
         "quarantine": dict(sorted(Counter(it.reason for it in store.quarantine()).items())),
@@ -187,6 +189,26 @@ def _survey(name: str, scores: Counter[tuple[str, int | None]]) -> dict[str, Any
         "nps": promoted.score if promoted.answers >= ENOUGH else None,
         "mean": None if mean is None else mean.quantize(Decimal("0.01")),
     }
+
+
+def _groups(plan: Plan, store: Store, resources: dict[str, bytes]) -> list[dict[str, Any]]:
+    """Groups with rooms; where groups are subjects, all that are known, with how they live."""
+    rows = {name: _group(plan.rooms[name], resources) for name in sorted(plan.rooms) if plan.rooms[name].rooms}
+    if not plan.grouped:
+        return list(rows.values())
+    after, end = span(GROUP)
+    now = store.clock()
+    while known := [it for it in store.population(after, _PAGE) if end is None or it < end]:
+        for subject, state in sorted(store.load(known).items()):
+            name, last = name_of(subject), state.last_active
+            row = rows.setdefault(name, {"group": name, "taken": 0, "capacity": 0, "rooms": []})
+            silent = None if last is None else max(0, now - last) // DAY
+            row |= {"members": state.members, "last_active_at": instant(last), "silent_days": silent}
+        after = known[-1]
+    return [rows[name] for name in sorted(rows)]
+
+
+_PAGE = 1_000
 
 
 def _group(group: GroupInfo, resources: dict[str, bytes]) -> dict[str, Any]:

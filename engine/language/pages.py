@@ -285,7 +285,8 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
         "Roles are defined under 'roles' in playbooks/catalog.",
         "subject: group\nsteps:\n  - nominate: {role: moderater, top: 3, by: count('checkin')}",
         "# file: playbooks/catalog/roles.yaml\nroles: {moderator: {term: 90d}}\n"
-        "# file: playbooks/a.yaml\nsubject: group\nsteps:\n  - nominate: {role: moderator, top: 3, by: count('checkin')}",
+        "# file: playbooks/a.yaml\nsubject: group\nsteps:\n"
+        "  - nominate: {role: moderator, top: 3, by: count('checkin')}",
     ),
     "unknown-survey": Page(
         "a survey that does not exist",
@@ -300,7 +301,8 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
         "'select' in a segment names the set of a step 'select'; the step of some playbook must choose it.",
         "segments:\n  core: {select: croe}",
         "# file: playbooks/catalog/segments.yaml\nsegments:\n  core: {select: core}\n"
-        "# file: playbooks/a.yaml\nsubject: program\nsteps:\n  - select: {name: core, score: count('checkin'), size: [10, 50]}",
+        "# file: playbooks/a.yaml\nsubject: program\nsteps:\n"
+        "  - select: {name: core, score: count('checkin'), size: [10, 50]}",
     ),
     "unknown-ladder": Page(
         "a tier ladder that does not exist",

@@ -90,7 +90,9 @@ class Workshop(Services):
     def turn_to(self, subject: str) -> None:
         """From here on users, groups or the program are spoken of."""
         self.subject = subject
-        self._base = replace(self._base, subject=subject, segments=self._family("segment"))
+        mine = self._family("segment")
+        others = frozenset(self.names.get("segment", ())) - (mine or frozenset())
+        self._base = replace(self._base, subject=subject, segments=mine, others=others)
 
     def known(self, kind: str) -> Iterable[str]:
         if kind == "level":
@@ -247,7 +249,7 @@ class Workshop(Services):
         """A field that is like a declared one is a slip; any other may come in, but no condition can name it."""
         whose, _, name = node.text.partition(".")
         if not name:
-            whose, name = USER, whose
+            whose, name = self.subject, whose
         if whose != self.subject:
             message = f"'{node.text}': this playbook is about a {self.subject}, not about a {whose}"
             self.problems.error(node, "wrong-subject", message, hint=f"did you mean '{self.subject}.{name}'?")

@@ -85,7 +85,7 @@ class Session:
         self.alarms = Alarms()
         self.stop = _FOREVER  #: what lies after this instant waits: a walk over others goes first
         self.horizon = _FOREVER  #: wake-ups from here on are left to the store
-        self.strangers = 0  #: subjects that only events of others made known
+        self.strangers = 0  #: users that only events of others made known
         plan.fuse()
         self.routing = bool(plan.parts)  #: events may be decided for groups and the program, too
         #: entries wait for a window, so wake-ups of one instant have an order
@@ -351,8 +351,8 @@ class Session:
             self._wake_through(last)
             return False
         self._wake_before(until + 1)
-        self.clock = max(self.clock, until)
-        return True
+        self.clock = max(self.clock, min(until, self.stop))
+        return until <= self.stop
 
     def bring(self, users: Iterable[str]) -> None:
         """Read subjects that are to be looked at."""
@@ -504,7 +504,7 @@ class Session:
         state = self.states.get(subject)
         if state is None:
             state = self.states[subject] = new_state(subject)
-            self.strangers += 1
+            self.strangers += subject[:1] != SIGN
         return state
 
     def _turn(self, state: State, event: Event | None, place: int, before: int | None) -> None:

@@ -137,6 +137,15 @@ def write_program(root: Path, *, others: str = "open") -> Path:
     return root
 
 
+def write_program_files(root: Path, files: dict[str, str]) -> Path:
+    """A program's folder of these files."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return root
+
+
 def compiled(root: Path) -> Compiled:
     """The program, which must be valid."""
     found = compile_program(root)

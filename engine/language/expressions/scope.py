@@ -124,6 +124,7 @@ class Scope:
     variables: frozenset[str] | None = None  #: names of ``vars``; None: no ``vars`` here
     trigger: bool = False  #: ``trigger.id`` exists
     segments: frozenset[str] | None = None
+    others: frozenset[str] = frozenset()  #: segments of other subjects than this one
     ladders: Mapping[str, tuple[str, ...]] | None = None  #: ladder -> levels, lowest first
     ladder: str | None = None  #: the ladder behind ``user.tier``; None: any level of any ladder
     badges: frozenset[str] | None = None
@@ -164,4 +165,4 @@ class Scope:
         ):
             if names is not None and name in names:
                 return f"'{name}' is a {family}"
-        return ""
+        return f"'{name}' is a segment of other subjects than this playbook's" if name in self.others else ""
