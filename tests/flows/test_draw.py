@@ -192,6 +192,21 @@ class _Dying:
                 raise _Dies
 
 
+def test_a_prize_is_a_coupon_like_any_other(tmp_path: Path) -> None:
+    """Each prize has its row and its entry in the ledger under the winner's name and one key; ``fsck`` finds nothing
+    wrong, and ``why`` decides the winner's own life again without it."""
+    live = Live(tmp_path, BOOKS, catalog=CATALOG, head=OPEN)
+    store = live.store = SqliteStore.open(tmp_path / "store.db")  # type: ignore[assignment]
+    live.run(*entries("u1", "u2"), GO, event("end", "x", "2026-03-20T00:00:00Z", "u9"))
+    rows = {it.key: (it.user, it.detail["code"]) for it in live.effects("coupon")}
+    assert sorted(user for user, _ in rows.values()) == ["u1", "u2"]
+    assert {it.key: (it.subject, it.unit) for it in store.ledger(book="coupon")} == rows
+    assert {it.what for it in store.ledger(book="coupon")} == {"issued"}
+    assert list(store.check()) == []
+    live.check_replay("u1", "u2", PROGRAM)
+    store.close()
+
+
 def test_another_store_has_another_seed(tmp_path: Path) -> None:
     """Nobody learns from a simulation, or from a copy of the program, who will win."""
     seen = drawn(tmp_path, [*entries("u1", "u2"), GO])
