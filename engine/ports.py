@@ -77,6 +77,8 @@ class Batch(msgspec.Struct):
     itself are left alone: a backlog is delivered as it would have been then, whatever the size of batches."""
     erased: list[tuple[str, int]] = []
     """(subject, instant): whoever was erased; what the store has of it up to then goes with this batch."""
+    others: list[tuple[int, str]] = []
+    """(place in ``events``, subject) of every event that was decided for a group or the program: theirs too."""
     alerts: list[Alert] = []  #: entry limits reached, once a playbook and window; counted as ``limit.<playbook>``
     entries: list[Entry] = []  #: what of value moved, for the ledger
     pool_alerts: list[PoolAlert] = []  #: coupon pools of which little or nothing is left
@@ -482,7 +484,7 @@ class Store(Protocol):
     def subjects(self) -> Iterator[State]: ...
 
     def head_count(self) -> int:
-        """How many subjects there are."""
+        """How many users there are."""
         ...
 
     def audience(self, filter: Filter, now: int, after: str = "", limit: int = 1000) -> Selection:

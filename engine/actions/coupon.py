@@ -11,6 +11,7 @@ from engine.core.kinds import STOP, Action, Build, Pause
 from engine.core.model import Answer, Event
 from engine.core.plan import Block, Node
 from engine.core.shapes import ON_DENIED, Map, Ref, optional, required
+from engine.core.subjects import USER
 
 
 class GiveCoupon(Action):
@@ -24,6 +25,7 @@ class GiveCoupon(Action):
     """
 
     word = "coupon"
+    about = (USER,)
     results = frozenset({"code", "expires_at", "value", "pool"})
     shape = Map(
         {

@@ -11,6 +11,7 @@ from engine.core.moment import Moment
 from engine.core.plan import Block, Node, Span
 from engine.core.seats import FREE, GroupInfo
 from engine.core.shapes import ON_FULL, Duration, Many, Map, Ref, Text, optional
+from engine.core.subjects import USER
 from engine.errors import ExpressionError
 
 
@@ -28,6 +29,7 @@ class Invite(Action):
     """
 
     word = "invite"
+    about = (USER,)
     results = frozenset({"group", "room", "link"})
     shape = Map(
         {

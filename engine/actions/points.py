@@ -11,6 +11,7 @@ from engine.core.model import State
 from engine.core.moment import Value
 from engine.core.plan import Node
 from engine.core.shapes import Map, Ref, Text, Val, optional
+from engine.core.subjects import GROUP, USER
 from engine.errors import ExpressionError, MissingVariable
 
 _MUCH = 10**9  #: more points than any condition asks for
@@ -26,6 +27,7 @@ class BookPoints(Action):
     """
 
     word = "points"
+    about = (USER, GROUP)
     shape = Map(
         {
             "add": optional(Val(), "whole points to add"),

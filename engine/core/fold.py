@@ -14,10 +14,18 @@ from typing import Any
 from msgspec import structs
 
 from engine.core import localtime, points, referrals, tasks
-from engine.core.model import Entry, Event, Hold, Release, State
+from engine.core.groups import MEMBER, NO_ROLES, RoleInfo, came, granted, revoked, went
+from engine.core.model import NONE, Entry, Event, Hold, Release, State
 from engine.core.points import Account
 
 ERASED = "erased"  # key of State.memory: when the subject was erased
+
+
+def is_erased(state: State) -> bool:
+    """Was it erased, and has nothing been heard of it since?"""
+    erased = state.memory.get(ERASED)
+    return erased is not None and max(state.created_at or 0, state.last_active or 0) <= erased
+
 
 Fold = Callable[[State, Event, "Folding"], None]
 
@@ -25,19 +33,21 @@ Fold = Callable[[State, Event, "Folding"], None]
 class Folding:
     """What folding needs to know and gives back."""
 
-    __slots__ = ("accounts", "badges", "changes", "entries", "groups", "lapses", "releases")
+    __slots__ = ("accounts", "badges", "changes", "entries", "groups", "lapses", "releases", "roles")
 
     def __init__(
         self,
         badges: frozenset[str],
-        groups: frozenset[str],
+        groups: frozenset[str] | None,
         accounts: Mapping[str, Account],
         lapses: Callable[[State, str, int], int | None] = lambda state, account, instant: None,
+        roles: Mapping[str, RoleInfo] = NO_ROLES,
     ) -> None:
         self.badges = badges
-        self.groups = groups
+        self.groups = groups  #: those of the catalog; None: groups are subjects, so any may be joined
         self.accounts = accounts
         self.lapses = lapses  #: when points given to a subject at an instant lapse
+        self.roles = roles
         self.releases: list[Release] = []
         self.entries: list[Entry] = []
         self.changes: dict[str, tuple[Any, Any]] | None = None
@@ -77,7 +87,7 @@ def _is_address(value: object) -> bool:
 _ADDRESS = re.compile(r"[^@\s<>\"(),:;\[\]\\]+@[^@\s<>\"(),:;\[\]\\]+")
 
 TRAIT_TYPES = frozenset({"user.signup", "user.updated"})
-"""Event types whose data become traits."""
+"""Event types whose data become traits of a user."""
 
 CHECKED: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "zone": ("time zone", _is_zone),
@@ -159,9 +169,14 @@ def consent_given(state: State, channel: str, purpose: str) -> bool | None:
 def joined(state: State, event: Event, folding: Folding) -> None:
     """``group.joined``: a held seat becomes the member's; a join without an invite takes one when it names its room."""
     group = event.group or event.data.get("group")
-    if not isinstance(group, str) or group not in folding.groups or group in state.groups:
+    if not isinstance(group, str) or (folding.groups is not None and group not in folding.groups):
+        return
+    if folding.groups is None:
+        event.changes = {MEMBER: (group in state.groups, True)}
+    if group in state.groups:
         return
     state.groups = [*state.groups, group]
+    state.joined = {**state.joined, group: event.time}
     for hold in state.holds:
         if hold.group == group:
             hold.until = None
@@ -178,9 +193,16 @@ def joined(state: State, event: Event, folding: Folding) -> None:
 def left(state: State, event: Event, folding: Folding) -> None:
     """``group.left``: the seat goes back."""
     group = event.group or event.data.get("group")
-    if not isinstance(group, str) or group not in state.groups:
+    if not isinstance(group, str):
+        return
+    if folding.groups is None and (not event.internal or event.changes is None):  # an erasure has said so itself
+        event.changes = {MEMBER: (group in state.groups, False)}
+    if group not in state.groups:
         return
     state.groups = [name for name in state.groups if name != group]
+    state.joined = {name: at for name, at in state.joined.items() if name != group}
+    if state.roles:
+        state.roles = [role for role in state.roles if role.whom != group]
     for hold in [h for h in state.holds if h.group == group]:
         state.holds = [h for h in state.holds if h is not hold]
         folding.releases.append(Release(key=event.id, kind="seat", name=group, unit=hold.room))
@@ -215,6 +237,24 @@ def changed_points(state: State, event: Event, folding: Folding) -> None:
         folding.entries.append(Entry(event.id, event.time, "points", account, what, delta, state.id, until=until))
 
 
+def selected(state: State, event: Event, folding: Folding) -> None:
+    """``selection.entered`` and ``selection.left``: the engine's own word on a set; from outside it moves nobody."""
+    name = event.data.get("select")
+    if event.internal and isinstance(name, str):
+        others = [it for it in state.selections if it != name]
+        state.selections = [*others, name] if event.type == "selection.entered" else others
+
+
+_PRIZES = 100  # grants kept of a pool: more than any limit a person writes
+
+
+def won(state: State, event: Event, folding: Folding) -> None:
+    """``draw.won`` of the engine: the prize counts among the coupons of its pool."""
+    pool = event.data.get("pool")
+    if event.internal and isinstance(pool, str):
+        state.coupons = {**state.coupons, pool: [*state.coupons.get(pool, []), event.time][-_PRIZES:]}
+
+
 def deleted(state: State, event: Event, folding: Folding) -> None:
     """``user.deleted``: traits, history and consents go; journeys are ended by the caller, seats go back."""
     for hold in state.holds:
@@ -223,19 +263,25 @@ def deleted(state: State, event: Event, folding: Folding) -> None:
     state.traits, state.series, state.memory, state.consents = {}, {}, {ERASED: event.time}, {}
     state.tags, state.badges, state.groups, state.holds, state.slots = [], [], [], [], []
     state.segments, state.goals, state.created_at, state.last_active = [], [], None, None
-    state.tasks, state.lapses = [], []
+    state.tasks, state.lapses, state.roles, state.selections, state.joined = [], [], [], [], NONE
     state.born = False
-
-
-def gone(state: State) -> bool:
-    """Was it erased, and has nothing been heard of it since?"""
-    erased = state.memory.get(ERASED)
-    return erased is not None and max(state.created_at or 0, state.last_active or 0) <= erased
 
 
 def coupon(state: State, event: Event, folding: Folding) -> None:
     """``coupon.redeemed`` and the like: the desk says what becomes of the code, see ``couponing``."""
 
+
+GROUP_FOLDS: dict[str, Fold] = {
+    tasks.DONE: tasks.done,
+    "group.updated": traits,
+    "group.joined": came,
+    "group.left": went,
+    "role.granted": granted,
+    "role.revoked": revoked,
+}
+"""What events do to the state of a group."""
+
+PROGRAM_FOLDS: dict[str, Fold] = {tasks.DONE: tasks.done}
 
 FOLDS: dict[str, Fold] = {
     "coupon.redeemed": coupon,
@@ -252,10 +298,18 @@ FOLDS: dict[str, Fold] = {
     "message.bounced": bounced,
     "group.joined": joined,
     "group.left": left,
+    "selection.entered": selected,
+    "selection.left": selected,
+    "draw.won": won,
+    "role.granted": granted,
+    "role.revoked": revoked,
     "badge.earned": badge,
     "points.changed": changed_points,
     referrals.ACCEPTED: referrals.accepted,
 }
+
+NO_SIGN_OF_A_GROUP = frozenset({"group.updated", "group.left", "role.granted", "role.revoked"})
+"""What is no sign of life of a group, beside what is none of its members."""
 
 NOT_THEIR_DOING = frozenset(
     {"user.deleted", "message.sent", "message.delivered", "message.bounced", "coupon.reversed", "coupon.unsent"}

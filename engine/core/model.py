@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
+    from engine.core.spreads import Spread
+
     Instant = int
 else:  # the door decodes records straight into events and puts the instant in the place of its text
-    Instant = Any
+    Instant = Spread = Any
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -45,6 +47,7 @@ class Event(msgspec.Struct, gc=False):
     internal: bool = False  #: made by the engine (then it has a depth) or put in by a verb, not by a feed
     history: bool = False  #: updates state only, starts nothing (``ingest --history``)
     changes: dict[str, tuple[Any, Any]] | None = None  #: trait -> (before, after), for engine-made ``user.updated``
+    maker: str | None = None  #: subject whose decision made it, of one that others hear beside it
 
 
 class Grant(msgspec.Struct, array_like=True, frozen=True):
@@ -177,6 +180,14 @@ class Purse(msgspec.Struct, array_like=True, frozen=True):
     def waiting(self) -> int:
         """Points that are not settled yet."""
         return sum(it.left for it in self.claims if it.settles is not None)
+class Role(msgspec.Struct, array_like=True):
+    """A role somebody holds in a group: a line of the state of the group, and one of the user's."""
+
+    role: str  #: its name
+    whom: str  #: in the state of a group: the user who holds it; in that of a user: the group
+    since: int  #: instant at which it was granted
+    until: int | None = None  #: instant at which its term ends; None: it has none
+    told: bool = False  #: that it ends soon was told (core/terms.py)
 
 
 class State(msgspec.Struct, omit_defaults=True):
@@ -186,7 +197,7 @@ class State(msgspec.Struct, omit_defaults=True):
     and ``memory`` everything is replaced, never changed in place.
     """
 
-    id: str  #: the subject: the user id
+    id: str  #: the subject: the user id, or what core/subjects.py makes of a group and of the program
     wake_at: int | None = None  #: earliest instant to look at the subject again
     last_active: int | None = None  #: newest time of an activity event
     series: dict[str, Any] = {}  #: history by series key, see core/history.py
@@ -207,6 +218,8 @@ class State(msgspec.Struct, omit_defaults=True):
     consents: Mapping[str, bool] = NONE  #: "channel/purpose" ("*" for any) -> granted
     tiers: dict[str, list[Any]] = {}  #: ladder -> [level or None, below since or None]
     segments: Sequence[str] = ()  #: watched segments the subject is in
+    joined: Mapping[str, int] = NONE  #: group -> instant at which the user became a member
+    selections: Sequence[str] = ()  #: sets of ``select`` steps the user was chosen for
     groups: list[str] = []  #: groups joined
     rewards: Mapping[str, int] = NONE  #: reward -> how many it has, or has reserved
     coupons: Mapping[str, list[int]] = NONE  #: pool -> instants of grants, for per-user limits
@@ -214,6 +227,8 @@ class State(msgspec.Struct, omit_defaults=True):
     entered: Sequence[str] = ()  #: "playbook|key" of every once-entry
     slots: Sequence[tuple[int, str, str]] = ()  #: cap slots taken: (instant, purpose, channel)
     lapses: Sequence[Lapse] = ()  #: instants of its coupons that playbooks listen for
+    members: int = 0  #: of a group: how many users joined it and did not leave; who they are stands in their states
+    roles: Sequence[Role] = ()  #: roles held: in a group by whom, by a user in which groups
 
 
 _newborn = State(id="").__copy__  # type: ignore[attr-defined]  # every Struct has it
@@ -265,11 +280,14 @@ class Reserve(msgspec.Struct):
 
     key: str  #: effect key of the step that asks; the answer is remembered under it
     subject: str
-    kind: str  #: "coupon" | "seat" | "slot" | "reward", or one of core/coupons.py: what becomes of a code
-    names: list[str]  #: pools, groups or the playbook, in order of preference; or the code
+    kind: str
+    """"coupon" | "seat" | "slot" | "reward", or one of core/coupons.py: what becomes of a code; "census": of everybody;
+    "promise" and "seed": of a draw"""
+    names: list[str]  #: pools, groups or the playbook, in order of preference; or the code; of a draw: its key
     match: str = "first"  #: for seats: first | best
     queue: str | None = None  #: for seats: key under which the subject waits when there is none; None: it does not
     at: int | None = None  #: of a code: when it happened; None: now
+    question: Any = None  #: for "census": what is asked (core/census.py); for "promise": the draw's terms
 
 
 class Answer(msgspec.Struct):
@@ -352,10 +370,11 @@ class Mark(msgspec.Struct):
 
     time: int
     playbook: str
-    user: str
+    user: str | None
     verdict: str  #: entered | held_out | finished | exited
     reason: str  #: holdout, arm; end, stop, goal ...
     trigger: str  #: id of the trigger that began the journey
+    group: str | None = None  #: whose journey it is, where no user's
 
 
 class PoolAlert(msgspec.Struct):
@@ -386,6 +405,7 @@ class Out(msgspec.Struct):
     goals: list[tuple[str, str, str, bool, int]] = []  #: (playbook, occurrence, user, held out, instant) reached
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
+    spreads: list[Spread] = []  #: events for many: members of a group, an audience
     marks: list[Mark] | None = None  #: what became of journeys; None: nobody watches
     cancels: list[tuple[str, str]] = []  #: (effect key, reason): not to be sent any more, where that is not too late
     entries: list[Entry] = []  #: what of value moved, in order

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from engine.core import localtime, rewards
+from engine.core import draws, localtime, rewards
 from engine.core.coupon_desk import CouponDesk
 from engine.core.coupons import MOVES, CouponPool, NoRecords, PoolState, Records
 from engine.core.model import Alert, Answer, Entry, Release, Reserve
@@ -59,6 +59,7 @@ class Desk:
     dirty: set[str] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)  #: limits reached
+    census: Callable[[Reserve, int], Answer] | None = None  #: answers questions about everybody
     run_slots: dict[str, int] = field(default_factory=dict)
     records: Records = field(default_factory=NoRecords)
     entries: Callable[[], Sequence[Entry]] = list  #: of the ledger, decided since the last commit
@@ -100,10 +101,20 @@ class Desk:
             name = ask.names[0]
             answer = rewards.answer(self.rewards[name], self.state("reward", name), ask)
             self.dirty.add(f"reward:{name}")
-        else:
+        elif ask.kind == "slot":
             answer = self._slot(ask, now)
+        else:
+            answer = self.census(ask, now) if ask.kind == "census" and self.census is not None else self._draw(ask)
         self.answers.append(answer)
         return answer
+
+    def _draw(self, ask: Reserve) -> Answer:
+        """The promise of a draw says nothing of its seed; the seed comes when it is asked for, with the salt."""
+        drawing, draw = draws.drawing_key(self.secret), ask.names[0]
+        seed, salt = draws.seed_of(drawing, draw), draws.salt_of(drawing, draw)
+        if ask.kind == "promise":
+            return Answer(key=ask.key, granted=True, name=draw, unit=ask.question.commitment(salt, seed))
+        return Answer(key=ask.key, granted=True, name=draw, unit=seed, data={"salt": salt})
 
     def _slot(self, ask: Reserve, now: int) -> Answer:
         name = ask.names[0]

@@ -24,6 +24,7 @@ from engine.core.changing import Changing
 from engine.core.couponing import MOVING
 from engine.core.fold import Folding, seat
 from engine.core.fuse import DONE, SLOW, unsure
+from engine.core.groups import MEMBER
 from engine.core.instants import format_instant
 from engine.core.journeys import Run
 from engine.core.judging import ALL, NOTABLE, SILENT, Task
@@ -33,6 +34,7 @@ from engine.core.plan import Dispatch, Playbook, Sieve, zone_of
 from engine.core.slots import Due
 from engine.core.slotting import Slotting
 from engine.core.tasks import escalate
+from engine.core.terms import end_terms
 from engine.core.watch import forget, place, watch
 
 __all__ = ["ALL", "DONE", "NOTABLE", "SILENT", "SLOW", "Turn"]
@@ -163,7 +165,9 @@ class Turn(Slotting, Changing):
     def _fold(self, event: Event, dispatch: Dispatch) -> dict[str, tuple[Any, Any]] | None:
         state, changes = self.state, event.changes
         if dispatch.fold is not None and (dispatch.fold_internal or not event.internal):
-            folding = Folding(self.plan.badges, self.plan.groups, self.plan.accounts, self.plan.lapses)
+            plan = self.plan
+            groups = None if plan.grouped else plan.groups
+            folding = Folding(plan.badges, groups, plan.accounts, plan.lapses, plan.roles)
             if event.type == "user.deleted":
                 # those that have yet to begin first, so that none of them begins now
                 for journey in sorted(state.journeys, key=lambda it: it.at is not None):
@@ -172,6 +176,8 @@ class Turn(Slotting, Changing):
                     self.cancel(goal.queued, "user.deleted")
                 self.out.erased.append((state.id, event.time))
                 earning.forget(self, event)
+                if plan.grouped:
+                    self._leave_all(event)
             dispatch.fold(state, event, folding)
             self.out.releases.extend(folding.releases)
             self.out.entries.extend(folding.entries)
@@ -192,6 +198,16 @@ class Turn(Slotting, Changing):
         if dispatch.rules:
             earning.follow(self, event, dispatch.rules)
         return changes
+
+    def _leave_all(self, event: Event) -> None:
+        """The groups of somebody who is erased are told that it left."""
+        for group in self.state.groups:
+            self.out.emits.append(
+                Event(
+                    id=f"{event.id}:left:{group}", type="group.left", time=event.time, user=self.state.id,
+                    group=group, depth=event.depth + 1, internal=True, changes={MEMBER: (True, False)},
+                )
+            )  # fmt: skip
 
     def _acts(self, event: Event, dispatch: Dispatch) -> bool:
         """May it start or move anything? History and events older than ``act_within`` only change state."""
@@ -303,6 +319,8 @@ class Turn(Slotting, Changing):
             escalate(self)
         if state.lapses:
             self.lapse()
+        if state.roles:
+            end_terms(self)
         if plan.watching:
             self._place_before()
         if state.purses:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from engine.core.coupons import CouponPool, PoolState
+from engine.core.people import nps
 from engine.core.plan import Plan
 from engine.insight import rooms
 from engine.insight.coupons import stock
@@ -45,6 +46,7 @@ def report(plan: Plan, store: Store) -> dict[str, Any]:
         "points": point_rows(store),
         "rewards": reward_rows(plan, resources),
         "groups": rooms.rows(plan, store),
+        "surveys": [_survey(name, scores) for name, scores in sorted(seen.surveys.items())],
         "deliveries": seen.delivery_rows(),
         "quarantine": dict(sorted(Counter(it.reason for it in store.quarantine()).items())),
     }
@@ -56,6 +58,8 @@ class _Effects:
     def __init__(self) -> None:
         self.refused: Counter[tuple[str, str, str]] = Counter()  #: (kind, status, reason)
         self.deliveries: Counter[tuple[str, str]] = Counter()  #: (channel, status)
+        self.surveys: dict[str, Counter[tuple[str, int | None]]] = {}
+        """Survey -> how often it ended so: (what its score is of, score); ("", None) without an answer."""
 
     @classmethod
     def read(cls, store: Store) -> _Effects:
@@ -63,9 +67,16 @@ class _Effects:
         for effect, delivery in store.effects():
             if effect.status in ("suppressed", "denied"):
                 found.refused[effect.kind, effect.status, effect.reason or "unknown"] += 1
+            if effect.kind == "survey" and effect.status == "planned":
+                found.ended(effect.detail)
             if delivery:
                 found.deliveries[effect.deliver or "", delivery] += 1
         return found
+
+    def ended(self, detail: dict[str, Any]) -> None:
+        """A survey of somebody ended."""
+        scores = self.surveys.setdefault(detail["survey"], Counter())
+        scores[(detail.get("by") or "text") if detail["answered"] else "", detail.get("score")] += 1
 
     def refused_rows(self) -> list[dict[str, Any]]:
         return [
@@ -157,4 +168,25 @@ def pool_row(pool: CouponPool, resources: dict[str, bytes], imported: int = 0) -
         "spent": state.spent,
         "budget": pool.budget,
         "currency": (pool.value or {}).get("currency"),
+    }
+
+
+def _survey(name: str, scores: Counter[tuple[str, int | None]]) -> dict[str, Any]:
+    """How many were asked and answered; the net promoter score, or the mean of a scale, of enough answers."""
+    asked = sum(scores.values())
+    answered = asked - scores["", None]
+    promoted = nps(score for (kind, score), number in scores.items() if kind == "nps" and score is not None
+                   for _ in range(number))  # fmt: skip
+    scale = [(score, number) for (kind, score), number in scores.items() if kind == "scale" and score is not None]
+    rated = sum(number for _, number in scale)
+    mean = None if rated < ENOUGH else Decimal(sum(score * number for score, number in scale)) / rated
+    return {
+        "survey": name,
+        "asked": asked,
+        "answered": answered,
+        "promoters": promoted.promoters,
+        "passives": promoted.passives,
+        "detractors": promoted.detractors,
+        "nps": promoted.score if promoted.answers >= ENOUGH else None,
+        "mean": None if mean is None else mean.quantize(Decimal("0.01")),
     }

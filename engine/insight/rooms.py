@@ -16,6 +16,8 @@ import msgspec
 from engine.core.model import DAY
 from engine.core.plan import Plan
 from engine.core.seats import GroupInfo, GroupState
+from engine.core.subjects import GROUP, name_of, span
+from engine.insight.subject import instant
 from engine.ports import Store
 
 LOOKED_AT = 14
@@ -26,7 +28,7 @@ ENOUGH = 5
 
 
 def rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    """Every group of the program with rooms, ready for JSON."""
+    """Groups with rooms; where groups are subjects, all that are known, with how they live. Ready for JSON."""
     resources, clock = store.resources(), store.clock()
     taken: Counter[str] = Counter()
     first: dict[str, int] = {}
@@ -34,9 +36,26 @@ def rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
         first.setdefault(entry.name, entry.time)
         if entry.time > clock - LOOKED_AT * DAY:
             taken[entry.name] += entry.delta
-    return [
-        group_row(plan.rooms[name], resources, taken[name], clock, first.get(name)) for name in sorted(plan.rooms)
-    ]
+    found = {
+        name: group_row(plan.rooms[name], resources, taken[name], clock, first.get(name))
+        for name in sorted(plan.rooms)
+        if plan.rooms[name].rooms
+    }
+    if not plan.grouped:
+        return list(found.values())
+    after, end = span(GROUP)
+    while known := [it for it in store.population(after, _PAGE) if end is None or it < end]:
+        for subject, state in sorted(store.load(known).items()):
+            name, last = name_of(subject), state.last_active
+            row = found.setdefault(name, {"group": name, "taken": 0, "capacity": 0, "rooms": []})
+            silent = None if last is None else max(0, clock - last) // DAY
+            row |= {"members": state.members, "last_active_at": instant(last), "silent_days": silent}
+        after = known[-1]
+    return [found[name] for name in sorted(found)]
+
+
+_PAGE = 1_000
+"""Groups read at once."""
 
 
 def group_row(

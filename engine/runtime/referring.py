@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.core.fold import gone
+from engine.core.fold import is_erased
 from engine.core.model import Answer, Reserve, State
 from engine.core.referrals import GIVE, USE, Referral, own_code, record, refusal
 
@@ -71,4 +71,4 @@ class Referring:
         """The owner of a code; None when it was erased: nobody is brought by somebody who is gone."""
         self._session.bring((owner,))
         state = self._session.states.get(owner)
-        return None if state is None or gone(state) else state
+        return None if state is None or is_erased(state) else state

@@ -36,6 +36,7 @@ class _EventRow(msgspec.Struct, array_like=True):
     internal: bool = False
     history: bool = False
     changes: dict[str, tuple[Any, Any]] | None = None
+    maker: str | None = None
 
 
 class _EntryRow(msgspec.Struct, array_like=True, gc=False):
@@ -182,6 +183,8 @@ def encode_events(events: Sequence[EventRow | None]) -> bytes:
 
 def _event_row(it: Event, at: int) -> tuple[Any, ...]:
     row = (it.id, it.time, at, it.type, it.user, it.group, it.data)
+    if it.maker is not None:
+        return (*row, it.depth, it.internal, it.history, it.changes, it.maker)
     if it.depth or it.internal or it.history or it.changes is not None:
         return (*row, it.depth, it.internal, it.history, it.changes)
     return row
@@ -193,7 +196,9 @@ def decode_events(body: bytes) -> list[EventRow | None]:
 
 
 def _event_of(it: _EventRow) -> Event:
-    return Event(it.id, it.type, it.time, it.user, it.group, it.data, it.depth, it.internal, it.history, it.changes)
+    return Event(
+        it.id, it.type, it.time, it.user, it.group, it.data, it.depth, it.internal, it.history, it.changes, it.maker
+    )
 
 
 def encode_entries(entries: Sequence[Entry]) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.core.model import Answer, Decision, Effect, Entry, Event, State
 from engine.core.predicate import Filter, Selection
+from engine.core.subjects import subject_of
 from engine.ports import Batch, Fault, Rejected, Room, Version
 from engine.stores import codec, tally
 from engine.stores.sql import sqlite_copy
@@ -228,7 +229,7 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
     def _save_log(self, batch: Batch) -> int:
         """Events and effects; the number of effect keys that existed already."""
         self._step("events")
-        self._events.add(batch.events)
+        self._events.add(batch.events, batch.others)
         self._step("effects")
         return len(batch.effects) - self._keys.add([_effect_row(it) for it in batch.effects])
 
@@ -246,7 +247,7 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
     def _save_verdicts(self, batch: Batch) -> None:
         write = self._file.write
         self._step("decisions")
-        rows = [(it.user or it.group, codec.decision_body(it)) for it in batch.decisions]
+        rows = [(subject_of(it.user, it.group), codec.decision_body(it)) for it in batch.decisions]
         self._file.insert("add_decision", rows)
         self._step("goals")
         write("add_goal", batch.goals)
@@ -429,7 +430,7 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
 
 
 def _effect_row(it: Effect) -> tuple[Any, ...]:
-    return (it.key, it.user or it.group, it.time, it.deliver, codec.effect_body(it), tally.first_delivery(it))
+    return (it.key, subject_of(it.user, it.group), it.time, it.deliver, codec.effect_body(it), tally.first_delivery(it))
 
 
 def _rejected_row(it: Rejected) -> tuple[Any, ...]:

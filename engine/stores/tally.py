@@ -10,6 +10,7 @@ from msgspec import structs
 
 from engine.core.coupons import Coupon
 from engine.core.model import Effect, Entry, Event
+from engine.core.subjects import subject_of
 from engine.errors import InternalError
 from engine.ports import Batch
 
@@ -89,7 +90,7 @@ def askers(batch: Batch) -> dict[str, str]:
     if not batch.answers:
         return {}
     keys = {answer.key for answer in batch.answers}
-    found = {it.key: who for it in batch.effects if it.key in keys and (who := it.user or it.group) is not None}
+    found = {it.key: subject_of(it.user, it.group) for it in batch.effects if it.key in keys}
     found.update(batch.askers)
     return found
 

@@ -75,6 +75,7 @@ _SECTIONS: Final = {
     "badges": "badge",
     "groups": "group",
     "referrals": "referral",
+    "surveys": "survey",
 }
 _WORDS: Final = re.compile(r"['\"]([^\s'\"`\\]+)(?=['\"])")
 

@@ -16,7 +16,11 @@ where subject is not null and cast(body as text) ->> '$[3]' = subject
 -- name: check_subjects
 -- Effects that are found under another name than the one they are about.
 select key from effect
-where subject is not coalesce(cast(body as text) ->> '$[3]', cast(body as text) ->> '$[4]');
+where subject is not coalesce(
+    cast(body as text) ->> '$[3]',
+    char(1) || 'group:' || (cast(body as text) ->> '$[4]'),
+    char(1) || 'program'
+);
 
 -- name: coupon_effects
 -- Coupons that effects say were given.
@@ -90,7 +94,7 @@ select subject || ' 1 ' || seq from (
     except
     select coalesce(event.value ->> 4, event.value ->> 5), event_block.seq
     from event_block, json_each(cast(event_block.body as text)) as event
-)
+) where substr(subject, 1, 1) <> char(1)
 union all
 select subject || ' 5 ' || seq from (
     select subject, seq from trail where log = 5

@@ -77,3 +77,24 @@ on conflict do nothing;
 -- name: forget_entries
 -- A block of the ledger holds nothing about somebody any more.
 delete from trail where subject = ? and log = 5 and seq = ?;
+
+-- name: effects_naming
+-- Effects on groups and the program, up to an instant, whose bytes hold a text.
+select seq, key, time, channel, body from effect where seq in (
+    select seq from trail where subject >= char(1) and subject < char(2) and log = 2
+    union all
+    select seq from effect where seq > (select seq from trailed where log = 2)
+        and subject >= char(1) and subject < char(2)
+) and time <= ?2 and instr(body, ?1) > 0 order by seq;
+
+-- name: rename_in_effect
+-- An effect that named somebody who was erased.
+update effect set body = ? where seq = ?;
+
+-- name: answers_naming
+-- Answers to groups and the program whose bytes hold a text.
+select key, body from answer where subject >= char(1) and subject < char(2) and instr(body, ?) > 0 order by key;
+
+-- name: rename_in_answer
+-- An answer that named somebody who was erased.
+update answer set body = ? where key = ?;

@@ -391,8 +391,8 @@ select place, case ({verdict}) when 0 then 1 end from (
 ) where ({verdict}) >= 0 order by place limit ?2;
 
 -- name: subject_count
--- Number of subjects in the table.
-select count(*) from subject;
+-- Number of subjects in the table, and of those of them up to an id, which are no users.
+select (select count(*) from subject), (select count(*) from subject where id <= ?);
 
 -- name: strangers
 -- Which subjects of a JSON array do not stand in the table.
