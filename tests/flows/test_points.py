@@ -8,9 +8,11 @@ import pytest
 from semantics_kit import Row, event, play
 from steps_kit import Live, write
 
+from engine.cli.rehearsing import run_one
 from engine.core import points
 from engine.core.instants import format_instant
 from engine.core.model import Claim, Purse
+from engine.insight.coverage import Coverage
 from engine.insight.export import export
 from engine.insight.subject import portrait
 from engine.language.compile import compile_program
@@ -294,3 +296,34 @@ def test_rules_beside_playbooks(tmp_path: Path) -> None:
         kinds = sorted((row["time"], row["user"], row["kind"]) for row in seen.effects)
         assert [kind for *_, kind in kinds] == ["points"] * 2 + ["points", "tag"] * 4
     assert compile_program(tmp_path / "True").plan is not None
+
+
+SCENARIO = """scenario: 签到得积分
+playbooks: [p]
+clock: 2026-03-01T09:00:00Z
+users: {u1: {history: [{checkin: {}, at: -3d}]}}
+timeline:
+  - {at: +1h, event: checkin, user: u1}
+  - {at: +1h, expect: %s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("expected", "fine"),
+    [
+        ("[{tag: [x]}]", True),
+        ("[{tag: [x]}, {points: 3, balance: 3}]", True),
+        ("[{tag: [x]}, {points: 4}]", False),
+        ("[{tag: [x]}, {points: 3}, {points: 3}]", False),
+    ],
+)
+def test_scenarios_may_name_points_of_rules(tmp_path: Path, expected: str, fine: bool) -> None:
+    """A scenario need not name what rules book, for it tests playbooks; what it names must be so."""
+    text = "trigger: {event: checkin}\nentry: {mode: parallel, limit: unlimited}\nsteps: [{tag: {add: [x]}}]\n"
+    write(tmp_path, {"p": text}, catalog=catalog("", "{event: checkin, points: 3}"))
+    (tmp_path / "scenarios").mkdir()
+    (tmp_path / "scenarios/one.yaml").write_text(SCENARIO % expected, encoding="utf-8")
+    found = compile_program(tmp_path, scenarios=True)
+    (scenario,) = found.scenarios
+    result, _ = run_one(found, scenario, Coverage(), update=False)
+    assert result.ok is fine
