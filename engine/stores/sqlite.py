@@ -409,7 +409,8 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
 
 
 def _effect_row(it: Effect) -> tuple[Any, ...]:
-    return (it.key, it.user or it.group, it.time, it.deliver, codec.effect_body(it), tally.first_delivery(it))
+    carries = codec.names(it.carries).decode() if it.carries else None
+    return (it.key, it.user or it.group, it.time, it.deliver, codec.effect_body(it), tally.first_delivery(it), carries)
 
 
 def _rejected_row(it: Rejected) -> tuple[Any, ...]:

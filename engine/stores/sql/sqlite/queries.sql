@@ -91,7 +91,7 @@ select seq, body from (
 
 -- name: add_effect
 -- An effect; one whose key exists is left as it is, and missing in the count of rows.
-insert into effect (key, subject, time, channel, body, delivery) values (?, ?, ?, ?, ?, ?)
+insert into effect (key, subject, time, channel, body, delivery, carries) values (?, ?, ?, ?, ?, ?, ?)
 on conflict (key) do nothing;
 
 -- name: all_effects
