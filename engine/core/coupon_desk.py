@@ -221,7 +221,9 @@ class CouponDesk:
             if ask.kind in (REDEEM, REVERSE):
                 self.refused[reason or "unknown"] = self.refused.get(reason or "unknown", 0) + 1
             return Answer(key=ask.key, granted=False, reason=reason, name=None if coupon is None else coupon.pool)
-        lapsed = coupon.status == EXPIRED or (coupon.until is not None and at > coupon.until)
+        # whether the ledger has it as lapsed, or what is reversed lapses at once: then its owner's sum does not change
+        over = coupon.until is not None and at > coupon.until
+        lapsed = coupon.status == EXPIRED or (ask.kind == REVERSE and over)
         origin = coupon.by if ask.kind == REVERSE else coupon.key
         data: dict[str, Any] = {"key": coupon.key, "origin": origin, "lapsed": lapsed}
         for name in ("playbook", "step", "until", "amount", "at"):
@@ -257,7 +259,7 @@ class CouponDesk:
 
     def _not_returned(self, ask: Reserve, coupon: Coupon) -> str | None:
         """Only what nobody has seen goes back. ``match`` is "unsent" when a message that told of it failed."""
-        if coupon.status != ISSUED:
+        if coupon.status not in (ISSUED, EXPIRED):
             return coupon.status
         if ask.match != "unsent":
             return None

@@ -11,6 +11,7 @@ Rule 3: instants of coupons stand in the subject's state only where a playbook l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -107,7 +108,7 @@ class Couponing(Judging):
             for grant in journey.grants:
                 if grant.code == code:
                     said = tuple(key for key in grant.said if key != message)
-                    kept = replace(grant, said=said)
+                    kept = replace(grant, said=said, lost=(*grant.lost, str(message)))
                     journey.grants = tuple(kept if it is grant else it for it in journey.grants)
                     return
         self._ask(coupons.RETURN, code, f"{event.id}:{coupons.RETURNED}", match="unsent")
@@ -130,11 +131,14 @@ class Couponing(Judging):
         grants, journey.grants = journey.grants, ()
         for grant in grants:
             if not grant.said:
-                self._ask(coupons.RETURN, grant.code, f"{grant.key}:{coupons.RETURNED}")
+                self._ask(coupons.RETURN, grant.code, f"{grant.key}:{coupons.RETURNED}", lost=grant.lost)
 
     # ------------------------------------------------------------------ the desk's answer
 
-    def _ask(self, kind: str, code: str, key: str, *, at: int | None = None, match: str = "first") -> None:
+    def _ask(
+        self, kind: str, code: str, key: str, *, at: int | None = None, match: str = "first", lost: Sequence[str] = ()
+    ) -> None:
+        """Ask the desk for a move; ``lost``: what told of the code and must not go out when it is returned."""
         ask = Reserve(key=key, subject=self.state.id, kind=kind, names=[code], match=match, at=at)
         cause = self.cause
 
@@ -142,6 +146,7 @@ class Couponing(Judging):
             self.cause = cause
             if answer.granted:
                 self._moved(ask, answer)
+                self.out.cancels.extend((message, BACK) for message in lost)
             elif kind in (coupons.REDEEM, coupons.REVERSE):
                 self._trace_coupon(code, kind, told(answer.reason))
 

@@ -58,6 +58,7 @@ class Grant(msgspec.Struct, array_like=True, frozen=True):
     at: int  #: instant it was given
     key: str  #: effect key of the step that gave it
     said: tuple[str, ...] = ()  #: keys of what was decided since and may have told of it; none: it goes back at the end
+    lost: tuple[str, ...] = ()  #: those of them that will never go out
 
 
 class Waiting(msgspec.Struct, array_like=True):

@@ -430,7 +430,9 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
 
 
 def _effect_row(it: Effect) -> tuple[Any, ...]:
-    return (it.key, subject_of(it.user, it.group), it.time, it.deliver, codec.effect_body(it), tally.first_delivery(it))
+    carries = codec.names(it.carries).decode() if it.carries else None
+    subject = subject_of(it.user, it.group)
+    return (it.key, subject, it.time, it.deliver, codec.effect_body(it), tally.first_delivery(it), carries)
 
 
 def _rejected_row(it: Rejected) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from engine.stores.sqlite import SqliteStore
 
@@ -130,6 +131,17 @@ def till(tmp_path: Path) -> Iterator[Till]:
         made.kill()
 
 
+def fits(till: Till, status: int, body: Any) -> None:
+    """An answer is what openapi.json says of it."""
+    wire = http.client.HTTPConnection(*till.address, timeout=30)
+    wire.request("GET", "/v1/openapi.json", headers=BEARER)
+    document = json.loads(wire.getresponse().read())
+    wire.close()
+    said = document["paths"]["/v1/coupons/redeem"]["post"]["responses"][str(status)]
+    schema = said["content"]["application/json"]["schema"]
+    Draft202012Validator({**schema, "components": document["components"]}).validate(body)
+
+
 def test_every_answer(till: Till) -> None:
     """Semantics: coupon.request — each refusal by its name and status; a request that comes again is answered as
     before; without the key nothing is answered."""
@@ -146,10 +158,12 @@ def test_every_answer(till: Till) -> None:
     ):
         got, body = till.ask(**words)
         assert (got, body["error"]["code"]) == (status, why)
+        fits(till, got, body)
     status, body = till.ask(id="r1", code=code, user="u1", order="o1", amount=128.50)
     assert (status, body["status"], body["pool"]) == (200, "redeemed", "tea")
     assert (body["user"], body["repeated"]) == ("u1", False)
     assert body["value"] == {"off": 20, "min_spend": 100}
+    fits(till, status, body)
     status, body = till.ask(id="r1", code=code, user="u1", order="o1", amount=128.50)
     assert (status, body["repeated"]) == (200, True)
     assert till.ask(id="r2", code=code, amount=128.50)[1]["error"]["code"] == "redeemed"

@@ -231,9 +231,11 @@ def test_the_document_is_true(tmp_path: Path) -> None:
         assert document["openapi"] == "3.1.0"
         assert set(document["paths"]) == {
             "/v1/events", "/v1/playbooks/{id}/webhook", "/v1/receipts/{channel}", "/healthz", "/readyz", "/metrics",
-            "/v1/openapi.json",
+            "/v1/openapi.json", "/v1/coupons/redeem",
         }  # fmt: skip
         tried = [
+            ("/v1/coupons/redeem", "post", desk.call("POST", "/v1/coupons/redeem", b"{}", {**JSON, **key})),
+            ("/v1/coupons/redeem", "post", desk.call("POST", "/v1/coupons/redeem", b'{"code":"X"}', {**JSON, **key})),
             ("/v1/events", "post", desk.batch([desk.event("e1"), desk.event("e1"), b"{"], key)),
             ("/v1/events", "post", desk.send(desk.event("e1"))),
             ("/v1/playbooks/{id}/webhook", "post", _call(desk, {"user": "u1"}, headers=key)),

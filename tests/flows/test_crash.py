@@ -38,7 +38,7 @@ KILLS = int(os.environ.get("DRUMBEAT_KILLS", "34"))
 POINTS = [
     point
     for point in (*sqlite.FAULT_POINTS, *pump.FAULT_POINTS, *file_channel.FAULT_POINTS)
-    if not point.startswith(("ingest", "release", "fold", "redrive", "drop", "forget"))
+    if not point.startswith(("ingest", "release", "fold", "redrive", "drop", "forget", "import"))
 ]
 
 

@@ -45,20 +45,18 @@ where at > ?1 and at <= ?2 and status <> 'returned' group by 1, 2;
 select pool, min(at) from coupon_grant group by 1;
 
 -- name: carriers
--- What told a subject of a code, with its delivery.
-select key, delivery from (
-    select effect.* from trail join effect on effect.seq = trail.seq where trail.subject = ?1 and trail.log = 2
-    union all
-    select * from effect where seq > (select seq from trailed where log = 2) and subject = ?1
-) where json_array_length(cast(body as text)) > 12
-    and exists (select 1 from json_each(cast(body as text), '$[12]') as carried where carried.value = ?2);
+-- What told a subject of a code, with its delivery; the index holds only effects that tell of any.
+select key, delivery from effect indexed by effect_carries
+where subject = ?1 and carries is not null
+    and exists (select 1 from json_each(carries) as carried where carried.value = ?2);
 
 -- name: cancellable
 -- Deliveries of a JSON array of [key, reason] that have not begun (or are dead, where the reason takes those too).
 select effect.seq, wanted.value ->> 1,
-    case when json_array_length(cast(body as text)) > 12 then effect.key end, time, channel, body
+    case when carries is not null then effect.key end, time, channel, body
 from json_each(?) as wanted cross join effect on effect.seq = (
-    select seq from recent_key where key = wanted.value ->> 0 union all select seq from effect_place where key = wanted.value ->> 0 limit 1
+    select seq from recent_key where key = wanted.value ->> 0
+    union all select seq from effect_place where key = wanted.value ->> 0 limit 1
 )
 where delivery = 'pending' or (delivery = 'dead' and wanted.value ->> 1 = 'coupon returned');
 

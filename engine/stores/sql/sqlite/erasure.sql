@@ -28,7 +28,7 @@ select seq, key, time, channel, body from effect where seq in (
 
 -- name: scrub_effect
 -- An effect as a ledger keeps it of somebody who was erased; what was not sent is not sent any more.
-update effect set subject = ?, body = ?, next_at = null, receipt = null,
+update effect set subject = ?, body = ?, carries = null, next_at = null, receipt = null,
     outcome = case when delivery in ('pending', 'sending', 'dead', 'unknown') then 'erased'
         when delivery = 'cancelled' then outcome end,
     delivery = case when delivery in ('pending', 'sending', 'dead', 'unknown') then 'cancelled' else delivery end

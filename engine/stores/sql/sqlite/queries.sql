@@ -91,7 +91,7 @@ select seq, body from (
 
 -- name: add_effect
 -- An effect; its key must be new.
-insert into effect (seq, key, subject, time, channel, body, delivery) values (?, ?, ?, ?, ?, ?, ?);
+insert into effect (seq, key, subject, time, channel, body, delivery, carries) values (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: all_effects
 -- Every effect with its delivery.

@@ -18,6 +18,11 @@ update coupon_grant set by = key, (at, moved, until, amount, playbook, step) = (
 )
 where exists (select 1 from effect_place where effect_place.key = coupon_grant.key);
 
+-- carries: JSON list of the coupon codes an effect tells of, where they go back if it never goes out; few have any.
+alter table effect add column carries text;
+
+create index effect_carries on effect (subject) where carries is not null;
+
 -- Codes that were imported, those of a pool numbered from 1 in the order in which they are given.
 create table coupon_code (
     pool text not null,
