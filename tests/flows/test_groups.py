@@ -69,4 +69,7 @@ def test_any_batch(program: Compiled, tmp_path: Path, seed: int) -> None:
             (it.key, it.time, it.kind, it.user, it.group, it.status, it.detail) for it in wanted
         ]
         pictures.append(picture(root))
+        store = SqliteStore.open(root / "s.db", read_only=True)
+        assert store.check() == []
+        store.close()
     assert pictures[0] == pictures[1] == pictures[2]
