@@ -98,6 +98,6 @@ def test_new_events_first(program: Compiled, tmp_path: Path) -> None:
         assert store.slots().keys() <= {"weekly/schedule", "pulse/schedule"}, "every spread came to its end"
         given = Counter((it.user, it.time) for it in effects if it.playbook == "reward" and it.kind == "points")
         assert given
-        assert {"silent", "target", "weekly", "pulse"} <= {it.playbook for it in effects}
+        assert {"silent", "target", "later"} <= {it.playbook for it in effects}
     finally:
         store.close()
