@@ -49,7 +49,7 @@ class Spread(msgspec.Struct):
         return name_of(self.maker) if kind_of(self.maker) == GROUP else None
 
     def event(self, user: str, now: int) -> Event:
-        """The event of one user. It happens when its turn comes: an engine that was down for days misses nobody."""
+        """The event of one user; it happens when its turn comes, so a pause of days makes nobody's late."""
         return Event(
             id=f"{self.key}:{user}", type=self.type, time=max(self.at, now), user=user, group=self.group, data=self.data,
             depth=self.depth, internal=True, maker=self.maker,
