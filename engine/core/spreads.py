@@ -51,8 +51,8 @@ class Spread(msgspec.Struct):
     def event(self, user: str, now: int) -> Event:
         """The event of one user; it happens when its turn comes, so a pause of days makes nobody's late."""
         return Event(
-            id=f"{self.key}:{user}", type=self.type, time=max(self.at, now), user=user, group=self.group, data=self.data,
-            depth=self.depth, internal=True, maker=self.maker,
+            id=f"{self.key}:{user}", type=self.type, time=max(self.at, now), user=user, group=self.group,
+            data=self.data, depth=self.depth, internal=True, maker=self.maker,
         )  # fmt: skip
 
 
