@@ -69,6 +69,7 @@ SCOPE = Scope(
     ladders={"member": ("bronze", "silver", "gold")},
     ladder="member",
     badges=frozenset({"gold-club"}),
+    roles=frozenset({"moderator"}),
     groups=frozenset({"sh-runners"}),
     pools=frozenset({"new-user-20"}),
 )
@@ -449,6 +450,10 @@ def test_combine() -> None:
         (
             "'gold-clup' in user.badges",
             [("'gold-clup'", "unknown-badge", "there is no badge 'gold-clup'", "did you mean 'gold-club'?")],
+        ),
+        (
+            "has_role('moderater')",
+            [("'moderater'", "unknown-role", "there is no role 'moderater'", "did you mean 'moderator'?")],
         ),
         (
             "user.name | lowercase",
