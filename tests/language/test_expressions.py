@@ -70,6 +70,7 @@ SCOPE = Scope(
     ladder="member",
     badges=frozenset({"gold-club"}),
     accounts=frozenset({"main"}),
+    roles=frozenset({"moderator"}),
     groups=frozenset({"sh-runners"}),
     pools=frozenset({"new-user-20"}),
 )
@@ -450,6 +451,10 @@ def test_combine() -> None:
         (
             "'gold-clup' in user.badges",
             [("'gold-clup'", "unknown-badge", "there is no badge 'gold-clup'", "did you mean 'gold-club'?")],
+        ),
+        (
+            "has_role('moderater')",
+            [("'moderater'", "unknown-role", "there is no role 'moderater'", "did you mean 'moderator'?")],
         ),
         (
             "user.name | lowercase",
