@@ -32,7 +32,7 @@ from engine.core.model import (
 from engine.core.moment import Moment
 from engine.core.plan import Node, Plan, Playbook, zone_of
 from engine.core.spreads import Spread
-from engine.core.subjects import GROUP, USER, kind_of, name_of, receiver_of, shown_as
+from engine.core.subjects import GROUP, SIGN, USER, kind_of, name_of, receiver_of, shown_as
 
 if TYPE_CHECKING:
     from engine.core.judging import Judging
@@ -110,7 +110,8 @@ class Run:
         turn, key = self.turn, self.key(index)
         if deliver is not None and planned:
             journey.queued = [*journey.queued, key]
-        user, group = shown_as(self.state.id)
+        subject = self.state.id
+        user, group = (subject, None) if subject[0] != SIGN else shown_as(subject)
         turn.out.effects.append(
             Effect(
                 key,

@@ -48,10 +48,10 @@ class Spread(msgspec.Struct):
         """The group whose members it is for; None: the program's audience."""
         return name_of(self.maker) if kind_of(self.maker) == GROUP else None
 
-    def event(self, user: str) -> Event:
-        """The event of one user."""
+    def event(self, user: str, now: int) -> Event:
+        """The event of one user. It happens when its turn comes: an engine that was down for days loses nobody's."""
         return Event(
-            id=f"{self.key}:{user}", type=self.type, time=self.at, user=user, group=self.group, data=self.data,
+            id=f"{self.key}:{user}", type=self.type, time=max(self.at, now), user=user, group=self.group, data=self.data,
             depth=self.depth, internal=True, maker=self.maker,
         )  # fmt: skip
 

@@ -80,7 +80,10 @@ def answer(
         **({} if group is None else {"group": group}),
         "at": instant(found.clock),
         "events": sum(not event.internal for event in found.events.values()),
-        "remarks": [*forgotten_words(gone, WHY_FORGOTTEN), *_remarks(plan, store, found, playbook)],
+        "remarks": [
+            *forgotten_words(gone, WHY_FORGOTTEN),
+            *_remarks(plan, store, found, playbook, group=group is not None),
+        ],
         "playbooks": {it.id: _playbook(plan, it, found, effects) for it in chosen},
         "ladders": [row for row in effects if row["playbook"] is None] if playbook is None else [],
     }
@@ -96,7 +99,7 @@ def _on_record(plan: Plan, store: Store, user: str, until: int | None) -> Course
     )
 
 
-def _remarks(plan: Plan, store: Store, found: Course, playbook: str | None) -> list[str]:
+def _remarks(plan: Plan, store: Store, found: Course, playbook: str | None, *, group: bool) -> list[str]:
     out = []
     decided_by = store.get_meta("plan")
     if decided_by is not None and decided_by != plan.digest:
@@ -110,6 +113,7 @@ def _remarks(plan: Plan, store: Store, found: Course, playbook: str | None) -> l
         out.append(
             f"{found.unmatched} effect(s) differ from the record: they were decided by an earlier version, or in an"
             " order of several subjects at one instant that is not recorded"
+            + (", or by what members did who were erased since" if group else "")
         )
     return out
 

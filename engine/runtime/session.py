@@ -156,7 +156,7 @@ class Session:
 
     def turn_of(self, subject: str) -> Turn:
         """Who decides for a subject."""
-        return self.turns.get(kind_of(subject), self.turn) if subject[:1] == SIGN else self.turn
+        return self.turns.get(kind_of(subject), self.turn) if subject[0] == SIGN else self.turn
 
     def abandon(self) -> None:
         """Forget what was decided since the last commit (a transaction failed)."""
@@ -230,8 +230,10 @@ class Session:
 
     def _load_all(self, events: Sequence[Event]) -> None:
         """Read the subjects of events."""
+        if self.resident:
+            return
         subjects = {event.user for event in events}
-        if self.routing and not self.resident:
+        if self.routing:
             subjects.update(it for event in events for it in self.plan.others(event))
         self._load(subjects)
 
@@ -425,7 +427,7 @@ class Session:
             clock = self.clock = instant
         state.wake_at = None
         outer, self.firing = self.firing, subject
-        if subject[:1] == SIGN:
+        if subject[0] == SIGN:
             self._fire_other(state, kind_of(subject))
         elif self.wake(self.turn.m, state, clock):
             self.touched[subject] = state

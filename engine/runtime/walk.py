@@ -214,7 +214,7 @@ class Walk:
                 state = session.states.get(subject)
                 if state is not None and self.at not in self.passed and judge.judge(state, session.clock):
                     self.entered.append(self.at)
-                    session.hand_out(spread.event(subject), subject)
+                    session.hand_out(spread.event(subject, session.clock), subject)
         full = full or bool(self._ahead)
         self.at = None
         self.spreads.went(spread, last if full else None)

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from engine.core.model import Answer, Decision, Effect, Entry, Event, State
 from engine.core.predicate import Filter, Selection
-from engine.core.subjects import BEFORE_USERS, SIGN, subject_of
+from engine.core.subjects import BEFORE_USERS, PROGRAM, SIGN, subject_of
 from engine.errors import InternalError
 from engine.ports import Batch, Rejected, Version
 from engine.stores import erasing, tally
@@ -45,6 +45,7 @@ class MemoryStore(MemoryOutbox):
         self._clock = 0
         self._ids: set[str] = set()  #: of events decided
         self._events: dict[str, list[tuple[Event, int]]] = {}
+        self._heard: dict[str, list[tuple[Event, int]]] = {}  #: of groups and the program, beside those of users
         self._old = Forgotten()
         self._rows: dict[str, Row] = {}
         self._pending: list[tuple[int, str]] = []  #: (place, key), sorted
@@ -181,13 +182,11 @@ class MemoryStore(MemoryOutbox):
 
     def _log(self, batch: Batch) -> int:
         """Keep events, effects and decisions; the number of effect keys that existed already."""
-        heard: dict[int, list[str]] = {}
-        for place, subject in batch.others:
-            heard.setdefault(place, []).append(subject)
-        for place, (event, decided_at) in enumerate(batch.events):
+        for event, decided_at in batch.events:
             self._ids.add(event.id)
-            for subject in dict.fromkeys((event.user or event.group or "", *heard.get(place, ()))):
-                self._events.setdefault(subject, []).append((event, decided_at))
+            self._events.setdefault(event.user or event.group or "", []).append((event, decided_at))
+        for place, subject in batch.others:
+            self._heard.setdefault(subject, []).append(batch.events[place])
         conflicts = 0
         for effect in batch.effects:
             if effect.key in self._rows:
@@ -221,6 +220,8 @@ class MemoryStore(MemoryOutbox):
         self._ids.difference_update(event.id for event, _ in events if event.time <= at)
         if left := [it for it in events if it[0].time > at]:
             self._events[subject] = left
+        for heard in self._heard.values():
+            heard[:] = [it for it in heard if it[0].user != subject or it[0].time > at]
         if kept := [it for it in self._decisions.pop(subject, []) if it.time > at]:
             self._decisions[subject] = kept
         if subject in self._answers:
@@ -362,7 +363,10 @@ class MemoryStore(MemoryOutbox):
         }
 
     def events(self, user: str) -> Iterator[tuple[Event, int]]:
-        yield from (it for it in self._events.get(user, []) if it[0].maker != user)
+        rows = self._heard if user[:1] == SIGN else self._events
+        own = self._events.get(user, []) if user == PROGRAM else []  # what is sent to the program by its id
+        both = sorted([*rows.get(user, []), *own], key=lambda it: it[1]) if own else rows.get(user, [])
+        yield from (it for it in both if it[0].maker != user)
 
     def answers(self, user: str) -> dict[str, Answer]:
         return dict(sorted(self._answers.get(user, {}).items()))

@@ -74,7 +74,8 @@ def test_the_same_id_starts_nothing_twice(root: Path, drumbeat: Drumbeat) -> Non
         (("call", "--user", "u1", "--data", '{}, "type": "x"'), "key 'type' comes twice"),
         (("call", "--user", "u1", "--data", '{"a": 1, "a": 2}'), "key 'a' comes twice"),
         (("call", "--user", "u1", "--id", ""), "id is empty"),
-        (("call",), "Missing option '--user'"),
+        (("call",), "it is about a user: name it by --user"),
+        (("call", "--group", "g1"), "does not fit --group"),
     ],
 )
 def test_refusals(root: Path, drumbeat: Drumbeat, words: tuple[str, ...], said: str) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from crash_world import without_disk
-from flow_program import compiled, effects_of, lines_of, picture, run, simulated, write_feed
+from flow_program import Wall, compiled, effects_of, lines_of, picture, run, simulated, write_feed
 from group_program import make_events, write_program
 
+from engine import wiring
 from engine.insight.replay import course
 from engine.language.compiled import Compiled
+from engine.runtime.pump import Pump
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore
 
@@ -69,4 +72,32 @@ def test_any_batch(program: Compiled, tmp_path: Path, seed: int) -> None:
             (it.key, it.time, it.kind, it.user, it.group, it.status, it.detail) for it in wanted
         ]
         pictures.append(picture(root))
+        store = SqliteStore.open(root / "s.db", read_only=True)
+        assert store.check() == []
+        store.close()
     assert pictures[0] == pictures[1] == pictures[2]
+
+
+def test_new_events_first(program: Compiled, tmp_path: Path) -> None:
+    """A process that must not keep new events waiting decides groups, members and the program too, each emit once."""
+    assert program.plan is not None
+    content = lines_of(make_events(1, 250))
+    write_feed(tmp_path, content)
+    store = SqliteStore.open(tmp_path / "s.db")
+    try:
+        wall = Wall()
+        feeds = wiring.open_feeds(program.settings, tmp_path)
+        pump = Pump(program.plan, store, feeds, None, wall, secret=b"x", batch=5)
+        pump.fresh = pump.session.fair = True
+        pump.session.present = wall.now()
+        pump.until_idle()
+        while not pump.settle_some(pump.session.clock):
+            pass
+        effects = [it for it, _ in store.effects()]
+        assert store.check() == []
+        assert store.slots().keys() <= {"weekly/schedule", "pulse/schedule"}, "every spread came to its end"
+        given = Counter((it.user, it.time) for it in effects if it.playbook == "reward" and it.kind == "points")
+        assert given
+        assert {"silent", "target", "weekly", "pulse"} <= {it.playbook for it in effects}
+    finally:
+        store.close()

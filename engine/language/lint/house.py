@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from engine.core.subjects import GROUP
 from engine.language.diagnostics import Mark, Page
 from engine.language.files import read_program_file
 from engine.language.lint.registry import Check
@@ -77,9 +78,12 @@ _WORDS: Final = re.compile(r"['\"]([^\s'\"`\\]+)(?=['\"])")
 def look_unused(world: World) -> None:
     """Catalog entries, templates, policies and vars nothing refers to."""
     quoted = _quoted(world)
+    alive = any(book.plan.subject == GROUP for book in world.books)
     for catalog in world.catalogs:
         for key, section in catalog:
             kind = _SECTIONS.get(key.text)
+            if kind == "group" and alive:
+                continue  # each of them is a subject, named or not
             for name, _ in section if kind is not None and isinstance(section, MapNode) else ():
                 if (kind, name.text) not in world.used and name.text not in quoted:
                     world.say(name, "unused", f"nothing uses {kind} '{name.text}'", "delete it, or say why it stays")

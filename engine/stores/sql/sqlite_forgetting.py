@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from engine.core.subjects import of_group
 from engine.stores import codec
 from engine.stores.sql.sqlite_events import BLOCK, Kept
 from engine.stores.sql.sqlite_file import SqliteFile
@@ -58,6 +59,7 @@ class SqliteForgetting:
                 break
             kept = list(_kept(body))
             subjects = {subject for _, subject, _ in kept if subject is not None}
+            subjects |= {of_group(it[0].group) for it in codec.decode_events(body) if it is not None and it[0].group}
             write("drop_block", [(seq,)])
             write("drop_block_subjects", [(seq,)])
             write("untrail", [(subject, _EVENT, seq) for subject in subjects])

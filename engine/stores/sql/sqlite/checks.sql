@@ -7,19 +7,19 @@ select id from subject where wake_at is not cast(state as text) ->> '$.wake_at';
 select id from subject where id is not cast(state as text) ->> '$.id';
 
 -- name: check_orphans
--- Effects on users nobody knows a state of; the JSON array holds those whose state is in the log.
+-- Effects on users nobody knows a state of; the JSON array holds those whose state is in the log. Who was erased and came
+-- back has a state under its own name again.
 select key from effect
 where subject is not null and cast(body as text) ->> '$[3]' = subject
     and not exists (select 1 from subject where subject.id = effect.subject)
+    and not exists (select 1 from erased where erased.alias = effect.subject)
     and subject not in (select value from json_each(?));
 
 -- name: check_subjects
 -- Effects that are found under another name than the one they are about.
 select key from effect
 where subject is not coalesce(
-    cast(body as text) ->> '$[3]',
-    char(1) || 'group:' || (cast(body as text) ->> '$[4]'),
-    char(1) || 'program'
+    cast(body as text) ->> '$[3]', char(1) || 'group:' || (cast(body as text) ->> '$[4]'), char(1) || 'program'
 );
 
 -- name: check_grants
