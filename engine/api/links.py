@@ -1,4 +1,4 @@
-"""``/u/{token}`` and ``/c/{token}``: the signed links of messages, followed by people.
+"""``/u/{token}``, ``/c/{token}`` and ``/s/{token}``: the signed links of messages, followed by people.
 
 Rule 1: a token is believed before anything else is looked at, and nothing else of a request is.
 Rule 2: only a POST unsubscribes. What opens every link of a mail to look at it (scanners, previews) changes nothing.
@@ -17,17 +17,17 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.responses import Response
 
-from engine.api.answers import Refused, cannot
+from engine.api.answers import Refused, cannot, json_answer
 from engine.api.engine import Engine
 from engine.api.gathering import Gathering, Parcel
 from engine.api.meters import Meters
-from engine.api.openapi import CLICK_SPEC, UNSUBSCRIBE_ASK_SPEC, UNSUBSCRIBE_SPEC
+from engine.api.openapi import CLICK_SPEC, SURVEY_SPEC, UNSUBSCRIBE_ASK_SPEC, UNSUBSCRIBE_SPEC
 from engine.api.pages import ASK, DONE, LATER, NOWHERE, language_of, page
 from engine.api.rates import Buckets
 from engine.api.ways import Ask, Way
 from engine.core.fold import consent_given
 from engine.core.instants import format_instant
-from engine.core.links import CLICK, UNSUBSCRIBE, Signed, click_id, read
+from engine.core.links import CLICK, SURVEY, UNSUBSCRIBE, Signed, click_id, read
 from engine.core.model import SECOND, Event, State
 from engine.door import read_event
 from engine.errors import CannotRun
@@ -35,6 +35,9 @@ from engine.ports import Delivery, Store
 
 RATE = (500, SECOND)
 """Requests of one address, microseconds. A proxy before the daemon is one address for everybody, so it is wide."""
+
+_MOST_ANSWERS, _LONGEST_ANSWER = 100, 4_000
+ANSWERED = "survey.answered"
 
 _AGAIN = 100  #: how often somebody may unsubscribe by one link, agreeing anew in between
 Brought = tuple[Event, bytes]
@@ -71,6 +74,10 @@ class LinkDoor:
         )  # fmt: skip
         yield Way(
             method="GET", path="/c/{token}", answer=self.click, spec=CLICK_SPEC, public=True,
+            buckets=buckets,
+        )  # fmt: skip
+        yield Way(
+            method="POST", path="/s/{token}", answer=self.survey, spec=SURVEY_SPEC, public=True, body=True,
             buckets=buckets,
         )  # fmt: skip
 
@@ -114,6 +121,16 @@ class LinkDoor:
             "x-robots-tag": "noindex, nofollow",
         }  # fmt: skip
         return Response(status_code=302, headers=headers)
+
+    async def survey(self, ask: Ask) -> Response:
+        """Take the answers of who was invited to a survey; whether he is known still is nobody's business."""
+        signed = self._signed(SURVEY, ask)
+        if signed is None:
+            self._meters.link("survey", "not_ours")
+            raise Refused(404, "not_found", "no invitation has this token", "take it from the address as it stands")
+        answers = _answers(ask.body)
+        await self._put("survey", lambda store: self._answered(store, signed.key, answers))
+        return json_answer(202, {"accepted": True})
 
     # ------------------------------------------------------------------ requests
 
@@ -161,6 +178,30 @@ class LinkDoor:
             return None
         now = self._engine.clock.now()
         return event_of(found[0], click_id(signed), "message.clicked", now, {"url": signed.target})
+
+    def _answered(self, store: Store, key: str, answers: dict[str, str | int]) -> Brought | None:
+        found = delivery_of(store, key)
+        if found is None:
+            return None
+        name = str(found[0].item.effect.detail.get("template", "")).removeprefix("survey/")
+        more = {"survey": name, "key": key, "answers": answers}
+        return event_of(found[0], f"survey:{key}", ANSWERED, self._engine.clock.now(), more)
+
+
+def _answers(body: bytes) -> dict[str, str | int]:
+    """The answers of a request; raises Refused where there are none."""
+    try:
+        found = msgspec.json.decode(body, type=_Answers).answers
+    except (msgspec.DecodeError, RecursionError) as error:
+        hint = '{"answers": {"would": 9, "why": "..."}}'
+        raise Refused(400, "bad_body", f"the body holds no answers: {error}", hint) from None
+    if len(found) > _MOST_ANSWERS or any(len(str(value)) > _LONGEST_ANSWER for value in found.values()):
+        raise Refused(400, "bad_body", f"at most {_MOST_ANSWERS} answers of {_LONGEST_ANSWER} characters each")
+    return found
+
+
+class _Answers(msgspec.Struct):
+    answers: dict[str, str | int]
 
 
 async def asked(engine: Engine, question: Callable[[Store], T]) -> T:

@@ -177,6 +177,24 @@ CLICK_SPEC: Spec = {
     "responses": {"302": {"description": "led on to the signed target"}, **_NO_LINK, **_errors("429")},
 }
 
+SURVEY_SPEC: Spec = {
+    "summary": "Answer a survey",
+    "description": (
+        "By whoever has the token of an invitation: the page on which a survey is answered hands it on. The first "
+        "answer counts; it becomes the event survey.answered of the invited user. Answers are texts and whole numbers "
+        "by question; what fits no question is left out when it is decided."
+    ),
+    "parameters": _TOKEN,
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {
+            "type": "object", "required": ["answers"],
+            "properties": {"answers": {"type": "object", "additionalProperties": {"type": ["string", "integer"]}}},
+        }}},
+    },
+    "responses": {"202": {"description": "durable"}, **_errors("400", "404", "408", "413", "415", "429", "503")},
+}  # fmt: skip
+
 _REPORTED = _object(
     ["accepted", "duplicate", "unknown", "ignored", "unreadable"],
     accepted=_COUNT, duplicate=_COUNT, unknown=_COUNT, ignored=_COUNT, unreadable=_COUNT,

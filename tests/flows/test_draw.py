@@ -117,6 +117,15 @@ def test_entrants_by_a_condition_have_one_entry_each(tmp_path: Path, entrants: s
     assert (said, len(people)) == (len(expected), min(3, len(expected)))
 
 
+def test_in_the_shadow_nothing_is_promised_and_nothing_won(tmp_path: Path) -> None:
+    """A draw in the shadow has one row at its close, asks for no seed and no prize, and tells nobody."""
+    seen = drawn(tmp_path, [*entries("u1", "u2"), GO], books={**BOOKS, "raffle": "status: shadow\n" + RAFFLE})
+    (row,) = [row for row in seen.effects if row["kind"] == "draw"]
+    assert (row["time"], row["status"], row["reason"]) == ("2026-03-02T10:00:00Z", "suppressed", "shadow")
+    assert row["detail"] == {"prize": "gift", "winners": [], "seed": None}
+    assert {row["kind"] for row in seen.effects} == {"draw", "emit"}
+
+
 def test_a_draw_of_a_group_is_among_its_members(tmp_path: Path) -> None:
     """In a playbook of a group only who is a member takes part."""
     catalog = CATALOG + 'groups: {tea: {rooms: [{id: r, link: "https://g.example/r", capacity: 9}]}}\n'
