@@ -26,6 +26,7 @@ from msgspec import UNSET, UnsetType
 
 from engine.core.instants import InstantError, parse_instant
 from engine.core.model import Event
+from engine.core.subjects import SIGN
 from engine.errors import EventRejected
 
 MAX_EVENT: Final = 64 * 1024  #: bytes of a record
@@ -50,7 +51,7 @@ _INT_LIMIT: Final = 1 << 62
 _TEXT: Final = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKETS: Final = re.compile(r"[\[\]{}]")
 _PLAIN_ESCAPES: Final = re.compile(
-    rb'(?:[^\\]++|\\["/bfnrt]|\\u(?:[1-9a-cA-CeEfF][0-9a-fA-F]|0(?!000)[0-9a-fA-F]|[dD][0-7])[0-9a-fA-F]{2})*+'
+    rb'(?:[^\\]++|\\["/bfnrt]|\\u(?:[1-9a-cA-CeEfF][0-9a-fA-F]|0(?!00[01])[0-9a-fA-F]|[dD][0-7])[0-9a-fA-F]{2})*+'
 )
 
 
@@ -186,7 +187,8 @@ def _settle(event: Event, fallback_id: str | None) -> int:
 
 
 def _plain(raw: bytes) -> bool:
-    """Only escapes whose meaning is beyond doubt: no NUL, no surrogates, no escaped backslash before a quote."""
+    """Only escapes whose meaning is beyond doubt: no NUL, no U+0001, no surrogates, no escaped backslash
+    before a quote."""
     return b"\\\\" not in raw and _PLAIN_ESCAPES.fullmatch(raw) is not None
 
 
@@ -258,6 +260,8 @@ def read_slow(raw: bytes, fallback_id: str | None = None) -> Event:
     data = record.get("data")
     if data is not None and not isinstance(data, dict):
         _refuse("data", f"data must be an object, not {_kind(data)}")
+    if user is not None and user.startswith(SIGN):
+        _refuse("user", "a user id must not begin with the character U+0001")
     if user is None and group is None:
         raise NoSubject(time, id)
     return Event(id=id, type=type, time=time, user=user, group=group, data=data or {})

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from engine.core.model import HOUR, Alert, Answer, Decision, Effect, Event, Mark, State
+from engine.core.model import HOUR, Alert, Answer, Decision, Effect, Entry, Event, Mark, State
 from engine.core.predicate import Filter, Selection
 
 
@@ -72,7 +72,10 @@ class Batch(msgspec.Struct):
     itself are left alone: a backlog is delivered as it would have been then, whatever the size of batches."""
     erased: list[tuple[str, int]] = []
     """(subject, instant): whoever was erased; what the store has of it up to then goes with this batch."""
+    others: list[tuple[int, str]] = []
+    """(place in ``events``, subject) of every event that was decided for a group or the program: theirs too."""
     alerts: list[Alert] = []  #: entry limits reached, once a playbook and window; counted as ``limit.<playbook>``
+    entries: list[Entry] = []  #: what of value moved, for the ledger
 
 
 class Version(msgspec.Struct):
@@ -399,10 +402,16 @@ class Store(Protocol):
 
     def decisions(self, user: str) -> Iterator[Decision]: ...
 
+    def ledger(
+        self, *, subject: str | None = None, book: str | None = None, name: str | None = None
+    ) -> Iterator[Entry]:
+        """Entries of the ledger in order of decision; what is named narrows them down."""
+        ...
+
     def subjects(self) -> Iterator[State]: ...
 
     def head_count(self) -> int:
-        """How many subjects there are."""
+        """How many users there are."""
         ...
 
     def audience(self, filter: Filter, now: int, after: str = "", limit: int = 1000) -> Selection:

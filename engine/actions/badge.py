@@ -8,6 +8,7 @@ from engine.core.journeys import Run
 from engine.core.kinds import Action, Build, Pause
 from engine.core.plan import Node
 from engine.core.shapes import Map, Ref, required
+from engine.core.subjects import GROUP, USER
 
 
 class GiveBadge(Action):
@@ -18,6 +19,7 @@ class GiveBadge(Action):
     """
 
     word = "badge"
+    about = (USER, GROUP)
     shape = Map({"name": required(Ref("badge"), "the badge")}, short="name")
 
     def __init__(self, name: str) -> None:

@@ -11,6 +11,7 @@ from engine.core.model import Answer, Event
 from engine.core.plan import Block, Node
 from engine.core.scarce import CouponPool
 from engine.core.shapes import ON_DENIED, Map, Ref, optional, required
+from engine.core.subjects import USER
 
 
 class GiveCoupon(Action):
@@ -24,6 +25,7 @@ class GiveCoupon(Action):
     """
 
     word = "coupon"
+    about = (USER,)
     results = frozenset({"code", "expires_at", "value", "pool"})
     shape = Map(
         {
@@ -71,7 +73,9 @@ class GiveCoupon(Action):
             return self._denied(run, self.pool, reason or "sold_out")
         pool: CouponPool = run.plan.pools[cause.name]
         expires = _expiry(pool, run)
-        run.effect("coupon", _detail(pool, cause.unit, expires))
+        if run.effect("coupon", _detail(pool, cause.unit, expires)):
+            cost = pool.cost or None
+            run.book("coupon", pool.name, "issued", 1, unit=cause.unit, amount=cost, until=expires)
         if pool.per_user is not None:
             given = [*run.state.coupons.get(pool.name, []), run.now]
             run.state.coupons = {**run.state.coupons, pool.name: given[-pool.per_user :]}

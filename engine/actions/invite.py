@@ -10,6 +10,7 @@ from engine.core.model import Answer, Event, Hold
 from engine.core.plan import Block, Node, Span
 from engine.core.scarce import GroupInfo
 from engine.core.shapes import ON_DENIED, Duration, Many, Map, Ref, Text, optional
+from engine.core.subjects import USER
 from engine.errors import ExpressionError
 
 
@@ -24,6 +25,7 @@ class Invite(Action):
     """
 
     word = "invite"
+    about = (USER,)
     results = frozenset({"group", "room", "link"})
     shape = Map(
         {
@@ -85,7 +87,8 @@ class Invite(Action):
         until = span.after(run.now, run.zone)
         run.state.holds = [*run.state.holds, Hold(group=cause.name, room=cause.unit, until=until, key=run.key())]
         given = {"group": cause.name, "room": cause.unit, "link": cause.data.get("link")}
-        run.effect("invite", given)
+        if run.effect("invite", given):
+            run.book("seat", cause.name, "held", 1, unit=cause.unit, until=until)
         run.result(given)
         return run.node.next
 

@@ -23,6 +23,7 @@ from engine.core.moment import Value
 from engine.core.plan import ChannelInfo, Node, Span, zone_known
 from engine.core.policies import DRAW, EXEMPT, NEVER, Quiet, consents
 from engine.core.shapes import PURPOSES, Duration, Many, Map, Ref, Table, Text, Val, WallTime, optional, required
+from engine.core.subjects import USER
 from engine.errors import ExpressionError, MissingVariable, RenderError
 
 BEST_HOUR = "best_hour"
@@ -44,6 +45,7 @@ class SendMessage(Action):
     """
 
     word = "message"
+    about = (USER,)
     shape = Map(
         {
             "template": required(Ref("template"), "folder/name of the template"),
@@ -94,7 +96,7 @@ class SendMessage(Action):
 
     def resume(self, run: Run, cause: Event | Answer | None) -> Node | Pause | None:
         """What had to wait is judged as if it were reached now."""
-        stale = self._stale(run)
+        stale = stale_condition(run)
         if stale is not None:
             run.explain("if", False, f"no longer: {stale}")
             return self._refuse(run, "condition", self.via[0] if self.via else None)
@@ -111,7 +113,7 @@ class SendMessage(Action):
             run.explain("control_group", False, f"one of the {control.percent / 100:g} % no {self.purpose} reaches")
             run.effect("message", self._detail(first, None), status="held_out", reason="control_group")
             return run.node.next
-        if self._frozen(run):
+        if frozen(run, self.purpose, run.zone):
             return self._refuse(run, "freeze", first)
         ways, refused = self._ways(run)
         if not ways:
@@ -155,39 +157,13 @@ class SendMessage(Action):
             at = self.usual_time if hour is None else f"{hour:02d}:00"
             whose = "nothing is known of the user's own" if hour is None else "the user's own"
             run.explain("at", True, f"best_hour: {at}, {whose}")
-        due = localtime.at_wall(localtime.local_date(run.now, zone), at, zone)
-        return due if due >= run.now else localtime.add_days(run.now, 1, at, zone)
+        return next_time(run.now, at, run.zone)
 
     def _open(self, run: Run) -> Callable[[int], bool]:
         quiet = self._quiet(run)
         return lambda wall: quiet is None or not quiet.covers(wall)
 
-    def _stale(self, run: Run) -> str | None:
-        """The condition that no longer holds: the step's own; and where the journey began with it, the playbook's."""
-        conditions = [run.node.guard] if run.node.guard is not None else []
-        if run.marked() == run.journey.started:
-            conditions += run.playbook.when
-        for condition in conditions:
-            try:
-                if not condition.test(run.m):
-                    return condition.text
-            except Exception as error:
-                raise CannotJudge(f"{condition.text}: {error}") from error
-        return None
-
     # ------------------------------------------------------------------ gates
-
-    def _frozen(self, run: Run) -> bool:
-        """Does the user's local day lie in a calendar on which this purpose stays silent?"""
-        freeze = run.playbook.policy.freeze
-        if freeze is None or self.purpose not in freeze.purposes:
-            return False
-        day = localtime.local_date(run.now, localtime.zone(run.zone) or localtime.UTC)
-        for name in freeze.calendars:
-            if run.plan.calendars[name].contains(day):
-                run.explain("freeze", False, f"{day.isoformat()} in {run.zone} lies in '{name}'")
-                return True
-        return False
 
     def _ways(self, run: Run) -> tuple[list[tuple[ChannelInfo, str | None]], str]:
         """(channels with consent and an address, each with its address; the gate that refused when there is none)."""
@@ -212,7 +188,7 @@ class SendMessage(Action):
         return ways, reason
 
     def _render(self, run: Run, channel: ChannelInfo) -> tuple[dict[str, Any], str | None]:
-        values = {name: value.get(run.m) for name, value in self.values.items()} if self.values else {}
+        values = self.shown(run)
         locale = run.state.traits.get("locale")
         template = self.templates(channel.name, locale if isinstance(locale, str) else None)
         if template is None:
@@ -306,6 +282,10 @@ class SendMessage(Action):
                 found.append(Spare(channel.name, address, detail["text"], detail.get("subject"), html, fields))
         return found or ()
 
+    def shown(self, run: Run) -> dict[str, Any]:
+        """What the template sees as ``with``."""
+        return {name: value.get(run.m) for name, value in self.values.items()} if self.values else {}
+
     # ------------------------------------------------------------------ outcomes
 
     def _capped(
@@ -332,6 +312,40 @@ class SendMessage(Action):
             detail["subject"] = subject
         detail["text"] = text
         return detail
+
+
+def stale_condition(run: Run) -> str | None:
+    """The condition that no longer holds: the step's own; and where the journey began with it, the playbook's."""
+    conditions = [run.node.guard] if run.node.guard is not None else []
+    if run.marked() == run.journey.started:
+        conditions += run.playbook.when
+    for condition in conditions:
+        try:
+            if not condition.test(run.m):
+                return condition.text
+        except Exception as error:
+            raise CannotJudge(f"{condition.text}: {error}") from error
+    return None
+
+
+def frozen(run: Run, purpose: str, zone: str) -> bool:
+    """Does the local day lie in a calendar on which this purpose stays silent?"""
+    freeze = run.playbook.policy.freeze
+    if freeze is None or purpose not in freeze.purposes:
+        return False
+    day = localtime.local_date(run.now, localtime.zone(zone) or localtime.UTC)
+    for name in freeze.calendars:
+        if run.plan.calendars[name].contains(day):
+            run.explain("freeze", False, f"{day.isoformat()} in {zone} lies in '{name}'")
+            return True
+    return False
+
+
+def next_time(now: int, at: str, zone: str) -> int:
+    """The next instant at which the clock of a zone shows a time."""
+    tz = localtime.zone(zone) or localtime.UTC
+    due = localtime.at_wall(localtime.local_date(now, tz), at, tz)
+    return due if due >= now else localtime.add_days(now, 1, at, tz)
 
 
 def _laid(run: Run, what: str) -> int | None:

@@ -9,6 +9,7 @@ from engine.core.kinds import Action, Build, Pause
 from engine.core.moment import Value
 from engine.core.plan import Node
 from engine.core.shapes import Map, Ref, Text, Val, optional
+from engine.core.subjects import GROUP, USER
 from engine.errors import ExpressionError, MissingVariable
 
 
@@ -20,6 +21,7 @@ class BookPoints(Action):
     """
 
     word = "points"
+    about = (USER, GROUP)
     shape = Map(
         {
             "add": optional(Val(), "whole points to add"),
@@ -73,6 +75,7 @@ class BookPoints(Action):
         if run.held:
             detail["balance"] = balance
         if run.effect("points", detail):
+            run.book("points", self.account, "taken" if delta < 0 else "earned", delta)
             run.state.points = {**run.state.points, self.account: balance + delta}
             run.tell("points.changed", {"account": self.account, "delta": delta, "balance": balance + delta})
         return run.node.next

@@ -35,6 +35,9 @@ class StartPlaybook(Action):
         if not build.is_called(name):
             message = f"playbook '{name}' cannot be started by another: it has no trigger {{called: true}}"
             build.problem("playbook", "not-called", message, f"add {{called: true}} to the triggers of '{name}'")
+        elif build.subject_of(name) != build.subject:
+            message = f"playbook '{name}' is about a {build.subject_of(name)}, and this one about a {build.subject}"
+            build.problem("playbook", "wrong-subject", message, "emit an event it listens to")
         return cls(name)
 
     def gist(self) -> str:

@@ -16,6 +16,7 @@ from engine.core.chance import effect_key
 from engine.core.instants import format_instant
 from engine.core.model import Event
 from engine.core.starts import WEBHOOK
+from engine.core.subjects import GROUP
 from engine.door import MAX_ID, read_event
 from engine.errors import EventRejected
 from engine.registry import nearest
@@ -46,12 +47,13 @@ class Webhooks:
             message = f"content type {given[:80]!r} is not read"
             raise Refused(415, "content_type", message, "content-type: application/json")
         ask.charge(1)
-        event, raw = self._event(type_, ask)
+        event, raw = self._event(type_, self._engine.running().plan.by_id[playbook].subject, ask)
         repeated = await self._gathering.put(f"webhook {ask.who}", Parcel([(event, raw)]))
         status = "duplicate" if repeated else "accepted"
-        return json_answer(202, {"playbook": playbook, "user": event.user, "id": event.id, "status": status})
+        about = {"user": event.user} if event.group is None else {"user": None, "group": event.group}
+        return json_answer(202, {"playbook": playbook, **about, "id": event.id, "status": status})
 
-    def _event(self, type_: str, ask: Ask) -> tuple[Event, bytes]:
+    def _event(self, type_: str, kind: str, ask: Ask) -> tuple[Event, bytes]:
         """The call as an event: its body is put into one, so that the one strict reader reads it whole."""
         now = self._engine.clock.now()
         body = ask.body.strip(b" \t\r\n")
@@ -64,7 +66,9 @@ class Webhooks:
             event = read_event(raw, fallback_id=self._id(type_, ask))
         except EventRejected as error:
             raise _malformed(error.reason, error.message) from None
-        if event.user is None or event.group is not None:
+        if kind == GROUP and (event.group is None or event.user is not None):
+            raise _malformed("group", "the call is for one group")
+        if kind != GROUP and (event.user is None or event.group is not None):
             raise _malformed("user", "the call is for one user")
         event.internal = True  # the route is what says so: no record of a feed ever is
         return event, raw

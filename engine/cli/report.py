@@ -46,7 +46,7 @@ def text(figures: dict[str, Any]) -> str:
     ]
     if not figures["same_program"]:
         out.append("note: the store was last run by another version of the program")
-    for part in (_playbooks, _effects, _refused, _coupons, _groups, _deliveries, _quarantine):
+    for part in (_playbooks, _effects, _refused, _coupons, _groups, _living, _surveys, _deliveries, _quarantine):
         found = part(figures)
         if found:
             out += ["", found]
@@ -111,12 +111,36 @@ def _coupons(figures: dict[str, Any]) -> str:
 def _groups(figures: dict[str, Any]) -> str:
     rows = []
     for group in figures["groups"]:
+        if not group["rooms"]:
+            continue
         rows.append([group["group"], f"{group['taken']:,}", "", f"{group['capacity']:,}"])
         rows += [
             [f"  {it['room']}", f"{it['taken']:,}", f"{it['invites_stop_at']:,}", f"{it['capacity']:,}"]
             for it in group["rooms"]
         ]
     return table(["group, room", "seats taken", "invites stop at", "capacity"], rows) if rows else ""
+
+
+def _surveys(figures: dict[str, Any]) -> str:
+    from engine.insight.report import NOT_ENOUGH
+
+    rows = []
+    for it in figures["surveys"]:
+        answers = it["promoters"] + it["passives"] + it["detractors"]
+        nps = "-" if not answers else NOT_ENOUGH if it["nps"] is None else f"{it['nps']:+}"
+        mean = "-" if it["mean"] is None else str(it["mean"])
+        split = f"{it['promoters']:,} / {it['passives']:,} / {it['detractors']:,}" if answers else "-"
+        rows.append([it["survey"], f"{it['asked']:,}", f"{it['answered']:,}", split, nps, mean])
+    head = ["survey", "asked", "answered", "promoters / passives / detractors", "net promoter score", "mean"]
+    return table(head, rows) if rows else ""
+
+
+def _living(figures: dict[str, Any]) -> str:
+    """Groups that are subjects: who is in them, and how long nobody said a word."""
+    found = [it for it in figures["groups"] if "members" in it]
+    silent = ["" if it["silent_days"] is None else f"{it['silent_days']:,}" for it in found]
+    rows = [[it["group"], f"{it['members']:,}", days] for it, days in zip(found, silent, strict=True)]
+    return table(["group", "members", "silent days"], rows) if rows else ""
 
 
 def _deliveries(figures: dict[str, Any]) -> str:

@@ -94,6 +94,7 @@ def _summary(outcome: Any, seconds: float) -> dict[str, Any]:
     return {
         "events": outcome.events,
         "users": outcome.users,
+        **({} if outcome.groups is None else {"groups": outcome.groups}),
         "journeys": outcome.journeys,
         "effects": outcome.effects,
         "playbooks": outcome.playbooks,
@@ -109,7 +110,7 @@ def _text(summary: dict[str, Any], report: bool) -> str:
         f"events     {events['accepted']:,} accepted of {events['read']:,} read"
         f" ({events['duplicate']:,} duplicate, {events['quarantined']:,} quarantined)",
         f"clock      {clock['from'] or '-'} .. {clock['until'] or '-'}",
-        f"users      {summary['users']:,}",
+        f"users      {summary['users']:,}" + (f" in {summary['groups']:,} groups" if "groups" in summary else ""),
         f"journeys   {journeys['started']:,} started, {journeys['finished']:,} finished,"
         f" {journeys['running']:,} running",
     ]

@@ -134,6 +134,7 @@ def _check(task: dict[str, Any], outcome: str | None) -> None:
 def _put(found: Any, store: Any, task: dict[str, Any], outcome: str | None, by: str | None) -> bool:
     """Into the inbox, the way ``ingest`` goes; False when it was said before."""
     from engine.core.model import Event
+    from engine.core.subjects import receiver_of, subject_of
     from engine.core.tasks import DONE
     from engine.ports import Record
     from engine.runtime.clock import SystemClock
@@ -141,8 +142,9 @@ def _put(found: Any, store: Any, task: dict[str, Any], outcome: str | None, by: 
 
     clock = SystemClock()
     data = {name: it for name, it in (("task", task["key"]), ("outcome", outcome), ("by", by)) if it is not None}
+    user, group = receiver_of(subject_of(task["user"], task["group"]))
     event = Event(
-        id=f"{DONE}:{task['key']}", type=DONE, time=clock.now(), user=task["user"], data=data, internal=True
+        id=f"{DONE}:{task['key']}", type=DONE, time=clock.now(), user=user, group=group, data=data, internal=True
     )
     intake = Intake(store, clock, known_types=found.known_types)
     intake.take([Record("tasks", 1, json.dumps(data, ensure_ascii=False).encode(), event)])
@@ -163,7 +165,11 @@ def _line(it: dict[str, Any]) -> str:
     marks = [word for word, there in (("overdue", it["overdue"]), ("closed", not it["open"])) if there]
     marks += [f"escalated to {it['escalated_to']}"] if it["escalated_to"] else []
     tail = f" ({', '.join(marks)})" if marks else ""
-    return f"{it['key'][:_KEY]}  {it['assign']}: {_plain(it['title'])} [{it['user']}]{due}{tail}"
+    return f"{it['key'][:_KEY]}  {it['assign']}: {_plain(it['title'])} [{_about(it)}]{due}{tail}"
+
+
+def _about(it: dict[str, Any]) -> str:
+    return it["user"] or (f"group {it['group']}" if it["group"] else "the program")
 
 
 def _shown(it: dict[str, Any]) -> list[str]:
@@ -175,7 +181,8 @@ def _shown(it: dict[str, Any]) -> list[str]:
         ("assign", it["assign"]),
         ("title", it["title"]),
         ("body", "" if it["body"] is None else text_of(it["body"])),
-        ("user", it["user"]),
+        ("user", it["user"] or ""),
+        ("group", it["group"] or ""),
         ("playbook", f"{it['playbook']}/{it['step']}"),
         ("given", it["given"]),
         ("due", (it["due"] or "") + (" (overdue)" if it["overdue"] else "")),

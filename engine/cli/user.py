@@ -11,12 +11,12 @@ from engine.cli.common import EXIT_OK, common_options, compiled, emit_json
 from engine.cli.tables import pad, width
 from engine.cli.why import gist, shown, standing
 
-_LAST = 50
+LAST = 50
 
 
 @click.command()
 @click.argument("user")
-@click.option("--all", "all_", is_flag=True, help=f"The whole timeline, not only its last {_LAST} lines.")
+@click.option("--all", "all_", is_flag=True, help=f"The whole timeline, not only its last {LAST} lines.")
 @click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
 @common_options
 def user(
@@ -35,7 +35,7 @@ def user(
     found = compiled(program)
     opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
     try:
-        seen = portrait(found.plan, opened, user, None if all_ else _LAST)
+        seen = portrait(found.plan, opened, user, None if all_ else LAST)
     finally:
         opened.close()
     if format_ == "json":
@@ -47,7 +47,8 @@ def user(
 
 def lines(seen: dict[str, Any]) -> list[str]:
     """The portrait as text."""
-    out = _block([("user", seen["user"]), *_facts(seen)])
+    whose = [("user", seen["user"])] if seen["user"] is not None else _group(seen)
+    out = _block([*whose, *_facts(seen)])
     if seen["journeys"]:
         out += ["", "journeys"]
         out += [f"  {it['playbook']}, since {it['started']}: {standing(it)}" for it in seen["journeys"]]
@@ -61,12 +62,20 @@ def lines(seen: dict[str, Any]) -> list[str]:
     return [*out, "", head, *note, *_timeline(seen["timeline"])]
 
 
+def _group(seen: dict[str, Any]) -> list[tuple[str, str]]:
+    roles = [f"{role}: {', '.join(holders)}" for role, holders in seen["roles"].items()]
+    silent = "" if seen["silent_days"] is None else str(seen["silent_days"])
+    facts = [(name, seen[name] or "") for name in ("title", "topic", "platform", "owner")]
+    facts += [("members", str(seen["members"])), ("roles", "; ".join(roles)), ("silent days", silent)]
+    return [("group", seen["group"]), *((name, text) for name, text in facts if text)]
+
+
 def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
     seats = [f"{it['group']}/{it['room']}" + _held(it["held_until"]) for it in seen["seats"]]
     facts = [
         ("zone", seen["zone"]),
         ("locale", seen["locale"]),
-        ("signed up", seen["created_at"] or ""),
+        ("signed up" if seen["user"] is not None else "known since", seen["created_at"] or ""),
         ("last active", seen["last_active_at"] or ""),
         ("looked at", seen["looked_at"] or ""),
         ("wakes at", seen["wake_at"] or ""),

@@ -40,12 +40,13 @@ def list_(
     no_color: bool,
 ) -> int:
     """Users in order of id, with when they were last active and how many journeys they are on."""
+    from engine.core.subjects import BEFORE_USERS
     from engine.insight.subject import instant
 
     opened = with_store(program, store, read_only=True)[1]
     try:
         total = opened.head_count()
-        names = opened.population(after, limit)
+        names = opened.population(max(after, BEFORE_USERS), limit)
         states = opened.load(names)
     finally:
         opened.close()

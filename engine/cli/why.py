@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, moment
+from engine.errors import UsageError
 
 _SHOWN = 10
 """Effects a playbook shows as text; JSON has them all."""
@@ -18,13 +19,15 @@ _ENDS = {"end": "its last step", "stop": "a stop", "goal": "its goal"}
 
 
 @click.command()
-@click.option("--user", "user", required=True, help="The user asked about.")
+@click.option("--user", "user", default=None, help="The user asked about.")
+@click.option("--group", "group", default=None, help="The group asked about.")
 @click.option("--playbook", "playbook", default=None, help="Only this playbook.")
 @click.option("--at", "at", callback=moment, help="As things stood then (default: as they stand).")
 @click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
 @common_options
 def why(
-    user: str,
+    user: str | None,
+    group: str | None,
     playbook: str | None,
     at: int | None,
     store: str | None,
@@ -33,20 +36,24 @@ def why(
     quiet: bool,
     no_color: bool,
 ) -> int:
-    """Why a user got what it got, and why not: every playbook's verdict down to the value of each part.
+    """Why a user or a group got what it got, and why not: every playbook's verdict down to the value of each part.
 
-    The user's events are decided once more by the very core that decided them; nothing is written and nothing is sent.
+    Its events are decided once more by the very core that decided them; nothing is written and nothing is sent.
     """
     from engine import wiring
+    from engine.core.subjects import subject_of
     from engine.insight.why import answer
     from engine.stores.memory import MemoryStore
 
+    if (user is None) == (group is None):
+        raise UsageError("why needs a user or a group", hint="drumbeat why --user ID, or drumbeat why --group ID")
+    subject = subject_of(user, group)
     found = compiled(program)
     opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
     try:
         plan = wiring.with_older(found, opened).plan or found.plan
         said = answer(
-            plan, opened, user, playbook=playbook, until=at, fresh=lambda: MemoryStore(keep_log=False)
+            plan, opened, subject, playbook=playbook, until=at, fresh=lambda: MemoryStore(keep_log=False)
         )  # fmt: skip
     finally:
         opened.close()
@@ -59,7 +66,8 @@ def why(
 
 def lines(said: dict[str, Any]) -> list[str]:
     """The answer as text."""
-    out = [f"user {said['user']}, {said['events']} event(s) up to {said['at']}"]
+    who = f"user {said['user']}" if said["user"] is not None else f"group {said['group']}"
+    out = [f"{who}, {said['events']} event(s) up to {said['at']}"]
     out += [f"note: {remark}" for remark in said["remarks"]]
     for name, playbook in said["playbooks"].items():
         shadow = "" if playbook["status"] == "live" else f" ({playbook['status']})"
@@ -208,7 +216,7 @@ def shown(value: Any) -> str:
 
 
 def _listening(it: dict[str, Any]) -> list[str]:
-    out = [] if it["looked_at"] else ["never looked at for this user"]
+    out = [] if it["looked_at"] else ["never looked at"]
     for trigger in it["listens"]:
         what = "any event" if trigger["events"] is None else " or ".join(trigger["events"])
         if it["looked_at"] and trigger["next"] is None:
@@ -262,7 +270,8 @@ _GIST = {
     "tag": ("add", "remove"),
     "tier": ("ladder", "from", "to"),
     "set": ("field", "value"),
-    "emit": ("type",),
+    "emit": ("type", "to"),
+    "post": ("group", "template"),
 }
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from engine.core.chance import effect_key
 from engine.core.model import Decision, GoalWatch, Journey, Reserve, State, Waiting, Why
 from engine.core.plan import Node, Plan, Playbook, zone_of
+from engine.core.subjects import shown_as
 from engine.core.timing import Timing
 
 KEEP, CANCEL = "keep", "cancel"
@@ -147,12 +148,13 @@ class Changing(Timing):
 
     def _tell_change(self, journey: Journey, verdict: str, text: str) -> None:
         """Always on record: a replay of the subject's events cannot find it out."""
+        user, group = shown_as(self.state.id)
         self.out.trace.append(
             Decision(
                 time=self.now,
                 playbook=journey.playbook,
-                user=self.state.id,
-                group=None,
+                user=user,
+                group=group,
                 cause=dict(PUBLISH),
                 verdict=verdict,
                 why=[Why(at="version", value=True, text=text)],

@@ -11,10 +11,20 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec import structs
+
 from engine.core import localtime, tasks
-from engine.core.model import Event, Hold, Release, State
+from engine.core.groups import MEMBER, NO_ROLES, RoleInfo, came, granted, revoked, went
+from engine.core.model import NONE, Entry, Event, Hold, Release, State
 
 ERASED = "erased"  # key of State.memory: when the subject was erased
+
+
+def is_erased(state: State) -> bool:
+    """Was it erased, and has nothing been heard of it since?"""
+    erased = state.memory.get(ERASED)
+    return erased is not None and max(state.created_at or 0, state.last_active or 0) <= erased
+
 
 Fold = Callable[[State, Event, "Folding"], None]
 
@@ -22,13 +32,21 @@ Fold = Callable[[State, Event, "Folding"], None]
 class Folding:
     """What folding needs to know and gives back."""
 
-    __slots__ = ("accounts", "badges", "changes", "groups", "releases")
+    __slots__ = ("accounts", "badges", "changes", "entries", "groups", "releases", "roles")
 
-    def __init__(self, badges: frozenset[str], groups: frozenset[str], accounts: frozenset[str]) -> None:
+    def __init__(
+        self,
+        badges: frozenset[str],
+        groups: frozenset[str] | None,
+        accounts: frozenset[str],
+        roles: Mapping[str, RoleInfo] = NO_ROLES,
+    ) -> None:
         self.badges = badges
-        self.groups = groups
+        self.groups = groups  #: those of the catalog; None: groups are subjects, so any may be joined
         self.accounts = accounts
+        self.roles = roles
         self.releases: list[Release] = []
+        self.entries: list[Entry] = []
         self.changes: dict[str, tuple[Any, Any]] | None = None
 
 
@@ -66,7 +84,7 @@ def _is_address(value: object) -> bool:
 _ADDRESS = re.compile(r"[^@\s<>\"(),:;\[\]\\]+@[^@\s<>\"(),:;\[\]\\]+")
 
 TRAIT_TYPES = frozenset({"user.signup", "user.updated"})
-"""Event types whose data become traits."""
+"""Event types whose data become traits of a user."""
 
 CHECKED: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "zone": ("time zone", _is_zone),
@@ -148,28 +166,50 @@ def consent_given(state: State, channel: str, purpose: str) -> bool | None:
 def joined(state: State, event: Event, folding: Folding) -> None:
     """``group.joined``: a held seat becomes the member's; a join without an invite takes one when it names its room."""
     group = event.group or event.data.get("group")
-    if not isinstance(group, str) or group not in folding.groups or group in state.groups:
+    if not isinstance(group, str) or (folding.groups is not None and group not in folding.groups):
+        return
+    if folding.groups is None:
+        event.changes = {MEMBER: (group in state.groups, True)}
+    if group in state.groups:
         return
     state.groups = [*state.groups, group]
+    state.joined = {**state.joined, group: event.time}
     for hold in state.holds:
         if hold.group == group:
             hold.until = None
+            folding.entries.append(seat(state, hold, "joined", 0, event.time))
             return
     room = event.data.get("room")
     if isinstance(room, str):
-        state.holds = [*state.holds, Hold(group=group, room=room, until=None, key=event.id)]
+        hold = Hold(group=group, room=room, until=None, key=event.id)
+        state.holds = [*state.holds, hold]
+        folding.entries.append(structs.replace(seat(state, hold, "joined", 1, event.time), key=event.id, origin=None))
         folding.releases.append(Release(key=event.id, kind="join", name=group, unit=room))
 
 
 def left(state: State, event: Event, folding: Folding) -> None:
     """``group.left``: the seat goes back."""
     group = event.group or event.data.get("group")
-    if not isinstance(group, str) or group not in state.groups:
+    if not isinstance(group, str):
+        return
+    if folding.groups is None and (not event.internal or event.changes is None):  # an erasure has said so itself
+        event.changes = {MEMBER: (group in state.groups, False)}
+    if group not in state.groups:
         return
     state.groups = [name for name in state.groups if name != group]
+    state.joined = {name: at for name, at in state.joined.items() if name != group}
+    if state.roles:
+        state.roles = [role for role in state.roles if role.whom != group]
     for hold in [h for h in state.holds if h.group == group]:
         state.holds = [h for h in state.holds if h is not hold]
         folding.releases.append(Release(key=event.id, kind="seat", name=group, unit=hold.room))
+        folding.entries.append(seat(state, hold, "released", -1, event.time))
+
+
+def seat(state: State, hold: Hold, what: str, delta: int, time: int) -> Entry:
+    """What becomes of a held seat, for the ledger; each of these happens to a hold once."""
+    key = f"{hold.key}:{what}"
+    return Entry(key, time, "seat", hold.group, what, delta, state.id, hold.room, origin=hold.key)
 
 
 def badge(state: State, event: Event, folding: Folding) -> None:
@@ -186,18 +226,48 @@ def points(state: State, event: Event, folding: Folding) -> None:
         balance = state.points.get(account, 0) + delta
         if balance >= 0:
             state.points = {**state.points, account: balance}
+            what = "taken" if delta < 0 else "earned"
+            folding.entries.append(Entry(event.id, event.time, "points", account, what, delta, state.id))
+
+
+def selected(state: State, event: Event, folding: Folding) -> None:
+    """``selection.entered`` and ``selection.left``: the engine's own word on a set; from outside it moves nobody."""
+    name = event.data.get("select")
+    if event.internal and isinstance(name, str):
+        others = [it for it in state.selections if it != name]
+        state.selections = [*others, name] if event.type == "selection.entered" else others
+
+
+def won(state: State, event: Event, folding: Folding) -> None:
+    """``draw.won`` of the engine: the prize counts among the coupons of its pool."""
+    pool = event.data.get("pool")
+    if event.internal and isinstance(pool, str):
+        state.coupons = {**state.coupons, pool: [*state.coupons.get(pool, []), event.time]}
 
 
 def deleted(state: State, event: Event, folding: Folding) -> None:
     """``user.deleted``: traits, history and consents go; journeys are ended by the caller, seats go back."""
     for hold in state.holds:
         folding.releases.append(Release(key=event.id, kind="seat", name=hold.group, unit=hold.room))
+        folding.entries.append(seat(state, hold, "released", -1, event.time))
     state.traits, state.series, state.memory, state.consents = {}, {}, {ERASED: event.time}, {}
     state.tags, state.badges, state.groups, state.holds, state.slots = [], [], [], [], []
     state.segments, state.goals, state.created_at, state.last_active = [], [], None, None
-    state.tasks = []
+    state.tasks, state.roles, state.selections, state.joined = [], [], [], NONE
     state.born = False
 
+
+GROUP_FOLDS: dict[str, Fold] = {
+    tasks.DONE: tasks.done,
+    "group.updated": traits,
+    "group.joined": came,
+    "group.left": went,
+    "role.granted": granted,
+    "role.revoked": revoked,
+}
+"""What events do to the state of a group."""
+
+PROGRAM_FOLDS: dict[str, Fold] = {tasks.DONE: tasks.done}
 
 FOLDS: dict[str, Fold] = {
     tasks.DONE: tasks.done,
@@ -211,9 +281,17 @@ FOLDS: dict[str, Fold] = {
     "message.bounced": bounced,
     "group.joined": joined,
     "group.left": left,
+    "selection.entered": selected,
+    "selection.left": selected,
+    "draw.won": won,
+    "role.granted": granted,
+    "role.revoked": revoked,
     "badge.earned": badge,
     "points.changed": points,
 }
+
+NO_SIGN_OF_A_GROUP = frozenset({"group.updated", "group.left", "role.granted", "role.revoked"})
+"""What is no sign of life of a group, beside what is none of its members."""
 
 NOT_THEIR_DOING = frozenset({"user.deleted", "message.sent", "message.delivered", "message.bounced"})
 """What the user did not do: an erasure would leave somebody behind who is written to for being idle, and a message that

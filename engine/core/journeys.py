@@ -8,14 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from engine.core import localtime
 from engine.core.chance import step_key
+from engine.core.groups import NO_CARD, holders
 from engine.core.kinds import STOP, WAIT, Pause
-from engine.core.model import MAX_DEPTH, Effect, Event, Journey, Release, Reserve, Spare, State, Waiting, Why
+from engine.core.model import (
+    DAY,
+    MAX_DEPTH,
+    Effect,
+    Entry,
+    Event,
+    Journey,
+    Release,
+    Reserve,
+    Spare,
+    State,
+    Waiting,
+    Why,
+)
 from engine.core.moment import Moment
 from engine.core.plan import Node, Plan, Playbook, zone_of
+from engine.core.spreads import Spread
+from engine.core.subjects import GROUP, USER, kind_of, name_of, receiver_of, shown_as
 
 if TYPE_CHECKING:
     from engine.core.judging import Judging
@@ -93,15 +110,51 @@ class Run:
         turn, key = self.turn, self.key(index)
         if deliver is not None and planned:
             journey.queued = [*journey.queued, key]
+        user, group = shown_as(self.state.id)
         turn.out.effects.append(
             Effect(
-                key, self.now, self.playbook.id, self.node.id, kind, self.state.id, None, status, reason,
-                detail, deliver if planned else None, purpose, to, spares=spares, until=until,
+                key,
+                self.now,
+                self.playbook.id,
+                self.node.id,
+                kind,
+                user,
+                group,
+                status,
+                reason,
+                detail,
+                deliver if planned else None,
+                purpose,
+                to,
+                spares=spares,
+                until=until,
             )
         )
         if planned and kind in _MOVING:
             turn.moved = True
         return planned
+
+    def book(
+        self,
+        book: str,
+        name: str,
+        what: str,
+        delta: int,
+        *,
+        index: str = "",
+        unit: str | None = None,
+        amount: Decimal | None = None,
+        until: int | None = None,
+        origin: str | None = None,
+    ) -> None:
+        """Write an entry of the ledger, see ``Entry``; ``index`` tells several entries of one step apart."""
+        key = f"{self.key()}:{index}" if index else self.key()
+        self.turn.out.entries.append(
+            Entry(
+                key, self.now, book, name, what, delta, self.state.id, unit, amount, until,
+                self.playbook.id, self.node.id, origin,
+            )
+        )  # fmt: skip
 
     def result(self, value: dict[str, Any] | None) -> None:
         """Set ``steps.<id>`` of this step."""
@@ -131,10 +184,14 @@ class Run:
         self.journey.waiting = Waiting(kind="event", until=until, key=key, since=self.now)
         return WAIT
 
-    def ask(self, kind: str, names: list[str], match: str = "first") -> Pause:
-        """Ask for a scarce unit; the step is resumed with the answer."""
-        key = self.key()
-        self.turn.asks.append(Reserve(key=key, subject=self.state.id, kind=kind, names=names, match=match))
+    def ask(self, kind: str, names: list[str], match: str = "first", *, index: str = "", question: Any = None) -> Pause:
+        """Ask for a scarce unit, or what else the runtime knows; the step is resumed with the answer.
+
+        ``index`` tells several answers of one step apart; ``question`` is what the census is asked.
+        """
+        key = self.key(index)
+        ask = Reserve(key=key, subject=self.state.id, kind=kind, names=names, match=match, question=question)
+        self.turn.asks.append(ask)
         self.journey.waiting = Waiting(kind="answer", key=key)
         return WAIT
 
@@ -207,19 +264,44 @@ class Run:
             return
         if not self.effect("emit", detail):
             return
-        receiver = user if user is not None or group is not None else self.state.id
+        if user is None and group is None:
+            user, group = receiver_of(self.state.id)
         self.turn.out.emits.append(
             Event(
                 id=self.key(),
                 type=type_,
                 time=self.now,
-                user=receiver,
+                user=user,
                 group=group,
                 data=data,
                 depth=self.turn.depth + 1,
                 internal=True,
             )
         )
+
+    def send(self, type_: str, user: str, data: dict[str, Any], index: str, group: str | None = None) -> None:
+        """An event for another user, which the engine makes of this step. ``index`` tells several of them apart."""
+        if self.turn.depth < MAX_DEPTH:
+            self.turn.out.emits.append(
+                Event(
+                    id=self.key(index), type=type_, time=self.now, user=user, group=group, data=data,
+                    depth=self.turn.depth + 1, internal=True, maker=self.state.id,
+                )
+            )  # fmt: skip
+
+    def emit_to_all(self, to: str, type_: str, data: dict[str, Any]) -> None:
+        """Emit an event to each of many: the members of this group, or the audience of the step."""
+        detail: dict[str, Any] = {"type": type_, "data": data, "to": to}
+        if self.turn.depth >= MAX_DEPTH:
+            self.effect("emit", detail, status="suppressed", reason="depth")
+        elif self.effect("emit", detail):
+            self.turn.out.spreads.append(
+                Spread(
+                    key=self.key(), at=self.now, maker=self.state.id, type=type_, data=data,
+                    depth=self.turn.depth + 1, playbook=self.playbook.id, step=self.node.id,
+                    version=self.journey.version,
+                )
+            )  # fmt: skip
 
     def tell(self, type_: str, data: dict[str, Any], changes: dict[str, tuple[Any, Any]] | None = None) -> None:
         """Let playbooks hear of what the engine did (``badge.earned`` ...), if any of them listens."""
@@ -267,6 +349,30 @@ def event_view(event: Event | None, names: frozenset[str] | None = None) -> dict
     }
 
 
+def group_view(state: State, plan: Plan, now: int, entry: Event | None) -> dict[str, Any] | None:
+    """The group as templates see it: that of the playbook, or what the catalog says of the one the entry names."""
+    if kind_of(state.id) != GROUP:
+        return None if entry is None or entry.group is None else group_card(plan, entry.group)
+    name = name_of(state.id)
+    silent = None if state.last_active is None else max(0, now - state.last_active) // DAY
+    own = {field: read(state, plan) for field, read in _OWN.items() if field not in ("id", "tier", "groups")}
+    roles = holders(state, now)
+    return {
+        **_card(plan, name), **state.traits, **own,
+        "id": name, "members": state.members, "roles": roles, "silent_days": silent,
+    }  # fmt: skip
+
+
+def group_card(plan: Plan, name: str) -> dict[str, Any]:
+    """A group as one sees it whose playbook is about somebody else: what the catalog says."""
+    return {"id": name, **_card(plan, name), "zone": plan.env.zones.get(name)}
+
+
+def _card(plan: Plan, name: str) -> dict[str, Any]:
+    card = plan.env.cards.get(name, NO_CARD)
+    return {field: card.get(field) for field in ("title", "topic", "platform", "owner", "deputies")}
+
+
 _EVENTS_OWN = frozenset({"id", "type", "time", "user", "group", "data"})
 
 
@@ -274,12 +380,12 @@ def template_context(run: Run, values: Mapping[str, Any], reads: Mapping[str, fr
     """What a template may look at, as far as it does: ``reads`` has the fields by root, None for maybe any."""
     context: dict[str, Any] = {"steps": run.journey.results, "with": values, "vars": run.playbook.variables}
     entry = run.journey.entry
-    if "user" in reads:
+    if "user" in reads and kind_of(run.state.id) == USER:
         context["user"] = user_view(run.state, run.plan, reads["user"])
     if "event" in reads:
         context["event"] = event_view(entry, reads["event"])
     if "group" in reads:
-        context["group"] = {"id": entry.group} if entry is not None and entry.group else None
+        context["group"] = group_view(run.state, run.plan, run.now, entry)
     if "now" in reads or "today" in reads:
         now = (_EPOCH + timedelta(microseconds=run.now)).astimezone(localtime.zone(run.zone) or localtime.UTC)
         context["now"], context["today"] = now, now.date()

@@ -9,6 +9,7 @@ from typing import Any
 from engine.core.model import MAX_DEPTH, Decision, Effect, Event, Journey, Mark, Out, Reserve, State, Why
 from engine.core.moment import Condition, Moment
 from engine.core.plan import Plan, Playbook
+from engine.core.subjects import receiver_of, shown_as
 
 Task = Callable[[], None]
 
@@ -102,12 +103,13 @@ class Judging:
         if self.tracing == ALL and self._told_already(playbook, verdict, why):
             return
         if self.tracing == ALL or (self.tracing == NOTABLE and verdict in _NOTABLE):
+            user, group = shown_as(self.state.id)
             self.out.trace.append(
                 Decision(
                     time=self.now,
                     playbook=playbook.id,
-                    user=self.state.id,
-                    group=None,
+                    user=user,
+                    group=group,
                     cause=self.cause,
                     verdict=verdict,
                     why=why,
@@ -116,8 +118,8 @@ class Judging:
 
     def _told_already(self, playbook: Playbook, verdict: str, why: list[Why]) -> bool:
         """One object a playbook looked at: what begins and ends at once is ``entered``, a last step is ``finished``."""
-        last = self.out.trace[-1] if self.out.trace else None
-        if last is None or last.cause is not self.cause or last.playbook != playbook.id or last.user != self.state.id:
+        last = self._last_about(playbook)
+        if last is None:
             return False
         if verdict in ("finished", "exited") and last.verdict in ("entered", "held_out"):
             return True
@@ -126,18 +128,26 @@ class Judging:
             return True
         return False
 
+    def _last_about(self, playbook: Playbook) -> Decision | None:
+        """The verdict at hand, where the last one told is about this playbook and this object of the subject."""
+        last = self.out.trace[-1] if self.out.trace else None
+        if last is None or last.cause is not self.cause or last.playbook != playbook.id:
+            return None
+        return last if (last.user, last.group) == shown_as(self.state.id) else None
+
     def mark(self, journey: Journey, verdict: str, reason: str) -> None:
         """Tell whoever watches what became of a journey."""
         if self.out.marks is not None:
-            mark = Mark(self.now, journey.playbook, self.state.id, verdict, reason, journey.trigger)
+            user, group = shown_as(self.state.id)
+            mark = Mark(self.now, journey.playbook, user, verdict, reason, journey.trigger, group)
             self.out.marks.append(mark)
 
     def remark(self, playbook: Playbook, why: Why) -> None:
         """Add a line to the verdict at hand on a playbook, where everything is traced."""
         if self.tracing != ALL:
             return
-        last = self.out.trace[-1] if self.out.trace else None
-        if last is None or last.cause is not self.cause or last.playbook != playbook.id or last.user != self.state.id:
+        last = self._last_about(playbook)
+        if last is None:
             self.note(playbook, "advanced", [why])
         else:
             last.why = [*last.why, why]
@@ -145,12 +155,14 @@ class Judging:
     def tell(self, type_: str, data: dict[str, Any], key: str, changes: dict[str, tuple[Any, Any]] | None) -> None:
         """Make an event of something the engine did, when somebody listens and the chain is not too long."""
         if type_ in self.plan.told and self.depth < MAX_DEPTH:
+            user, group = receiver_of(self.state.id)
             self.out.emits.append(
                 Event(
                     id=key,
                     type=type_,
                     time=self.now,
-                    user=self.state.id,
+                    user=user,
+                    group=group,
                     data=data,
                     depth=self.depth + 1,
                     internal=True,
@@ -160,6 +172,7 @@ class Judging:
 
     def record(self, kind: str, key: str, detail: dict[str, Any]) -> None:
         """Record an effect that no playbook made (a ladder's move)."""
+        user, group = shown_as(self.state.id)
         self.out.effects.append(
             Effect(
                 key=key,
@@ -167,8 +180,8 @@ class Judging:
                 playbook=None,
                 step=None,
                 kind=kind,
-                user=self.state.id,
-                group=None,
+                user=user,
+                group=group,
                 status="planned",
                 reason=None,
                 detail=detail,

@@ -18,6 +18,7 @@ from engine.core.lunar import Lunar
 from engine.core.model import Answer, Event, State
 from engine.core.moment import Condition, Moment, Value
 from engine.core.shapes import Shape
+from engine.core.subjects import KINDS
 
 if TYPE_CHECKING:  # the plan carries kinds, so the names are needed for typing only
     from engine.core.journeys import Run
@@ -31,11 +32,16 @@ class Build:
     step: str  #: id of the step (or trigger) being built
     activity: frozenset[str]  #: the program's default activity types; empty: any external event
     account: str  #: the program's first points account
+    subject: str = "user"  #: what the playbook is about: user | group | program
     best_hour: str = "10:00"  #: the program's hour for users of whom nothing is known
 
     def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Reader:
         """Ask for the history of an event type; a reader of how many stand in the window."""
         raise NotImplementedError  # the compiler's Build answers; a bare one has no history to give
+
+    def times_of_users(self, event: str, where: Condition | None, within: int | None) -> Reader:
+        """As ``times``, of each user, whatever the playbook is about."""
+        raise NotImplementedError  # as above
 
     def streak(self, event: str) -> Any:
         """Ask for the local days on which a type happened; a series with ``length(state)``."""
@@ -65,12 +71,24 @@ class Build:
         """The program's table of the lunar calendar."""
         raise NotImplementedError  # as above
 
+    def defined(self, kind: str, name: str) -> Any:
+        """What the catalog says of a coupon, group, role or survey; None where it cannot be read."""
+        raise NotImplementedError  # as above
+
+    def chooses(self, name: str) -> None:
+        """The step chooses the set of this name; no other step may."""
+        raise NotImplementedError  # as above
+
     def is_called(self, playbook: str) -> bool:
         """May another playbook start this one?"""
         raise NotImplementedError  # as above
 
     def webhooks(self) -> ChannelInfo | None:
         """The channel that takes requests to other systems; None: the program has none."""
+        raise NotImplementedError  # as above
+
+    def subject_of(self, playbook: str) -> str:
+        """What another playbook is about: user | group | program."""
         raise NotImplementedError  # as above
 
     def watch(self, segment: str) -> None:
@@ -87,6 +105,7 @@ class Trigger(ABC):
 
     word: ClassVar[str]
     shape: ClassVar[Shape]
+    about: ClassVar[tuple[str, ...]] = KINDS  #: what the playbook may be about
     id: str = ""  #: ``trigger.id``: the written id, or the position
     condition: Condition | None = None  #: its ``if``
     own: bool = False  #: fires at wake-ups
@@ -180,6 +199,7 @@ class Action(ABC):
 
     word: ClassVar[str]
     shape: ClassVar[Shape]
+    about: ClassVar[tuple[str, ...]] = KINDS  #: what the playbook may be about
     results: ClassVar[frozenset[str]] = frozenset()  #: fields of ``steps.<id>`` it gives
     rounds: ClassVar[bool] = False  #: the last of its nested steps goes on at this very step (``repeat``)
 

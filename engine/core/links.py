@@ -23,6 +23,9 @@ MOST = 1_500
 UNSUBSCRIBE, CLICK = "u", "c"
 """Kinds of links, also the first part of their paths."""
 
+SURVEY = "s"
+"""Kind of the token by which who answers a survey proves that he was asked."""
+
 _MAC = 16
 _KEY = 16
 _LONGEST = (_MAC + 1 + _KEY + MOST + 2) // 3 * 4

@@ -8,15 +8,18 @@ Rule 3: records are plain values. Reading a clock, a file or a store happens els
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
+    from engine.core.spreads import Spread
+
     Instant = int
 else:  # the door decodes records straight into events and puts the instant in the place of its text
-    Instant = Any
+    Instant = Spread = Any
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -43,6 +46,7 @@ class Event(msgspec.Struct, gc=False):
     internal: bool = False  #: made by the engine (then it has a depth) or put in by a verb, not by a feed
     history: bool = False  #: updates state only, starts nothing (``ingest --history``)
     changes: dict[str, tuple[Any, Any]] | None = None  #: trait -> (before, after), for engine-made ``user.updated``
+    maker: str | None = None  #: subject whose decision made it, of one that others hear beside it
 
 
 class Waiting(msgspec.Struct, array_like=True):
@@ -115,6 +119,16 @@ class Task(msgspec.Struct, array_like=True):
     to: str | None = None  #: who that is
 
 
+class Role(msgspec.Struct, array_like=True):
+    """A role somebody holds in a group: a line of the state of the group, and one of the user's."""
+
+    role: str  #: its name
+    whom: str  #: in the state of a group: the user who holds it; in that of a user: the group
+    since: int  #: instant at which it was granted
+    until: int | None = None  #: instant at which its term ends; None: it has none
+    told: bool = False  #: that it ends soon was told (core/terms.py)
+
+
 class State(msgspec.Struct, omit_defaults=True):
     """All that is kept of one subject. ``step`` is handed it and hands it back.
 
@@ -122,7 +136,7 @@ class State(msgspec.Struct, omit_defaults=True):
     and ``memory`` everything is replaced, never changed in place.
     """
 
-    id: str  #: the subject: the user id
+    id: str  #: the subject: the user id, or what core/subjects.py makes of a group and of the program
     wake_at: int | None = None  #: earliest instant to look at the subject again
     last_active: int | None = None  #: newest time of an activity event
     series: dict[str, Any] = {}  #: history by series key, see core/history.py
@@ -142,11 +156,15 @@ class State(msgspec.Struct, omit_defaults=True):
     consents: Mapping[str, bool] = NONE  #: "channel/purpose" ("*" for any) -> granted
     tiers: dict[str, list[Any]] = {}  #: ladder -> [level or None, below since or None]
     segments: Sequence[str] = ()  #: watched segments the subject is in
+    joined: Mapping[str, int] = NONE  #: group -> instant at which the user became a member
+    selections: Sequence[str] = ()  #: sets of ``select`` steps the user was chosen for
     groups: list[str] = []  #: groups joined
     coupons: Mapping[str, list[int]] = NONE  #: pool -> instants of grants, for per-user limits
     ends: Mapping[str, int] = NONE  #: "playbook|key" -> end of the last journey, where entry needs it
     entered: Sequence[str] = ()  #: "playbook|key" of every once-entry
     slots: Sequence[tuple[int, str, str]] = ()  #: cap slots taken: (instant, purpose, channel)
+    members: int = 0  #: of a group: how many users joined it and did not leave; who they are stands in their states
+    roles: Sequence[Role] = ()  #: roles held: in a group by whom, by a user in which groups
 
 
 _newborn = State(id="").__copy__  # type: ignore[attr-defined]  # every Struct has it
@@ -197,9 +215,10 @@ class Reserve(msgspec.Struct):
 
     key: str  #: effect key of the step that asks; the answer is remembered under it
     subject: str
-    kind: str  #: "coupon" | "seat" | "slot"
-    names: list[str]  #: pools, groups or the playbook, in order of preference
+    kind: str  #: "coupon" | "seat" | "slot"; "census": of everybody; "promise" and "seed": of a draw
+    names: list[str]  #: pools, groups or the playbook, in order of preference; of a draw: its key
     match: str = "first"  #: for seats: first | best
+    question: Any = None  #: for "census": what is asked (core/census.py); for "promise": the draw's terms
 
 
 class Answer(msgspec.Struct):
@@ -221,6 +240,30 @@ class Alert(msgspec.Struct):
     time: int  #: when
     limit: str  #: ``3000/day``
     waits: bool  #: what is over it waits for the next window
+
+
+class Entry(msgspec.Struct):
+    """One line of the ledger: something of value that moved. It is never changed; what undoes it is another entry.
+
+    Of a subject's own (points, coupons it has, seats it sits on) ``delta`` is seen from the subject.
+    """
+
+    key: str
+    """Unique: the effect key (or id of the event) that caused it, with ``:<what>`` where one cause makes several."""
+    time: int  #: instant of the decision; of what an event booked by itself the time of the event
+    book: str  #: points | coupon | prize | seat | entitlement | cap
+    name: str  #: account, pool, group ...
+    what: str
+    """Of points: earned pending settled taken expired reversed; of coupons: issued redeemed reversed expired
+    returned; of seats: held joined released; of all: opening, which is what stood there before there was a ledger."""
+    delta: int  #: whole units; what the balance of (book, name, subject) changes by
+    subject: str | None = None  #: whose
+    unit: str | None = None  #: code, room id ...
+    amount: Decimal | None = None  #: money it stands for
+    until: int | None = None  #: instant at which it lapses
+    playbook: str | None = None
+    step: str | None = None
+    origin: str | None = None  #: key of the entry it reverses, settles or lapses
 
 
 class Release(msgspec.Struct):
@@ -258,10 +301,11 @@ class Mark(msgspec.Struct):
 
     time: int
     playbook: str
-    user: str
+    user: str | None
     verdict: str  #: entered | held_out | finished | exited
     reason: str  #: holdout, arm; end, stop, goal ...
     trigger: str  #: id of the trigger that began the journey
+    group: str | None = None  #: whose journey it is, where no user's
 
 
 class Out(msgspec.Struct):
@@ -274,6 +318,8 @@ class Out(msgspec.Struct):
     goals: list[tuple[str, str, str, bool, int]] = []  #: (playbook, occurrence, user, held out, instant) reached
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
+    spreads: list[Spread] = []  #: events for many: members of a group, an audience
     marks: list[Mark] | None = None  #: what became of journeys; None: nobody watches
     cancels: list[tuple[str, str]] = []  #: (effect key, reason): not to be sent any more, where that is not too late
+    entries: list[Entry] = []  #: what of value moved, in order
     erased: list[tuple[str, int]] = []  #: (subject, instant): everything about it up to then is to be forgotten

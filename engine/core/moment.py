@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.core.chance import bucket
+from engine.core.groups import GroupCard
 from engine.core.model import Event, State
+from engine.core.subjects import SIGN, name_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,8 @@ class Env:
     fixed: dict[str, Any] = field(default_factory=dict)
     """What the world answers, where it is fixed beforehand: ``webhooks``: {"playbook/step": {"status", "body"}}, {} for
     no answer at all."""
+    zones: Mapping[str, str] = field(default_factory=dict)  #: group -> its zone, of groups that have one
+    cards: Mapping[str, GroupCard] = field(default_factory=dict)  #: group -> what the catalog says of it
     business: Any = None  #: business hours of the program (core/business.py), or None: tasks count all time
     drawn: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(place, subject) -> bucket laid down by a test; a place is a playbook (its holdout), ``playbook/step``, or what
@@ -90,8 +94,17 @@ class Env:
 
     def draw(self, place: str, salt: str, subject: str) -> int:
         """The bucket of a subject: a hash, unless a test lays it down."""
+        subject = name_of(subject)
         found = self.drawn.get((place, subject)) if self.drawn else None
         return bucket(salt, subject) if found is None else found
+
+
+def zone_of_groups(state: State, env: Env) -> str:
+    """Zone of a subject without one of its own: that of the first of its groups that has one, else the program's."""
+    for group in (name_of(state.id), *state.groups) if state.id[:1] == SIGN else state.groups:
+        if group in env.zones:
+            return env.zones[group]
+    return env.zone
 
 
 class Moment:

@@ -17,11 +17,13 @@ from engine.core.calendars import Calendar
 from engine.core.fold import Fold
 from engine.core.fuse import Following, Quick, following, nobody, quick, slow
 from engine.core.fuse_wakes import QuickWake, quick_wake, slow_wake
+from engine.core.groups import RoleInfo, group_of
 from engine.core.kinds import Action, Trigger
 from engine.core.links import Links
-from engine.core.model import GoalWatch, Journey, State
-from engine.core.moment import Condition, Env, Moment, Value
+from engine.core.model import Event, GoalWatch, Journey, State
+from engine.core.moment import Condition, Env, Moment, Value, zone_of_groups
 from engine.core.policies import Cap, Control, Freeze, Quiet
+from engine.core.subjects import GROUP, PROGRAM, PROGRAM_KIND, SIGN, USER, kind_of, of_group
 
 if TYPE_CHECKING:
     from engine.core.existing import Standing
@@ -187,6 +189,7 @@ class Playbook:
     policy: Policy
     variables: Mapping[str, Any]
     body: Block
+    subject: str = USER  #: what it is about: user | group | program
     rank: int = 0  #: place in the order (priority descending, id)
     nodes: dict[str, Node] = field(default_factory=dict)  #: step id -> step
     exit_events: frozenset[str] = frozenset()  #: types any exit listens to
@@ -247,6 +250,8 @@ class Segment:
     name: str
     test: Condition | None = None
     members: frozenset[str] | None = None  #: a static list
+    selection: str | None = None  #: the set of the ``select`` steps of this name
+    subject: str = USER  #: of what: user | group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,6 +362,31 @@ class Plan:
     statuses: Mapping[str, str] = field(default_factory=dict)  #: playbook -> status, also of those not in the plan
     archived: Mapping[str, Playbook] = field(default_factory=dict)  #: those whose journeys end
     lost: Mapping[tuple[str, str], str] = field(default_factory=dict)  #: versions that cannot be compiled -> why
+    roles: Mapping[str, RoleInfo] = field(default_factory=dict)  #: roles of the catalog
+    parts: Mapping[str, Plan] = field(default_factory=dict)
+    """What groups and the program are decided by, as far as the program has anything of them: the same records, with
+    their own dispatch, timers, segments and history. The plan itself is that of users, but ``playbooks``, ``by_id``
+    and ``schedules`` are of all; those of a part are its own."""
+    told_users: frozenset[str] = frozenset()  #: ``told`` of users: what a group or the program may tell them
+    heard: frozenset[str] | None = frozenset()  #: event types the program as a subject hears; None: every type
+
+    @property
+    def grouped(self) -> bool:
+        """Are groups subjects in this program?"""
+        return GROUP in self.parts
+
+    def part(self, subject: str) -> Plan:
+        """What a subject is decided by."""
+        return self.parts.get(kind_of(subject), self) if subject[:1] == SIGN else self
+
+    def others(self, event: Event) -> list[str]:
+        """The subjects an event is decided for after its user: its group, then the program."""
+        found = []
+        if GROUP in self.parts and (group := group_of(event)) is not None:
+            found.append(of_group(group))
+        if PROGRAM_KIND in self.parts and event.user != PROGRAM and (self.heard is None or event.type in self.heard):
+            found.append(PROGRAM)
+        return found
 
     @cached_property
     def standing(self) -> tuple[list[str], frozenset[str]]:
@@ -397,8 +427,9 @@ def zone_known(state: State) -> bool:
 
 
 def zone_of(state: State, env: Env) -> str:
-    """Zone for all local arithmetic of a subject: its own trait ``zone`` when valid, else the program's."""
+    """Zone for all local arithmetic of a subject: its own trait ``zone`` when valid, else its group's, else the
+    program's."""
     own = state.traits.get("zone")
     if own.__class__ is str and localtime.zone(own) is not None:
         return str(own)
-    return env.zone
+    return env.zone if not env.zones else zone_of_groups(state, env)

@@ -7,7 +7,7 @@ Rule 3: a taken unit is bound to the effect key that asked for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from engine.core import localtime
+from engine.core import draws, localtime
 from engine.core.model import Alert, Answer, Release, Reserve
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -126,6 +126,7 @@ class Desk:
     dirty: set[str] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)  #: limits reached
+    census: Callable[[Reserve, int], Answer] | None = None  #: answers questions about everybody
     run_slots: dict[str, int] = field(default_factory=dict)
     places: dict[str, dict[str, int]] = field(default_factory=dict)  #: pool -> code -> its line
 
@@ -151,10 +152,20 @@ class Desk:
             answer = self._coupon(ask, now)
         elif ask.kind == "seat":
             answer = self._seat(ask, now)
-        else:
+        elif ask.kind == "slot":
             answer = self._slot(ask, now)
+        else:
+            answer = self.census(ask, now) if ask.kind == "census" and self.census is not None else self._draw(ask)
         self.answers.append(answer)
         return answer
+
+    def _draw(self, ask: Reserve) -> Answer:
+        """The promise of a draw says nothing of its seed; the seed comes when it is asked for, with the salt."""
+        drawing, draw = draws.drawing_key(self.secret), ask.names[0]
+        seed, salt = draws.seed_of(drawing, draw), draws.salt_of(drawing, draw)
+        if ask.kind == "promise":
+            return Answer(key=ask.key, granted=True, name=draw, unit=ask.question.commitment(salt, seed))
+        return Answer(key=ask.key, granted=True, name=draw, unit=seed, data={"salt": salt})
 
     def _coupon(self, ask: Reserve, now: int) -> Answer:
         reason = "sold_out"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from operator import sub as minus
 from typing import Any, ClassVar, Final, Protocol, cast
 
+from engine.core.chance import effect_key
 from engine.core.localtime import day_number
 from engine.core.localtime import zone as zone_named
 from engine.core.model import Event, State
@@ -45,6 +46,11 @@ class Where:
     body: str | None = None  #: Python source of it, an expression of ``m``, for ``core/fuse.py``
     names: Mapping[str, Any] = field(default_factory=dict)  #: the constants that source names
 
+WHO: Final = "\x01"
+OWN: Final = {"user": WHO + "user", "group": WHO + "group"}
+"""Fields of an event itself that ``distinct`` can count -> the path they are kept by; no field of data is called so."""
+
+
 
 class Series:
     """One kept series of one event type. ``keep`` grows with the largest window asked for."""
@@ -69,6 +75,10 @@ class Series:
 
     def value(self, event: Event) -> Any:
         """The field of the event this series keeps."""
+        if self.path[0][0] == WHO:
+            whose = event.user if self.path[0] == OWN["user"] else event.group
+            # told apart is all they must be, and whoever is erased is not to be found in the state of a group
+            return None if whose is None else effect_key(whose)[:16]
         found: Any = event.data
         for name in self.path:
             if found.__class__ is not dict:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from engine.core.fold import ERASED
+from engine.core.fold import is_erased
 from engine.core.judging import ALL
 from engine.core.model import State, Why
 from engine.core.plan import zone_of
@@ -31,7 +31,7 @@ class Slotting(Timing):
         trigger, playbook = it.trigger, it.playbook
         if trigger.by_user and due.wall(zone_of(state, self.plan.env)) is None:
             return None
-        if state.memory and (_erased(state) or _had(state, due, zone_of(state, self.plan.env))):
+        if state.memory and (is_erased(state) or _had(state, due, zone_of(state, self.plan.env))):
             return None
         self._face(self._placed(state, now), None, now)
         self.cause = {"wake": trigger.reason}
@@ -67,12 +67,6 @@ class Slotting(Timing):
             state.memory[it.name] = [wall, zone]
         if not it.alone:
             state.memory[f"{it.playbook.id}/slot"] = due.instant
-
-
-def _erased(state: State) -> bool:
-    """Was it erased, and has nothing been heard of it since?"""
-    erased = state.memory.get(ERASED)
-    return erased is not None and max(state.created_at or 0, state.last_active or 0) <= erased
 
 
 def _had(state: State, due: Due, zone: str) -> bool:

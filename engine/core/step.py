@@ -20,8 +20,9 @@ from functools import partial
 from typing import Any
 
 from engine.core.changing import Changing
-from engine.core.fold import Folding
+from engine.core.fold import Folding, seat
 from engine.core.fuse import DONE, SLOW, unsure
+from engine.core.groups import MEMBER
 from engine.core.instants import format_instant
 from engine.core.journeys import Run
 from engine.core.judging import ALL, NOTABLE, SILENT, Task
@@ -31,6 +32,7 @@ from engine.core.plan import Dispatch, Playbook, Sieve, zone_of
 from engine.core.slots import Due
 from engine.core.slotting import Slotting
 from engine.core.tasks import escalate
+from engine.core.terms import end_terms
 from engine.core.watch import forget, place, watch
 
 __all__ = ["ALL", "DONE", "NOTABLE", "SILENT", "SLOW", "Turn"]
@@ -157,7 +159,8 @@ class Turn(Slotting, Changing):
     def _fold(self, event: Event, dispatch: Dispatch) -> dict[str, tuple[Any, Any]] | None:
         state, changes = self.state, event.changes
         if dispatch.fold is not None and (dispatch.fold_internal or not event.internal):
-            folding = Folding(self.plan.badges, self.plan.groups, self.plan.accounts)
+            plan = self.plan
+            folding = Folding(plan.badges, None if plan.grouped else plan.groups, plan.accounts, plan.roles)
             if event.type == "user.deleted":
                 # those that have yet to begin first, so that none of them begins now
                 for journey in sorted(state.journeys, key=lambda it: it.at is not None):
@@ -165,8 +168,11 @@ class Turn(Slotting, Changing):
                 for goal in state.goals:
                     self.cancel(goal.queued, "user.deleted")
                 self.out.erased.append((state.id, event.time))
+                if plan.grouped:
+                    self._leave_all(event)
             dispatch.fold(state, event, folding)
             self.out.releases.extend(folding.releases)
+            self.out.entries.extend(folding.entries)
             changes = folding.changes
             # other traits than these move no timer
             self.touched = changes is None or not self.plan.retimed.isdisjoint(changes)
@@ -180,6 +186,16 @@ class Turn(Slotting, Changing):
             if event.time > state.memory.get(clock, -1):
                 state.memory[clock] = event.time
         return changes
+
+    def _leave_all(self, event: Event) -> None:
+        """The groups of somebody who is erased are told that it left."""
+        for group in self.state.groups:
+            self.out.emits.append(
+                Event(
+                    id=f"{event.id}:left:{group}", type="group.left", time=event.time, user=self.state.id,
+                    group=group, depth=event.depth + 1, internal=True, changes={MEMBER: (True, False)},
+                )
+            )  # fmt: skip
 
     def _acts(self, event: Event, dispatch: Dispatch) -> bool:
         """May it start or move anything? History and events older than ``act_within`` only change state."""
@@ -289,6 +305,8 @@ class Turn(Slotting, Changing):
             self._free_seats()
         if state.tasks:
             escalate(self)
+        if state.roles:
+            end_terms(self)
         if plan.watching:
             # somebody known from history alone stands where it stood until now, or this very move would be lost;
             # but not where it stood before the end of the history, whose moves are nobody's
@@ -325,6 +343,7 @@ class Turn(Slotting, Changing):
             if hold.until is not None and hold.until <= self.now:
                 state.holds = [it for it in state.holds if it is not hold]
                 self.out.releases.append(Release(key=hold.key, kind="seat", name=hold.group, unit=hold.room))
+                self.out.entries.append(seat(state, hold, "released", -1, self.now))
 
     def _due_task(self, playbook: Playbook, journey: Journey) -> Task:
         def move() -> None:

@@ -7,6 +7,7 @@ Rule 2: it escalates once, by time, whether or not a journey still waits for it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from engine.core.chance import effect_key
 from engine.core.instants import format_instant
 from engine.core.model import Effect, Event, Journey, State, Task
+from engine.core.subjects import shown_as
 
 if TYPE_CHECKING:
     from engine.core.fold import Folding
@@ -46,7 +48,19 @@ def withdraw(state: State, journey: Journey) -> None:
     """A journey ends while it waits for a task: nobody needs to do it any more."""
     waiting = journey.waiting
     if waiting is not None and waiting.kind == "event" and waiting.key is not None:
-        state.tasks = [task for task in state.tasks if task.key != waiting.key]
+        withdraw_all(state, (waiting.key, *several(journey)))
+
+
+def several(journey: Journey) -> Mapping[str, Any]:
+    """The tasks of a step that waits for more than one, by key (``nominate``)."""
+    found = (journey.results.get(journey.at or "") or {}).get("tasks")
+    return found if isinstance(found, dict) else {}
+
+
+def withdraw_all(state: State, keys: Iterable[str]) -> None:
+    """Nobody needs to do these any more."""
+    gone = frozenset(keys)
+    state.tasks = [task for task in state.tasks if task.key not in gone]
 
 
 def escalate(turn: Judging) -> None:
@@ -62,9 +76,10 @@ def escalate(turn: Judging) -> None:
 
 def _row(task: Task, turn: Judging) -> Effect:
     detail = {"assign": task.to, "title": task.title, "due": shown(task.due), "escalates": task.key}
+    user, group = shown_as(turn.state.id)
     return Effect(
         key=effect_key(task.playbook, task.step, turn.state.id, task.key, "escalate"),
-        time=turn.now, playbook=task.playbook, step=task.step, kind="task", user=turn.state.id, group=None,
+        time=turn.now, playbook=task.playbook, step=task.step, kind="task", user=user, group=group,
         status="planned", reason=None, detail=detail,
     )  # fmt: skip
 

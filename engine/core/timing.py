@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.core.entering import Entering
 from engine.core.model import Event, State
+from engine.core.terms import next_term
 from engine.core.watch import next_move
 
 _NOTHING: dict[str, Any] = {}
@@ -53,6 +54,8 @@ class Timing(Entering):
             earliest = _sooner(earliest, hold.until)
         for task in state.tasks:
             earliest = _sooner(earliest, task.escalate_at)
+        if state.roles:
+            earliest = _sooner(earliest, next_term(state, plan))
         for journey in state.journeys:
             # a journey whose playbook is not in the plan stands still: nobody would move it on
             if journey.waiting is not None:

@@ -34,6 +34,7 @@ def export(plan: Plan, store: Store, user: str) -> dict[str, Any]:
         ],
         "outcomes": store.outcomes(user),
         "reservations": [msgspec.to_builtins(it) for it in store.answers(user).values()],
+        "ledger": [{**msgspec.to_builtins(it), "time": instant(it.time)} for it in store.ledger(subject=user)],
         "decisions": [_decision(it) for it in store.decisions(user)],
         "inbox": [msgspec.to_builtins(event) for event in waiting(store, user)],
         "quarantine": [_record(it) for it in named(store, user)],

@@ -7,7 +7,7 @@ Rule 2: the clock stops at every instant at which something is due, so each thin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -19,6 +19,7 @@ from engine.core.instants import InstantError, format_instant, parse_instant
 from engine.core.model import Effect, Event
 from engine.core.plan import Plan
 from engine.core.starts import CALLED
+from engine.core.subjects import PROGRAM, PROGRAM_KIND, USER, of_group, shown_as, subject_of
 from engine.door import read_event
 from engine.errors import DrumbeatError, EventRejected, InternalError
 from engine.insight.coverage import Coverage, spied
@@ -102,8 +103,15 @@ def _laid_down(plan: Plan, scenario: Scenario) -> Plan:
     pools = dict(plan.pools)
     for name, codes in scenario.fixed.codes.items():
         pools[name] = replace(pools[name], codes=codes, prefix=None)
-    env = replace(plan.env, drawn=scenario.fixed.draws, fixed={"webhooks": dict(scenario.fixed.answers)})
-    return replace(plan, pools=pools, env=env)
+    fixed = {"webhooks": dict(scenario.fixed.answers)}
+
+    def laid(one: Plan) -> Plan:
+        return replace(one, pools=pools, env=replace(one.env, drawn=scenario.fixed.draws, fixed=fixed))
+
+    parts = {kind: laid(part) for kind, part in plan.parts.items()}
+    for part in parts.values():
+        part.parts = parts
+    return replace(laid(plan), parts=parts)
 
 
 class _Stage:
@@ -183,11 +191,16 @@ class _Stage:
         times = [it.time for it in person.history]
         before = min([*times, self.scenario.clock]) - 1
         made = [("consent.granted", {"channel": it[0], "purpose": it[1]}) for it in person.consent]
+        user, group = (person.id, None) if person.members is None else (None, person.id)
         if person.traits:
-            made.append(("user.updated", dict(person.traits)))
+            made.append(("user.updated" if group is None else "group.updated", dict(person.traits)))
         events = [
-            Event(f"{person.id}/past/{n}", type_, before, person.id, data=_clean(data), internal=True)
+            Event(f"{person.id}/past/{n}", type_, before, user, group, data=_clean(data), internal=True)
             for n, (type_, data) in enumerate(made)
+        ]
+        events += [
+            Event(f"{person.id}/member/{one}", "group.joined", before, one, group, internal=True)
+            for one in person.members or ()
         ]
         for one in person.history:
             event = self._event(one)
@@ -207,8 +220,8 @@ class _Stage:
             "id": given.id or f"{given.user or given.group}/{given.type}/{number}",
             "type": given.type,
             "time": format_instant(given.time),
-            "user": given.user,
-            "group": given.group,
+            "user": None if given.user == PROGRAM else given.user,
+            "group": "-" if given.user == PROGRAM else given.group,
             "data": given.data,
         }
         try:
@@ -217,6 +230,7 @@ class _Stage:
             self.result.refused.append((given.mark, f"{given.type} is refused: {error.message}"))
             return None
         event.internal = given.by_hand
+        event.user, event.group = given.user, given.group
         wrong = self.known_types.wrong_data(event) if self.known_types is not None else None
         if wrong is not None:
             self.result.refused.append((given.mark, f"{given.type} is refused: {wrong[1]}"))
@@ -246,13 +260,14 @@ class _Stage:
     def _take(self, batch: Batch) -> None:
         """A batch was committed."""
         for mark in batch.marks:
-            fields = {"playbook": mark.playbook, "user": mark.user, "reason": mark.reason or None}
+            fields = {"playbook": mark.playbook, "user": mark.user, "group": mark.group, "reason": mark.reason or None}
             self.facts.append(Fact(mark.verdict, mark.time, fields, must=False))
             if mark.verdict in ("entered", "held_out"):
-                self.begun.add((mark.playbook, mark.user))
+                self.begun.add((mark.playbook, subject_of(mark.user, mark.group)))
                 self.coverage.hit(mark.playbook, "entries", mark.trigger)
-        for playbook, _, user, _, time in batch.goals:
-            self.facts.append(Fact("goal", time, {"playbook": playbook, "user": user}, must=False))
+        for playbook, _, subject, _, time in batch.goals:
+            user, group = shown_as(subject)
+            self.facts.append(Fact("goal", time, {"playbook": playbook, "user": user, "group": group}, must=False))
         self.facts.extend(map(_fact, batch.effects))
         taken_back = dict(batch.cancels)
         for item, reason in self.store.deliveries("cancelled") if taken_back else ():
@@ -263,7 +278,8 @@ class _Stage:
             if decision.verdict in _VERDICTS:
                 last = decision.why[-1] if decision.why else None
                 reason = None if last is None else f"{last.at}: {last.seen.get('error') or last.text}"
-                fields = {"playbook": decision.playbook, "user": decision.user, "reason": reason}
+                who = {"user": decision.user, "group": decision.group}
+                fields = {"playbook": decision.playbook, **who, "reason": reason}
                 must = decision.verdict == "error" and (decision.time, decision.playbook, decision.user) not in told
                 self.facts.append(Fact(decision.verdict, decision.time, fields, must))
         for rejected in batch.rejected:
@@ -316,9 +332,8 @@ class _Stage:
             if miss.expected.word != "entered" and (miss.expected.word not in EFFECTS or miss.nearest is not None):
                 continue
             playbook = wanted.get("playbook") or (self.only.id if self.only is not None else None)
-            user = wanted.get("user")
-            users = [user] if user is not None else [person.id for person in self.scenario.people]
             if playbook is not None:
+                users = self._asked(playbook, wanted)
                 asked.update(((playbook, one), None) for one in users if (playbook, one) not in self.begun)
         for playbook, one in list(asked)[:_MOST_WHYS]:
             self.coverage.paused = True
@@ -328,6 +343,17 @@ class _Stage:
                 yield {"user": one, "error": str(error)}
             finally:
                 self.coverage.paused = False
+
+
+    def _asked(self, playbook: str, wanted: Mapping[str, Any]) -> list[str]:
+        """The subjects an expectation may be about."""
+        kind = self.plan.by_id[playbook].subject if playbook in self.plan.by_id else USER
+        named = wanted.get(kind) if kind != PROGRAM_KIND else None
+        if kind == PROGRAM_KIND:
+            return [PROGRAM]
+        people = [it.id for it in self.scenario.people if (it.members is None) == (kind == USER)]
+        found = [str(named)] if named is not None else people
+        return found if kind == USER else [of_group(one) for one in found]
 
 
 def _clean(value: Any) -> Any:
@@ -357,7 +383,7 @@ class _Claims(Claims):
 def _handed(item: Outgoing) -> dict[str, Any]:
     effect = item.effect
     told = {"user": effect.user, "playbook": effect.playbook, "step": effect.step, "to": effect.to}
-    return {**_clean(effect.detail), **told}
+    return {"group": effect.group, **_clean(effect.detail), **told}
 
 
 def _fact(effect: Effect) -> Fact:
@@ -373,7 +399,8 @@ def _fact(effect: Effect) -> Fact:
             with suppress(InstantError):  # a trait of that name
                 detail[name] = parse_instant(detail[name])
     fields = {
-        **detail, "user": effect.user, "playbook": effect.playbook, "step": effect.step, "status": effect.status,
+        "group": effect.group, **detail,
+        "user": effect.user, "playbook": effect.playbook, "step": effect.step, "status": effect.status,
         "reason": reason, "to": detail.get("to", effect.to),
     }  # fmt: skip
     return Fact(kind, effect.time, fields, must=effect.status != "held_out")

@@ -21,7 +21,9 @@ from engine.core.model import Answer, Decision, Effect, Event, Release, Reserve,
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
 from engine.core.slots import Due, SlotTable, replayed
+from engine.core.spreads import PREFIX
 from engine.core.step import ALL
+from engine.core.subjects import SIGN, USER, kind_of
 from engine.insight.judged import placed, watching
 from engine.ports import Store
 from engine.runtime.arming import met_before
@@ -81,13 +83,13 @@ def replay(
 
 def course(plan: Plan, store: Store, user: str, until: int | None = None, *, fresh: Callable[[], Store]) -> Course:
     """As ``replay``, with effects, their causes, and the state at the end."""
-    record = _Record.read(store, user)
+    record = _Record.read(plan, store, user)
     published = {it.id: int(store.get_meta(f"published:{it.id}") or 0) for it in plan.playbooks}
     record.published = published
     reopened = {it.id: int(store.get_meta(f"opened:{it.id}") or 0) for it in plan.playbooks}
     turns: list[tuple[int, str, Standing | None]] = [(at, id_, None) for id_, at in reopened.items() if at]
     met = met_before(store)
-    turns += [(at, it.playbook, it) for it in plan.admitting if (at := met.get(it.met_as())) is not None]
+    turns += [(at, it.playbook, it) for it in plan.part(user).admitting if (at := met.get(it.met_as())) is not None]
     record.turns = sorted(turns, key=lambda it: (it[0], it[2] is not None))
     before = dict(plan.env.published)
     plan.env.published.clear()
@@ -124,7 +126,7 @@ class _Record:
     """(instant, playbook, the trigger that let in who was in its segment; None: it was opened again after a pause)."""
 
     @classmethod
-    def read(cls, store: Store, user: str) -> _Record:
+    def read(cls, plan: Plan, store: Store, user: str) -> _Record:
         state = store.load([user]).get(user)
         end = store.clock()
         waiting = state.wake_at if state is not None and state.wake_at is not None else end + 1
@@ -133,12 +135,18 @@ class _Record:
             effects[effect.key], times[effect.key] = effect.status, effect.time
         # a run that was killed may have left wake-ups of its last instant unfired
         settled = min(end, waiting - 1)
-        events, answers = list(store.events(user)), store.answers(user)
-        found = cls(user, events, answers, effects, times, end, settled, store.slots())
+        events, answers = [it for it in store.events(user) if _hears(plan, user, it[0])], store.answers(user)
+        slots = {name: row for name, row in store.slots().items() if not name.startswith(PREFIX)}
+        found = cls(user, events, answers, effects, times, end, settled, slots)
         # that of all, also of others, unless some of it came in only after the engine had begun
         history, begun = int(store.get_meta(HISTORY_UNTIL) or 0), next((clock for _, clock in events if clock), end)
         found.history_until = history if history <= begun else 0
         return found
+
+
+def _hears(plan: Plan, subject: str, event: Event) -> bool:
+    """A store names more events for the program than it hears."""
+    return kind_of(subject) == USER or event.user == subject or subject in plan.others(event)
 
 
 class _RecordedDesk(Desk):
@@ -180,9 +188,25 @@ class _One(Session):
             return None
         kept, ends = replayed(record.slots, self.user)
         begun = record.events[0][1] - 1 if record.events else record.end
+        if record.user[:1] == SIGN:  # one that is known to the catalog may have had a slot before it heard of anything
+            begun = min([begun, *(at - 1 for at in record.times.values())])
         table = SlotTable(plan.schedules, plan.env, kept, 0)
         table.begin_all(begun, record.end)
-        return Walk(self, table, ends)
+        return Walk(self, table, ends, only=self.user)
+
+    def _route(self, event: Event) -> None:
+        """An event of the record, for this subject alone."""
+        if event.user == self.user:
+            self._event(event, self.user)
+        elif self.user in self.plan.others(event):
+            self._hears(event, self.user, -1)
+
+    def _receivers(self, event: Event) -> list[str]:
+        return [self.user] if self.user in super()._receivers(event) else []
+
+    def _spread(self) -> None:
+        """Events for others are none of its own."""
+        self.out.spreads.clear()
 
     def note(self, standing: Standing, at: int) -> None:
         """As publication did where the subject was in the segment."""
@@ -220,7 +244,7 @@ class _One(Session):
         own = {verdict.playbook: verdict.cause for verdict in out.trace[verdicts:]}
         for effect in out.effects[effects:]:
             course.causes[effect.key] = own.get(effect.playbook or "", cause)
-        own_events = [made for made in out.emits if made.user == self.user]
+        own_events = [made for made in out.emits if self._receivers(made)]
         course.makers.update((made.id, cause) for made in own_events)
         out.emits[:] = own_events
 

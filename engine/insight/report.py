@@ -12,8 +12,11 @@ from typing import Any
 
 import msgspec
 
+from engine.core.model import DAY
+from engine.core.people import nps
 from engine.core.plan import Plan
 from engine.core.scarce import CouponPool, GroupInfo, GroupState, PoolState
+from engine.core.subjects import GROUP, name_of, span
 from engine.insight.subject import instant
 from engine.ports import Store
 
@@ -39,7 +42,8 @@ def report(plan: Plan, store: Store) -> dict[str, Any]:
         "effects": _effects(counts),
         "refused": seen.refused_rows(),
         "coupons": [pool_row(plan.pools[name], resources) for name in sorted(plan.pools)],
-        "groups": [_group(plan.rooms[name], resources) for name in sorted(plan.rooms)],
+        "groups": _groups(plan, store, resources),
+        "surveys": [_survey(name, scores) for name, scores in sorted(seen.surveys.items())],
         "deliveries": seen.delivery_rows(),
         "quarantine": dict(sorted(Counter(it.reason for it in store.quarantine()).items())),
     }
@@ -51,6 +55,8 @@ class _Effects:
     def __init__(self) -> None:
         self.refused: Counter[tuple[str, str, str]] = Counter()  #: (kind, status, reason)
         self.deliveries: Counter[tuple[str, str]] = Counter()  #: (channel, status)
+        self.surveys: dict[str, Counter[tuple[str, int | None]]] = {}
+        """Survey -> how often it ended so: (what its score is of, score); ("", None) without an answer."""
 
     @classmethod
     def read(cls, store: Store) -> _Effects:
@@ -58,9 +64,16 @@ class _Effects:
         for effect, delivery in store.effects():
             if effect.status in ("suppressed", "denied"):
                 found.refused[effect.kind, effect.status, effect.reason or "unknown"] += 1
+            if effect.kind == "survey" and effect.status == "planned":
+                found.ended(effect.detail)
             if delivery:
                 found.deliveries[effect.deliver or "", delivery] += 1
         return found
+
+    def ended(self, detail: dict[str, Any]) -> None:
+        """A survey of somebody ended."""
+        scores = self.surveys.setdefault(detail["survey"], Counter())
+        scores[(detail.get("by") or "text") if detail["answered"] else "", detail.get("score")] += 1
 
     def refused_rows(self) -> list[dict[str, Any]]:
         return [
@@ -155,6 +168,47 @@ def pool_row(pool: CouponPool, resources: dict[str, bytes]) -> dict[str, Any]:
         "budget": pool.budget,
         "currency": (pool.value or {}).get("currency"),
     }
+
+
+def _survey(name: str, scores: Counter[tuple[str, int | None]]) -> dict[str, Any]:
+    """How many were asked and answered; the net promoter score, or the mean of a scale, of enough answers."""
+    asked = sum(scores.values())
+    answered = asked - scores["", None]
+    promoted = nps(score for (kind, score), number in scores.items() if kind == "nps" and score is not None
+                   for _ in range(number))  # fmt: skip
+    scale = [(score, number) for (kind, score), number in scores.items() if kind == "scale" and score is not None]
+    rated = sum(number for _, number in scale)
+    mean = None if rated < ENOUGH else Decimal(sum(score * number for score, number in scale)) / rated
+    return {
+        "survey": name,
+        "asked": asked,
+        "answered": answered,
+        "promoters": promoted.promoters,
+        "passives": promoted.passives,
+        "detractors": promoted.detractors,
+        "nps": promoted.score if promoted.answers >= ENOUGH else None,
+        "mean": None if mean is None else mean.quantize(Decimal("0.01")),
+    }
+
+
+def _groups(plan: Plan, store: Store, resources: dict[str, bytes]) -> list[dict[str, Any]]:
+    """Groups with rooms; where groups are subjects, all that are known, with how they live."""
+    rows = {name: _group(plan.rooms[name], resources) for name in sorted(plan.rooms) if plan.rooms[name].rooms}
+    if not plan.grouped:
+        return list(rows.values())
+    after, end = span(GROUP)
+    now = store.clock()
+    while known := [it for it in store.population(after, _PAGE) if end is None or it < end]:
+        for subject, state in sorted(store.load(known).items()):
+            name, last = name_of(subject), state.last_active
+            row = rows.setdefault(name, {"group": name, "taken": 0, "capacity": 0, "rooms": []})
+            silent = None if last is None else max(0, now - last) // DAY
+            row |= {"members": state.members, "last_active_at": instant(last), "silent_days": silent}
+        after = known[-1]
+    return [rows[name] for name in sorted(rows)]
+
+
+_PAGE = 1_000
 
 
 def _group(group: GroupInfo, resources: dict[str, bytes]) -> dict[str, Any]:

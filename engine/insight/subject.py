@@ -7,21 +7,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.core.groups import NO_CARD, holders
 from engine.core.instants import format_instant
-from engine.core.model import Effect, Event, GoalWatch, Journey, State
+from engine.core.model import DAY, Effect, Event, GoalWatch, Journey, State
 from engine.core.plan import Plan, zone_of
+from engine.core.subjects import GROUP, USER, kind_of, name_of
 from engine.errors import ProgramError
 from engine.ports import Store
 from engine.registry import nearest
 
 
 def known_user(store: Store, user: str) -> State:
-    """The state of a user; raises ProgramError, with the nearest id there is, when nothing is known of it."""
+    """The state of a subject; raises ProgramError, with the nearest id there is, when nothing is known of it."""
     state = store.load([user]).get(user)
     if state is not None:
         return state
-    near = nearest(user, (it.id for it in store.subjects()))
-    raise ProgramError(f"there is no user '{user}' in the store", hint=f"did you mean '{near}'?" if near else "")
+    kind, name = kind_of(user), name_of(user)
+    near = nearest(name, (name_of(it.id) for it in store.subjects() if kind_of(it.id) == kind))
+    what = f"{kind} '{name}'" if name else "playbook about the program"
+    raise ProgramError(f"there is no {what} in the store", hint=f"did you mean '{near}'?" if near else "")
 
 
 def known_playbook(plan: Plan, playbook: str) -> None:
@@ -45,7 +49,7 @@ def forgotten_words(until: int | None, more: str) -> list[str]:
 
 
 def portrait(plan: Plan, store: Store, user: str, last: int | None = 50) -> dict[str, Any]:
-    """Everything about a user, ready for JSON.
+    """Everything about a user or a group, ready for JSON.
 
     Parameters
     ----------
@@ -55,8 +59,10 @@ def portrait(plan: Plan, store: Store, user: str, last: int | None = 50) -> dict
     state = known_user(store, user)
     lines = timeline(store, user)
     shown = lines if last is None else lines[max(0, len(lines) - last) :]
+    group = _as_group(plan, state, store.clock()) if kind_of(user) == GROUP else {}
     return {
-        "user": user,
+        "user": user if kind_of(user) == USER else None,
+        **group,
         "zone": zone_of(state, plan.env),
         "locale": state.traits.get("locale") or plan.env.locale,
         "created_at": instant(state.created_at),
@@ -79,6 +85,15 @@ def portrait(plan: Plan, store: Store, user: str, last: int | None = 50) -> dict
         "timeline": shown,
         "timeline_total": len(lines),
     }
+
+
+def _as_group(plan: Plan, state: State, now: int) -> dict[str, Any]:
+    """What a group has that users have not."""
+    name = name_of(state.id)
+    card = plan.env.cards.get(name, NO_CARD)
+    said = {field: state.traits.get(field, card.get(field)) for field in ("title", "topic", "platform", "owner")}
+    silent = None if state.last_active is None else max(0, now - state.last_active) // DAY
+    return {"group": name, **said, "members": state.members, "roles": holders(state, now), "silent_days": silent}
 
 
 def journey_row(plan: Plan, journey: Journey) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from engine.core.model import Effect, State, Task
+from engine.core.subjects import subject_of
 from engine.core.tasks import DONE, fits
 from engine.errors import UsageError
 from engine.insight.subject import instant
@@ -28,9 +29,9 @@ def given(store: Store, user: str | None = None) -> Iterator[Effect]:
 def rows(store: Store, *, user: str | None = None, every: bool = False) -> list[dict[str, Any]]:
     """Tasks ready for JSON: the open ones, or ``every`` one."""
     found = list(given(store, user))
-    states = store.load({effect.user for effect in found if effect.user is not None})
+    states = store.load({_whose(effect) for effect in found})
     now = store.clock()
-    shown = [row(effect, states.get(effect.user or ""), now) for effect in found]
+    shown = [row(effect, states.get(_whose(effect)), now) for effect in found]
     return shown if every else [one for one in shown if one["open"]]
 
 
@@ -44,6 +45,7 @@ def row(effect: Effect, state: State | None, now: int) -> dict[str, Any]:
         "assign": detail.get("assign"),
         "title": detail.get("title"),
         "user": effect.user,
+        "group": effect.group,
         "playbook": effect.playbook,
         "step": effect.step,
         "given": instant(effect.time),
@@ -53,6 +55,10 @@ def row(effect: Effect, state: State | None, now: int) -> dict[str, Any]:
         "outcomes": detail.get("outcomes", []),
         "body": detail.get("body"),
     }
+
+
+def _whose(effect: Effect) -> str:
+    return subject_of(effect.user, effect.group)
 
 
 def task_of(state: State | None, key: str) -> Task | None:
@@ -70,7 +76,7 @@ def one(store: Store, key: str) -> dict[str, Any]:
         message = f"{len(found)} tasks have a key that begins with '{key}'" if found else f"there is no task '{key}'"
         raise UsageError(message, hint="give more letters" if found else hint)
     effect = found[0]
-    user = effect.user or ""
+    user = _whose(effect)
     shown = row(effect, store.load([user]).get(user), store.clock())
     outcomes = shown["outcomes"]
     place = effect.playbook or "", effect.step or ""

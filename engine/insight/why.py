@@ -17,6 +17,7 @@ from engine.core.kinds import Trigger
 from engine.core.model import Decision, Journey, Why
 from engine.core.moment import Moment
 from engine.core.plan import Plan, Playbook, zone_of
+from engine.core.subjects import kind_of, name_of, shown_as
 from engine.insight.judged import Branch, by_time, changes, placed, tree_of
 from engine.insight.replay import Asked, Course, course
 from engine.insight.subject import (
@@ -72,9 +73,11 @@ def answer(
         done = [it for it in store.decisions(user) if it.cause == PUBLISH and it.time <= found.clock]
         found.decisions = sorted([*found.decisions, *done], key=lambda it: it.time)
     effects = _effects(store, user, found)
-    chosen = [it for it in plan.playbooks if playbook is None or it.id == playbook]
+    chosen = [it for it in plan.playbooks if it.subject == kind_of(user) and playbook in (None, it.id)]
+    name, group = shown_as(user)
     return {
-        "user": user,
+        "user": name,
+        **({} if group is None else {"group": group}),
         "at": instant(found.clock),
         "events": sum(not event.internal for event in found.events.values()),
         "remarks": [*forgotten_words(gone, WHY_FORGOTTEN), *_remarks(plan, store, found, playbook)],
@@ -169,7 +172,7 @@ def _open(until: int, of: str, playbook: Playbook, found: Course) -> bool:
 def _decision(decision: Decision, playbook: Playbook, found: Course) -> dict[str, Any]:
     lines = [_line(why) for why in decision.why]
     if decision.verdict in ("entered", "held_out") and playbook.holdout is not None:
-        drawn = bucket(playbook.holdout.salt, found.state.id if found.state else "")
+        drawn = bucket(playbook.holdout.salt, name_of(found.state.id) if found.state else "")
         text = f"drew {drawn} of {BUCKETS}, held out below {playbook.holdout.percent}"
         lines.append({"at": "holdout", "value": decision.verdict != "held_out", "text": text, "seen": {}})
     return {
@@ -253,7 +256,7 @@ def _listening(plan: Plan, trigger: Trigger, found: Course) -> dict[str, Any]:
         "has": None,
     }
     if found.state is not None:
-        m = Moment(found.state, None, found.clock, found.clock, plan.env)
+        m = Moment(found.state, None, found.clock, found.clock, plan.part(found.state.id).env)
         try:
             shown["next"] = instant(trigger.deadline(m))
             shown["needs"], shown["has"] = _progress(trigger, m)

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from types import MappingProxyType
-from typing import Any
 
 from engine.core.existing import Standing
-from engine.core.fold import EXTERNAL_ONLY, FOLDS, NOT_THEIR_DOING, traits
+from engine.core.fold import (
+    EXTERNAL_ONLY,
+    FOLDS,
+    GROUP_FOLDS,
+    NO_SIGN_OF_A_GROUP,
+    NOT_THEIR_DOING,
+    PROGRAM_FOLDS,
+    Fold,
+    traits,
+)
 from engine.core.history import HistoryBook, Streak
 from engine.core.hours import Hours
 from engine.core.kinds import Trigger
 from engine.core.links import Links
 from engine.core.moment import Env
-from engine.core.plan import ChannelInfo, Dispatch, Plan, Playbook, Policy, Sieve, sieve
+from engine.core.plan import ChannelInfo, Dispatch, Ladder, Plan, Playbook, Policy, Segment, Sieve, sieve
 from engine.core.policies import Control
 from engine.core.slots import Scheduled, Slotted
+from engine.core.subjects import GROUP, PROGRAM_KIND, USER
+from engine.core.tasks import DONE as TASK_DONE
 from engine.core.watch import grace_change
 from engine.language.catalog import Catalog, membership
 
@@ -25,67 +35,117 @@ _MOVED = {"enters": "segment.entered", "leaves": "segment.left"}
 _TOLD = frozenset(
     {
         "tier.changed", "segment.entered", "segment.left", "badge.earned", "points.changed", "coupon.issued",
-        "journey.started", "journey.finished", "user.updated",
+        "journey.started", "journey.finished", "user.updated", "group.updated", "draw.committed", "draw.closed",
+        "survey.sent", "role.expiring", "role.revoked",
     }
 )  # fmt: skip
-NO_OLDER: Mapping[Any, Any] = MappingProxyType({})
 
 
-def assemble(
-    program: str,
-    digest: str,
-    env: Env,
-    playbooks: list[Playbook],
-    catalog: Catalog,
-    book: HistoryBook,
-    channels: Mapping[str, ChannelInfo],
-    policies: Iterable[Policy],
-    watched: set[str],
-    activity: frozenset[str],
-    act_within: int,
-    control: Control | None = None,
-    *,
-    links: Links | None = None,
-    kept: Mapping[tuple[str, str], Playbook] = NO_OLDER,
-    lost: Mapping[tuple[str, str], str] = NO_OLDER,
-    archived: Iterable[Playbook] = (),
-    statuses: Mapping[str, str] = NO_OLDER,
-) -> Plan:
-    """The plan of a valid program; ``kept`` and the others as in Plan."""
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What the plans of all kinds of subjects share.
+
+    Parameters
+    ----------
+    program, digest: the name, and the content hash of everything the plan is made from.
+    env: of users; the others have one beside it.
+    books: kind of subject -> the history its conditions ask for.
+    watched: segments somebody waits to be entered or left.
+    kept, lost, archived, statuses: as in Plan.
+    """
+
+    program: str
+    digest: str
+    env: Env
+    catalog: Catalog
+    books: Mapping[str, HistoryBook]
+    channels: Mapping[str, ChannelInfo]
+    policies: Iterable[Policy]
+    watched: set[str]
+    activity: frozenset[str]
+    act_within: int
+    control: Control | None = None
+    links: Links | None = None
+    kept: Mapping[tuple[str, str], Playbook] = field(default_factory=dict)
+    lost: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    archived: Mapping[str, Playbook] = field(default_factory=dict)
+    statuses: Mapping[str, str] = field(default_factory=dict)
+
+
+def assemble(ground: Ground, playbooks: list[Playbook]) -> Plan:
+    """The plan of a valid program."""
     ordered = sorted(playbooks, key=_by_priority)
-    walked = [*ordered, *kept.values()]  # those who may be on the way; new ones begin on ``ordered`` alone
+    walked = [*ordered, *ground.kept.values()]  # those who may be on the way; new ones begin on ``ordered`` alone
     ranks = {place: rank for rank, place in enumerate(sorted({_by_priority(playbook) for playbook in walked}))}
     for playbook in walked:
         playbook.rank = ranks[_by_priority(playbook)]
         playbook.exit_events |= {_MOVED[spec.moves] for spec in playbook.exits if spec.moves is not None}
-    _fill(env, catalog, watched)
+    parts: dict[str, Plan] = {}
+    kinds = {playbook.subject for playbook in walked} | _named(ground)
+    heard: frozenset[str] | None = frozenset()
+    if PROGRAM_KIND in kinds:
+        parts[PROGRAM_KIND] = _part(ground, PROGRAM_KIND, ordered, walked, frozenset())
+        heard = _of_program(parts[PROGRAM_KIND], walked, ground.books[PROGRAM_KIND])
+    if GROUP in kinds:
+        parts[GROUP] = _part(ground, GROUP, ordered, walked, heard)
+    plan = _part(ground, USER, ordered, walked, heard)
+    plan.playbooks = tuple(ordered)
+    plan.schedules = tuple(_schedules([playbook for playbook in ordered if not playbook.paused]))
+    for one in (plan, *parts.values()):
+        one.parts, one.heard, one.told_users = parts, heard, plan.told
+        one.by_id = {playbook.id: playbook for playbook in ordered}
+    return plan
+
+
+def _named(ground: Ground) -> set[str]:
+    """Kinds of subjects that somebody speaks of who is none of them: segments and roles of groups."""
+    catalog = ground.catalog
+    found = {segment.subject for segment in catalog.segments.values()}
+    return found | ({GROUP} if catalog.roles or catalog.spoken else set())
+
+
+def _of_program(plan: Plan, walked: list[Playbook], book: HistoryBook) -> frozenset[str] | None:
+    """The event types the program hears as a subject: what its playbooks name."""
+    own = [playbook for playbook in walked if playbook.subject == PROGRAM_KIND]
+    if any(trigger.listens() is None for playbook in own for trigger in playbook.triggers):
+        return None
+    return frozenset(_heard(own)).union(book.by_type, *plan.clocks.values(), (TASK_DONE,))
+
+
+def _part(
+    ground: Ground, kind: str, playbooks: list[Playbook], walked: list[Playbook], heard: frozenset[str] | None
+) -> Plan:
+    """What subjects of one kind are decided by; ``heard``: what of theirs the program hears, too."""
+    catalog, book = ground.catalog, ground.books[kind]
+    env = ground.env if kind == USER else replace(ground.env, segments={}, segment_changes={}, changes=[], ladder=None)
+    ordered = [playbook for playbook in playbooks if playbook.subject == kind]
+    mine = [playbook for playbook in walked if playbook.subject == kind]
+    segments = {name: it for name, it in catalog.segments.items() if it.subject == kind}
+    watched = ground.watched & segments.keys()
+    ladders = catalog.ladders if kind == USER else []
+    _fill(env, segments, ladders, watched)
     entered = [playbook for playbook in ordered if not playbook.paused]
     timed = tuple((playbook, trigger) for playbook in entered for trigger in playbook.triggers if trigger.own)
     clocks = {clock[0]: clock[1] for _, trigger in timed if (clock := trigger.clock()) is not None}
-    heard = _heard(walked)
-    types = set(book.by_type) | set(FOLDS) | NOT_THEIR_DOING | heard | activity
+    named = _heard(mine)
+    exact = any(playbook.always for playbook in mine)
+    watching = bool(ladders or watched)
+    world = _World(_listeners(entered), timed, clocks, book, ground.activity, watching, exact, kind)
+    types = {*book.by_type, *world.folds, *NOT_THEIR_DOING, *named, *ground.activity}
     types |= {type_ for it in clocks.values() for type_ in it}
-    exact = any(playbook.always for playbook in walked)
-    watching = bool(catalog.ladders or watched)
-    listeners = _listeners(entered)
-    default = _dispatch("", listeners, timed, clocks, book, activity, watching, exact)
-    windows = [cap.reach for policy in policies for cap in policy.caps]
-    timers = tuple(sieve(playbook, (trigger,), timed=True) for playbook, trigger in timed)
-    retimed = frozenset({"zone"}).union(*(trigger.traits or () for _, trigger in timed))
-    dispatch = {
-        type_: _dispatch(type_, listeners, timed, clocks, book, activity, watching, exact) for type_ in sorted(types)
-    }
+    windows = [cap.reach for policy in ground.policies for cap in policy.caps]
+    told = _TOLD if heard is None else _TOLD & (named | book.by_type.keys() | heard)
     return Plan(
-        program=program,
-        digest=digest,
+        program=ground.program,
+        digest=ground.digest,
         env=env,
         playbooks=tuple(ordered),
-        dispatch=dispatch,
-        default=default,
-        ladders=tuple(catalog.ladders),
-        watched=tuple(catalog.segments[name] for name in sorted(watched)),
-        timers=timers,
-        channels=channels,
+        dispatch={type_: world.dispatch(type_) for type_ in sorted(types)},
+        default=world.dispatch(""),
+        ladders=tuple(ladders),
+        watched=tuple(segments[name] for name in sorted(watched)),
+        timers=tuple(sieve(playbook, (trigger,), timed=True) for playbook, trigger in timed),
+        channels=ground.channels,
         badges=frozenset(catalog.badges),
         groups=frozenset(catalog.groups),
         accounts=frozenset(catalog.accounts or ["main"]),
@@ -93,21 +153,20 @@ def assemble(
         rooms=catalog.groups,
         calendars=catalog.calendars,
         admitting=tuple(trigger for _, trigger in timed if isinstance(trigger, Standing)),
-        retimed=retimed,
+        retimed=frozenset({"zone"}).union(*(trigger.traits or () for _, trigger in timed)),
         cap_window=max(windows, default=0),
-        act_within=act_within,
-        told=_TOLD & (heard | set(book.by_type)),
-        by_id={playbook.id: playbook for playbook in ordered},
+        act_within=ground.act_within,
+        told=told,
         watching=watching,
         exact=exact,
         clocks=clocks,
-        schedules=tuple(_schedules(entered)),
-        control=control,
-        links=links,
-        kept=kept,
-        lost=lost,
-        archived={playbook.id: playbook for playbook in archived},
-        statuses=statuses,
+        control=ground.control,
+        links=ground.links,
+        kept=ground.kept,
+        lost=ground.lost,
+        archived=ground.archived,
+        statuses=ground.statuses,
+        roles=catalog.roles,
     )
 
 
@@ -123,13 +182,13 @@ def _by_priority(playbook: Playbook) -> tuple[int, str]:
     return -playbook.priority, playbook.id
 
 
-def _fill(env: Env, catalog: Catalog, watched: set[str]) -> None:
+def _fill(env: Env, segments: Mapping[str, Segment], ladders: Iterable[Ladder], watched: set[str]) -> None:
     """Give the environment what conditions ask it for at run time."""
-    for name, segment in catalog.segments.items():
+    for name, segment in segments.items():
         env.segments[name] = membership(segment)
         if segment.test is not None and segment.test.next_change is not None:
             env.segment_changes[name] = segment.test.next_change
-    for ladder in catalog.ladders:
+    for ladder in ladders:
         if ladder.metric.next_change is not None:
             env.changes.append(ladder.metric.next_change)
         env.changes.append(grace_change(ladder))
@@ -175,32 +234,47 @@ def _sieves(type_: str, listeners: Listeners) -> tuple[Sieve, ...]:
     return tuple(sieve(playbook, tuple(triggers)) for playbook, triggers in entered.values())
 
 
-def _dispatch(
-    type_: str,
-    listeners: Listeners,
-    timed: tuple[tuple[Playbook, Trigger], ...],
-    clocks: Mapping[str, frozenset[str]],
-    book: HistoryBook,
-    activity: frozenset[str],
-    watching: bool,
-    exact: bool,
-) -> Dispatch:
-    active = type_ in activity if activity else type_ not in NOT_THEIR_DOING
-    paced = [t for _, t in timed if t.traits is None]
-    pushed = [t for t in paced if (type_ in clock[1] if (clock := t.clock()) is not None else active)]
-    shortest = [span for trigger in pushed if (span := trigger.shortest()) is not None]
-    return Dispatch(
-        series=book.of(type_),
-        sieves=_sieves(type_, listeners),
-        short=FOLDS.get(type_) in (None, traits) and not (watching or exact) and len(shortest) == len(pushed),
-        local=any(isinstance(series, Streak | Hours) for series in book.of(type_)),
-        fold=FOLDS.get(type_),
-        fold_internal=type_ not in EXTERNAL_ONLY,
-        activity=active,
-        clocks=tuple(name for name, types in clocks.items() if type_ in types),
-        idle=min(shortest, default=None),
-        retimes=len(shortest) < len(pushed),
-    )
+@dataclass(frozen=True)
+class _World:
+    """What makes the dispatch of the subjects of one kind."""
+
+    listeners: Listeners
+    timed: tuple[tuple[Playbook, Trigger], ...]
+    clocks: Mapping[str, frozenset[str]]
+    book: HistoryBook
+    activity: frozenset[str]
+    watching: bool
+    exact: bool
+    kind: str
+
+    @property
+    def folds(self) -> Mapping[str, Fold]:
+        """What reserved events do to the state."""
+        return {USER: FOLDS, GROUP: GROUP_FOLDS, PROGRAM_KIND: PROGRAM_FOLDS}[self.kind]
+
+    def dispatch(self, type_: str) -> Dispatch:
+        """Everything that can happen at one event type."""
+        book, folds, silent = self.book, self.folds, NOT_THEIR_DOING
+        if self.kind == GROUP:
+            silent |= NO_SIGN_OF_A_GROUP
+        active = type_ in self.activity if self.activity else type_ not in silent
+        paced = [t for _, t in self.timed if t.traits is None]
+        pushed = [t for t in paced if (type_ in clock[1] if (clock := t.clock()) is not None else active)]
+        shortest = [span for trigger in pushed if (span := trigger.shortest()) is not None]
+        return Dispatch(
+            series=book.of(type_),
+            sieves=_sieves(type_, self.listeners),
+            short=folds.get(type_) in (None, traits)
+            and not (self.watching or self.exact)
+            and len(shortest) == len(pushed),
+            local=any(isinstance(series, Streak | Hours) for series in book.of(type_)),
+            fold=folds.get(type_),
+            fold_internal=type_ not in EXTERNAL_ONLY,
+            activity=active,
+            clocks=tuple(name for name, types in self.clocks.items() if type_ in types),
+            idle=min(shortest, default=None),
+            retimes=len(shortest) < len(pushed),
+        )
 
 
 def digest_of(parts: Iterable[tuple[str, bytes]]) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.core.calendars import Calendar
 from engine.core.history import Reader, Where
-from engine.core.kinds import Build, Trigger
+from engine.core.kinds import Action, Build, Trigger
 from engine.core.lunar import Lunar
 from engine.core.model import Event, State
 from engine.core.moment import Condition, Env, Moment, Value
 from engine.core.plan import ChannelInfo
 from engine.core.slots import Slotted
+from engine.core.subjects import GROUP, KINDS, USER
 from engine.language.diagnostics import Mark
 from engine.language.forms import RESERVED
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
@@ -57,13 +58,16 @@ class Bench:
     playbook: str = "?"
     emits: list[tuple[str, str, Node]] = field(default_factory=list)
     listens: list[tuple[str, frozenset[str]]] = field(default_factory=list)
-    audiences: list[tuple[Slotted, Node]] = field(default_factory=list)  #: triggers that fire at slots, and for whom
+    audiences: list[tuple[Slotted, Node, str]] = field(default_factory=list)
+    """(trigger that fires at slots, its audience, the kind of subjects it is about)."""
     webhooks: ChannelInfo | None = None
     sets: list[tuple[str, str, Value, Node]] = field(default_factory=list)
     triggers: list[tuple[str, Trigger]] = field(default_factory=list)
     templates: set[str] = field(default_factory=set)
     tells: list[tuple[str, str, Node]] = field(default_factory=list)
     unasked: list[tuple[str, frozenset[str]]] = field(default_factory=list)
+    defined: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: kind -> name -> what the catalog says
+    selections: dict[str, str] = field(default_factory=dict)  #: set of a ``select`` step -> its playbook
 
 
 class KindBuild(Build):
@@ -84,11 +88,15 @@ class KindBuild(Build):
         self.activity = bench.activity
         self.account = bench.account
         self.best_hour = bench.best_hour
+        self.subject = bench.shop.subject
         self.body = body
         self.where = where
 
     def times(self, event: str, where: Condition | None, where_text: str, within: int | None) -> Reader:
         return self.bench.shop.book.count(event, within, _where(where))
+
+    def times_of_users(self, event: str, where: Condition | None, within: int | None) -> Reader:
+        return self.bench.shop.books[USER].count(event, within, _where(where))
 
     def streak(self, event: str) -> Any:
         return self.bench.shop.book.streak_days(event)
@@ -116,8 +124,20 @@ class KindBuild(Build):
     def lunar(self) -> Lunar:
         return self.bench.shop.lunar()
 
+    def defined(self, kind: str, name: str) -> Any:
+        return self.bench.defined.get(kind, {}).get(name)
+
+    def chooses(self, name: str) -> None:
+        other = self.bench.selections.setdefault(name, f"{self.playbook}/{self.step}")
+        if other != f"{self.playbook}/{self.step}":
+            hint = "each set has one step that chooses it"
+            self.problem("name", "duplicate-name", f"'{name}' is chosen by {other} already", hint)
+
     def is_called(self, playbook: str) -> bool:
         return playbook in self.bench.shop.names.get("called", ())
+
+    def subject_of(self, playbook: str) -> str:
+        return self.bench.shop.playbook_kinds.get(playbook, USER)
 
     def webhooks(self) -> ChannelInfo | None:
         return self.bench.webhooks
@@ -150,6 +170,31 @@ def _place(body: Node, path: str) -> Node | None:
         else:
             break
     return shown
+
+
+def fits_subject(shop: Workshop, kind: type[Trigger] | type[Action], word: ScalarNode) -> bool:
+    """May the kind stand in a playbook about this subject? Says so, if not."""
+    if shop.subject in kind.about:
+        return True
+    what = "trigger" if issubclass(kind, Trigger) else "step"
+    message = f"{what} '{kind.word}' is about a {kind.about[0]}, and this playbook is about a {shop.subject}"
+    hint = _INSTEAD.get((kind.word, shop.subject), f"write it in a playbook of subject {' or '.join(kind.about)}")
+    shop.problems.error(word, "wrong-subject", message, hint=hint)
+    return False
+
+
+_TO_MEMBERS = "emit to the members, {emit: {type: ..., to: members}}, and let a playbook of users hear that"
+_INSTEAD = {
+    ("message", GROUP): "post into the group's channel, or " + _TO_MEMBERS,
+    ("coupon", GROUP): _TO_MEMBERS,
+    ("invite", GROUP): _TO_MEMBERS,
+}
+
+
+def subject_in(node: MapNode) -> str:
+    """What a playbook or a segment is about: its ``subject``, as far as that is a word there is."""
+    found = node.get("subject")
+    return found.text if isinstance(found, ScalarNode) and found.text in KINDS else USER
 
 
 def _where(condition: Condition | None) -> Where | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -12,18 +12,25 @@ from zoneinfo import ZoneInfo
 
 from engine.core import localtime
 from engine.core.calendars import Calendar
+from engine.core.groups import GroupCard, RoleInfo
 from engine.core.instants import parse_duration
 from engine.core.model import HOUR
 from engine.core.moment import Moment
+from engine.core.people import SurveyInfo
 from engine.core.plan import Ladder, Segment, Span
 from engine.core.scarce import CouponPool, GroupInfo, Room
+from engine.core.subjects import USER, name_of
+from engine.language.building import subject_in
 from engine.language.calendars import CalendarMaker
 from engine.language.event_schemas import Check, EventSchemas
 from engine.language.files import read_list
 from engine.language.forms import LATER, LATER_SECTIONS, SECTION_OF, SECTIONS
+from engine.language.meant import zone_hint
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
-from engine.language.reading import FAULT
+from engine.language.people import PeopleMaker
+from engine.language.reading import FAULT, zone_exists
 from engine.language.workshop import Workshop
+from engine.registry import nearest
 
 _DEFAULT_HOLD = Span(text="48h", elapsed=48 * HOUR)
 _NO_GRACE = Span(text="0", elapsed=0)
@@ -41,12 +48,20 @@ class Catalog:
     ladders: list[Ladder] = field(default_factory=list)
     pools: dict[str, CouponPool] = field(default_factory=dict)
     groups: dict[str, GroupInfo] = field(default_factory=dict)
+    cards: dict[str, GroupCard] = field(default_factory=dict)  #: what is said of groups beside their rooms
+    roles: dict[str, RoleInfo] = field(default_factory=dict)
+    spoken: bool = False  #: something speaks of groups as subjects that is none itself
     accounts: list[str] = field(default_factory=list)
     badges: list[str] = field(default_factory=list)
     calendars: dict[str, Calendar] = field(default_factory=dict)
+    surveys: dict[str, SurveyInfo] = field(default_factory=dict)
     holidays: Calendar | None = None  #: the one that says which days are holidays and workdays
     lists: list[tuple[str, bytes]] = field(default_factory=list)  #: list files used, for the digest
     schemas: dict[str, Check] = field(default_factory=dict)  #: event type -> what its schema asks of the data
+
+    def defined(self) -> dict[str, Mapping[str, Any]]:
+        """What steps may ask for while they are built, by kind and name."""
+        return {"coupon": self.pools, "group": self.groups, "role": self.roles, "survey": self.surveys}
 
 
 class CatalogMaker:
@@ -65,6 +80,7 @@ class CatalogMaker:
         self.zone = zone
         self.catalog = Catalog()
         self._entries: dict[str, dict[str, Node]] = {}  #: section -> name -> node
+        self.selected: list[tuple[str, Node]] = []  #: sets of 'select' steps that segments stand for
         self._codes: dict[str, str] = {}  #: coupon code of a file -> the pool that gives it
 
     # ------------------------------------------------------------------ names first
@@ -92,10 +108,21 @@ class CatalogMaker:
                     shop.problems.error(name, "duplicate-name", message, hint=f"first at {other.file}:{other.line}")
                 section[name.text] = entry
 
+    def check_selections(self, made: Collection[str]) -> None:
+        """Every set that a segment stands for is chosen by some step."""
+        for name, where in self.selected:
+            if name not in made and not self.shop.doubtful("playbook", name):
+                near = nearest(name, made)
+                defined = "sets: " + ", ".join(sorted(made)) if made else "no playbook has a step 'select'"
+                hint = f"did you mean '{near}'?" if near else defined
+                self.shop.problems.error(where, "unknown-selection", f"no 'select' step is named '{name}'", hint=hint)
+
     def name_all(self) -> None:
         """Tell the bench all names."""
         for kind, section in SECTION_OF.items():
             self.shop.names[kind] = set(self._entries.get(section, {}))
+        for name, node in self._entries.get("segments", {}).items():
+            self.shop.segment_kinds[name] = subject_in(node) if isinstance(node, MapNode) else USER
         if not self.shop.names["account"]:
             self.shop.names["account"] = {"main"}
         ladders: dict[str, tuple[str, ...]] = {}
@@ -112,6 +139,8 @@ class CatalogMaker:
     def make(self) -> Catalog:
         """Compile every entry."""
         calendars, schemas = CalendarMaker(self.shop), EventSchemas(self.shop, self.root)
+        people = PeopleMaker(self.shop)
+        self.catalog.surveys = people.surveys
         makers: dict[str, Callable[[str, Any, Node], None]] = {
             "segments": self._segment,
             "tiers": self._ladder,
@@ -119,18 +148,22 @@ class CatalogMaker:
             "points": self._account,
             "badges": self._badge,
             "groups": self._group,
+            "roles": self._role,
             "calendars": calendars.make,
             "event_schemas": schemas.make,
+            "surveys": people.survey,
         }
         self.shop.trigger_types = None
         for section, maker in makers.items():
             shape = SECTIONS[section].of  # type: ignore[attr-defined]  # these are tables
             for name, node in self._entries.get(section, {}).items():
+                self.shop.turn_to(self.shop.segment_kinds[name] if section == "segments" else USER)
                 fields = self.shop.reading.read(node, shape, f"{section}.{name}")
                 if fields is FAULT:
                     continue
                 self._later(section, name, fields, node)
                 maker(name, fields, node)
+        self.shop.turn_to(USER)
         self._segment_cycles()
         calendars.finish()
         self.catalog.schemas, self.catalog.lists = schemas.checks, [*self.catalog.lists, *schemas.files]
@@ -152,9 +185,13 @@ class CatalogMaker:
             if wrong is not None:
                 self._bad_list(node, "list", fields["list"], wrong)
             self.catalog.lists.append((fields["list"], "\n".join(members).encode()))
-            self.catalog.segments[name] = Segment(name=name, members=frozenset(members))
+            members_ = frozenset(members)
+            self.catalog.segments[name] = Segment(name=name, members=members_, subject=self.shop.subject)
+        elif "select" in fields:
+            self.catalog.segments[name] = Segment(name=name, selection=fields["select"])
+            self.selected.append((fields["select"], _below(node, "select") or node))
         else:
-            self.catalog.segments[name] = Segment(name=name, test=fields["if"])
+            self.catalog.segments[name] = Segment(name=name, test=fields["if"], subject=self.shop.subject)
 
     def _bad_list(self, node: Node, key: str, name: str, wrong: str) -> None:
         where = node.get(key) if isinstance(node, MapNode) else None
@@ -187,9 +224,7 @@ class CatalogMaker:
         if isinstance(metric, ScalarNode) and not self.shop.is_number(metric, "user"):
             message = f"ladder '{name}' is measured by a number, and this is none"
             self.shop.problems.error(metric, "type-mismatch", message, hint='such as sum("order.paid", "amount")')
-        ladder = Ladder(
-            name=name, metric=fields["metric"], levels=tuple(levels), grace=fields.get("grace", _NO_GRACE)
-        )
+        ladder = Ladder(name=name, metric=fields["metric"], levels=tuple(levels), grace=fields.get("grace", _NO_GRACE))
         self.catalog.ladders.append(ladder)
 
     def _account(self, name: str, fields: dict[str, Any], node: Node) -> None:
@@ -260,7 +295,7 @@ class CatalogMaker:
     def _group(self, name: str, fields: dict[str, Any], node: Node) -> None:
         rooms = []
         zone = localtime.zone(self.zone) or localtime.UTC
-        for place, row in enumerate(fields["rooms"]):
+        for place, row in enumerate(fields.get("rooms", ())):
             if row.get("soft", 0) > row["capacity"]:
                 where = _below(node, "rooms", place, "soft") or node
                 message = f"'soft' ({row['soft']}) lies above 'capacity' ({row['capacity']})"
@@ -274,6 +309,11 @@ class CatalogMaker:
             if id_ in ids[:place]:
                 where = _below(node, "rooms", place, "id") or node
                 self.shop.problems.error(where, "duplicate-name", f"two rooms of '{name}' have the id '{id_}'")
+        self.catalog.cards[name] = GroupCard(
+            title=fields.get("title"), topic=fields.get("topic"), platform=fields.get("platform"),
+            owner=fields.get("owner"), deputies=tuple(fields.get("deputies", ())), channel=fields.get("channel"),
+            zone=self._zone(node, fields.get("zone")),
+        )  # fmt: skip
         self.catalog.groups[name] = GroupInfo(
             name=name,
             rooms=tuple(rooms),
@@ -281,6 +321,17 @@ class CatalogMaker:
             hold=fields.get("hold", _DEFAULT_HOLD),
             match=fields.get("match"),
         )
+
+    def _zone(self, node: Node, name: str | None) -> str | None:
+        if name is None or zone_exists(name):
+            return name
+        message = f"there is no time zone '{name}'"
+        self.shop.problems.error(_below(node, "zone") or node, "unknown-zone", message, hint=zone_hint(name))
+        return None
+
+    def _role(self, name: str, fields: dict[str, Any], node: Node) -> None:
+        spans = {key: fields[key].elapsed for key in ("term", "min_tenure") if key in fields}
+        self.catalog.roles[name] = RoleInfo(name=name, per_members=fields.get("per_members"), **spans)
 
 
 def _end_of(last: date, zone: ZoneInfo) -> int | None:
@@ -330,7 +381,10 @@ def membership(segment: Segment) -> Callable[[Moment], bool]:
     """Is the subject in the segment, as a full recompute."""
     if segment.members is not None:
         members = segment.members
-        return lambda m: m.state.id in members
+        return lambda m: name_of(m.state.id) in members
+    if segment.selection is not None:
+        selection = segment.selection
+        return lambda m: selection in m.state.selections
     if segment.test is None:
         return lambda m: False
     return segment.test.test

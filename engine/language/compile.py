@@ -15,10 +15,11 @@ from engine.core.moment import Env
 from engine.core.plan import Plan, Playbook
 from engine.core.slots import Slotted
 from engine.core.starts import CALLED
+from engine.core.subjects import USER
 from engine.errors import InternalError
-from engine.language.assemble import assemble, digest_of
+from engine.language.assemble import Ground, assemble, digest_of
 from engine.language.audiences import Audiences, remark
-from engine.language.building import Bench
+from engine.language.building import Bench, subject_in
 from engine.language.catalog import CALENDAR, Catalog, CatalogMaker
 from engine.language.codes import PAGES
 from engine.language.compiled import Compiled
@@ -79,9 +80,10 @@ class _Compiler:
         self.shop.today = today
         self.shop.unread_templates = [fault.file for fault in faults if fault.severity != "warning"]
         self.playbooks: list[Playbook] = []
-        self._slotted: list[tuple[Slotted, Node]] = []  #: triggers that fire at slots, and for whom
+        self._slotted: list[tuple[Slotted, Node, str]] = []  #: triggers that fire at slots, and for whom
         self.made: list[tuple[MapNode, Playbook | None]] = []  #: each playbook file, and what was made of it
         self.scenarios: list[Scenario] = []
+        self._selections: frozenset[str] = frozenset()  #: names of the sets that steps choose
         self.plan_of: Callable[[list[Playbook]], Plan] | None = None
         self._program: MapNode | None = None
 
@@ -97,7 +99,8 @@ class _Compiler:
         if "field" in self.shop.unread:
             self.shop.schema = replace(self.shop.schema, profile_open=True, closed=False)
         spec = maker.make(program) if program is not None else maker.nothing()
-        self.book.late = spec.act_within
+        for book in self.shop.books.values():
+            book.late = spec.act_within
         catalog, plan = self._content(spec, maker)
         settings = spec.settings
         self._make_scenarios(spec)
@@ -193,7 +196,12 @@ class _Compiler:
         policies = spec.policies or {}
         business = program.open_on(catalog.calendars)
         self.shop.names |= playbook_names(playbooks)
+        for node in playbooks:
+            name = node.get("playbook")
+            if isinstance(name, ScalarNode):
+                self.shop.playbook_kinds[name.text] = subject_in(node)
         self._make_playbooks(playbooks, spec, catalog, Sealer(self._program, catalogs, self.templates))
+        maker.check_selections(self._selections)
         self._look(spec, catalog, catalogs)
         if self.problems.has_errors:
             return catalog, None
@@ -207,6 +215,8 @@ class _Compiler:
         def plan_of(playbooks: list[Playbook], *, alone: bool = True) -> Plan:
             env = Env(
                 zone=spec.zone,
+                zones={name: card.zone for name, card in catalog.cards.items() if card.zone is not None},
+                cards=catalog.cards,
                 locale=spec.locale,
                 account=(catalog.accounts or ["main"])[0],
                 ladder=catalog.ladders[0].name if catalog.ladders else None,
@@ -215,14 +225,21 @@ class _Compiler:
                 workdays=catalog.holidays.is_workday if catalog.holidays is not None else None,
                 business=business,
             )
-            plan = assemble(
-                spec.name, digest, env, playbooks, catalog, self.book, spec.channels, policies.values(),
-                self.shop.watched, spec.activity, spec.act_within, spec.control,
-                links=spec.links, kept={} if alone else older.kept, lost={} if alone else older.lost,
-                archived=() if alone else archived, statuses={} if alone else statuses,
+            ground = Ground(
+                program=spec.name, digest=digest, env=env, catalog=catalog, books=self.shop.books,
+                channels=spec.channels, policies=policies.values(), watched=self.shop.watched,
+                activity=spec.activity, act_within=spec.act_within, control=spec.control, links=spec.links,
+                kept={} if alone else older.kept, lost={} if alone else older.lost,
+                archived={} if alone else {playbook.id: playbook for playbook in archived},
+                statuses={} if alone else statuses,
             )  # fmt: skip
+            plan = assemble(ground, playbooks)
             ask = self._audiences(plan, catalog).at_slots
-            plan.schedules = tuple(replace(it, filter=ask(it.trigger.audience)) for it in plan.schedules)
+            # groups and the program are few: they are judged one by one
+            plan.schedules = tuple(
+                replace(it, filter=ask(it.trigger.audience)) if it.playbook.subject == USER else it
+                for it in plan.schedules
+            )
             return plan
 
         self.plan_of = plan_of
@@ -232,7 +249,9 @@ class _Compiler:
 
     def _ask_in_python(self, audiences: Audiences) -> None:
         """Say which audiences of schedules the store cannot answer whole."""
-        for trigger, node in self._slotted:
+        for trigger, node, kind in self._slotted:
+            if kind != USER:
+                continue
             said = remark(audiences.of(trigger.audience))
             if said is not None:
                 self.problems.warning(node, "audience-in-python", said[0], hint=said[1])
@@ -297,6 +316,7 @@ class _Compiler:
         account = (catalog.accounts or ["main"])[0]
         bench = Bench(self.shop, list(spec.channels), spec.activity, account, spec.locale, spec.best_hour)
         bench.webhooks = webhook_channel(spec.channels)
+        bench.defined = catalog.defined()
         maker = PlaybookMaker(bench, spec.policies)
         self.shop.names["playbook"] = {it.text for node in nodes if isinstance(it := node.get("playbook"), ScalarNode)}
         seen: dict[str, MapNode] = {}
@@ -312,7 +332,7 @@ class _Compiler:
             if playbook is not None:
                 playbook.identify = partial(sealer.identity, node, tuple(bench.templates))
                 self.playbooks.append(playbook)
-        self._slotted = bench.audiences
+        self._slotted, self._selections = bench.audiences, frozenset(bench.selections)
         self._loops(bench, {name: node.mark.file for name, node in seen.items()})
 
     def _look(self, spec: ProgramSpec, catalog: Catalog, catalogs: list[MapNode]) -> None:
@@ -344,7 +364,9 @@ class _Compiler:
             self.problems.error(cycle[0].where, "trigger-loop", message, hint=hint)  # type: ignore[arg-type]
 
     def _audiences(self, plan: Plan, catalog: Catalog) -> Audiences:
-        return Audiences(self.shop.scope("user"), self.book, plan.env, catalog.segments)
+        segments = {name: it for name, it in catalog.segments.items() if it.subject == USER}
+        self.shop.turn_to(USER)
+        return Audiences(self.shop.scope("user"), self.book, plan.env, segments)
 
     def _digest(self, catalog: Catalog) -> str:
         parts = [(source.file, source.text.encode()) for source in self.files.documents]

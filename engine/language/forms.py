@@ -5,6 +5,7 @@ Keys in ``LATER`` are read and checked for shape, and a warning says that this v
 
 from __future__ import annotations
 
+from engine.core.people import QUESTIONS
 from engine.core.shapes import (
     FREE_NAME,
     NAME,
@@ -31,6 +32,8 @@ from engine.core.shapes import (
     optional,
     required,
 )
+from engine.core.subjects import GROUP as GROUP_KIND
+from engine.core.subjects import KINDS, USER
 
 _RULES = Text(("none", "required", "opt_out"))
 _WORD = Text()
@@ -186,7 +189,7 @@ GROUP = Map(
         "platform": optional(_WORD, "where it lives"),
         "rotate": optional(Text(("fill_first", "round_robin", "least_full")), "which room is next (fill_first)"),
         "hold": optional(Duration(calendar=True), "how long an invite keeps a seat (48h)"),
-        "rooms": required(
+        "rooms": optional(
             Many(
                 Map(
                     {
@@ -199,10 +202,47 @@ GROUP = Map(
                 ),
                 only_list=True,
             ),
-            "rooms in order",
+            "rooms in order; without any nobody is invited",
         ),
+        "zone": optional(Text(what="time zone"), "IANA name: of the group, and of members without one of their own"),
+        "channel": optional(Ref("channel"), "the channel that carries posts into it"),
         "owner": optional(_WORD, "who looks after it"),
         "deputies": optional(Many(_WORD, at_least=0), "who stands in"),
+    }
+)
+
+ROLE = Map(
+    {
+        "title": optional(_WORD, "shown to people"),
+        "per_members": optional(Int(low=1), "one holder for so many members of the group"),
+        "term": optional(Duration(), "how long it is granted for; without it until it is revoked"),
+        "min_tenure": optional(Duration(), "how long who holds it must have been a member"),
+    },
+    flag=True,
+)
+
+SURVEY = Map(
+    {
+        "title": optional(_WORD, "shown to people"),
+        "questions": required(
+            Many(
+                Map(
+                    {
+                        "id": required(Text(pattern=STEP_ID, what="question id"), "as answers.<id>"),
+                        "text": required(_WORD, "what is asked"),
+                        "kind": required(Text(QUESTIONS), "0 to 10, 1 to max, one of choices, or free text"),
+                        "choices": optional(Many(_WORD, only_list=True, at_least=2), "of a choice"),
+                        "max": optional(Int(low=2, high=100), "of a scale: its highest number (5)"),
+                    }
+                ),
+                only_list=True,
+            ),
+            "what is asked, in order",
+        ),
+        "purpose": optional(Text(PURPOSES), "of the invitation; consent and caps go by it (service)"),
+        "open": optional(Duration(calendar=True), "how long answers are waited for (14d)"),
+        "rest": optional(Duration(calendar=True), "nobody is asked who was asked anything within it"),
+        "url": optional(Text(what="address"), "page on which it is answered"),
     }
 )
 
@@ -235,10 +275,12 @@ SECTIONS: dict[str, Shape] = {
         Map(
             {
                 "if": optional(Cond("user", time_free=True), "who is in it"),
-                "list": optional(_WORD, "file with one user id a line"),
+                "list": optional(_WORD, "file with one id a line"),
+                "select": optional(_WORD, "the set a 'select' step of this name has chosen"),
+                "subject": optional(Text((USER, GROUP_KIND)), "what is in it: users (default) or groups"),
                 "title": optional(_WORD, "shown to people"),
             },
-            one_of=(("if", "list"),),
+            one_of=(("if", "list", "select"),),
         ),
         pattern=FREE_NAME,
         what="segment",
@@ -269,8 +311,8 @@ SECTIONS: dict[str, Shape] = {
         Either(scalar=Text(what="path of a JSON file"), map=Plain()), pattern=FREE_NAME, what="event type"
     ),
     "metrics": Plain(),
-    "roles": Plain(),
-    "surveys": Plain(),
+    "roles": Table(ROLE, pattern=NAME, what="role"),
+    "surveys": Table(SURVEY, pattern=NAME, what="survey"),
 }
 
 SECTION_OF = {
@@ -280,7 +322,9 @@ SECTION_OF = {
     "account": "points",
     "badge": "badges",
     "group": "groups",
+    "role": "roles",
     "calendar": "calendars",
+    "survey": "surveys",
 }
 
 LATER: dict[str, tuple[str, ...]] = {
@@ -288,7 +332,7 @@ LATER: dict[str, tuple[str, ...]] = {
 }
 """Catalog section -> keys that are read but not acted on yet."""
 
-LATER_SECTIONS = ("metrics", "roles", "surveys")
+LATER_SECTIONS = ("metrics",)
 
 _LIMIT = r"[1-9][0-9]*/(hour|day|run)|unlimited"
 
@@ -339,7 +383,7 @@ PLAYBOOK = Map(
         "title": required(_WORD, "what people call it"),
         "owner": optional(_WORD, "who answers for it"),
         "status": optional(Text(STATUSES), "live by default"),
-        "subject": optional(Text(("user", "group")), "user by default"),
+        "subject": optional(Text(KINDS), "what it is about: user (default), group, or the program as a whole"),
         "vars": optional(Table(Plain(), pattern=_FIELD, what="var"), "constants, as vars.<name>"),
         "priority": optional(Int(low=0, high=100), "who takes cap slots first (50)"),
         "policy": optional(Ref("policy"), "default by default"),

@@ -86,6 +86,8 @@ class OlderMaker:
         problems = Problems()
         templates, faults = TemplateSet.of({file: text.encode() for file, text in pack["templates"].items()})
         shop = Workshop(problems, Schema(), self.shop.book, templates)
+        shop.books, shop.segment_kinds = self.shop.books, dict(self.shop.segment_kinds)
+        shop.playbook_kinds = self.shop.playbook_kinds
         declared = _tree(canonical(pack["schema"]), "schema")
         shop.calendars, shop.holidays = self.shop.calendars, self.shop.holidays
         shop.lunar_months, shop.lunar_table = self.shop.lunar_months, self.shop.lunar_table
@@ -103,6 +105,7 @@ class OlderMaker:
         bench = Bench(
             shop, list(self.spec.channels), self.spec.activity, account, self.spec.locale, self.spec.best_hour,
             webhooks=webhook_channel(self.spec.channels),
+            defined={kind: {**carried.defined()[kind], **now} for kind, now in self.catalog.defined().items()},
         )  # fmt: skip
         playbook = PlaybookMaker(bench, policies).make(source.root)
         errors = [problem for problem in problems.result(unused=False) if problem.severity == "error"]
@@ -141,6 +144,8 @@ class OlderMaker:
         here.segments |= carried.segments
         here.pools |= carried.pools
         here.groups |= carried.groups
+        here.roles |= carried.roles
+        here.surveys |= carried.surveys
         here.accounts += [name for name in carried.accounts if name not in here.accounts]
         here.badges += [name for name in carried.badges if name not in here.badges]
 

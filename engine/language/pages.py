@@ -46,6 +46,14 @@ SHAPE_PAGES: Final[dict[str, Page]] = {
         "entry: twice",
         "entry: once",
     ),
+    "wrong-subject": Page(
+        "something of another subject",
+        "A playbook is about users, about groups (subject: group) or about the program (subject: program). Its steps, "
+        "triggers and fields are about that alone: a group is not written a message, a user has no members. Subjects "
+        "talk by events: emit {type: ..., to: members} reaches the users of a group.",
+        "subject: group\nsteps:\n  - set: {user.stage: active}",
+        "subject: group\nsteps:\n  - set: {group.stage: active}",
+    ),
     "out-of-range": Page(
         "a number too small or too large",
         "The message names the bounds.",
@@ -133,8 +141,9 @@ SHAPE_PAGES: Final[dict[str, Page]] = {
         "a word of a later version",
         "The language has this word and this version of Drumbeat does not act on it yet. It is an error where leaving "
         "it out would change who gets what, and a warning where it would not.",
-        "steps:\n  - survey: {name: nps, via: sms}",
-        "steps:\n  - tag: {add: [survey]}",
+        "store: postgresql://localhost/drumbeat",
+        "store: sqlite:///drumbeat.db",
+        "warning",
     ),
 }
 
@@ -270,6 +279,30 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
         "Accounts are defined under 'points' in playbooks/catalog; without any there is one, 'main'.",
         "steps:\n  - points: {add: 10, account: mian}",
         "steps:\n  - points: {add: 10, account: main}",
+    ),
+    "unknown-role": Page(
+        "a role that does not exist",
+        "Roles are defined under 'roles' in playbooks/catalog.",
+        "subject: group\nsteps:\n  - nominate: {role: moderater, top: 3, by: count('checkin')}",
+        "# file: playbooks/catalog/roles.yaml\nroles: {moderator: {term: 90d}}\n"
+        "# file: playbooks/a.yaml\nsubject: group\nsteps:\n"
+        "  - nominate: {role: moderator, top: 3, by: count('checkin')}",
+    ),
+    "unknown-survey": Page(
+        "a survey that does not exist",
+        "Surveys are defined under 'surveys' in playbooks/catalog.",
+        "steps:\n  - survey: {name: npss, via: sms}",
+        "# file: playbooks/catalog/surveys.yaml\nsurveys:\n  nps: {questions: [{id: would, text: '0-10', kind: nps}]}\n"
+        "# file: templates/survey/nps.sms.j2\nTell us.\n"
+        "# file: playbooks/a.yaml\nsteps:\n  - survey: {name: nps, via: sms}",
+    ),
+    "unknown-selection": Page(
+        "a segment of a set that nobody chooses",
+        "'select' in a segment names the set of a step 'select'; the step of some playbook must choose it.",
+        "segments:\n  core: {select: croe}",
+        "# file: playbooks/catalog/segments.yaml\nsegments:\n  core: {select: core}\n"
+        "# file: playbooks/a.yaml\nsubject: program\nsteps:\n"
+        "  - select: {name: core, score: count('checkin'), size: [10, 50]}",
     ),
     "unknown-ladder": Page(
         "a tier ladder that does not exist",

@@ -8,7 +8,7 @@ from typing import Any
 from engine.core.kinds import Trigger
 from engine.core.moment import Condition
 from engine.core.plan import Block, Entry, Exit, Goal, Holdout, Limit, Playbook, Policy
-from engine.language.building import Bench
+from engine.language.building import Bench, subject_in
 from engine.language.forms import PLAYBOOK
 from engine.language.loops import OWN_ENDS
 from engine.language.nodes import MapNode, ScalarNode, SeqNode
@@ -45,6 +45,7 @@ class PlaybookMaker:
         variables = node.get("vars")
         shop.variables = frozenset(variables.keys()) if isinstance(variables, MapNode) else frozenset()
         shop.trigger_types = ()
+        shop.turn_to(subject_in(node))
         triggers = self._triggers.triggers(node)
         shop.trigger_types = event_types(triggers) if triggers else ()
         heard = frozenset().union(*(trigger.listens() or frozenset() for trigger in triggers))
@@ -55,7 +56,6 @@ class PlaybookMaker:
         good = self._entry_limit(node) and self._exits_told_apart(node) and self._holdout_exact(node)
         if fields is FAULT:
             return None
-        self._later(node, fields)
         if not good or not triggers:
             return None
         playbook = self._playbook(fields, triggers)
@@ -73,11 +73,6 @@ class PlaybookMaker:
         self.bench.unasked.append((self.bench.playbook, unasked))
         for type_ in sorted(OWN_ENDS & unasked):
             self.bench.emits.append((self.bench.playbook, type_, node.get("trigger") or node))
-
-    def _later(self, node: MapNode, fields: dict[str, Any]) -> None:
-        problems = self.shop.problems
-        if fields.get("subject") == "group":
-            problems.error(node.get("subject") or node, "not-yet", "groups as subjects come with a later version")
 
     def _migrate(self, node: MapNode, ids: set[str]) -> bool:
         """Where running journeys are sent must be a step of this version."""
@@ -148,6 +143,7 @@ class PlaybookMaker:
         holdout = fields.get("holdout")
         return Playbook(
             id=self.bench.playbook,
+            subject=self.shop.subject,
             title=fields["title"],
             status=fields.get("status", "live"),
             priority=fields.get("priority", 50),

@@ -36,12 +36,13 @@ class Remembered:
         sort: condition, expression or value.
         """
         if scope.where:
-            return (sort, text, time_free, "where", scope.event_types)
+            return (sort, text, time_free, scope.subject, "where", scope.event_types)
         if _PLACED.search(text) is None:
             # what is misspelt may be like a name that is known at one place only: errors are not remembered
-            return (sort, text, time_free)
+            return (sort, text, time_free, scope.subject)
         steps = None if scope.steps is None or "steps" not in text else tuple(scope.steps.items())
-        return (sort, text, time_free, scope.event_types, scope.entry_types, scope.trigger, scope.variables, steps)
+        place = (scope.event_types, scope.entry_types, scope.trigger, scope.variables, steps)
+        return (sort, text, time_free, scope.subject, place)
 
     def get(self, key: Hashable) -> Any:
         """What was compiled for a key, or None."""

@@ -162,7 +162,19 @@ EFFECTS: dict[str, Word] = {
         {"group": optional(Ref("group"), "the group"), "text": optional(TEXT, "the text")},
     ),
     "nominate": Word(_NAME, "role", "people proposed for a role", {"users": optional(Many(_NAME), "who")}),
-    "draw": Word(_NAME, "prize", "a lottery", {"winners": optional(Many(_NAME), "who")}),
+    "draw": Word(_NAME, "prize", "a draw: its promise, then itself", {"winners": optional(Many(_NAME), "who")}),
+    "select": Word(
+        _NAME, "name", "a set that was chosen anew",
+        {
+            "size": optional(Plain(), "how many are in it"),
+            "entered": optional(Many(_NAME, at_least=0), "who came in"),
+            "left": optional(Many(_NAME, at_least=0), "who went"),
+        },
+    ),
+    "survey": Word(
+        _NAME, "survey", "the end of a survey",
+        {"answered": optional(Flag(), "did an answer come"), "score": optional(Plain(), "its score")},
+    ),
 }  # fmt: skip
 """What was done. Each of these that happens must be expected."""
 
@@ -178,6 +190,7 @@ WORDS: dict[str, Word] = {**JOURNEYS, **EFFECTS, **REFUSALS, **DELIVERIES, **FAU
 COMMON = Map(
     {
         "user": optional(USER, "whose it is"),
+        "group": optional(Ref("group"), "of which group it is"),
         "playbook": optional(Ref("playbook"), "by which playbook"),
         "step": optional(_NAME, "by which step"),
         "reason": optional(_NAME, "why it was held back or denied, how a journey ended, what points are for"),
@@ -228,6 +241,7 @@ EXPECT = Map(
 _WHO = {
     "at": optional(WHEN, "when; without it at the instant of the entry before"),
     "user": optional(USER, "for whom; may be left out when the scenario has one user"),
+    "group": optional(Ref("group"), "for which group, of a playbook about groups"),
 }
 
 TRIGGER = Map(
@@ -259,6 +273,7 @@ HISTORY = Map(
     {
         "at": required(WHEN, "when it happened, such as -60d"),
         "group": optional(Ref("group"), "the group it happened in"),
+        "user": optional(USER, "in the history of a group: who did it"),
         "id": optional(_NAME, "its id"),
         **_AGAIN,
     }
@@ -325,7 +340,10 @@ SCENARIO = Map(
         "scenario": required(Text(what="title"), "what the test shows, in a sentence"),
         "playbooks": optional(Many(Ref("playbook")), "those in play, as if live; without it all that run"),
         "clock": required(INSTANT, "where the virtual clock begins"),
-        "users": required(Table(Plain(), pattern=FREE_NAME, what="user"), "user -> traits, consent, history"),
+        "users": optional(Table(Plain(), pattern=FREE_NAME, what="user"), "user -> traits, consent, history"),
+        "groups": optional(
+            Table(Plain(), pattern=FREE_NAME, what="group"), "group -> traits, members (of users), history"
+        ),
         "fixed": optional(FIXED, "chance, coupon codes and failures, laid down"),
         "timeline": required(Plain(), "what happens and what is expected, in order of time"),
         "note": optional(_NAME, "for the reader"),

@@ -70,12 +70,13 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Person:
-    """A user as the scenario begins."""
+    """A user or a group as the scenario begins."""
 
     id: str
     traits: Mapping[str, Any]
     consent: tuple[tuple[str, str], ...]  #: (channel, purpose) granted
     history: tuple[Given, ...]  #: in order of time
+    members: tuple[str, ...] | None = None  #: of a group: the users in it; None: it is a user
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from engine.core import shapes as sh
 from engine.core.instants import InstantError, parse_duration, parse_instant
 from engine.core.plan import Playbook
 from engine.core.policies import Control
+from engine.core.subjects import GROUP, PROGRAM, PROGRAM_KIND, USER
 from engine.language import scenario_forms as forms
 from engine.language.diagnostics import Located
 from engine.language.expecting import ExpectReader
@@ -30,6 +31,9 @@ from engine.registry import nearest
 
 _PART = re.compile(r"[0-9]+[smhdw]")
 _OWN = ("consent", "history")
+_OF_GROUPS = ("members", "history")
+_MEMBERS = sh.Many(sh.Ref("user"), at_least=0)
+
 
 
 @dataclass
@@ -83,12 +87,27 @@ class ScenarioMaker:
             self._error(node.key("scenario") or node, "scenario-first", "'scenario' is the first key of a scenario")
         self.wrong = node.broken
         users = node.get("users")
+        groups = node.get("groups")
         shop.names["user"] = set(users.keys()) if isinstance(users, MapNode) else set()
+        named = set(groups.keys()) if isinstance(groups, MapNode) else set()
+        known, shop.names["group"] = shop.names["group"], shop.names["group"] | named
+        try:
+            return self._read(node, file, users, groups)
+        finally:
+            shop.names["group"] = known
+
+    def _read(self, node: MapNode, file: str, users: Node | None, groups: Node | None) -> Scenario | None:
+        shop, reading = self.shop, self.shop.reading
         fields = reading.fields(node, forms.SCENARIO, "scenario")
         clock = node.get("clock")
         self.times = Times(self._clock(clock), self.zone)
         people = self._people(users) if isinstance(users, MapNode) else []
+        if isinstance(groups, MapNode):
+            people += self._groups(groups)
+        real = shop.names["user"]
+        shop.names["user"] = real | (set(groups.keys()) if isinstance(groups, MapNode) else set())
         fixed = self._fixed(node.get("fixed"), None if fields is FAULT else fields.get("fixed", {}))
+        shop.names["user"] = real
         timeline = self._timeline(node.get("timeline"))
         if fields is FAULT or self.wrong:
             return None
@@ -124,6 +143,27 @@ class ScenarioMaker:
             )
         return found
 
+    def _groups(self, groups: MapNode) -> list[Person]:
+        found = []
+        for name, value in groups:
+            what = f"groups.{name.text}"
+            node = self.shop.reading.mapping(value, what, "traits, members and history; {} for a new one")
+            if not isinstance(node, MapNode):
+                self.wrong = True
+                continue
+            self.wrong = self.wrong or node.broken
+            self.shop.turn_to(GROUP)
+            good = [key.text for key, _ in node if key.text not in _OF_GROUPS and not self.shop.user_field(key)]
+            self.shop.turn_to(USER)
+            self.wrong = self.wrong or bool(good)
+            traits = {key.text: one.plain() for key, one in node if key.text not in _OF_GROUPS}
+            members = node.get("members")
+            read = [] if members is None else self.shop.reading.read(members, _MEMBERS, f"{what}.members")
+            self.wrong = self.wrong or read is FAULT
+            history = tuple(self._history(node, None, what, name.text))
+            found.append(Person(name.text, traits, (), history, () if read is FAULT else tuple(read)))
+        return found
+
     def _trait(self, key: ScalarNode, value: Node) -> bool:
         near = nearest(key.text, _OWN)
         schema = self.shop.schema
@@ -153,7 +193,7 @@ class ScenarioMaker:
             return ()
         return tuple((channel, purpose) for channel, purposes in found.items() for purpose in purposes)
 
-    def _history(self, user: MapNode, name: str, what: str) -> list[Given]:
+    def _history(self, user: MapNode, name: str | None, what: str, group: str | None = None) -> list[Given]:
         node = user.get("history")
         if node is None:
             return []
@@ -163,11 +203,11 @@ class ScenarioMaker:
         found = [
             one
             for place, item in enumerate(node.items)
-            for one in self._past(item, name, f"{what}.history[{place}]")
+            for one in self._past(item, name, f"{what}.history[{place}]", group)
         ]
         return sorted(found, key=lambda it: it.time)
 
-    def _past(self, item: Node, user: str, what: str) -> list[Given]:
+    def _past(self, item: Node, user: str | None, what: str, group: str | None = None) -> list[Given]:
         """``{order.paid: {amount: 80}, at: -60d}``."""
         reading = self.shop.reading
         node = reading.mapping(item, what, "such as {order.paid: {amount: 80}, at: -60d}")
@@ -188,7 +228,8 @@ class ScenarioMaker:
             self.wrong = True
             return []
         at = self._when(node.get("at") or node, fields["at"])
-        first = Given(at, at, type_, user, fields.get("group"), data, fields.get("id"), node.mark)
+        whose = user if group is None else fields.get("user")
+        first = Given(at, at, type_, whose, group or fields.get("group"), data, fields.get("id"), node.mark)
         found = self._again(first, fields, node)
         if found[-1].at > self.times.clock:
             self._error(node.get("at") or node, "scenario-order", "history lies before 'clock'", "such as -60d")
@@ -323,14 +364,19 @@ class ScenarioMaker:
 
     def _verb(self, word: str, node: MapNode, fields: Mapping[str, Any], at: int, what: str) -> list[Given]:
         """What ``drumbeat trigger`` or ``drumbeat tasks done`` would put into the inbox."""
-        user = self._user(node, fields, what)
+        group, user = fields.get("group"), None
+        made = VERBS[word](self._error, node, fields, self.playbooks)
+        told = self.playbooks.get(str(fields.get("trigger", made[1].get("playbook") if made is not None else None)))
+        if told is not None and told.subject == PROGRAM_KIND:
+            user = PROGRAM
+        elif group is None:
+            user = self._user(node, fields, what)
         body = node.get("data")
         data = {} if body is None else self._data(body, "", f"{what}.data")
-        made = VERBS[word](self._error, node, fields, self.playbooks)
-        if user is None or made is None or data is None:
+        if (user is None and group is None) or made is None or data is None:
             return []
         type_, own = made
-        return [Given(at, at, type_, user, None, {**data, **own}, fields.get("id"), node.mark, by_hand=True)]
+        return [Given(at, at, type_, user, group, {**data, **own}, fields.get("id"), node.mark, by_hand=True)]
 
     def _event(self, node: MapNode, fields: Mapping[str, Any], at: int, what: str) -> list[Given]:
         user = fields.get("user")

@@ -7,7 +7,7 @@ from typing import Any
 from engine.actions import ACTIONS
 from engine.core import shapes as sh
 from engine.core.plan import Block, Node
-from engine.language.building import Bench, KindBuild, no_word
+from engine.language.building import Bench, KindBuild, fits_subject, no_word
 from engine.language.diagnostics import Mark
 from engine.language.forms import MODIFIERS
 from engine.language.loops import TOLD
@@ -18,9 +18,6 @@ from engine.language.reading import FAULT, _Fault
 from engine.render import TemplateSet
 
 MAX_NESTING = 8
-LATER_STEPS = (
-    "post", "nominate", "draw", "select", "survey",
-)  # fmt: skip
 
 _ON_ERROR = MODIFIERS.fields["on_error"].shape
 _FRAME = sh.Map({name: field for name, field in MODIFIERS.fields.items() if name != "on_error"})
@@ -78,13 +75,15 @@ class StepReader:
             hint = f"make '{verbs[1].text}' a step of its own, with '- '"
             self.shop.problems.error(verbs[1], "two-verbs", message, hint=hint)
         else:
-            no_word(self.shop, mapping, ACTIONS, LATER_STEPS, "verb", path, MODIFIERS.fields)
+            no_word(self.shop, mapping, ACTIONS, (), "verb", path, MODIFIERS.fields)
         return None
 
     def _verb(self, mapping: MapNode, verb: ScalarNode, path: str) -> Node | None:
         reading = self.shop.reading
         kind = ACTIONS.get(verb.text)
         if outdented(self.shop.problems, mapping, verb, kind.shape, {verb.text, *MODIFIERS.fields}):
+            return None
+        if not fits_subject(self.shop, kind, verb):
             return None
         frame = reading.fields(mapping, _FRAME, path, (verb.text, "on_error"))
         written = self._written_id(mapping)
@@ -133,7 +132,11 @@ class StepReader:
 
     def _check_message(self, verb: str, action: Any, body: Yaml, where: Yaml) -> None:
         """A message needs a template for every channel, in the last locale of the chain at least."""
-        if verb != "message" or not isinstance(body, MapNode):
+        if verb == "survey":
+            action = action.invitation
+        elif verb not in ("message", "post"):
+            return
+        if not isinstance(body, MapNode):
             return
         templates, name = self.shop.templates, action.template
         self.shop.used_steps |= {step for one in templates.variants(name) for step in one.steps}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.core import shapes as sh
 from engine.core.kinds import Trigger
 from engine.core.slots import Slotted
-from engine.language.building import Bench, KindBuild, no_word
+from engine.language.building import Bench, KindBuild, fits_subject, no_word
 from engine.language.forms import TRIGGER_MODIFIERS
 from engine.language.nodes import MapNode, ScalarNode, SeqNode
 from engine.language.nodes import Node as Yaml
@@ -67,16 +67,17 @@ class TriggerReader:
         kind = TRIGGERS.get(word.text)
         if not isinstance(kind.shape, sh.Map):
             raise TypeError("the shape of a trigger is a Map that holds its own word")
+        fits = fits_subject(self.shop, kind, word)
         fields = self.shop.reading.fields(mapping, kind.shape, path, _MODIFIERS)
         extra = self._id(mapping, path)
-        if isinstance(fields, _Fault) or isinstance(extra, _Fault):
+        if isinstance(fields, _Fault) or isinstance(extra, _Fault) or not fits:
             return None
         body = mapping.get(word.text) or mapping
         trigger = kind.build(fields, KindBuild(self.bench, extra or f"trigger[{place}]", body, word))
         trigger.id = extra or (word.text if path == "trigger" else f"{word.text}[{place}]")
         trigger.path = path
         if isinstance(trigger, Slotted) and isinstance(body, MapNode):
-            self.bench.audiences.append((trigger, body.get("audience") or body))
+            self.bench.audiences.append((trigger, body.get("audience") or body, self.shop.subject))
         return trigger
 
     def _id(self, mapping: MapNode, path: str) -> str | _Fault | None:

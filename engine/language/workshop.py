@@ -13,6 +13,7 @@ from engine.core.calendars import Calendar
 from engine.core.history import HistoryBook
 from engine.core.lunar import Lunar, Month
 from engine.core.moment import Condition, Value
+from engine.core.subjects import GROUP, PROGRAM_KIND, USER
 from engine.language import daytables
 from engine.language.diagnostics import Mark, Problems, Severity
 from engine.language.expressions import (
@@ -31,6 +32,9 @@ from engine.render import TemplateSet
 OWN_FIELDS = ("id", "tier", "tags", "points", "badges", "groups", "created_at", "last_active_at")
 """What the engine keeps of a user; ``zone`` and ``locale`` are fields like any other."""
 
+OWN_GROUP_FIELDS = ("id", "members", "roles", "silent_days", "tags", "points", "badges", "created_at", "last_active_at")
+"""What the engine keeps of a group; the others are what the catalog says, until they are written."""
+
 _STEPS_READ = re.compile(r"""\bsteps\s*(?:\.\s*(\w+)|\[\s*["'](\w+))""")
 _SEGMENT_CALLS = re.compile(r"in_segment\('([^']*)'\)")
 
@@ -48,7 +52,10 @@ class Workshop(Services):
     def __init__(self, problems: Problems, schema: Schema, book: HistoryBook, templates: TemplateSet) -> None:
         self.problems = problems
         self.schema = schema
-        self.book = book
+        self.books = {USER: book, GROUP: HistoryBook(book.late), PROGRAM_KIND: HistoryBook(book.late)}
+        self.subject = USER  #: what is spoken of at the place at hand
+        self.playbook_kinds: dict[str, str] = {}  #: playbook -> what it is about
+        self.segment_kinds: dict[str, str] = {}  #: segment -> what it is a segment of
         self.templates = templates
         self.reading = Reading(self)
         self.names: dict[str, set[str]] = {}
@@ -75,12 +82,30 @@ class Workshop(Services):
 
     # ------------------------------------------------------------------ names
 
+    @property
+    def book(self) -> HistoryBook:
+        """The history of the subjects at hand."""
+        return self.books[self.subject]
+
+    def turn_to(self, subject: str) -> None:
+        """From here on users, groups or the program are spoken of."""
+        self.subject = subject
+        mine = self._family("segment")
+        others = frozenset(self.names.get("segment", ())) - (mine or frozenset())
+        self._base = replace(self._base, subject=subject, segments=mine, others=others)
+
     def known(self, kind: str) -> Iterable[str]:
         if kind == "level":
             return self.names.get("level", ())
         if kind == "template":
             return self.templates.names()
+        if kind == "segment":
+            return self._segments(self.subject)
         return self.names.get(kind, ())
+
+    def _segments(self, subject: str) -> set[str]:
+        """Segments of one kind of subjects."""
+        return {it for it in self.names.get("segment", ()) if self.segment_kinds.get(it, USER) == subject}
 
     def doubtful(self, kind: str, name: str) -> bool:
         if kind == "template":
@@ -108,6 +133,8 @@ class Workshop(Services):
         arriving = self._arriving[-1] if self._arriving else ()
         if kind == "user":
             return replace(self._base, event_types=None)
+        if kind == "users":  # each user, whatever the playbook is about
+            return replace(self._base, subject=USER, segments=self._family("segment", USER), event_types=None)
         if kind == "where":
             return replace(self._base, event_types=arriving, where=True)
         inside = replace(self._base, trigger=True, variables=self.variables, event_types=self.trigger_types)
@@ -120,14 +147,17 @@ class Workshop(Services):
         """All names of the catalog are known: expressions may use them."""
         self._remembered.forget()
         self._base = Scope(
-            schema=self.schema, segments=self._family("segment"), ladder=ladder,
+            schema=self.schema, subject=self.subject, segments=self._family("segment"), ladder=ladder,
             ladders=None if "ladder" in self.unread else ladders,
-            badges=self._family("badge"), groups=self._family("group"), pools=self._family("coupon"),
+            badges=self._family("badge"), groups=self._family("group"), roles=self._family("role"),
+            pools=self._family("coupon"),
             accounts=self._family("account"), holidays=self.holidays,
         )  # fmt: skip
 
-    def _family(self, kind: str) -> frozenset[str] | None:
-        return None if kind in self.unread else frozenset(self.names.get(kind, ()))
+    def _family(self, kind: str, subject: str | None = None) -> frozenset[str] | None:
+        if kind in self.unread:
+            return None
+        return frozenset(self._segments(subject or self.subject) if kind == "segment" else self.known(kind))
 
     def tell(self, node: ScalarNode, issues: Iterable[Issue]) -> bool:
         """Report the issues of an expression at their words; True when an error was among them."""
@@ -155,7 +185,7 @@ class Workshop(Services):
         if known is not None:
             return known
         found, issues = compile_condition(
-            node.text, scope, self.book, time_free=shape.time_free, negated=self._negated
+            node.text, scope, self.books[scope.subject], time_free=shape.time_free, negated=self._negated
         )
         if shape.everybody and node.text == "true":
             issues = [issue for issue in issues if issue.code != "constant-condition"]
@@ -177,7 +207,7 @@ class Workshop(Services):
         known: Value | None = self._remembered.get(key)
         if known is not None:
             return known
-        found, issues = compile_expression(node.text, scope, self.book, time_free=shape.time_free)
+        found, issues = compile_expression(node.text, scope, self.books[scope.subject], time_free=shape.time_free)
         if self.tell(node, issues) or found is None:
             return FAULT
         return self._remembered.put(key, found, sound=not issues)
@@ -193,7 +223,7 @@ class Workshop(Services):
             known: Value | None = self._remembered.get(key)
             if known is not None:
                 return known
-            found, issues = compile_value(node.text, scope, self.book)
+            found, issues = compile_value(node.text, scope, self.books[scope.subject])
             if self.tell(node, issues) or found is None:
                 return FAULT
             return self._remembered.put(key, found, sound=not issues)
@@ -217,7 +247,19 @@ class Workshop(Services):
 
     def user_field(self, node: ScalarNode) -> bool:
         """A field that is like a declared one is a slip; any other may come in, but no condition can name it."""
-        name = node.text.removeprefix("user.")
+        whose, _, name = node.text.partition(".")
+        if not name:
+            whose, name = self.subject, whose
+        if whose != self.subject:
+            message = f"'{node.text}': this playbook is about a {self.subject}, not about a {whose}"
+            self.problems.error(node, "wrong-subject", message, hint=f"did you mean '{self.subject}.{name}'?")
+            return False
+        if whose == GROUP:
+            if name not in OWN_GROUP_FIELDS:
+                return True
+            message = f"'group.{name}' is kept by the engine and cannot be set"
+            self.problems.error(node, "unknown-field", message, hint="name another field")
+            return False
         schema = self.schema
         where = node.at(len(node.text) - len(name), len(name))
         if name in OWN_FIELDS:

@@ -20,6 +20,7 @@ from engine.core.kinds import Trigger
 from engine.core.model import State
 from engine.core.moment import Moment
 from engine.core.plan import Plan
+from engine.core.subjects import USER, kind_of
 from engine.core.watch import place
 from engine.ports import Batch, Store
 from engine.runtime.session import HISTORY_UNTIL
@@ -33,9 +34,10 @@ MET = "met"
 def arm(plan: Plan, store: Store) -> int:
     """Wake all who wait for what stands otherwise than at the last run; how many subjects that were."""
     # kept whole, so that a playbook that was paused meanwhile is a new one when it comes back
-    stamps = {trigger.place: f"{trigger.stamp}|{plan.env.zone}" for trigger in _timed(plan)}
+    stamps = {trigger.place: f"{trigger.stamp}|{plan.env.zone}" for _, trigger in _timed(plan)}
     # by name alone: a condition that was edited moves people when something happens to them, not all at once
-    placed = [f"segment {it.name}" for it in plan.watched] + [f"ladder {it.name}" for it in plan.ladders]
+    placed = [f"segment {it.name}" for part in (plan, *plan.parts.values()) for it in part.watched]
+    placed += [f"ladder {it.name}" for it in plan.ladders]
     stamps |= dict.fromkeys(placed, "")
     before = json.loads(store.get_meta(_ARMED) or "{}")
     met = met_before(store)
@@ -43,7 +45,10 @@ def arm(plan: Plan, store: Store) -> int:
     if stamps == before and not meeting:
         return 0
     at = max(store.clock(), int(store.get_meta(HISTORY_UNTIL) or 0))
-    changed = [trigger for trigger in _timed(plan) if before.get(trigger.place) != stamps[trigger.place]]
+    changed: dict[str, list[Trigger]] = {}
+    for kind, trigger in _timed(plan):
+        if before.get(trigger.place) != stamps[trigger.place]:
+            changed.setdefault(kind, []).append(trigger)
     everybody = any(name not in before for name in placed)
     arming = _Arming(plan, store, at, changed, everybody, [it for it in meeting if it.admits])
     count = arming.everybody_known()
@@ -67,7 +72,7 @@ class _Arming:
     plan: Plan
     store: Store
     at: int  #: the instant of the publication
-    changed: list[Trigger]  #: timed triggers that are new or read otherwise
+    changed: dict[str, list[Trigger]]  #: kind of subject -> timed triggers that are new or read otherwise
     placing: bool  #: a segment or a ladder is new
     admitting: list[Standing]  #: those that let in who is in their segment now
     met_somebody: bool = False
@@ -93,13 +98,16 @@ class _Arming:
     def _waits(self, state: State) -> bool:
         if state.wake_at is not None and state.wake_at <= self.at:
             return False
-        return self.placing or any(trigger.awaits(state) for trigger in self.changed)
+        changed = self.changed.get(kind_of(state.id), ())
+        return self.placing or any(trigger.awaits(state) for trigger in changed)
 
     def _arm(self, state: State, instant: int) -> bool:
         """Bring one subject in line, to be woken at an instant; False when there was nothing to do."""
-        noted = [it.noted(state, self.at, instant, self.plan.env) for it in self.admitting]
-        if self.placing:
-            place(self.plan, Moment(state, None, self.at, self.at, self.plan.env))
+        part = self.plan.part(state.id)
+        mine = [it for it in self.admitting if it in part.admitting]
+        noted = [it.noted(state, self.at, instant, part.env) for it in mine]
+        if self.placing and (part is not self.plan or kind_of(state.id) == USER):
+            place(part, Moment(state, None, self.at, self.at, part.env))
         if self._waits(state) or any(noted):
             state.wake_at = instant if state.wake_at is None else min(instant, state.wake_at)
             return True
@@ -116,9 +124,9 @@ class _Arming:
         return len(states)
 
 
-def _timed(plan: Plan) -> list[Trigger]:
+def _timed(plan: Plan) -> list[tuple[str, Trigger]]:
     open_ = [playbook for playbook in plan.playbooks if not playbook.paused]
-    return [it for playbook in open_ for it in playbook.triggers if it.own and it.stamp]
+    return [(playbook.subject, it) for playbook in open_ for it in playbook.triggers if it.own and it.stamp]
 
 
 def _standing(plan: Plan) -> list[Standing]:

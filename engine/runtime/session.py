@@ -20,10 +20,12 @@ from engine.core.links import signing_key
 from engine.core.model import Event, Out, Reserve, State, Why, new_state
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
-from engine.core.slots import Due
+from engine.core.slots import NEVER, Due
 from engine.core.step import ALL, DONE, SILENT, SLOW, Turn
+from engine.core.subjects import SIGN, kind_of
 from engine.ports import Batch, Rejected, Store
 from engine.runtime.alarms import Alarms, Entry
+from engine.runtime.census import Census
 from engine.runtime.walk import Walk
 
 KEPT = 60_000
@@ -81,9 +83,11 @@ class Session:
         self.resident = resident
         self.states: dict[str, State] = {}
         self.alarms = Alarms()
+        self.stop = _FOREVER  #: what lies after this instant waits: a walk over others goes first
         self.horizon = _FOREVER  #: wake-ups from here on are left to the store
-        self.strangers = 0  #: subjects that only events of others made known
+        self.strangers = 0  #: users that only events of others made known
         plan.fuse()
+        self.routing = bool(plan.parts)  #: events may be decided for groups and the program, too
         #: entries wait for a window, so wake-ups of one instant have an order
         self.queues = any(it.per != "run" for it in plan.limits.values())
         self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
@@ -106,6 +110,12 @@ class Session:
         self._used: dict[str, int] = {}  #: entry slots of this run, as they stood at the last hand-over
         self._begin()
         self.walk = self._new_walk()
+        self._stop_at_spreads()
+
+    def _stop_at_spreads(self) -> None:
+        """Nothing later goes before events for many that were decided."""
+        open_ = self.walk is not None and not self.fair and self.walk.spreads.next_at < NEVER
+        self.stop = self.walk.spreads.next_at if self.walk is not None and open_ else _FOREVER
 
     def _new_walk(self) -> Walk | None:
         # rows of schedules that left the plan must go, or they would go on where they stood when they come back
@@ -120,22 +130,33 @@ class Session:
             zone=plan.env.zone,
             secret=secret,
             kept=self.store.resources(),
+            census=Census(self).take,
         )
 
     def _begin(self) -> None:
         self.out = Out(marks=[] if self.marking else None)
-        self.turn = Turn(self.plan, self.out, self.tracing)
-        self.turn.signing = self._signing
+        self.turn = self._new_turn(self.plan)
+        self.turns = {kind: self._new_turn(part) for kind, part in self.plan.parts.items()}
         if not self.resident and len(self.states) > self.kept:
             self.states = {}
         if not self.resident:
             self.alarms.clear()
         self.touched: dict[str, State] = {}
         self.decided: list[tuple[Event, int]] = []
+        self.others: list[tuple[int, str]] = []  #: (place in ``decided``, subject) of what others than its user heard
         self.askers: dict[str, str] = {}
         self.late = 0
         self.firing: str | None = None  #: the subject whose wake-up is being decided
         self._nested = 0  #: wake-ups being fired inside of one another
+
+    def _new_turn(self, plan: Plan) -> Turn:
+        turn = Turn(plan, self.out, self.tracing)
+        turn.signing = self._signing
+        return turn
+
+    def turn_of(self, subject: str) -> Turn:
+        """Who decides for a subject."""
+        return self.turns.get(kind_of(subject), self.turn) if subject[:1] == SIGN else self.turn
 
     def abandon(self) -> None:
         """Forget what was decided since the last commit (a transaction failed)."""
@@ -148,6 +169,7 @@ class Session:
         before, self.walk = self.walk, self._new_walk()
         if self.walk is not None and before is not None:
             self.walk.follow(before)
+        self._stop_at_spreads()
 
     # ------------------------------------------------------------------ deciding
 
@@ -172,7 +194,9 @@ class Session:
             if not events:
                 self._wake_through(last)
                 return 0
-        self._load(event.user for event in events)
+        self._load_all(events)
+        if self.routing:
+            return self._take_routed(events)
         turn, states, touched, alarms = self.turn, self.states, self.touched, self.alarms
         resident = self.resident
         m, ways, default = turn.m, self.ways.get, self.default
@@ -204,6 +228,52 @@ class Session:
                 alarms.put(state.wake_at, user)
         return len(events)
 
+    def _load_all(self, events: Sequence[Event]) -> None:
+        """Read the subjects of events."""
+        subjects = {event.user for event in events}
+        if self.routing and not self.resident:
+            subjects.update(it for event in events for it in self.plan.others(event))
+        self._load(subjects)
+
+    def _take_routed(self, events: Sequence[Event]) -> int:
+        """The rest of ``take``, where events have other subjects than their user, too."""
+        for place, event in enumerate(events):
+            time = event.time
+            if time > self.clock and not event.history:
+                if time > self.stop:
+                    return place
+                if self.alarms.next < time:
+                    self._wake_before(time)
+                    if time > self.stop:
+                        return place
+                self.clock = time
+            elif event.history:
+                self.history_until = self.plan.env.history["until"] = max(self.history_until, time)
+            if self.log:
+                self.decided.append((event, self.clock))
+            self._route(event)
+        return len(events)
+
+    def _route(self, event: Event) -> None:
+        """Decide an event for its user, and then for its group and for the program, as far as they are subjects."""
+        place = len(self.decided) - 1
+        if event.user is not None:
+            self._event(event, event.user)
+        for subject in self.plan.others(event):
+            self._hears(event, subject, place)
+
+    def _hears(self, event: Event, subject: str, place: int) -> None:
+        """Decide an event for a group or the program; ``place``: where it stands in ``decided``."""
+        self._load((subject,))
+        state = self._state(subject)
+        if state.created_at is None:
+            state.created_at = event.time
+        if self.log:
+            self.others.append((place, subject))
+        self._once(state, event, SLOW, state.wake_at)
+        if self.out.emits:
+            self._drain(subject)
+
     def take_fresh(self, events: Sequence[Event]) -> int:
         """As ``take``, for a process that must not keep new events waiting; takes all of them.
 
@@ -215,7 +285,8 @@ class Session:
             self.walk.arriving(events)
         latest: dict[str | None, int] = {}  #: of each subject at hand: up to when its own wake-ups go first
         for event in events:
-            latest[event.user] = max(latest.get(event.user, 0), 0 if event.history else event.time)
+            for subject in (event.user, *self.plan.others(event)) if self.routing else (event.user,):
+                latest[subject] = max(latest.get(subject, 0), 0 if event.history else event.time)
         horizon = self.horizon = max(self.clock, max(latest.values(), default=0))
         visible = min(horizon, self.present)
         full, due = self._due(visible)
@@ -236,7 +307,9 @@ class Session:
                 self.clock = max(self.clock, event.time)
             if self.log:
                 self.decided.append((event, self.clock))
-            if event.user is not None:
+            if self.routing:
+                self._route(event)
+            elif event.user is not None:
                 self._event(event, event.user)
         return len(events)
 
@@ -246,6 +319,9 @@ class Session:
         if state is None:
             state = self.states[user] = new_state(user)
         before = state.wake_at
+        if user[:1] == SIGN:
+            self._turn(state, event, SLOW, before)
+            return
         place = self.ways.get(event.type, self.default)(self.turn.m, state, event, self.clock)
         if place != DONE:
             self._turn(state, event, place, before)
@@ -275,8 +351,8 @@ class Session:
             self._wake_through(last)
             return False
         self._wake_before(until + 1)
-        self.clock = max(self.clock, until)
-        return True
+        self.clock = max(self.clock, min(until, self.stop))
+        return until <= self.stop
 
     def bring(self, users: Iterable[str]) -> None:
         """Read subjects that are to be looked at."""
@@ -323,7 +399,7 @@ class Session:
 
     def _wake(self, before: Entry) -> None:
         pop, fire = self.alarms.pop, self._fire_all if self.queues else self._fire
-        while (entry := pop(before)) is not None:
+        while (entry := pop(before if before[0] <= self.stop else (self.stop + 1, ""))) is not None:
             fire(*entry)
 
     def _fire_all(self, instant: int, first: str) -> None:
@@ -349,7 +425,9 @@ class Session:
             clock = self.clock = instant
         state.wake_at = None
         outer, self.firing = self.firing, subject
-        if self.wake(self.turn.m, state, clock):
+        if subject[:1] == SIGN:
+            self._fire_other(state, kind_of(subject))
+        elif self.wake(self.turn.m, state, clock):
             self.touched[subject] = state
             wake_at = state.wake_at
             if wake_at is not None and wake_at < self.horizon:
@@ -357,6 +435,13 @@ class Session:
         else:
             self._turn(state, None, SLOW, None)
         self.firing = outer
+
+    def _fire_other(self, state: State, kind: str) -> None:
+        """The wake-up of a group or of the program; one of which the program has nothing any more sleeps on."""
+        if kind in self.turns:
+            self._turn(state, None, SLOW, None)
+        else:
+            self.touched[state.id] = state
 
     def put_off(self, subject: str, until: int) -> None:
         """Look at a subject again later than it asked for: its wake-up cannot be decided."""
@@ -369,7 +454,8 @@ class Session:
         """Bring a subject in line with a plan that was published, see ``engine.core.changing``."""
         self._load((subject,))
         state = self._state(subject)
-        self._answer(state, self.turn.change(state, self.clock, taken), None)
+        turn = self.turn_of(subject)
+        self._answer(turn, state, turn.change(state, self.clock, taken), None)
         if self.out.emits:
             self._drain(state.id)
 
@@ -379,18 +465,29 @@ class Session:
         self.out.emits.clear()
         while queue:
             maker, event = queue.popleft()
-            if event.user is None:
-                continue
-            self._load((event.user,))
-            if event.user != maker and self.log:
-                # a replay of one subject makes its own events again, but not those of others
-                self.decided.append((event, self.clock))
-            state = self._state(event.user)
-            if self.fair:
-                self._own_first(state, event.time)
-            self._once(state, event, SLOW, state.wake_at)
-            queue.extend((event.user, made) for made in self.out.emits)
-            self.out.emits.clear()
+            place = -1  #: where it stands in ``decided``
+            for subject in self._receivers(event):
+                self._load((subject,))
+                if subject != maker and self.log:
+                    # a replay of one subject makes its own events again, but not those of others
+                    if place < 0:
+                        place = len(self.decided)
+                        self.decided.append((event, self.clock))
+                    if subject != event.user:
+                        self.others.append((place, subject))
+                state = self._state(subject)
+                if subject[:1] == SIGN and state.created_at is None:
+                    state.created_at = event.time
+                if self.fair:
+                    self._own_first(state, event.time)
+                self._once(state, event, SLOW, state.wake_at)
+                queue.extend((subject, made) for made in self.out.emits)
+                self.out.emits.clear()
+
+    def _receivers(self, event: Event) -> list[str]:
+        """For whom an event the engine made is decided, in order."""
+        found = [] if event.user is None else [event.user]
+        return [*found, *self.plan.others(event)] if self.routing else found
 
     def _own_first(self, state: State, before: int) -> None:
         """Fire what a subject has due before an event that another subject sends it."""
@@ -407,7 +504,7 @@ class Session:
         state = self.states.get(subject)
         if state is None:
             state = self.states[subject] = new_state(subject)
-            self.strangers += 1
+            self.strangers += subject[:1] != SIGN
         return state
 
     def _turn(self, state: State, event: Event | None, place: int, before: int | None) -> None:
@@ -433,29 +530,51 @@ class Session:
         slot: tuple[Due, list[Why]] | None = None,
     ) -> None:
         """One call of the core; ``place``: where ``Turn.quick`` left off; ``before``: ``wake_at`` before all that."""
-        turn = self.turn
+        turn = self.turn_of(state.id)
         if slot is not None:
             ask = turn.slot(state, *slot, self.clock)
         elif place == SLOW or event is None:
             ask = turn.go(state, event, self.clock)
         else:
             ask = turn.enter(state, event, self.clock, place)
-        self._answer(state, ask, before)
+        self._answer(turn, state, ask, before)
 
-    def _answer(self, state: State, ask: Reserve | None, before: int | None) -> None:
+    def _answer(self, turn: Turn, state: State, ask: Reserve | None, before: int | None) -> None:
         """Answer what a call of the core asks for until it is done, and see when the subject is due."""
         while ask is not None:
             self.askers[ask.key] = ask.subject
-            ask = self.turn.answer(self.desk.take(ask, self.clock))
+            ask = turn.answer(self.desk.take(ask, self.clock))
         if self.out.releases:
             for release in self.out.releases:
                 self.desk.give_back(release)
             self.out.releases.clear()
         self.touched[state.id] = state
+        if self.out.spreads:
+            self._spread()
         if self.walk is not None:
             self.walk.moved(state.id)
         if state.wake_at is not None and state.wake_at != before and state.wake_at < self.horizon:
             self.alarms.put(state.wake_at, state.id)
+
+    def _spread(self) -> None:
+        """Events for many were decided: nothing later goes before them, unless events may go ahead of what is due."""
+        if self.walk is None:
+            self.walk = Walk(self)
+        for spread in self.out.spreads:
+            self.walk.spreads.add(spread)
+            if not self.fair:
+                self.stop = min(self.stop, spread.at)
+        self.out.spreads.clear()
+
+    def hand_out(self, event: Event, user: str) -> None:
+        """One event of a spread, and everything it leads to, for others too; who emitted it does not hear it."""
+        if self.log:
+            self.decided.append((event, self.clock))
+        place = len(self.decided) - 1
+        self._turn(self._state(user), event, SLOW, self.states[user].wake_at)
+        for subject in self.plan.others(event):
+            if subject != event.maker:
+                self._hears(event, subject, place)
 
     # ------------------------------------------------------------------ handing over
 
@@ -469,6 +588,8 @@ class Session:
     ) -> Batch:
         """All that was decided since the last call, as one transaction; the session goes on afterwards."""
         out = self.out
+        if self.stop < _FOREVER:
+            self._stop_at_spreads()
         totals = dict(counts or {})
         for alert in self.desk.alerts:
             totals[f"limit.{alert.playbook}"] = totals.get(f"limit.{alert.playbook}", 0) + 1
@@ -494,7 +615,9 @@ class Session:
             marks=out.marks or [],
             cancels=out.cancels,
             erased=out.erased,
+            others=self.others,
             alerts=self.desk.alerts,
+            entries=out.entries,
         )
         self.desk.answers, self.desk.alerts = [], []
         self._used = dict(self.desk.run_slots)

@@ -6,6 +6,7 @@ that was decided is thrown away and the careful way begins, which looks at the w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -17,6 +18,7 @@ from engine.core.model import Event
 from engine.core.plan import Plan
 from engine.core.starts import asked_for, take_for_verbs
 from engine.core.step import ALL, SILENT
+from engine.core.subjects import GROUP, USER, kind_of
 from engine.errors import DrumbeatError, InternalError
 from engine.ports import Batch, NotInOrder, Store
 from engine.runtime.rows import EffectFile, decision_row
@@ -53,6 +55,7 @@ class Outcome:
 
     events: dict[str, Any] = field(default_factory=dict)
     users: int = 0
+    groups: int | None = None  #: groups that are subjects; None: they are none in this program
     journeys: dict[str, int] = field(default_factory=dict)
     effects: dict[str, dict[str, int]] = field(default_factory=dict)
     playbooks: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -206,7 +209,12 @@ class _Replaying:
                 hand_over()
             hand_over()
         rows.close()
-        return _outcome(tally, self.replay, len(session.states) - session.strangers, first, end, unknown)
+        outcome = _outcome(tally, self.replay, len(session.states) - session.strangers, first, end, unknown)
+        if session.routing:
+            kinds = Counter(map(kind_of, session.states))
+            outcome.users = kinds[USER] - session.strangers
+            outcome.groups = kinds[GROUP] if self.plan.grouped else None
+        return outcome
 
 
 def _decide(session: Session, chunk: list[Event], hand_over: Callable[[], None]) -> None:

@@ -22,6 +22,7 @@ import msgspec
 from engine.actions.webhook import ANSWERED
 from engine.core.chance import BUCKETS, bucket
 from engine.core.model import HOUR, SECOND, Event
+from engine.core.subjects import receiver_of, subject_of
 from engine.ports import Channel, Outgoing, Pace, Sent, Settlement
 from engine.runtime.claims import refused_for_good
 
@@ -167,7 +168,8 @@ def answered(item: Outgoing, status: int | None, body: object, now: int) -> Even
     """``webhook.answered`` of a request; one a key, so a journey hears of one answer only. Status None: given up."""
     data = {"webhook": item.key, "status": status, "body": _kept(body) if status is not None else None}
     effect = item.effect
-    return Event(f"answer:{item.key}", ANSWERED, now, effect.user, effect.group, data, internal=True)
+    user, group = receiver_of(subject_of(effect.user, effect.group))
+    return Event(f"answer:{item.key}", ANSWERED, now, user, group, data, internal=True)
 
 
 def _kept(body: object) -> Any:

@@ -9,13 +9,17 @@ everybody, and after a crash the walk goes on behind the last subject that was c
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from engine.core.model import Event
+from engine.core.model import Event, State, new_state
+from engine.core.moment import Env, Moment
+from engine.core.predicate import Ask, Filter
 from engine.core.slots import Due, SlotTable
+from engine.core.spreads import PREFIX, Spread, Spreads, members_of
 from engine.core.step import ALL
+from engine.core.subjects import BEFORE_USERS, GROUP, PROGRAM, PROGRAM_KIND, USER, kind_of, of_group, span
 
 if TYPE_CHECKING:
     from engine.runtime.session import Session
@@ -37,15 +41,25 @@ class Walk:
     session: decides, and knows who is waiting to be committed.
     table: rows other than those of the store (a replay has its own).
     ends: for a replay: name of a row -> the last slot that was decided.
+    only: for a replay: the one subject there is.
     """
 
     def __init__(
-        self, session: Session, table: SlotTable | None = None, ends: dict[str, int] | None = None
+        self,
+        session: Session,
+        table: SlotTable | None = None,
+        ends: dict[str, int] | None = None,
+        only: str | None = None,
     ) -> None:
         self.session = session
         plan, store = session.plan, session.store
-        self.table = table or SlotTable(plan.schedules, plan.env, store.slots(), session.clock)
+        kept = store.slots() if table is None else {}
+        rows = {name: row for name, row in kept.items() if not name.startswith(PREFIX)}
+        self.table = table or SlotTable(plan.schedules, plan.env, rows, session.clock)
+        self.spreads = Spreads(kept)
+        self._kind = USER  #: of the subjects at hand
         self.ends = ends
+        self.only = only
         self.passed: set[Spot] = set()  #: what cannot be decided or written
         self.at: Spot | None = None  #: what is being decided
         self.entered: list[Spot] = []  #: who was let in since the last hand-over
@@ -61,7 +75,7 @@ class Walk:
     @property
     def next_at(self) -> int:
         """The earliest slot that is not done."""
-        return self.table.next_at
+        return min(self.table.next_at, self.spreads.next_at)
 
     def before(self, events: Sequence[Event], horizon: int) -> Sequence[Event]:
         """The events that go before the next slot; without any, a piece of what is due by the slot is done instead.
@@ -89,6 +103,7 @@ class Walk:
                 self.table.begin(first - 1)
                 self._look_for_zones()
         if self.table.by_zone:
+            self.table.meet(self.session.plan.env.zones.values(), self.session.clock)
             zones = {str(event.data["zone"]) for event in events if event.type in _ZONED and event.data.get("zone")}
             self.table.meet(zones, self.session.clock)
 
@@ -101,14 +116,16 @@ class Walk:
             zone = state.traits.get("zone") if state is not None else None
             if zone is not None and zone not in self.table.zones:
                 self.table.meet((str(zone),), self.session.clock)
-        if self.at is not None and subject > self._now and (self._end is None or subject <= self._end):
+        if self.at is None or subject <= self._now or kind_of(subject) != self._kind:
+            return
+        if self._end is None or subject <= self._end:
             heappush(self._ahead, subject)
 
     def _look_for_zones(self) -> None:
         """A trigger that goes by the zones of users is new: everybody the store knows is asked for its own."""
         if not self.table.strange_zones():
             return
-        after, zones = "", {self.table.program_zone}
+        after, zones = BEFORE_USERS, {self.table.program_zone, *self.session.plan.env.zones.values()}
         while subjects := self.session.store.population(after, CHUNK):
             found = self.session.store.load(subjects)
             zones.update(str(it.traits["zone"]) for it in found.values() if it.traits.get("zone"))
@@ -124,17 +141,19 @@ class Walk:
         """
         session, left = self.session, CHUNK
         while left > 0 and not session.touched and self.next_at <= until:
-            due = self.table.due()
-            if not session.wake_up_to(due.instant) or session.touched:
+            if not session.wake_up_to(self.next_at) or session.touched:
                 return
-            left -= self._chunk(due, left)
+            if self.spreads.next_at <= self.table.next_at:
+                left -= self._spread(left)
+            else:
+                left -= self._chunk(self.table.due(), left)
 
     def handed_over(self) -> dict[str, bytes | None]:
         """Rows of the slot table for the transaction that begins now."""
         self.handed, self.entered = self.entered, []
         if self.session.fair:
             self.table.overtaken(self.session.clock)
-        return self.table.changes()
+        return {**self.table.changes(), **self.spreads.changes()}
 
     def follow(self, before: Walk) -> None:
         """Know what a walk knew whose transaction was given up."""
@@ -158,6 +177,7 @@ class Walk:
             return 0
         if due.instant <= session.history_until and self.table.skip(due):
             return 0  # history came in up to later: what time alone would have started before, it does not
+        self._kind = due.scheduled.playbook.subject
         subjects = self._population(due, place, most)
         count = len(subjects)
         full = count >= most
@@ -175,25 +195,93 @@ class Walk:
         self.table.walked(due, last if full else None)
         return count + 1
 
+    def _spread(self, most: int) -> int:
+        """Hand the events of a spread to some users; how many were looked at."""
+        session, spread = self.session, self.spreads.first()
+        judge = self._for_whom(spread)
+        self._kind = USER
+        subjects = [] if judge is None else self._known(spread.after, most, judge)
+        full = len(subjects) >= most
+        self._end = subjects[-1] if full else None
+        self._ahead = list(subjects)
+        session.bring(subjects)
+        last = spread.after
+        while judge is not None and self._ahead and len(self.entered) < self.most:
+            subject = heappop(self._ahead)
+            if subject > last:
+                self._now = last = subject
+                self.at = (spread.name, spread.at, subject)
+                state = session.states.get(subject)
+                if state is not None and self.at not in self.passed and judge.judge(state, session.clock):
+                    self.entered.append(self.at)
+                    session.hand_out(spread.event(subject), subject)
+        full = full or bool(self._ahead)
+        self.at = None
+        self.spreads.went(spread, last if full else None)
+        return len(subjects) + 1
+
+    def _for_whom(self, spread: Spread) -> Filter | None:
+        """Who gets the events; None: the step that said so is gone."""
+        if spread.group is not None:
+            return members_of(spread.group)
+        plan = self.session.plan
+        playbook = plan.by_id.get(spread.playbook)
+        if playbook is None or playbook.version != spread.version:
+            playbook = plan.kept.get((spread.playbook, spread.version), playbook)
+        node = playbook.nodes.get(spread.step) if playbook is not None else None
+        audience = getattr(node.action, "audience", None) if node is not None else None
+        if audience is None:
+            return None
+        env, test = plan.env, audience.test
+        return Filter(audience.text, Ask(audience.text, "an audience of emit"), _judge(test, env), ())
+
     def _look(self, due: Due, subject: str) -> None:
         session = self.session
         state = session.states.get(subject)
         self._now = subject
         self.at = (due.scheduled.name, due.instant, subject)
+        if state is None and self._kind != USER:  # one of the catalog nobody has heard of yet
+            state = new_state(subject)
         if state is None or self.at in self.passed:
             return
-        why = session.turn.invited(state, due, session.clock)
+        why = session.turn_of(subject).invited(state, due, session.clock)
         if why is not None:
+            session.states[subject] = state
             self.entered.append(self.at)
             session.enter_at(state, due, why)
 
     def _population(self, due: Due, after: str, most: int) -> list[str]:
+        if self.only is not None:
+            return [self.only] if kind_of(self.only) == self._kind and self.only > after else []
+        if self._kind == PROGRAM_KIND:
+            return [PROGRAM] if after < PROGRAM else []
+        # with every verdict wanted, those outside the audience are looked at too
+        audience = due.scheduled.filter if self.session.tracing != ALL else None
+        if self._kind == USER:
+            return self._known(after, most, audience)
+        named = {of_group(name) for name in self.session.plan.env.cards}
+        low, high = span(GROUP)
+        known = [it for it in self._known(max(after, low), most, None) if high is None or it < high]
+        return sorted({*known, *(it for it in named if it > after)})[:most]
+
+    def _known(self, after: str, most: int, audience: Filter | None) -> list[str]:
+        """Subjects behind one that the store knows, or the session where it keeps them all."""
         session = self.session
+        if self._kind == USER:
+            after = max(after, BEFORE_USERS)
         if not session.resident:
-            # with every verdict wanted, those outside the audience are looked at too
-            audience = due.scheduled.filter if session.tracing != ALL else None
             return session.store.population(after, most, audience, session.clock)
         if len(self._order) != len(session.states):
             self._order = sorted(session.states)
         place = bisect_right(self._order, after)
         return self._order[place : place + most]
+
+
+def _judge(test: Callable[[Moment], bool], env: Env) -> Callable[[State, int], bool]:
+    def judge(state: State, now: int) -> bool:
+        try:
+            return bool(test(Moment(state, None, now, now, env)))
+        except Exception:  # an error is neither true nor false: it never sends
+            return False
+
+    return judge

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from engine.core.model import Answer, Decision, Effect, Event, Spare, State, Why
+from engine.core.model import Answer, Decision, Effect, Entry, Event, Spare, State, Why
 from engine.errors import InternalError
 
 
@@ -36,6 +36,25 @@ class _EventRow(msgspec.Struct, array_like=True):
     internal: bool = False
     history: bool = False
     changes: dict[str, tuple[Any, Any]] | None = None
+    maker: str | None = None
+
+
+class _EntryRow(msgspec.Struct, array_like=True, gc=False):
+    """An entry of the ledger in a block; what most entries do not have comes last and is left out."""
+
+    key: str
+    time: int
+    book: str
+    name: str
+    what: str
+    delta: int
+    subject: str | None = None
+    playbook: str | None = None
+    step: str | None = None
+    unit: str | None = None
+    until: int | None = None
+    amount: Decimal | None = None
+    origin: str | None = None
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -54,6 +73,7 @@ _state = msgspec.json.Decoder(State, float_hook=Decimal)
 _heads = msgspec.json.Decoder(_Head)
 _event = msgspec.json.Decoder(Event, float_hook=Decimal)
 _answer = msgspec.json.Decoder(Answer, float_hook=Decimal)
+_entries = msgspec.json.Decoder(list[_EntryRow])
 _events = msgspec.json.Decoder(list[_EventRow | None], float_hook=Decimal)
 
 
@@ -157,6 +177,8 @@ def encode_events(events: Sequence[EventRow | None]) -> bytes:
 
 def _event_row(it: Event, at: int) -> tuple[Any, ...]:
     row = (it.id, it.time, at, it.type, it.user, it.group, it.data)
+    if it.maker is not None:
+        return (*row, it.depth, it.internal, it.history, it.changes, it.maker)
     if it.depth or it.internal or it.history or it.changes is not None:
         return (*row, it.depth, it.internal, it.history, it.changes)
     return row
@@ -168,7 +190,32 @@ def decode_events(body: bytes) -> list[EventRow | None]:
 
 
 def _event_of(it: _EventRow) -> Event:
-    return Event(it.id, it.type, it.time, it.user, it.group, it.data, it.depth, it.internal, it.history, it.changes)
+    return Event(
+        it.id, it.type, it.time, it.user, it.group, it.data, it.depth, it.internal, it.history, it.changes, it.maker
+    )
+
+
+def encode_entries(entries: Sequence[Entry]) -> bytes:
+    """A block of the ledger."""
+    return _encode([_entry_row(it) for it in entries])
+
+
+def _entry_row(it: Entry) -> tuple[Any, ...]:
+    row = (it.key, it.time, it.book, it.name, it.what, it.delta, it.subject, it.playbook, it.step)
+    if it.amount is not None or it.origin is not None:
+        return (*row, it.unit, it.until, it.amount, it.origin)
+    return (*row, it.unit, it.until) if it.unit is not None or it.until is not None else row
+
+
+def decode_entries(body: bytes) -> list[Entry]:
+    """The entries of a block."""
+    return [
+        Entry(
+            it.key, it.time, it.book, it.name, it.what, it.delta, it.subject, it.unit, it.amount, it.until,
+            it.playbook, it.step, it.origin,
+        )
+        for it in _entries.decode(body)
+    ]  # fmt: skip
 
 
 def effect_body(it: Effect) -> bytes:

@@ -7,14 +7,15 @@ Rule 3: what is sent again later from before the erasure is recognised by the ps
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
-from engine.core.model import NONE, Effect, State
+from engine.core.model import NONE, Answer, Effect, Entry, State
 from engine.ports import Rejected
 
 ALIAS = "erased-"
@@ -37,6 +38,8 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
     "post": ("group", "template"),
     "task": (),
     "nominate": ("role",),
+    "select": ("name",),
+    "survey": ("survey", "answered", "score", "by"),
     "draw": ("prize",),
 }
 """Kind of an effect -> what of its detail is no word about the person."""
@@ -56,6 +59,48 @@ def scrubbed(effect: Effect, alias: str) -> Effect:
     return structs.replace(effect, user=user, detail=detail, to=None, spares=(), reason=_word(effect.reason))
 
 
+def anonymous(entry: Entry, subject: str, until: int, alias: Callable[[str], str]) -> Entry:
+    """An entry as the ledger keeps it when a subject is erased; those of others and later ones are as they were.
+
+    Keys that are no effect keys hold ids of events: they are hashed as the subject is, so links still hold.
+    """
+    if entry.subject != subject or entry.time > until:
+        return entry
+    key, origin = (it if it is None or _KEY.fullmatch(it) else alias(it) for it in (entry.key, entry.origin))
+    return structs.replace(entry, subject=alias(subject), key=key, origin=origin)
+
+
+_KEY = re.compile(r"[0-9a-f]{32}(:[a-z_]+)?")
+"""An effect key, and what of its step it was."""
+
+
+def unnamed(effect: Effect, subject: str, alias: str) -> Effect | None:
+    """An effect on a group or the program without the name of somebody who was erased; None when it names him not."""
+    detail = renamed(effect.detail, subject, alias)
+    if detail == effect.detail:
+        return None
+    if effect.detail.get("candidate") == subject:
+        detail["title"] = ""  # it was about him
+    return structs.replace(effect, detail=detail)
+
+
+def answer_unnamed(answer: Answer, subject: str, alias: str) -> Answer | None:
+    """As ``unnamed``, of what the census answered."""
+    data = renamed(answer.data, subject, alias)
+    return None if data == answer.data else structs.replace(answer, data=data)
+
+
+def renamed(value: Any, subject: str, alias: str) -> Any:
+    """A value in which a text that is the id of a subject is its pseudonym."""
+    if isinstance(value, str):
+        return alias if value == subject else value
+    if isinstance(value, Mapping):
+        return {name: renamed(one, subject, alias) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [renamed(one, subject, alias) for one in value]
+    return value
+
+
 def _word(reason: str | None) -> str | None:
     """A reason that is a word of ours; a sentence may hold anything."""
     return reason if reason is None or reason.replace("_", "").isalpha() else OUTCOME
@@ -63,7 +108,7 @@ def _word(reason: str | None) -> str | None:
 
 def at_rest(state: State) -> bool:
     """Is there nothing of a person in a state: was it erased, and did nothing happen since?"""
-    known = (state.traits, state.series, state.consents, state.tags, state.badges, state.groups)
+    known = (state.traits, state.series, state.consents, state.tags, state.badges, state.groups, state.selections)
     busy = (state.journeys, state.goals, state.holds, state.tasks, state.slots)
     return not any(known) and not any(busy) and state.created_at is None and state.last_active is None
 

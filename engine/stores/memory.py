@@ -13,8 +13,9 @@ from typing import Any
 
 from msgspec import structs
 
-from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.core.model import Answer, Decision, Effect, Entry, Event, State
 from engine.core.predicate import Filter, Selection
+from engine.core.subjects import BEFORE_USERS, SIGN, subject_of
 from engine.errors import InternalError
 from engine.ports import Batch, Rejected, Version
 from engine.stores import erasing, tally
@@ -51,6 +52,7 @@ class MemoryStore(MemoryOutbox):
         self._codes: set[str] = set()
         self._resources: dict[str, bytes] = {}
         self._decisions: dict[str, list[Decision]] = {}
+        self._ledger: list[Entry] = []
         self._rejected: dict[int, Rejected] = {}
         self._rejected_last = 0
         self._positions: dict[str, int] = {}
@@ -179,9 +181,13 @@ class MemoryStore(MemoryOutbox):
 
     def _log(self, batch: Batch) -> int:
         """Keep events, effects and decisions; the number of effect keys that existed already."""
-        for event, decided_at in batch.events:
+        heard: dict[int, list[str]] = {}
+        for place, subject in batch.others:
+            heard.setdefault(place, []).append(subject)
+        for place, (event, decided_at) in enumerate(batch.events):
             self._ids.add(event.id)
-            self._events.setdefault(event.user or event.group or "", []).append((event, decided_at))
+            for subject in dict.fromkeys((event.user or event.group or "", *heard.get(place, ()))):
+                self._events.setdefault(subject, []).append((event, decided_at))
         conflicts = 0
         for effect in batch.effects:
             if effect.key in self._rows:
@@ -192,7 +198,8 @@ class MemoryStore(MemoryOutbox):
             if row.delivery:
                 self._pending.append((row.place, effect.key))
         for decision in batch.decisions:
-            self._decisions.setdefault(decision.user or decision.group or "", []).append(decision)
+            self._decisions.setdefault(subject_of(decision.user, decision.group), []).append(decision)
+        self._ledger.extend(batch.entries)
         return conflicts
 
     def _hide(self, state: State) -> None:
@@ -221,8 +228,20 @@ class MemoryStore(MemoryOutbox):
         for number in erasing.about(self._rejected.values(), subject):
             del self._rejected[number]
         for row in self._rows.values():
-            if subject == (row.effect.user or row.effect.group) and row.effect.time <= at:
+            if subject == subject_of(row.effect.user, row.effect.group) and row.effect.time <= at:
                 self._scrub(row, alias)
+        self._unname(subject, alias, at)
+        self._ledger = [erasing.anonymous(it, subject, at, self._alias) for it in self._ledger]
+
+    def _unname(self, subject: str, alias: str, at: int) -> None:
+        """Rows about groups and the program name users: who was chosen, proposed, drawn."""
+        for row in self._rows.values():
+            if row.effect.user is None and row.effect.time <= at:
+                row.effect = erasing.unnamed(row.effect, subject, alias) or row.effect
+        for asker, answers in self._answers.items():
+            if asker[:1] == SIGN:
+                for key, answer in answers.items():
+                    answers[key] = erasing.answer_unnamed(answer, subject, alias) or answer
 
     def _scrub(self, row: Row, alias: str) -> None:
         row.effect = erasing.scrubbed(row.effect, alias)
@@ -329,7 +348,7 @@ class MemoryStore(MemoryOutbox):
     # -- reading
 
     def effects(self, user: str | None = None) -> Iterator[tuple[Effect, str]]:
-        rows = [row for row in self._rows.values() if user is None or user == (row.effect.user or row.effect.group)]
+        rows = [it for it in self._rows.values() if user is None or user == subject_of(it.effect.user, it.effect.group)]
         for row in sorted(rows, key=lambda it: (it.effect.time, it.effect.key)):
             moved = row.channel != (row.effect.deliver or "")
             yield structs.replace(row.effect, deliver=row.channel) if moved else row.effect, row.delivery or ""
@@ -339,11 +358,11 @@ class MemoryStore(MemoryOutbox):
         return {
             row.effect.key: row.outcome
             for row in rows
-            if row.outcome is not None and user == (row.effect.user or row.effect.group)
+            if row.outcome is not None and user == subject_of(row.effect.user, row.effect.group)
         }
 
     def events(self, user: str) -> Iterator[tuple[Event, int]]:
-        yield from self._events.get(user, [])
+        yield from (it for it in self._events.get(user, []) if it[0].maker != user)
 
     def answers(self, user: str) -> dict[str, Answer]:
         return dict(sorted(self._answers.get(user, {}).items()))
@@ -351,16 +370,22 @@ class MemoryStore(MemoryOutbox):
     def decisions(self, user: str) -> Iterator[Decision]:
         yield from self._decisions.get(user, [])
 
+    def ledger(
+        self, *, subject: str | None = None, book: str | None = None, name: str | None = None
+    ) -> Iterator[Entry]:
+        return (it for it in self._ledger if tally.asked_for(it, subject, book, name))
+
     def subjects(self) -> Iterator[State]:
         for subject in sorted(self._states):
             yield self._states[subject]
 
     def head_count(self) -> int:
-        return len(self._states)
+        return sum(subject[:1] != SIGN for subject in self._states)
 
     def audience(self, filter: Filter, now: int, after: str = "", limit: int = 1000) -> Selection:
         ids: list[str] = []
         errors: list[tuple[str, str]] = []
+        after = max(after, BEFORE_USERS)
         wanted = sorted(subject for subject in self._states if subject > after) if limit > 0 else []
         for asked, subject in enumerate(wanted, 1):
             try:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.core.model import Answer, Decision, Effect, Event, State
+from engine.core.model import Answer, Decision, Effect, Entry, Event, State
 from engine.core.predicate import Filter, Selection
+from engine.core.subjects import subject_of
 from engine.ports import Batch, Fault, Rejected, Room, Version
 from engine.stores import codec, tally
 from engine.stores.sql import sqlite_copy
@@ -23,6 +24,7 @@ from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_events import NAMES_A_ROW, SqliteEvents
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
 from engine.stores.sql.sqlite_forgetting import KINDS, SqliteForgetting
+from engine.stores.sql.sqlite_ledger import SqliteLedger
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
 from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, SqliteStates
 
@@ -34,7 +36,7 @@ _EDGES = ("before_begin", "after_begin", "before_commit", "after_commit")
 _GROUPS = {
     "migrate": ("statement", "record"),
     "commit": (
-        *("states", "cancels", "events", "effects", "answers", "grants", "resources", "decisions", "goals"),
+        *("states", "cancels", "events", "effects", "answers", "grants", "resources", "entries", "decisions", "goals"),
         *("quarantine", "inbox", "positions", "slots", "counters", "figures", "clock", "erased"),
     ),
     "fold": ("states", "trail"),
@@ -64,6 +66,7 @@ class SqliteStore(SqliteOutbox):
         self._erasure = SqliteErasure(file)
         self.fold_at: int | None = None  #: subjects in the log from which on it is folded; None: ``FOLD_SUBJECTS``
         self._events = SqliteEvents(file)
+        self._ledger = SqliteLedger(file)
         self._forgetting = SqliteForgetting(file)
         self._untrailed: int = file.rows("untrailed", NAMES_A_ROW)[0][0]
 
@@ -192,6 +195,7 @@ class SqliteStore(SqliteOutbox):
             self._erasure.committed(batch.erased, revived, written)
             self._events.added(len(batch.events))
             self._untrailed += len(batch.events) // NAMES_A_ROW + len(batch.effects) + len(batch.decisions)
+            self._untrailed += self._ledger.added(len(batch.entries))
 
         with self._file.transaction("commit", committed):
             self._step("states")
@@ -209,6 +213,7 @@ class SqliteStore(SqliteOutbox):
                 self._erasure.drop_state(subject)
                 self._events.erase(subject, at)
                 self._erasure.erase(subject, at)
+                self._ledger.erase(subject, at, self._erasure.alias)
         return conflicts
 
     def _step(self, name: str) -> None:
@@ -217,7 +222,7 @@ class SqliteStore(SqliteOutbox):
     def _save_log(self, batch: Batch) -> int:
         """Events and effects; the number of effect keys that existed already."""
         self._step("events")
-        self._events.add(batch.events)
+        self._events.add(batch.events, batch.others)
         self._step("effects")
         return len(batch.effects) - self._file.insert("add_effect", [_effect_row(it) for it in batch.effects])
 
@@ -229,11 +234,13 @@ class SqliteStore(SqliteOutbox):
         write("add_grant", tally.grants(batch))
         self._step("resources")
         write("save_resource", batch.resources.items())
+        self._step("entries")
+        self._ledger.add(batch.entries)
 
     def _save_verdicts(self, batch: Batch) -> None:
         write = self._file.write
         self._step("decisions")
-        rows = [(it.user or it.group, codec.decision_body(it)) for it in batch.decisions]
+        rows = [(subject_of(it.user, it.group), codec.decision_body(it)) for it in batch.decisions]
         self._file.insert("add_decision", rows)
         self._step("goals")
         write("add_goal", batch.goals)
@@ -274,6 +281,7 @@ class SqliteStore(SqliteOutbox):
                 self._file.fault("fold.trail")
                 self._file.write("lay_trail", [()])
                 self._file.write("names_trailed", [()])
+                self._file.write("entries_trailed", [()])
                 self._file.write("trail_laid", [()])
 
     def clock(self) -> int:
@@ -372,6 +380,11 @@ class SqliteStore(SqliteOutbox):
         for (body,) in self._file.pages("decisions_of", user):
             yield codec.decision_from(body)
 
+    def ledger(
+        self, *, subject: str | None = None, book: str | None = None, name: str | None = None
+    ) -> Iterator[Entry]:
+        return self._ledger.read(subject, book, name)
+
     def subjects(self) -> Iterator[State]:
         return self._states.all()
 
@@ -392,7 +405,7 @@ class SqliteStore(SqliteOutbox):
 
 
 def _effect_row(it: Effect) -> tuple[Any, ...]:
-    return (it.key, it.user or it.group, it.time, it.deliver, codec.effect_body(it), tally.first_delivery(it))
+    return (it.key, subject_of(it.user, it.group), it.time, it.deliver, codec.effect_body(it), tally.first_delivery(it))
 
 
 def _rejected_row(it: Rejected) -> tuple[Any, ...]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from msgspec import structs
 
-from engine.core.model import Effect, Event
+from engine.core.model import Effect, Entry, Event
+from engine.core.subjects import subject_of
 from engine.ports import Batch
 
 COUNTERS = ("duplicate", "events", "late", "quarantined")
@@ -66,7 +67,7 @@ def askers(batch: Batch) -> dict[str, str]:
     if not batch.answers:
         return {}
     keys = {answer.key for answer in batch.answers}
-    found = {it.key: who for it in batch.effects if it.key in keys and (who := it.user or it.group) is not None}
+    found = {it.key: subject_of(it.user, it.group) for it in batch.effects if it.key in keys}
     found.update(batch.askers)
     return found
 
@@ -74,6 +75,13 @@ def askers(batch: Batch) -> dict[str, str]:
 def first_delivery(effect: Effect) -> str | None:
     """Where an effect stands in the outbox when it is decided: ``pending``, or None when there is nothing to send."""
     return "pending" if effect.deliver is not None and effect.status == "planned" else None
+
+
+def asked_for(entry: Entry, subject: str | None, book: str | None, name: str | None) -> bool:
+    """Is an entry one of those a reader of the ledger wants; None: whichever it is."""
+    if subject is not None and entry.subject != subject:
+        return False
+    return (book is None or entry.book == book) and (name is None or entry.name == name)
 
 
 _OWN = ("subject", "text", "html", "fields")  #: what of a message each channel has in its own words

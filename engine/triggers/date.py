@@ -16,6 +16,7 @@ from engine.core.model import DAY, State
 from engine.core.moment import Moment
 from engine.core.plan import zone_of
 from engine.core.shapes import USER_FIELD, Map, Text, WallTime, optional, required
+from engine.core.subjects import GROUP, USER
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _OFFSET = r"[+-]?[1-9][0-9]{0,6}[smhdw]"
@@ -45,6 +46,7 @@ class OnDate(Trigger):
     """
 
     word = "date"
+    about = (USER, GROUP)
     own = True
     reason = "date"
     tells = frozenset({"user.signup", "user.updated"})
@@ -54,7 +56,8 @@ class OnDate(Trigger):
                 Map(
                     {
                         "field": required(
-                            Text(pattern=r"user\.[A-Za-z_][A-Za-z0-9_]*", what=USER_FIELD), "field with the date"
+                            Text(pattern=r"(user|group)\.[A-Za-z_][A-Za-z0-9_]*", what=USER_FIELD),
+                            "field with the date",
                         ),
                         "offset": optional(
                             Text(pattern=_OFFSET, what="duration with a sign, such as -3d"), "before or behind the day"
@@ -70,7 +73,7 @@ class OnDate(Trigger):
     )
 
     def __init__(self, spec: dict[str, Any], place: str, playbook: str, lunar: Lunar | None) -> None:
-        self.field: str = spec["field"].removeprefix("user.")
+        self.field: str = spec["field"].partition(".")[2]
         self.at: str = spec["at"]
         self.yearly = spec["repeat"] == "yearly"
         self.mar1 = spec.get("leap_day") == "mar1"
@@ -90,7 +93,8 @@ class OnDate(Trigger):
         """Ask for the lunar table when it is needed, and refuse what cannot be meant."""
         spec = fields["date"]
         lunar = spec.get("calendar") == "lunar"
-        declared = build.field_type(spec["field"].removeprefix("user."))
+        whose, _, field = spec["field"].partition(".")
+        declared = build.field_type(field) if whose == USER else "any"
         if declared not in ("date", "time", "any"):
             message = f"'{spec['field']}' is declared as {declared}, and 'date' needs a date"
             build.problem("field", "type-mismatch", message, "declare it as 'date | none' under 'profile'")

@@ -8,6 +8,7 @@ from engine.core.existing import Standing
 from engine.core.kinds import Build
 from engine.core.moment import Moment
 from engine.core.shapes import Map, Ref, Text, optional, required
+from engine.core.subjects import GROUP, USER
 
 ENTERED = "segment.entered"
 
@@ -23,6 +24,7 @@ class SegmentMove(Standing):
     """
 
     word = "segment"
+    about = (USER, GROUP)
     reason = "existing"
     shape = Map(
         {

@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.core.kinds import Build, Trigger
 from engine.core.shapes import Flag, Map, required
+from engine.core.subjects import USER
 
 
 class Signup(Trigger):
@@ -16,6 +17,7 @@ class Signup(Trigger):
     """
 
     word = "signup"
+    about = (USER,)
     shape = Map({"signup": required(Flag(only=True), "always true")})
 
     @classmethod

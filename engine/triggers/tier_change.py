@@ -7,6 +7,7 @@ from typing import Any
 from engine.core.kinds import Build, Trigger
 from engine.core.moment import Moment
 from engine.core.shapes import Many, Map, Ref, Text, optional
+from engine.core.subjects import USER
 
 
 class TierChange(Trigger):
@@ -17,6 +18,7 @@ class TierChange(Trigger):
     """
 
     word = "tier_change"
+    about = (USER,)
     shape = Map(
         {
             "tier_change": optional(

@@ -15,6 +15,7 @@ from typing import Any
 from engine import wiring
 from engine.core.instants import format_instant
 from engine.core.model import DAY, HOUR, MINUTE, Effect
+from engine.core.subjects import PROGRAM
 from engine.feeds.replay import Replay
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled
@@ -133,6 +134,15 @@ def write_program(root: Path, *, others: str = "open") -> Path:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text % {"others": others} if name == "drumbeat.yaml" else text, encoding="utf-8")
+    return root
+
+
+def write_program_files(root: Path, files: dict[str, str]) -> Path:
+    """A program's folder of these files."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     return root
 
 
@@ -259,7 +269,8 @@ def picture(root: Path) -> dict[str, Any]:
         users = [state.id for state in subjects]
         return {
             "subjects": subjects,
-            "events": [list(store.events(user)) for user in users],
+            # which events the program hears hangs on the plan: a store may name more
+            "events": [list(store.events(user)) for user in users if user != PROGRAM],
             "effects": [effect for effect, _ in store.effects()],
             "answers": [store.answers(user) for user in users],
             "decisions": [list(store.decisions(user)) for user in users],

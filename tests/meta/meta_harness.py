@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from engine.actions import ACTIONS
 from engine.core.shapes import Map
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled
@@ -34,6 +35,8 @@ CATALOG_PARTS = {
     "levels: {bronze: 0, silver: 500, gold: 2000}}",
     "coupons": "coupons:\n  new-user-20: {codes: {generate: NU}, valid_for: 7d, limits: {per_user: 1, total: 100}}\n"
     "  new-user-10: {codes: {generate: NT}, limits: {per_user: 1, total: unlimited}}",
+    "roles": "roles:\n  moderator: {title: Moderator, term: 90d, min_tenure: 30d}",
+    "surveys": "surveys:\n  nps: {title: Us, questions: [{id: would, text: '0 to 10', kind: nps}], open: 14d}",
     "badges": "badges:\n  gold-club: {title: Gold}",
     "groups": "groups:\n  sh-runners:\n    rooms: [{id: r-1, link: 'https://g.example/r1', capacity: 20}]\n"
     "  newcomers:\n    rooms: [{id: n-1, link: 'https://g.example/n1', capacity: 20}]",
@@ -51,6 +54,8 @@ THANKS = {"playbook": "playbook: thanks", "trigger": "trigger: {called: true}"}
 TEMPLATES = {
     "templates/welcome/hello.sms.j2": "Hello.\n",
     "templates/welcome/hello.wecom.j2": "Hello.\n",
+    "templates/survey/nps.sms.j2": "Tell us.\n",
+    "templates/survey/nps.wecom.j2": "Tell us.\n",
 }
 
 _FILE = re.compile(r"^# file: (\S+)\n", re.MULTILINE)
@@ -103,8 +108,11 @@ def codes(found: Compiled) -> set[str]:
 
 
 def step(body: str) -> str:
-    """A playbook of one step, after a coupon whose id is ``gift``."""
+    """A playbook of one step, after a coupon whose id is ``gift``; of a step that is about no user one step alone."""
     inner = body.strip().replace("\n", "\n    ")
+    about = ACTIONS.get(_keys(body.strip())[0]).about
+    if "user" not in about:
+        return f"subject: {about[0]}\nentry: {{mode: parallel, limit: unlimited}}\nsteps:\n  - {inner}\n"
     return f"steps:\n  - coupon: new-user-20\n    id: gift\n  - {inner}\n"
 
 

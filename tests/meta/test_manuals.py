@@ -119,7 +119,7 @@ AROUND = {
 }  # fmt: skip
 PIECES = [
     pytest.param(path, text, id=f"{path.name}-{line}")
-    for path in (ROOT / "README.md", DOCS / "howto.md", DOCS / "language.md", DOCS / "feeds.md")
+    for path in (ROOT / "README.md", DOCS / "howto.md", DOCS / "language.md", DOCS / "feeds.md", DOCS / "people.md")
     for line, language, text in _blocks(path)
     if language == "yaml"
 ]
@@ -166,6 +166,7 @@ BESIDE = {
     "date": DOCS / "calendars.md",
     "calendar": DOCS / "howto.md",
     "schedule": DOCS / "howto.md",
+    **dict.fromkeys(("select", "nominate", "survey", "draw", "roles", "surveys", "segments"), DOCS / "people.md"),
 }
 """Words whose keys have a page of their own."""
 

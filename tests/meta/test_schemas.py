@@ -306,7 +306,7 @@ def test_names_become_choices(tmp_path: Path) -> None:
     write_program(tmp_path, files_of("steps:\n  - coupon: no-such"))
     names = program_names(tmp_path)
     assert names["coupon"] == {"new-user-20", "new-user-10"}
-    assert names["template"] == {"welcome/hello"}
+    assert names["template"] == {"survey/nps", "welcome/hello"}
     assert names["channel"] == {"sms", "wecom", "box", "webhook"}
     own = jsonschema.Draft7Validator(schemas(names)["playbook"])
     good = plain("\n".join(PLAYBOOK_PARTS.values()))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import nodes
 
 from engine.core.history import Reader, Where
+from engine.core.series import OWN
 from engine.language.expressions import paths
 from engine.language.expressions.calling import Arguments, Word, bound
 from engine.language.expressions.code import UNKNOWN, WORDS, Code, Line
@@ -84,6 +85,14 @@ def _field(c: Compiler, arguments: Arguments, type_: str, numeric: bool) -> str 
     if numeric and declared.kind not in ("number", "any"):
         c.say(arguments["field"], "type-mismatch", f"'{name}' is {WORDS[declared.kind]}, not a number")
     return name
+
+
+def _whose(c: Compiler, arguments: Arguments, type_: str) -> str | None:
+    """``distinct(type, "user")``: who caused the events, unless the data declares a field of that name."""
+    node = arguments["field"]
+    name = node.value if isinstance(node, nodes.Const) else None
+    declared = c.scope.schema.events.get(type_, {})
+    return OWN.get(str(name)) if name not in declared else None
 
 
 def _window(c: Compiler, arguments: Arguments) -> tuple[bool, int | None]:
@@ -165,7 +174,8 @@ def _over(what: str) -> Callable[..., Code]:
         fine, within = _window(c, arguments)
         if type_ is None:
             return UNKNOWN
-        field = _field(c, arguments, type_, what != "distinct")
+        field = _whose(c, arguments, type_) if what == "distinct" else None
+        field = field or _field(c, arguments, type_, what != "distinct")
         okay, condition = _where(c, arguments, type_)
         if field is None or not fine or not okay:
             return UNKNOWN
@@ -219,6 +229,10 @@ def _member(family: str, src: str) -> Callable[..., Code]:
         c.known(family, name, c.parsed.span(arguments["name"]))
         if family == "segment":
             c.change(f"segment_change(m, {name!r})")
+        if family == "role":
+            c.change("role_change(m)")
+        if family == "group" and c.scope.subject != "user":
+            return c.say(where, "not-here", "in_group() asks about a user", "the playbook is not about users")
         return Code(src.format(repr(name)), "bool", missing=False, sure=True)
 
     return build
@@ -282,6 +296,7 @@ FUNCTIONS: Final[dict[str, Word]] = {
     "streak": Word(_streak, ("type",)),
     "in_segment": Word(_member("segment", "in_segment(m, {})"), ("name",)),
     "in_group": Word(_member("group", "({} in m.state.groups)"), ("name",)),
+    "has_role": Word(_member("role", "holds_role(m, {})"), ("name",)),
     "has_badge": Word(_member("badge", "({} in m.state.badges)"), ("name",)),
     "bucket": Word(_bucket, ("salt",)),
     "hour": Word(_clock("hour", "number", ("time",), "now_hour"), ("time",)),

@@ -189,6 +189,13 @@ EXPRESSION_PAGES: Final[dict[str, tuple[str, str, str, str, str]]] = {
         "has_badge('gold-club')",
         "error",
     ),
+    "unknown-role": (
+        "A role that does not exist",
+        "Roles are defined in the catalog, under roles.",
+        "has_role('moderater')",
+        "has_role('moderator')",
+        "error",
+    ),
     "unknown-level": (
         "A tier level that does not exist",
         "Levels are those of the program's ladder.",

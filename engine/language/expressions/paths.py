@@ -10,6 +10,7 @@ from engine.language.expressions.code import UNKNOWN, WORDS, Code, Line
 from engine.language.expressions.issues import did_you_mean
 from engine.language.expressions.scope import ANY, FieldType
 from engine.language.expressions.unparse import unparse
+from engine.registry import nearest
 
 if TYPE_CHECKING:
     from engine.language.expressions.compiler import Compiler
@@ -34,6 +35,18 @@ _SUBJECT: Final[dict[str, Code]] = {
         "moment_of(m.state.last_active)", "time", nullable=True, sure=True, instant="m.state.last_active"
     ),
 }
+
+_GROUP: Final[dict[str, Code]] = {
+    "id": Code("group_name(m)", "text", missing=False, sure=True),
+    **{name: Code(f"card_of(m, {name!r})", "text", nullable=True) for name in ("title", "topic", "platform", "owner")},
+    "deputies": Code("card_of(m, 'deputies')", "list", missing=False, sure=True),
+    "members": Code("m.state.members", "number", missing=False, sure=True),
+    "roles": Code("roles_of(m)", "map", missing=False, sure=True),
+    "silent_days": Code("silent_days(m)", "number", nullable=True, sure=True),
+    **{name: _SUBJECT[name] for name in ("zone", "tags", "points", "badges", "locale", "created_at", "last_active_at")},
+}
+_MOVING: Final = {"roles": "role_change(m)", "silent_days": "silent_change(m)"}
+"""Fields of a group that time alone changes -> when it does next."""
 
 
 def path(c: Compiler, node: Any) -> Code:
@@ -111,11 +124,9 @@ def _event_root(c: Compiler, name: str, where: tuple[int, int]) -> Code:
 
 def _subject(c: Compiler, name: str, field: str, where: tuple[int, int], at: tuple[int, int]) -> Code:
     if name != c.scope.subject:
-        if name == "group" and field == "id":
-            return Code("group_id(m)", "text", nullable=True, family="group")
-        if name == "group":
-            return c.say(at, "unknown-field", f"'group' has no field '{field}' here", "only group.id is known")
-        return c.say(where, "not-here", "'user' is not known where a group is the subject")
+        return _of_another(c, name, field, where, at)
+    if name == "group":
+        return _group_field(c, field, at)
     own = _SUBJECT.get(field)
     if own is not None:
         return own
@@ -127,6 +138,34 @@ def _subject(c: Compiler, name: str, field: str, where: tuple[int, int], at: tup
         )
         return c.say(at, "unknown-field", f"'user' has no field '{field}'", near)
     return typed(c, f"m.state.traits.get({field!r})", declared or ANY)
+
+
+def _of_another(c: Compiler, name: str, field: str, where: tuple[int, int], at: tuple[int, int]) -> Code:
+    """A field of what the playbook is not about."""
+    if name == "group" and field == "id":
+        return Code("group_id(m)", "text", nullable=True, family="group")
+    if name == "group":
+        hint = "only group.id is known: the playbook is not about groups (subject: group)"
+        return c.say(at, "unknown-field", f"'group' has no field '{field}' here", hint)
+    if c.scope.subject == "program":
+        hint = "a playbook of the program is about nobody: ask the event, or an audience"
+        return c.say(where, "not-here", "'user' is not known where the program is the subject", hint)
+    hint = f"did you mean 'group.{field}'?" if field in _GROUP else "ask the event: event.user is who caused it"
+    return c.say(where, "not-here", "'user' is not known where a group is the subject", hint)
+
+
+def _group_field(c: Compiler, field: str, at: tuple[int, int]) -> Code:
+    """A field of the group the playbook is about: its own, or one that ``set`` or ``group.updated`` wrote."""
+    own = _GROUP.get(field)
+    if own is None:
+        near = nearest(field, _GROUP)
+        if near is not None:
+            hint = f"did you mean 'group.{near}'? one that is written by set is read by group.get('{field}'), too"
+            return c.say(at, "unknown-field", f"'group' has no field '{field}'", hint)
+        return typed(c, f"m.state.traits.get({field!r})", ANY)
+    if field in _MOVING:
+        c.change(_MOVING[field])
+    return own
 
 
 def _step_result(c: Compiler, name: str, field: str, where: tuple[int, int], at: tuple[int, int]) -> Code:
@@ -296,4 +335,5 @@ def user_get(c: Compiler, node: Any, name: str) -> Code:
         return UNKNOWN
     declared = c.scope.schema.profile.get(field) if name == "user" else None
     mark = len(c.leaves)
-    return c.leaf(node, _SUBJECT.get(field) or typed(c, f"m.state.traits.get({field!r})", declared or ANY), mark)
+    own = (_GROUP if name == "group" else _SUBJECT).get(field)
+    return c.leaf(node, own or typed(c, f"m.state.traits.get({field!r})", declared or ANY), mark)

@@ -84,6 +84,8 @@ class _Questions:
             raise NoQuestion(f"the plan has no segment '{name}'")
         if segment.members is not None:
             return q.Named(segment.members)
+        if segment.selection is not None:
+            return q.Has(q.Place(("selections",), (), own=True), segment.selection)
         if segment.test is None:
             return q.Fixed(False)
         self.inside.append(name)
@@ -131,6 +133,8 @@ class _Leaf(Places):
             return _test(self, node)
         if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name):
             name = node.node.name
+            if name == "has_role":
+                raise NoQuestion("a role ends by time")
             if name in ("in_segment", "in_group", "has_badge"):
                 wanted = str(self.given(node)["name"].value)  # type: ignore[attr-defined]  # the compiler saw that it is text
                 if name == "in_segment":

@@ -11,8 +11,11 @@ from zoneinfo import ZoneInfo
 
 from engine.core import localtime
 from engine.core.chance import bucket as draw
+from engine.core.groups import NO_CARD, has_role, holders, role_ends
 from engine.core.instants import from_datetime, parse_duration, parse_instant, to_datetime
-from engine.core.moment import Moment
+from engine.core.model import DAY
+from engine.core.moment import Moment, zone_of_groups
+from engine.core.subjects import name_of
 from engine.core.values import MAX_TEXT, shown
 from engine.errors import ExpressionError
 
@@ -55,10 +58,10 @@ def tz(m: Moment) -> ZoneInfo:
     """The subject's zone: its own when valid, else the program's."""
     own = m.state.traits.get("zone")
     name = own if own.__class__ is str else m.env.zone
-    found = _ZONES.get(name)
+    found = _ZONES.get(name) if own.__class__ is str or not m.env.zones else localtime.zone(zone_name(m))
     if found is None:
         # Only valid names are remembered, so what users write cannot fill the table.
-        found = localtime.zone(own) or localtime.zone(m.env.zone) or _UTC
+        found = localtime.zone(zone_name(m)) or _UTC
         if found.key == name:
             _ZONES[name] = found
     return found
@@ -67,7 +70,7 @@ def tz(m: Moment) -> ZoneInfo:
 def zone_name(m: Moment) -> str:
     """The name of that zone."""
     own = m.state.traits.get("zone")
-    return str(own) if localtime.zone(own) is not None else m.env.zone
+    return str(own) if localtime.zone(own) is not None else zone_of_groups(m.state, m.env)
 
 
 def locale_of(m: Moment) -> str:
@@ -100,6 +103,44 @@ def group_id(m: Moment) -> str | None:
         if event is not None and event.group is not None:
             return event.group
     return None
+
+
+def group_name(m: Moment) -> str:
+    """The id of the group that is the subject."""
+    return name_of(m.state.id)
+
+
+def card_of(m: Moment, name: str) -> Any:
+    """A field of the group: what was written to it, else what the catalog says."""
+    found = m.state.traits.get(name)
+    return m.env.cards.get(name_of(m.state.id), NO_CARD).get(name) if found is None else found
+
+
+def roles_of(m: Moment) -> dict[str, list[str]]:
+    """Role -> who holds it in the group."""
+    return holders(m.state, m.time)
+
+
+def holds_role(m: Moment, name: str) -> bool:
+    """Does the user hold a role in any group, or anybody hold it in the group?"""
+    return has_role(m.state, name, m.time)
+
+
+def role_change(m: Moment) -> int | None:
+    """When the next term ends."""
+    return role_ends(m.state, m.time)
+
+
+def silent_days(m: Moment) -> int | None:
+    """Whole days of silence; None where nothing was ever heard."""
+    last = m.state.last_active
+    return None if last is None else max(0, m.time - last) // DAY
+
+
+def silent_change(m: Moment) -> int | None:
+    """When the next day of silence is full."""
+    last = m.state.last_active
+    return None if last is None else last + (max(0, m.time - last) // DAY + 1) * DAY
 
 
 def in_segment(m: Moment, name: str) -> bool:

@@ -32,6 +32,10 @@ RESERVED_TYPES: Final = frozenset(
         "group.joined",
         "group.left",
         "group.post",
+        "group.updated",
+        "role.granted",
+        "role.revoked",
+        "role.expiring",
         "tier.changed",
         "segment.entered",
         "segment.left",
@@ -40,6 +44,13 @@ RESERVED_TYPES: Final = frozenset(
         "journey.started",
         "journey.finished",
         "task.done",
+        "selection.entered",
+        "selection.left",
+        "draw.committed",
+        "draw.closed",
+        "draw.won",
+        "survey.sent",
+        "survey.answered",
     }
 )
 
@@ -106,17 +117,19 @@ class Scope:
     """What exists where one expression stands. A set of names that is None is not checked."""
 
     schema: Schema = field(default_factory=Schema)
-    subject: str = "user"  #: "user" | "group"
+    subject: str = "user"  #: "user" | "group" | "program"
     event_types: tuple[str, ...] | None = None  #: types ``event`` may have; None: no event; (): any type
     entry_types: tuple[str, ...] | None = None  #: the same for ``entry``
     steps: Mapping[str, frozenset[str] | None] | None = None  #: step id -> fields of its result (None: any)
     variables: frozenset[str] | None = None  #: names of ``vars``; None: no ``vars`` here
     trigger: bool = False  #: ``trigger.id`` exists
     segments: frozenset[str] | None = None
+    others: frozenset[str] = frozenset()  #: segments of other subjects than this one
     ladders: Mapping[str, tuple[str, ...]] | None = None  #: ladder -> levels, lowest first
     ladder: str | None = None  #: the ladder behind ``user.tier``; None: any level of any ladder
     badges: frozenset[str] | None = None
     groups: frozenset[str] | None = None
+    roles: frozenset[str] | None = None
     pools: frozenset[str] | None = None  #: only told apart in messages: no expression reads a pool
     accounts: frozenset[str] | None = None  #: the same
     holidays: bool = True  #: the program has a calendar of holidays
@@ -132,8 +145,11 @@ class Scope:
         return frozenset(level for levels in self.ladders.values() for level in levels)
 
     def family(self, name: str) -> frozenset[str] | None:
-        """The names of one family: segment, group, badge or level."""
-        families = {"segment": self.segments, "group": self.groups, "badge": self.badges, "level": self.levels}
+        """The names of one family: segment, group, role, badge or level."""
+        families = {
+            "segment": self.segments, "group": self.groups, "badge": self.badges, "level": self.levels,
+            "role": self.roles,
+        }  # fmt: skip
         return families[name]
 
     def elsewhere(self, name: str) -> str:
@@ -142,10 +158,11 @@ class Scope:
             ("segment", self.segments),
             ("group", self.groups),
             ("badge", self.badges),
+            ("role", self.roles),
             ("tier level", self.levels),
             ("coupon pool", self.pools),
             ("points account", self.accounts),
         ):
             if names is not None and name in names:
                 return f"'{name}' is a {family}"
-        return ""
+        return f"'{name}' is a segment of other subjects than this playbook's" if name in self.others else ""

@@ -16,6 +16,7 @@ import msgspec
 
 from engine.core.model import State
 from engine.core.predicate import Filter, Selection
+from engine.core.subjects import BEFORE_USERS
 from engine.stores import codec
 from engine.stores.sql.asking import write
 from engine.stores.sql.sqlite_file import SqliteFile
@@ -40,6 +41,7 @@ def select(file: SqliteFile, fresh: dict[str, bytes], filter: Filter, now: int, 
     """
     if limit < 1:
         return Selection([], [], 0, after)
+    after = max(after, BEFORE_USERS)  # conditions on the subject are about users
     asking = _Asking(file, fresh, filter, now)
     page = Selection([], [], 0)
     for subject, raw in merge(asking.table(after), asking.log(after), key=_by_subject):
@@ -56,6 +58,7 @@ def candidates(
     file: SqliteFile, fresh: dict[str, bytes], filter: Filter, now: int, after: str, limit: int
 ) -> list[str]:
     """The same without asking Python: everybody but those who certainly do not fit."""
+    after = max(after, BEFORE_USERS)
     asking = _Asking(file, fresh, filter, now)
     both = merge(asking.table(after), asking.log(after), key=_by_subject)
     return [subject for subject, _ in islice(both, max(0, limit))]

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from engine.core.model import State
 from engine.ports import Rejected
 from engine.stores import codec, erasing
@@ -83,12 +85,25 @@ class SqliteErasure:
         for seq, key, time, channel, body in self._file.rows("effects_to_scrub", subject, at):
             effect = erasing.scrubbed(codec.effect_from(key, time, channel, body), alias)
             write("scrub_effect", [(alias, codec.effect_body(effect), seq)])
+        self._unname(subject, alias, at)
         write("move_trail", [(subject, alias)])
         write("drop_trail", [(subject,)])
         write("alias_answers", [(alias, subject)])
         write("alias_goals", [(alias, subject, at)])
         suspects = [Rejected(*row) for row in self._file.rows("naming", subject.encode())]
         write("drop_rejected", ((number,) for number in erasing.about(suspects, subject)))
+
+    def _unname(self, subject: str, alias: str, at: int) -> None:
+        """Rows about groups and the program name users: who was chosen, proposed, drawn."""
+        write, name = self._file.write, msgspec.json.encode(subject)[1:-1]
+        for seq, key, time, channel, body in self._file.rows("effects_naming", name, at):
+            effect = erasing.unnamed(codec.effect_from(key, time, channel, body), subject, alias)
+            if effect is not None:
+                write("rename_in_effect", [(codec.effect_body(effect), seq)])
+        for key, body in self._file.rows("answers_naming", name):
+            answer = erasing.answer_unnamed(codec.decode_answer(body), subject, alias)
+            if answer is not None:
+                write("rename_in_answer", [(codec.encode_answer(answer), key)])
 
     def drop_state(self, subject: str) -> None:
         """The state that stood in the table."""

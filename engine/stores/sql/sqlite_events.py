@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from engine.core.groups import group_of
 from engine.core.model import Event
+from engine.core.subjects import PROGRAM, SIGN, of_group
 from engine.stores import codec
 from engine.stores.sql.sqlite_file import SqliteFile
 
@@ -35,14 +37,18 @@ class SqliteEvents:
         self._file = file
         self._count: int = file.rows("event_count")[0][0]
 
-    def add(self, events: Sequence[tuple[Event, int]]) -> None:
-        """Write events, each with the engine clock at its decision; ``added`` must follow."""
+    def add(self, events: Sequence[tuple[Event, int]], others: Sequence[tuple[int, str]] = ()) -> None:
+        """Write events, each with the engine clock at its decision; ``added`` must follow.
+
+        ``others``: (place, subject) of events that are a group's or the program's, too.
+        """
         blocks, names = [], []
         for start in range(0, len(events), BLOCK):
             part = events[start : start + BLOCK]
             last = self._count + start + len(part)
             blocks.append((last, codec.encode_events(part)))
-            names.append((last, _names(part)))
+            also = sorted({subject for place, subject in others if start <= place < start + BLOCK})
+            names.append((last, _names(part, also)))
         self._file.write("add_block", blocks)
         self._file.write("add_block_subjects", names)
         if events:
@@ -57,7 +63,7 @@ class SqliteEvents:
         """Events of a subject in order of decision."""
         for _, body in self._blocks(subject):
             for it in codec.decode_events(body):
-                if it is not None and _is_about(it[0], subject):
+                if it is not None and it[0].maker != subject and _is_about(it[0], subject):
                     yield it
 
     def _blocks(self, subject: str) -> Iterator[tuple[int, bytes]]:
@@ -75,8 +81,9 @@ class SqliteEvents:
                 continue
             ids = set(gone)
             left = [None if it is None or it[0].id in ids else it for it in events]
+            heard = {of_group(it[0].group) for it in left if it is not None and it[0].group is not None}
             self._file.write("rewrite_block", [(codec.encode_events(left), seq)])
-            self._file.write("rename_block", [(_names(left), seq)])
+            self._file.write("rename_block", [(_names(left, sorted({*heard, PROGRAM})), seq)])
             if seq > upto:  # ids before are forgotten, and may have come again since
                 self._file.write("forget_ids", [(codec.names(gone).decode(),)])
             if not any(it is not None and _is_about(it[0], subject) for it in left):
@@ -93,8 +100,13 @@ class SqliteEvents:
 
 
 def _is_about(event: Event, subject: str) -> bool:
+    if subject[:1] == SIGN:
+        group = group_of(event)
+        # what the program hears hangs on the plan, which chooses among them
+        return subject == PROGRAM or (group is not None and of_group(group) == subject)
     return (event.user or event.group) == subject
 
 
-def _names(events: Sequence[tuple[Event, int] | None]) -> str:
-    return codec.names([None if it is None else it[0].user or it[0].group for it in events]).decode()
+def _names(events: Sequence[tuple[Event, int] | None], also: Sequence[str]) -> str:
+    """Whose they are; ``also``: groups and the program, who heard some of them."""
+    return codec.names([None if it is None else it[0].user or it[0].group for it in events] + list(also)).decode()

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from engine.core.model import State
 from engine.core.predicate import Filter, Selection
+from engine.core.subjects import BEFORE_USERS
 from engine.stores import codec
 from engine.stores.sql import sqlite_audience
 from engine.stores.sql.sqlite_file import SqliteFile
@@ -104,11 +105,13 @@ class SqliteStates:
                 yield codec.decode_state(raw)
 
     def count(self) -> int:
-        """How many there are."""
+        """How many users there are."""
         with self._file.snapshot():
             self._follow_if_reader()
-            both = self._file.rows("known_subjects", codec.names(list(self._fresh)))[0][0]
-            return int(self._file.rows("subject_count")[0][0]) + len(self._fresh) - int(both)
+            users = [subject for subject in self._fresh if subject > BEFORE_USERS]
+            both = self._file.rows("known_subjects", codec.names(users))[0][0]
+            every, others = self._file.rows("subject_count", BEFORE_USERS)[0]
+            return int(every) - int(others) + len(users) - int(both)
 
     def audience(self, filter: Filter, now: int, after: str, limit: int) -> Selection:
         """A page of those who fit a condition."""

@@ -78,7 +78,8 @@ where delivery is not null and (channel is null or cast(body as text) ->> '$[5]'
 select 'log ' || log from trailed where seq > case log
     when 1 then (select coalesce(max(seq), 0) from event_block)
     when 2 then (select coalesce(max(seq), 0) from effect)
-    else (select coalesce(max(seq), 0) from decision)
+    when 3 then (select coalesce(max(seq), 0) from decision)
+    else (select coalesce(max(seq), 0) from entry_block)
 end
 union all
 select subject || ' 1 ' || seq from (
@@ -86,9 +87,15 @@ select subject || ' 1 ' || seq from (
     except
     select coalesce(event.value ->> 4, event.value ->> 5), event_block.seq
     from event_block, json_each(cast(event_block.body as text)) as event
+) where substr(subject, 1, 1) <> char(1)
+union all
+select subject || ' 5 ' || seq from (
+    select subject, seq from trail where log = 5
+    except
+    select entry.value ->> 6, entry_block.seq from entry_block, json_each(cast(entry_block.body as text)) as entry
 )
 union all
-select trail.subject || ' ' || log || ' ' || trail.seq from trail where log not in (0, 1) and not exists (
+select trail.subject || ' ' || log || ' ' || trail.seq from trail where log not in (0, 1, 5) and not exists (
     select 1 from effect where log = 2 and effect.seq = trail.seq and effect.subject = trail.subject
     union all
     select 1 from decision where log = 3 and decision.seq = trail.seq and decision.subject = trail.subject

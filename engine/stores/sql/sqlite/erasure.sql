@@ -43,7 +43,7 @@ on conflict do nothing;
 
 -- name: drop_trail
 -- Rows that are no longer about somebody.
-delete from trail where subject = ?1 and log <> 1 and not exists (
+delete from trail where subject = ?1 and log not in (1, 5) and not exists (
     select 1 from effect where trail.log = 2 and effect.seq = trail.seq and effect.subject = ?1
     union all
     select 1 from decision where trail.log = 3 and decision.seq = trail.seq and decision.subject = ?1
@@ -60,3 +60,41 @@ update goal set user = ?, occurrence = '' where user = ? and time <= ?;
 -- name: naming
 -- Records in quarantine whose bytes hold a text.
 select feed, position, reason, message, raw, at, seq from quarantine where instr(raw, ?) > 0 order by seq;
+
+-- name: rewrite_entries
+-- A block of the ledger with a pseudonym.
+update entry_block set body = ? where seq = ?;
+
+-- name: rename_entries
+-- Whose entries are in a block the trail does not hold yet.
+update entry_subjects set subjects = ? where seq = ?;
+
+-- name: move_entries
+-- Where the trail holds a block for somebody, it holds it for the pseudonym too.
+insert into trail (subject, log, seq) select ?3, log, seq from trail where subject = ?1 and log = 5 and seq = ?2
+on conflict do nothing;
+
+-- name: forget_entries
+-- A block of the ledger holds nothing about somebody any more.
+delete from trail where subject = ? and log = 5 and seq = ?;
+
+-- name: effects_naming
+-- Effects on groups and the program, up to an instant, whose bytes hold a text.
+select seq, key, time, channel, body from effect where seq in (
+    select seq from trail where subject >= char(1) and subject < char(2) and log = 2
+    union all
+    select seq from effect where seq > (select seq from trailed where log = 2)
+        and subject >= char(1) and subject < char(2)
+) and time <= ?2 and instr(body, ?1) > 0 order by seq;
+
+-- name: rename_in_effect
+-- An effect that named somebody who was erased.
+update effect set body = ? where seq = ?;
+
+-- name: answers_naming
+-- Answers to groups and the program whose bytes hold a text.
+select key, body from answer where subject >= char(1) and subject < char(2) and instr(body, ?) > 0 order by key;
+
+-- name: rename_in_answer
+-- An answer that named somebody who was erased.
+update answer set body = ? where key = ?;

@@ -205,6 +205,32 @@ select body from (
     select seq, body from decision where seq > (select seq from trailed where log = 3) and subject = ?1
 ) order by seq;
 
+-- name: add_entries
+-- Entries of the ledger; the number is that of the last of them.
+insert into entry_block (seq, body) values (?, ?);
+
+-- name: add_entry_subjects
+-- Whose entries a block of the ledger holds, until the trail notes it.
+insert into entry_subjects (seq, subjects) values (?, ?);
+
+-- name: entry_count
+-- Number of the last entry of the ledger.
+select coalesce(max(seq), 0) from entry_block;
+
+-- name: all_entries
+-- Every block of the ledger, in order.
+select seq, body from entry_block order by seq;
+
+-- name: entries_of
+-- Blocks with entries of a subject, given as it is and as a JSON text, in order; the newest may hold none of his.
+select seq, body from (
+    select entry_block.seq, entry_block.body from trail join entry_block on entry_block.seq = trail.seq
+    where trail.subject = ?1 and trail.log = 5
+    union all
+    select entry_block.seq, entry_block.body from entry_subjects join entry_block using (seq)
+    where instr(entry_subjects.subjects, ?2)
+) order by seq;
+
 -- name: lay_trail
 -- Note which rows written since the last time belong to which subject.
 insert into trail (subject, log, seq)
@@ -216,6 +242,9 @@ where subject is not null and seq > (select seq from trailed where log = 2)
 union all
 select subject, 3, seq from decision
 where subject is not null and seq > (select seq from trailed where log = 3)
+union all
+select distinct name.value, 5, entry_subjects.seq from entry_subjects, json_each(entry_subjects.subjects) as name
+where name.value is not null
 order by 1, 2, 3;
 
 -- name: trail_laid
@@ -223,16 +252,22 @@ order by 1, 2, 3;
 update trailed set seq = case log
     when 1 then (select coalesce(max(seq), 0) from event_block)
     when 2 then (select coalesce(max(seq), 0) from effect)
-    else (select coalesce(max(seq), 0) from decision)
+    when 3 then (select coalesce(max(seq), 0) from decision)
+    else (select coalesce(max(seq), 0) from entry_block)
 end;
 
 -- name: names_trailed
--- The trail holds the subjects of every block.
+-- The trail holds the subjects of every block of events.
 delete from block_subjects;
+
+-- name: entries_trailed
+-- The trail holds the subjects of every block of the ledger.
+delete from entry_subjects;
 
 -- name: untrailed
 -- Number of rows the trail does not hold yet; so many (first value) events count as one, for they are found faster.
-select ((select coalesce(max(seq), 0) from event_block) - (select seq from trailed where log = 1)) / ?
+select ((select coalesce(max(seq), 0) from event_block) - (select seq from trailed where log = 1)) / ?1
+    + ((select coalesce(max(seq), 0) from entry_block) - (select seq from trailed where log = 5)) / ?1
     + (select coalesce(max(seq), 0) from effect) - (select seq from trailed where log = 2)
     + (select coalesce(max(seq), 0) from decision) - (select seq from trailed where log = 3);
 
@@ -353,8 +388,8 @@ select place, case ({verdict}) when 0 then 1 end from (
 ) where ({verdict}) >= 0 order by place limit ?2;
 
 -- name: subject_count
--- Number of subjects in the table.
-select count(*) from subject;
+-- Number of subjects in the table, and of those of them up to an id, which are no users.
+select (select count(*) from subject), (select count(*) from subject where id <= ?);
 
 -- name: known_subjects
 -- Which subjects of a JSON array stand in the table.

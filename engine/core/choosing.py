@@ -1,0 +1,133 @@
+"""Choosing some of many by a number: sets with a size band that stay as they are unless there is reason, and best-of.
+
+Rule 1: what comes out hangs on the candidates alone, never on the order in which they come: ties go to who is in
+already, then to the earlier id.
+Rule 2: memory holds the largest set that may come out, not all candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from heapq import nsmallest
+from typing import Any
+
+Figure = int | Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Somebody who may be chosen."""
+
+    id: str
+    score: Figure | None  #: None: no candidate
+    inside: bool = False  #: was in the last set
+    cost: Figure | None = 0  #: what having him in costs; None: unknown, so no candidate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """What a set should be like."""
+
+    low: int  #: fewest who make sense
+    high: int  #: most
+    margin: Figure = 10  #: percent by which somebody new must be better to take the place of who is in
+    ceiling: Figure | None = None  #: what all of them together may cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A set, and how it differs from the last one. Ids are in order."""
+
+    published: bool  #: False: outside the band, so the last set stays
+    reason: str | None  #: why it stays: ``too_few`` or ``ceiling``
+    members: tuple[str, ...]  #: the set from now on
+    entered: tuple[str, ...]
+    left: tuple[str, ...]
+    candidates: int  #: how many there were to choose from
+    found: int  #: how many would have been chosen
+    cost: Figure  #: of those who would have been
+    before: int  #: size of the last set
+
+    @property
+    def kept(self) -> int:
+        """How many of the last set stay."""
+        return self.before - len(self.left)
+
+    def stability(self) -> tuple[Decimal | None, Decimal | None]:
+        """(share of the last set that stays, what both sets share of what either has); None without a last set."""
+        if not self.before:
+            return None, None
+        either = self.before + len(self.entered)
+        return _share(self.kept, self.before), _share(self.kept, either)
+
+
+def choose(candidates: Iterable[Candidate], band: Band) -> Choice:
+    """The best ``high`` of the candidates, as far as the ceiling reaches; the last set where these are below ``low``.
+
+    A candidate has a score above 0. Who is in already counts as ``margin`` percent better than his score. The ceiling
+    cuts the ranking where the next one would not fit: nobody is passed over for being dear.
+    """
+    last: list[str] = []
+    number = 0
+
+    def able() -> Iterable[tuple[Figure, bool, str, Figure]]:
+        nonlocal number
+        bonus = 100 + band.margin
+        for one in candidates:
+            if one.inside:
+                last.append(one.id)
+            if one.score is not None and one.score > 0 and one.cost is not None and one.cost >= 0:
+                number += 1
+                yield -one.score * (bonus if one.inside else 100), not one.inside, one.id, one.cost
+
+    best = nsmallest(band.high, able(), key=_rank)
+    chosen, cost, cut = _within(best, band.ceiling)
+    before = set(last)
+    published = len(chosen) >= band.low
+    members = set(chosen) if published else before
+    return Choice(
+        published=published,
+        reason=None if published else "ceiling" if cut and len(best) >= band.low else "too_few",
+        members=tuple(sorted(members)),
+        entered=tuple(sorted(members - before)),
+        left=tuple(sorted(before - members)),
+        candidates=number,
+        found=len(chosen),
+        cost=cost,
+        before=len(before),
+    )
+
+
+def _rank(row: tuple[Figure, bool, str, Figure]) -> tuple[Figure, bool, str]:
+    return row[:3]
+
+
+def _within(best: list[tuple[Figure, bool, str, Figure]], ceiling: Figure | None) -> tuple[list[str], Figure, bool]:
+    """(those the ceiling reaches, their cost, whether it cut)."""
+    chosen: list[str] = []
+    total: Figure = 0
+    for _, _, name, cost in best:
+        if ceiling is not None and total + cost > ceiling:
+            return chosen, total, True
+        total += cost
+        chosen.append(name)
+    return chosen, total, False
+
+
+def top(count: int, scored: Iterable[tuple[str, Figure | None]]) -> list[str]:
+    """The ids with the highest figures, the best first; ties go to the earlier id, and who has no figure to nobody."""
+    rows = ((-score, name) for name, score in scored if score is not None)
+    return [name for _, name in nsmallest(count, rows)]
+
+
+def figure(value: Any) -> Figure | None:
+    """A value as a figure to rank by; None for what is missing or no number."""
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _share(part: int, whole: int) -> Decimal:
+    return (Decimal(part) / whole).quantize(Decimal("0.0001"))
