@@ -16,7 +16,7 @@ from engine.core.history import Reader
 from engine.core.instants import format_instant
 from engine.core.journeys import Run
 from engine.core.kinds import Action, Build, Pause
-from engine.core.model import Answer, Entry, Event
+from engine.core.model import Answer, Effect, Entry, Event
 from engine.core.moment import Condition, Moment
 from engine.core.plan import Node, Span
 from engine.core.scarce import CouponPool
@@ -198,19 +198,21 @@ class DrawLots(Action):
         return run.node.next
 
     def _give(self, run: Run, pool: CouponPool, user: str, code: str, expires: int | None, place: int) -> None:
-        """The winner's prize: an entry of the ledger under his name, and the event that brings him the code."""
-        index = f"won:{place}"
-        run.turn.out.entries.append(
-            Entry(
-                run.key(index), run.now, "coupon", pool.name, "issued", 1, user, code, pool.cost or None, expires,
-                run.playbook.id, run.node.id,
+        """The prize: a row and an entry of the ledger under the winner's name, and the event that brings the code."""
+        key = run.key(f"won:{place}")
+        shown = {"code": code, "expires_at": None if expires is None else format_instant(expires), "value": pool.value}
+        out, playbook, step = run.turn.out, run.playbook.id, run.node.id
+        out.effects.append(
+            Effect(
+                key, run.now, playbook, step, "coupon", user, None, "planned", None, {"pool": pool.name, **shown}
             )
         )  # fmt: skip
-        data = {
-            "draw": run.key(), "pool": pool.name, "code": code, "place": place, "value": pool.value,
-            "expires_at": None if expires is None else format_instant(expires),
-        }  # fmt: skip
-        run.send("draw.won", user, data, index)
+        cost = pool.cost or None
+        out.entries.append(
+            Entry(key, run.now, "coupon", pool.name, "issued", 1, user, code, cost, expires, playbook, step)
+        )
+        data = {"draw": run.key(), "pool": pool.name, "place": place, **shown}
+        run.send("draw.won", user, data, f"told:{place}")
 
 
 def _check_stock(fields: dict[str, Any], build: Build) -> None:

@@ -22,6 +22,9 @@ from engine.errors import MissingVariable
 SANCTIONED = "sanctioned"
 """The tag of users who are not proposed."""
 
+LEFT = "group.left"
+"""Who is no member any more (was erased, for one) is not appointed."""
+
 APPROVE, DECLINE = "approve", "decline"
 _OUTCOMES = [APPROVE, DECLINE]
 
@@ -33,7 +36,7 @@ class Nominate(Action):
     step says none), do not hold the role, and are not tagged ``sanctioned``. The first ``top`` by the number ``by``
     are proposed; where the role says ``per_members``, no more than there are places. Each proposal is a task for the
     group's owner, or for ``assign``, with the outcomes ``approve`` and ``decline``. Who is approved
-    gets ``role.granted`` with the end of the term. What nobody decided by ``due`` is withdrawn.
+    gets ``role.granted``. What nobody decided by ``due``, and who leaves the group meanwhile, is withdrawn.
 
     ``steps.<id>`` has the ids of ``.users``, ``.appointed`` and ``.declined``.
 
@@ -79,7 +82,7 @@ class Nominate(Action):
         return [("role.granted", self.role.name)]
 
     def hears(self) -> frozenset[str]:
-        return frozenset({DONE})
+        return frozenset({DONE, LEFT})
 
     # ------------------------------------------------------------------ proposing
 
@@ -137,7 +140,10 @@ class Nominate(Action):
         if cause is None:
             withdraw_all(run.state, tasks)
             return self._over(run, found)
-        for key, user in list(tasks.items()):
+        gone = [key for key, user in tasks.items() if cause.type == LEFT and user == cause.user]
+        withdraw_all(run.state, gone)
+        tasks = {key: user for key, user in tasks.items() if key not in gone}
+        for key, user in list(tasks.items()) if cause.type == DONE else ():
             if fits(cause.data, key, (run.playbook.id, run.node.id), _OUTCOMES):
                 del tasks[key]
                 found = self._decided(run, found, user, cause)
@@ -147,6 +153,8 @@ class Nominate(Action):
         return self._wait(run)
 
     def wants(self, run: Run, m: Moment) -> bool:
+        if m.event is not None and m.event.type == LEFT:
+            return m.event.user in several(run.journey).values()
         place = (run.playbook.id, run.node.id)
         return any(fits(m.data, key, place, _OUTCOMES) for key in several(run.journey))
 

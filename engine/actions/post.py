@@ -40,7 +40,7 @@ class PostToGroup(Action):
     Suppressed with the reason ``freeze``, ``no_channel``, ``missing_variable``, ``render``, ``condition`` or ``cap``.
 
     Example:
-        post: {group: sh-runners, template: community/icebreaker, at: best_hour, with: {topic: "周末去哪跑"}}
+        post: {group: sh-runners, template: welcome/hello, at: best_hour, with: {topic: "周末去哪跑"}}
     """
 
     word = "post"

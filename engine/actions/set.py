@@ -9,7 +9,7 @@ from engine.core.journeys import Run
 from engine.core.kinds import Action, Build, Pause
 from engine.core.moment import Value
 from engine.core.plan import Node
-from engine.core.shapes import Map, Table, Val, required
+from engine.core.shapes import USER_FIELD, Map, Table, Val, required
 from engine.core.sizes import kept_small
 from engine.core.subjects import GROUP, USER
 
@@ -27,7 +27,7 @@ class SetTraits(Action):
     shape = Map(
         {
             "fields": required(
-                Table(Val(), pattern=r"(user|group)\.[A-Za-z_][A-Za-z0-9_]*", what="user.<field> or group.<field>"),
+                Table(Val(), pattern=r"(user|group)\.[A-Za-z_][A-Za-z0-9_]*", what=USER_FIELD),
                 "trait -> value",
             )
         },

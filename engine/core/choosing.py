@@ -15,6 +15,8 @@ from typing import Any
 
 Figure = int | Decimal
 
+_DIGITS = 1_000  # of a figure: far more than anybody counts, far less than arithmetic breaks at
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -123,9 +125,9 @@ def top(count: int, scored: Iterable[tuple[str, Figure | None]]) -> list[str]:
 
 
 def figure(value: Any) -> Figure | None:
-    """A value as a figure to rank by; None for what is missing or no number."""
+    """A value as a figure to rank by; None for what is missing, no number, or beyond all measure."""
     if isinstance(value, Decimal):
-        return value if value.is_finite() else None
+        return value if value.is_finite() and abs(value.adjusted()) < _DIGITS else None
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

@@ -238,11 +238,14 @@ def selected(state: State, event: Event, folding: Folding) -> None:
         state.selections = [*others, name] if event.type == "selection.entered" else others
 
 
+_PRIZES = 100  # grants kept of a pool: more than any limit a person writes
+
+
 def won(state: State, event: Event, folding: Folding) -> None:
     """``draw.won`` of the engine: the prize counts among the coupons of its pool."""
     pool = event.data.get("pool")
     if event.internal and isinstance(pool, str):
-        state.coupons = {**state.coupons, pool: [*state.coupons.get(pool, []), event.time]}
+        state.coupons = {**state.coupons, pool: [*state.coupons.get(pool, []), event.time][-_PRIZES:]}
 
 
 def deleted(state: State, event: Event, folding: Folding) -> None:

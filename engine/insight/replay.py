@@ -23,7 +23,7 @@ from engine.core.scarce import Desk
 from engine.core.slots import Due, SlotTable, replayed
 from engine.core.spreads import PREFIX
 from engine.core.step import ALL
-from engine.core.subjects import SIGN, USER, kind_of
+from engine.core.subjects import SIGN, USER, kind_of, subject_of
 from engine.insight.judged import placed, watching
 from engine.ports import Store
 from engine.runtime.arming import met_before
@@ -132,6 +132,8 @@ class _Record:
         waiting = state.wake_at if state is not None and state.wake_at is not None else end + 1
         effects, times = {}, {}
         for effect, _ in store.effects(user):
+            if _others(plan, user, effect):
+                continue
             effects[effect.key], times[effect.key] = effect.status, effect.time
         # a run that was killed may have left wake-ups of its last instant unfired
         settled = min(end, waiting - 1)
@@ -147,6 +149,12 @@ class _Record:
 def _hears(plan: Plan, subject: str, event: Event) -> bool:
     """A store names more events for the program than it hears."""
     return kind_of(subject) == USER or event.user == subject or subject in plan.others(event)
+
+
+def _others(plan: Plan, user: str, effect: Effect) -> bool:
+    """Was an effect on this subject decided by another one: a prize that the program or a group drew?"""
+    playbook = plan.by_id.get(effect.playbook or "")
+    return playbook is not None and playbook.subject != kind_of(user)
 
 
 class _RecordedDesk(Desk):
@@ -262,7 +270,7 @@ def _pass(plan: Plan, record: _Record, early: Early, fresh: Callable[[], Store],
     def hand_over() -> None:
         batch = session.batch()
         found.decisions.extend(placed(it, plan) for it in batch.decisions)
-        found.effects.extend(batch.effects)
+        found.effects.extend(it for it in batch.effects if subject_of(it.user, it.group) == record.user)
         store.commit(batch)
 
     plan.env.published.update(record.published)

@@ -134,6 +134,7 @@ class StepReader:
         """A message needs a template for every channel, in the last locale of the chain at least."""
         if verb == "survey":
             action = action.invitation
+            self.shop.used("template", action.template)
         elif verb not in ("message", "post"):
             return
         if not isinstance(body, MapNode):

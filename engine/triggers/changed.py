@@ -24,7 +24,7 @@ class Changed(Trigger):
     shape = Map(
         {
             "changed": required(
-                Text(pattern=r"(user|group)\.[A-Za-z_][A-Za-z0-9_]*", what="user.<field> or group.<field>"),
+                Text(pattern=r"(user|group)\.[A-Za-z_][A-Za-z0-9_]*", what="user.<field>"),
                 "the trait",
             ),
             "from": optional(Plain(), "only from this value, or one of a list"),

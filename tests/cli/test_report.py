@@ -131,3 +131,42 @@ def test_text_shows_tables_and_leaves_out_what_is_empty(tmp_path: Path, capsys: 
     book = folder / "playbooks" / "welcome.yaml"
     book.write_text(book.read_text(encoding="utf-8").replace("40", "41"), encoding="utf-8")
     assert "note: the store was last run by another version of the program" in said(capsys, folder)
+
+
+def test_surveys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Asked, answered and the split are counts; the net promoter score stands there from a hundred answers on."""
+    files = {
+        "drumbeat.yaml": PROGRAM,
+        "playbooks/catalog/all.yaml": "surveys: {nps: {questions: [{id: would, text: t, kind: nps}], open: 2d}}\n",
+        "playbooks/ask.yaml": "playbook: ask\ntitle: t\ntrigger: {signup: true}\nentry: once\n"
+        "steps: [{survey: {name: nps, via: box}}]\n",
+        "templates/survey/nps.box.j2": "t",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    for users, expected in ((10, False), (200, True)):
+        rows: list[dict[str, Any]] = [
+            {"id": f"s{n}", "type": "user.signup", "user": f"u{n}", "time": "2026-03-01T10:00:00Z"}
+            for n in range(users)
+        ]
+        scores = [10, 10, 9, 7, 8, 8, 3, None, 6, 9]
+        for n in range(users):
+            if scores[n % 10] is not None:
+                data = {"survey": "nps", "answers": {"would": scores[n % 10]}}
+                at = "2026-03-02T10:00:00Z"
+                rows.append({"id": f"a{n}", "type": "survey.answered", "user": f"u{n}", "time": at, "data": data})
+        rows.append({"id": "end", "type": "x", "user": "u0", "time": "2026-03-09T10:00:00Z"})
+        (tmp_path / "feed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        store = f"sqlite:///{users}.db"
+        assert run(["run", "--until-idle", "--quiet", "--program", str(tmp_path), "--store", store]) == 0
+        capsys.readouterr()
+        assert run(["report", "--program", str(tmp_path), "--store", store, "--format", "json"]) == 0
+        (found,) = json.loads(capsys.readouterr().out)["surveys"]
+        part = users // 10
+        assert [found[it] for it in ("asked", "answered", "promoters", "passives", "detractors")] == [
+            users, 9 * part, 4 * part, 3 * part, 2 * part
+        ]  # fmt: skip
+        assert found["nps"] == (22.2 if expected else None)
+        assert run(["report", "--program", str(tmp_path), "--store", store]) == 0
+        assert ("+22.2" if expected else "not enough data") in capsys.readouterr().out

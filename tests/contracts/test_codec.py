@@ -201,7 +201,7 @@ def test_decimals_that_are_no_numbers_are_refused(word: str) -> None:
 
 def test_body_holds_every_field() -> None:
     """A field added to Event, Effect or Decision must be added to its body as well."""
-    assert len(Event.__struct_fields__) == 10
+    assert len(Event.__struct_fields__) == 11
     assert len(Effect.__struct_fields__) == 15
     assert len(Decision.__struct_fields__) == 7
     assert len(Why.__struct_fields__) == 4

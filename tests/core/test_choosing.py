@@ -134,6 +134,6 @@ def test_the_top_is_that_of_sorting(scores: dict[str, int | Decimal | None], cou
 
 
 def test_what_is_a_figure() -> None:
-    """Whole and exact numbers are; truth, text, nothing and the infinite are not."""
-    values = (3, Decimal("1.5"), True, "3", None, Decimal("NaN"), Decimal("Infinity"))
+    """Whole and exact numbers are; truth, text, nothing and what lies beyond all measure are not."""
+    values = (3, Decimal("1.5"), True, "3", None, Decimal("NaN"), Decimal("1E+9000"))
     assert [figure(value) for value in values] == [3, Decimal("1.5"), None, None, None, None, None]

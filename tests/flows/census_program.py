@@ -106,8 +106,8 @@ def brief(row: Row, gone: Collection[str] = ()) -> str:
     gone: who was erased at any time.
     """
     kind, user = row["kind"], row["user"]
-    if kind in ("points", "set") or user in gone or (user or "").startswith("erased-"):
-        return "" if kind in ("points", "set") else " ".join((row["key"], kind, row["status"]))
+    if kind in ("points", "set", "coupon") or user in gone or (user or "").startswith("erased-"):
+        return "" if kind in ("points", "set", "coupon") else " ".join((row["key"], kind, row["status"]))
     detail = row["detail"]
     if kind == "draw":
         detail = {name: detail.get(name) for name in ("prize", "without_prize")}

@@ -117,6 +117,15 @@ def test_entrants_by_a_condition_have_one_entry_each(tmp_path: Path, entrants: s
     assert (said, len(people)) == (len(expected), min(3, len(expected)))
 
 
+def test_in_the_shadow_nothing_is_promised_and_nothing_won(tmp_path: Path) -> None:
+    """A draw in the shadow has one row at its close, asks for no seed and no prize, and tells nobody."""
+    seen = drawn(tmp_path, [*entries("u1", "u2"), GO], books={**BOOKS, "raffle": "status: shadow\n" + RAFFLE})
+    (row,) = [row for row in seen.effects if row["kind"] == "draw"]
+    assert (row["time"], row["status"], row["reason"]) == ("2026-03-02T10:00:00Z", "suppressed", "shadow")
+    assert row["detail"] == {"prize": "gift", "winners": [], "seed": None}
+    assert {row["kind"] for row in seen.effects} == {"draw", "emit"}
+
+
 def test_a_draw_of_a_group_is_among_its_members(tmp_path: Path) -> None:
     """In a playbook of a group only who is a member takes part."""
     catalog = CATALOG + 'groups: {tea: {rooms: [{id: r, link: "https://g.example/r", capacity: 9}]}}\n'
@@ -190,6 +199,21 @@ class _Dying:
             self.left -= 1
             if self.left == 0:
                 raise _Dies
+
+
+def test_a_prize_is_a_coupon_like_any_other(tmp_path: Path) -> None:
+    """Each prize has its row and its entry in the ledger under the winner's name and one key; ``fsck`` finds nothing
+    wrong, and ``why`` decides the winner's own life again without it."""
+    live = Live(tmp_path, BOOKS, catalog=CATALOG, head=OPEN)
+    store = live.store = SqliteStore.open(tmp_path / "store.db")  # type: ignore[assignment]
+    live.run(*entries("u1", "u2"), GO, event("end", "x", "2026-03-20T00:00:00Z", "u9"))
+    rows = {it.key: (it.user, it.detail["code"]) for it in live.effects("coupon")}
+    assert sorted(user for user, _ in rows.values()) == ["u1", "u2"]
+    assert {it.key: (it.subject, it.unit) for it in store.ledger(book="coupon")} == rows
+    assert {it.what for it in store.ledger(book="coupon")} == {"issued"}
+    assert list(store.check()) == []
+    live.check_replay("u1", "u2", PROGRAM)
+    store.close()
 
 
 def test_another_store_has_another_seed(tmp_path: Path) -> None:

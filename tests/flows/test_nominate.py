@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from semantics_kit import HEAD, Row, Seen, event, play
-from steps_kit import write
+from steps_kit import Live, write
+
+from engine.core.subjects import of_group
 
 ANY = "entry: {mode: parallel, limit: unlimited}\n"
 CATALOG = """\
@@ -126,6 +128,31 @@ def test_what_nobody_decides_is_withdrawn(tmp_path: Path) -> None:
     assert granted == ["a"]
     (last,) = [row for row in seen.effects if row["kind"] == "task" and row["detail"]["assign"] == "wu"]
     assert (last["time"], last["detail"]["title"]) == ("2026-03-06T08:00:00Z", "1 0")
+
+
+@pytest.mark.parametrize("how", ["group.left", "user.deleted"])
+def test_who_leaves_is_not_appointed(tmp_path: Path, how: str) -> None:
+    """A proposal of somebody who left, or was erased, is withdrawn; a word on it comes to nothing."""
+    rows = [*members("a", "b"), *acts(a=2, b=1), FINDS]
+    first = played(tmp_path, rows)
+    gone = event("gone", how, "2026-03-02T08:00:00Z", "a")
+    rows += [in_tea(gone) if how == "group.left" else gone]
+    rows += [word(first, user, "approve", f"2026-03-0{day}T08:00:00Z") for user, day in (("a", 3), ("b", 4))]
+    seen = played(tmp_path, rows)
+    granted = [row["user"] for row in seen.effects if row["kind"] == "set"]
+    assert granted == ["b"]
+    (last,) = [row for row in seen.effects if row["kind"] == "task" and row["detail"]["assign"] == "wu"]
+    assert last["detail"]["title"] == "1 0"
+
+
+def test_an_exit_withdraws_the_proposals(tmp_path: Path) -> None:
+    """When the journey ends early nobody needs to decide any more, and nothing is left open."""
+    books = {"found": FIND.replace("steps:", "exit: [{event: stop}]\nsteps:", 1), "told": TOLD}
+    live = Live(tmp_path, books, catalog=CATALOG, head=OPEN)
+    live.run(*sorted([*members("a", "b"), *acts(a=2, b=1), FINDS], key=lambda row: row["time"]))
+    assert len(live.state(of_group("tea")).tasks) == 2
+    live.run(in_tea(event("stop", "stop", "2026-03-02T08:00:00Z", None)))
+    assert list(live.state(of_group("tea")).tasks) == []
 
 
 def test_no_more_than_there_are_places(tmp_path: Path) -> None:

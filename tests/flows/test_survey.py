@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from semantics_kit import HEAD, Row, Seen, event, play
-from steps_kit import Live
+from steps_kit import Live, write
 
 from engine.core.instants import format_instant, parse_instant
 from engine.core.model import DAY, HOUR
@@ -160,3 +160,28 @@ def test_any_batch_decides_the_same(tmp_path: Path, seed: int) -> None:
     found = {(it.key, it.status, it.reason, it.time) for it in live.effects()}
     assert found == {(r["key"], r["status"], r["reason"], parse_instant(r["time"])) for r in wanted.effects}
     live.check_replay(*(f"u{number}" for number in range(4)))
+
+
+def test_what_a_survey_lacks_is_said_beforehand(tmp_path: Path) -> None:
+    """No invitation, a reminder after the end, a choice without choices, two questions of one name: all in one go."""
+    catalog = """\
+surveys:
+  nps: {open: 3d, questions: [{id: a, text: t, kind: choice}, {id: a, text: t, kind: text, max: 4}]}
+  unused: {questions: [{id: a, text: t, kind: nps}]}
+"""
+    found = write(tmp_path, {"ask": ASK}, catalog=catalog)
+    said = {(problem.code, problem.severity) for problem in found.problems}
+    assert {
+        ("unknown-template", "error"), ("out-of-range", "error"), ("missing-key", "error"),
+        ("duplicate-name", "error"), ("conflict", "error"),
+    } <= said  # fmt: skip
+
+
+def test_a_sound_survey_leaves_nothing_to_say(tmp_path: Path) -> None:
+    """The invitation counts as used by its survey, and a survey nobody asks is told of."""
+    path = tmp_path / "templates/survey/nps.box.j2"
+    path.parent.mkdir(parents=True)
+    path.write_text("{{ with.survey.title }}", encoding="utf-8")
+    found = write(tmp_path, {"ask": ASK}, catalog=CATALOG)
+    said = [problem.message for problem in found.problems if problem.code == "unused" and "'hi'" not in problem.message]
+    assert said == ["nothing uses survey 'tea'"]

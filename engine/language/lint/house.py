@@ -68,7 +68,9 @@ def look_tests(world: World) -> None:
 
 # ---------------------------------------------------------------------- unused definitions
 
-_SECTIONS: Final = {"segments": "segment", "coupons": "coupon", "badges": "badge", "groups": "group"}
+_SECTIONS: Final = {
+    "segments": "segment", "coupons": "coupon", "badges": "badge", "groups": "group", "surveys": "survey",
+}  # fmt: skip
 _WORDS: Final = re.compile(r"['\"]([^\s'\"`\\]+)(?=['\"])")
 
 

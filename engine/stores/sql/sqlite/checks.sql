@@ -16,7 +16,11 @@ where subject is not null and cast(body as text) ->> '$[3]' = subject
 -- name: check_subjects
 -- Effects that are found under another name than the one they are about.
 select key from effect
-where subject is not coalesce(cast(body as text) ->> '$[3]', cast(body as text) ->> '$[4]');
+where subject is not coalesce(
+    cast(body as text) ->> '$[3]',
+    char(1) || 'group:' || (cast(body as text) ->> '$[4]'),
+    char(1) || 'program'
+);
 
 -- name: check_grants
 -- Codes given away without an effect that says so, and effects that name a code that was not given.
