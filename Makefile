@@ -27,6 +27,7 @@ schemas: $(READY)
 	$(BIN)/drumbeat schema --write schemas
 	$(BIN)/drumbeat docs --write docs/reference
 	$(BIN)/python tests/meta/semantics_page.py
+	$(BIN)/python tests/meta/library_page.py
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
   --no-header --no-emit-index-url --no-emit-find-links

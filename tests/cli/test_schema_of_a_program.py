@@ -76,7 +76,7 @@ def test_a_misspelt_name_fails(schema: Any, kind: str, slip: str) -> None:
 def test_every_shipped_playbook_passes(schema: Any) -> None:
     """The program's own playbooks pass the schema that knows its names."""
     checker = jsonschema.Draft7Validator(schema)
-    for path in sorted((ROOT / "playbooks").glob("*.yaml")):
+    for path in sorted(set((ROOT / "playbooks").rglob("*.yaml")) - set((ROOT / "playbooks" / "catalog").iterdir())):
         root = read_source(path.read_bytes(), path.name).root
         assert root is not None
         assert [error.message for error in checker.iter_errors(root.plain())] == [], path.name

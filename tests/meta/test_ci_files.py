@@ -34,7 +34,7 @@ steps:
 def clone(tmp_path: Path) -> Path:
     """A fresh clone of a repository that holds the shipped program."""
     origin = tmp_path / "origin"
-    for part in ("playbooks", "templates"):
+    for part in ("playbooks", "templates", "lists"):
         shutil.copytree(ROOT / part, origin / part)
     shutil.copy(ROOT / "drumbeat.yaml", origin)
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]

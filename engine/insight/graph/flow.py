@@ -73,7 +73,8 @@ class _Flow:
                 self.picture.join(_name(node), _END, words)
             else:
                 self._join(_name(node), (target.first if isinstance(target, Block) else None) or node.next, words)
-        if node.guard is not None and _kind(action) != "step":
+        ends = all(target is STOP for _, target in action.ways())
+        if node.guard is not None and (ends or _kind(action) != "step"):
             self._join(_name(node), node.next, "if not", aside=True)
         if node.rescue is not None:
             self._join(_name(node), node.rescue.first or node.next, "on error", aside=True)

@@ -104,6 +104,7 @@ def look_unused(world: World) -> None:
 
 def _templates(world: World) -> None:
     used = {name for kind, name in world.used if kind == "template"}
+    used |= {f"survey/{name}" for kind, name in world.used if kind == "survey"}  # its invitation, which no step names
     sent = {(step.node.action.template, channel) for _, step, channels in world.messages for channel in channels}  # type: ignore[attr-defined]  # ``messages`` holds only steps that have one
     for text in world.templates:
         where = Mark(text.file, 1, 1)
