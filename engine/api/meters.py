@@ -14,7 +14,7 @@ OTHER = "other"
 
 _FATES = ("taken", "repeated", "nobody", "not_ours", "refused")
 
-LINKS = {"ask": ("shown", "not_ours"), "unsubscribe": _FATES, "click": (*_FATES, "head")}
+LINKS = {"ask": ("shown", "not_ours"), "unsubscribe": _FATES, "click": (*_FATES, "head"), "survey": _FATES}
 """Link -> what may become of following it. ``not_ours``: the token is not signed by this store; ``nobody``: the message
 or its person is gone; ``refused``: the store took nothing (a click is led on all the same); ``head``: nobody read."""
 
