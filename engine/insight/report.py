@@ -17,6 +17,7 @@ from engine.core.plan import Plan
 from engine.core.scarce import GroupInfo, GroupState
 from engine.insight.coupons import stock
 from engine.insight.subject import instant
+from engine.insight.worth import point_rows, reward_rows
 from engine.ports import Store
 
 ENOUGH = 100
@@ -41,6 +42,8 @@ def report(plan: Plan, store: Store) -> dict[str, Any]:
         "effects": _effects(counts),
         "refused": seen.refused_rows(),
         "coupons": [pool_row(plan.pools[name], resources, imported.get(name, 0)) for name in sorted(plan.pools)],
+        "points": point_rows(store),
+        "rewards": reward_rows(plan, resources),
         "groups": [_group(plan.rooms[name], resources) for name in sorted(plan.rooms)],
         "deliveries": seen.delivery_rows(),
         "quarantine": dict(sorted(Counter(it.reason for it in store.quarantine()).items())),

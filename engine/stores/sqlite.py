@@ -107,7 +107,14 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
 
     def check(self) -> list[Fault]:
         """Every promise of the file that does not hold; see ``sqlite_check``."""
-        return list(SqliteCheck(self._file, self._states, self._erasure, self._ledger, self._coupons).run())
+        return list(self._checks().run())
+
+    def sums(self) -> list[Fault]:
+        """What of ``check`` is about the ledger."""
+        return list(self._checks().ledger())
+
+    def _checks(self) -> SqliteCheck:
+        return SqliteCheck(self._file, self._states, self._erasure, self._ledger, self._coupons)
 
     def backup(self, target: str | os.PathLike[str], marks: dict[str, str]) -> int:
         """Copy this moment of the store into a new file; see ``sqlite_copy``. Returns its size in bytes."""

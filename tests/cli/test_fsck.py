@@ -147,7 +147,7 @@ def plant(root: Path, name: str) -> None:
 def test_each_planted_error_is_found(root: Path, drumbeat: Drumbeat, name: str) -> None:
     """A check that never failed proves nothing: each finds its error, and its name is among what is said.
 
-    Semantics: store.fsck — mutants
+    Semantics: store.fsck, ledger.sums — mutants
     Failure: fsck.finds
     """
     fold(root)

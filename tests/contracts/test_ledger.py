@@ -60,6 +60,8 @@ def test_bytes_and_back(found: list[Entry]) -> None:
 def test_entries_come_back_in_order(bench: Bench) -> None:
     """Entries come back in the order in which they were decided, of all or of one subject, book and name, and also
     after the store was opened again; more than one block of them too.
+
+    Semantics: ledger.append — in order
     """
     first = [entry(n, f"u{n % 3}", name="main" if n % 2 else "extra") for n in range(1, 251)]
     more = [entry(300, "u1", book="coupon", name="茶", what="issued", unit="A-1", amount=Decimal("5.50"), until=9)]
@@ -137,7 +139,10 @@ def test_a_commit_that_fails_writes_no_entry(tmp_path: Path) -> None:
 
 def test_an_old_store_takes_its_balances_over(tmp_path: Path) -> None:
     """A store from before the ledger opens with one entry for each balance and seat that stands in its states (those of
-    the log are newer), and one for each coupon it gave, as it gave it."""
+    the log are newer), and one for each coupon it gave, as it gave it.
+
+    Semantics: ledger.append — old stores
+    """
     path = tmp_path / "s.db"
     db = sqlite3.connect(path, isolation_level=None)
     before = [it for it in migrations("sqlite") if it.name != "ledger"][:8]

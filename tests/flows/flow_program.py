@@ -262,6 +262,7 @@ def picture(root: Path) -> dict[str, Any]:
             "events": [list(store.events(user)) for user in users],
             "effects": [effect for effect, _ in store.effects()],
             "answers": [store.answers(user) for user in users],
+            "ledger": list(store.ledger()),
             "decisions": [list(store.decisions(user)) for user in users],
             "resources": store.resources(),
             "quarantine": list(store.quarantine()),

@@ -316,7 +316,10 @@ def test_simulate_gives_the_same_points(world: Oracle, ops: list[tuple[int, str,
 
 @pytest.mark.parametrize("size", [1, 7, 500])
 def test_late_and_repeated_events(tmp_path: Path, size: int) -> None:
-    """A late event counts on the day it happened and lapses by its own time; a repeated one earns nothing."""
+    """A late event counts on the day it happened and lapses by its own time; a repeated one earns nothing.
+
+    Semantics: points.rules — late and repeated
+    """
     text = "points: {main: {expires: 3d, daily_cap: 10, earn: [{event: checkin, points: 4, per_day: 2}]}}\n"
     live = Live(tmp_path, {}, catalog=text)
     rows = [

@@ -50,7 +50,10 @@ def taken(live: Live, reward: str = "mug") -> int:
 
 
 def test_reserved_and_confirmed(tmp_path: Path) -> None:
-    """The points are gone with the reservation, are in nobody's hands until it is confirmed, and then spent."""
+    """The points are gone with the reservation, are in nobody's hands until it is confirmed, and then spent.
+
+    Semantics: reward.once — confirmed
+    """
     live = Live(tmp_path, {"p": ENTRY + FULFIL}, catalog=CATALOG)
     live.run(*given("u1"), event("1", "want", "10:00"))
     assert live.state().points == {"main": 20}
@@ -64,7 +67,10 @@ def test_reserved_and_confirmed(tmp_path: Path) -> None:
 
 
 def test_who_gets_none(tmp_path: Path) -> None:
-    """Too few points, none left, one a user: denied with the reason, nothing is taken, the journey goes its way."""
+    """Too few points, none left, one a user: denied with the reason, nothing is taken, the journey goes its way.
+
+    Semantics: reward.denied
+    """
     text = ENTRY + FULFIL.replace("redeem: mug\n", "redeem: {reward: mug, on_denied: [{tag: {add: [sorry]}}]}\n", 1)
     live = Live(tmp_path, {"p": text}, catalog=CATALOG)
     live.run(*given("u1", "u2", "u3"), *given("u4", points=29))
@@ -92,7 +98,10 @@ ENDS = {
 @pytest.mark.parametrize("how", ENDS)
 @pytest.mark.parametrize("batch", [1, 500])
 def test_what_is_not_confirmed_goes_back(tmp_path: Path, how: str, batch: int) -> None:
-    """Points and reward go back exactly once, with the lapse they had, whatever ends the journey; and not again."""
+    """Points and reward go back exactly once, with the lapse they had, whatever ends the journey; and not again.
+
+    Semantics: reward.once — goes back
+    """
     text, rows, mode = ENDS[how]
     live = Live(tmp_path, {"p": ENTRY.replace("parallel", mode) + text}, catalog=CATALOG)
     live.run(*given("u1"), event("1", "want", "10:00"), batch=batch)

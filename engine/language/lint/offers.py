@@ -33,6 +33,7 @@ PAGES: Final[dict[str, Page]] = {
         "steps:\n  - redeem: tea-mug\n  - task: {assign: ops, title: send the mug}",
         "steps:\n  - redeem: {reward: tea-mug, on_denied: stop}\n    id: mug\n"
         "  - task: {assign: ops, title: send the mug}\n  - redeem: {confirm: mug}",
+        "warning",
     ),
     "short-budget": Page(
         "a budget that ends before the coupons do",

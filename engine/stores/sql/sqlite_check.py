@@ -71,6 +71,14 @@ class SqliteCheck:
             for check in checks:
                 yield from check()
 
+    def ledger(self) -> Iterator[Fault]:
+        """The sums of the ledger alone."""
+        with self._file.snapshot():
+            sums = LedgerSums(self._file, self._erasure)
+            for state in self._states.all():
+                sums.compare(state)
+            yield from _sums(sums)
+
     def _damage(self) -> list[str]:
         """What SQLite finds; it may find it while it looks."""
         try:
@@ -121,10 +129,7 @@ class SqliteCheck:
             held.update(f"{it.group}/{it.room}" for it in state.holds)
             sums.compare(state)
             lost += [state.id for it in state.journeys if it.version and (it.playbook, it.version) not in known]
-        yield from _told("points-balance", "what a user has is not the sum of the ledger", sums.balances())
-        yield from _told("ledger-pool", "a pool gave something else than the ledger says", sums.pools())
-        yield from _told("ledger-room", "a room counts other seats than the ledger says", sums.rooms())
-        yield from _told("ledger-key", "a key stands in the ledger twice", sums.repeated())
+        yield from _sums(sums)
         yield from _told("version", "a journey runs on a version the store does not have", lost)
         yield from _told("seats", "more seats are held than the room counts as taken", self._overfull(held))
 
@@ -138,6 +143,14 @@ class SqliteCheck:
         for place, n in sorted(held.items()):
             if n > taken[place]:
                 yield f"{place}: {n} held, {taken[place]} taken"
+
+
+def _sums(sums: LedgerSums) -> Iterator[Fault]:
+    """What the ledger says otherwise than states and resources, which were compared."""
+    yield from _told("points-balance", "what a user has is not the sum of the ledger", sums.balances())
+    yield from _told("ledger-pool", "a pool gave something else than the ledger says", sums.pools())
+    yield from _told("ledger-room", "a room counts other seats than the ledger says", sums.rooms())
+    yield from _told("ledger-key", "a key stands in the ledger twice", sums.repeated())
 
 
 def _told(name: str, message: str, found: Iterable[str]) -> Iterator[Fault]:
