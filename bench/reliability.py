@@ -103,6 +103,11 @@ PARTS = {
         _bench("under_load", events=50_000, kills=50),
         _of_load,
     ),
+    "ledger": Part(
+        "coupons, seats, rewards and points reserved from everywhere at once, kills at random",
+        _bench("ledger", operations=2_000_000, kills=100),
+        _of_bench,
+    ),
     "wakeups": Part(
         "wake-ups due at once, and fresh events meanwhile",
         _bench("wakeups", subjects=1_000_000),

@@ -14,6 +14,7 @@ ACTIONS: Registry[Action] = Registry(
         "message": "engine.actions.message:SendMessage",
         "post": "engine.actions.post:PostToGroup",
         "points": "engine.actions.points:BookPoints",
+        "redeem": "engine.actions.redeem:Redeem",
         "repeat": "engine.actions.repeat:Repeat",
         "set": "engine.actions.set:SetTraits",
         "split": "engine.actions.split:Split",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.core import earning, points
 from engine.core.journeys import Run
 from engine.core.kinds import Action, Build, Pause
 from engine.core.moment import Value
@@ -14,7 +15,9 @@ from engine.errors import ExpressionError, MissingVariable
 
 
 class BookPoints(Action):
-    """Add or take points of an account; a balance never goes below zero (``denied``, ``insufficient``).
+    """Add or take points of an account; taking never makes a balance negative (``denied``, ``insufficient``).
+
+    What is added lapses as the account's ``expires`` says; what is taken comes from the points that lapse first.
 
     Example:
         points: {add: 200, reason: 升级礼}
@@ -75,10 +78,21 @@ class BookPoints(Action):
         if run.held:
             detail["balance"] = balance
         if run.effect("points", detail):
-            run.book("points", self.account, "taken" if delta < 0 else "earned", delta)
-            run.state.points = {**run.state.points, self.account: balance + delta}
+            self._book(run, delta)
             run.tell("points.changed", {"account": self.account, "delta": delta, "balance": balance + delta})
+            if delta > 0:
+                earning.pay(run.turn, self.account, run.key())
         return run.node.next
+
+
+    def _book(self, run: Run, delta: int) -> None:
+        if delta < 0:
+            points.take(run.state, self.account, -delta)
+            run.book("points", self.account, "taken", delta)
+            return
+        until = run.plan.lapses(run.state, self.account, run.now)
+        points.add(run.state, self.account, delta, until)
+        run.book("points", self.account, "earned", delta, until=until)
 
 
 def _whole(value: Any) -> bool:

@@ -140,6 +140,7 @@ def store(found: Any, override: str | None, now: int) -> Iterator[Finding]:
         return
     try:
         yield from _inside(opened, wiring.place_of(path), now)
+        yield from _ledger(found, opened)
     except DrumbeatError as error:
         yield Finding("store", BAD, error.message, "drumbeat fsck says more; drumbeat restore puts a backup back")
     finally:
@@ -174,6 +175,22 @@ def _inside(opened: Any, place: str, now: int) -> Iterator[Finding]:
         yield Finding(
             "clock", OK, f"the store stands at {format_instant(clock)}" if clock else "nothing was decided yet"
         )
+
+
+def _ledger(found: Any, opened: Any) -> Iterator[Finding]:
+    """Whether the ledger adds up, and what was given beyond what the catalog allows."""
+    from engine.insight.limits import exceeded
+
+    faults = opened.sums()
+    for it in faults:
+        words = f"{it.message} ({it.count:,}): {', '.join(it.examples)}"
+        yield Finding("ledger", BAD, words, "take a backup now, and look at drumbeat restore")
+    over = exceeded(found.plan, opened) if found.plan is not None else []
+    for it in over:
+        words = f"{it.message} ({it.count:,}): {', '.join(it.examples)}"
+        yield Finding("limits", WARN, words, "was the catalog tightened? Nothing more is given until there is room")
+    if not faults:
+        yield Finding("ledger", OK, "every balance, stock and seat is the sum of its entries")
 
 
 def _disk(path: Path) -> Iterator[Finding]:

@@ -46,7 +46,8 @@ def text(figures: dict[str, Any]) -> str:
     ]
     if not figures["same_program"]:
         out.append("note: the store was last run by another version of the program")
-    for part in (_playbooks, _effects, _refused, _coupons, _groups, _living, _deliveries, _quarantine):
+    parts = (_playbooks, _effects, _refused, _coupons, _points, _rewards, _groups, _living, _deliveries, _quarantine)
+    for part in parts:
         found = part(figures)
         if found:
             out += ["", found]
@@ -106,6 +107,19 @@ def _coupons(figures: dict[str, Any]) -> str:
         spent = f"{it['spent']:,f}" + (f" of {it['budget']:,f}" if it["budget"] is not None else "") + unit
         rows.append([it["pool"], f"{it['given']:,}", left, spent])
     return table(["coupon", "given", "left", "worth"], rows) if rows else ""
+
+
+def _points(figures: dict[str, Any]) -> str:
+    rows = [[it["account"], it["what"], f"{it['points']:+,}", f"{it['entries']:,}"] for it in figures["points"]]
+    return table(["points", "what", "sum", "entries"], rows) if rows else ""
+
+
+def _rewards(figures: dict[str, Any]) -> str:
+    rows = []
+    for it in figures["rewards"]:
+        left = "unlimited" if it["stock"] is None else f"{it['left']:,} of {it['stock']:,}"
+        rows.append([it["reward"], f"{it['given']:,}", left, f"{it['points']:,}"])
+    return table(["reward", "given", "left", "points"], rows) if rows else ""
 
 
 def _groups(figures: dict[str, Any]) -> str:

@@ -82,6 +82,9 @@ def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
         ("traits", _pairs(seen["traits"])),
         ("tiers", _pairs(seen["tiers"])),
         ("points", _pairs(seen["points"])),
+        ("pending", _pairs(seen["points_pending"])),
+        ("lapse", "; ".join(f"{name} {lots[0]['points']} on {lots[0]['at']}" for name, lots in _lapses(seen))),
+        ("rewards", _pairs(seen["rewards"])),
         ("badges", ", ".join(seen["badges"])),
         ("tags", ", ".join(seen["tags"])),
         ("segments", ", ".join(seen["segments"])),
@@ -95,6 +98,11 @@ def _facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _held(until: str | None) -> str:
     return "" if until is None else f" (held until {until})"
+
+
+def _lapses(seen: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Account -> what of it lapses, the next first."""
+    return list(seen["points_lapse"].items())
 
 
 def _pairs(found: dict[str, Any]) -> str:

@@ -266,6 +266,7 @@ _GIST = {
     "coupon": ("pool", "code"),
     "invite": ("group", "room"),
     "points": ("delta", "account"),
+    "redeem": ("reward", "points"),
     "badge": ("name",),
     "tag": ("add", "remove"),
     "tier": ("ladder", "from", "to"),

@@ -13,9 +13,10 @@ from typing import Any
 
 from msgspec import structs
 
-from engine.core import localtime, tasks
+from engine.core import localtime, points, tasks
 from engine.core.groups import MEMBER, NO_ROLES, RoleInfo, came, granted, revoked, went
 from engine.core.model import Entry, Event, Hold, Release, State
+from engine.core.points import Account
 
 ERASED = "erased"  # key of State.memory: when the subject was erased
 
@@ -25,19 +26,21 @@ Fold = Callable[[State, Event, "Folding"], None]
 class Folding:
     """What folding needs to know and gives back."""
 
-    __slots__ = ("accounts", "badges", "changes", "entries", "groups", "releases", "roles")
+    __slots__ = ("accounts", "badges", "changes", "entries", "groups", "lapses", "releases", "roles")
 
     def __init__(
         self,
         badges: frozenset[str],
         groups: frozenset[str] | None,
-        accounts: frozenset[str],
+        accounts: Mapping[str, Account],
+        lapses: Callable[[State, str, int], int | None] = lambda state, account, instant: None,
         roles: Mapping[str, RoleInfo] = NO_ROLES,
     ) -> None:
         self.badges = badges
         self.groups = groups  #: those of the catalog; None: groups are subjects, so any may be joined
         self.accounts = accounts
         self.roles = roles
+        self.lapses = lapses  #: when points given to a subject at an instant lapse
         self.releases: list[Release] = []
         self.entries: list[Entry] = []
         self.changes: dict[str, tuple[Any, Any]] | None = None
@@ -210,15 +213,19 @@ def badge(state: State, event: Event, folding: Folding) -> None:
         state.badges = [*state.badges, name]
 
 
-def points(state: State, event: Event, folding: Folding) -> None:
+def changed_points(state: State, event: Event, folding: Folding) -> None:
     """``points.changed`` from outside: booked when it names an account of the catalog."""
     account, delta = event.data.get("account"), event.data.get("delta")
     if isinstance(account, str) and account in folding.accounts and isinstance(delta, int) and delta is not True:
-        balance = state.points.get(account, 0) + delta
-        if balance >= 0:
-            state.points = {**state.points, account: balance}
-            what = "taken" if delta < 0 else "earned"
-            folding.entries.append(Entry(event.id, event.time, "points", account, what, delta, state.id))
+        if state.points.get(account, 0) + delta < 0 and not (delta > 0 or folding.accounts[account].negative):
+            return
+        until = folding.lapses(state, account, event.time) if delta > 0 else None
+        if delta > 0:
+            points.add(state, account, delta, until)
+        else:
+            points.take(state, account, -delta)
+        what = "taken" if delta < 0 else "earned"
+        folding.entries.append(Entry(event.id, event.time, "points", account, what, delta, state.id, until=until))
 
 
 def deleted(state: State, event: Event, folding: Folding) -> None:
@@ -260,7 +267,7 @@ FOLDS: dict[str, Fold] = {
     "role.granted": granted,
     "role.revoked": revoked,
     "badge.earned": badge,
-    "points.changed": points,
+    "points.changed": changed_points,
 }
 
 NO_SIGN_OF_A_GROUP = frozenset({"group.updated", "group.left", "role.granted", "role.revoked"})

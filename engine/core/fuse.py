@@ -84,7 +84,7 @@ def _fold(writer: Writer, dispatch: Dispatch, retimed: frozenset[str]) -> None:
     folding, nobody = writer.use(Folding), writer.use(_NOBODY)
     writer.add(
         [
-            f"folding = {folding}({nobody}, {nobody}, {nobody})",
+            f"folding = {folding}({nobody}, {nobody}, {{}})",
             f"{writer.use(dispatch.fold)}(state, event, folding)",
             "changes = folding.changes",
             # looked at again at once, so that every timer is found anew

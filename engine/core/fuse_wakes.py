@@ -41,7 +41,7 @@ def quick_wake(timers: Sequence[Sieve]) -> QuickWake:
     timers: the playbooks with a trigger that fires at wake-ups, one entry a trigger.
     """
     writer = Writer()
-    writer.add(["if state.journeys or state.holds or state.tasks: return False"])
+    writer.add(["if state.journeys or state.holds or state.tasks or state.purses: return False"])
     clocks = [sieve.triggers[0].lean() for sieve in timers]
     shortest = _shortest(clocks)
     if len(shortest) == 1 and None not in clocks:

@@ -31,6 +31,7 @@ from engine.core.model import (
 )
 from engine.core.moment import Moment
 from engine.core.plan import Node, Plan, Playbook, zone_of
+from engine.core.points import purse_of
 from engine.core.spreads import Spread
 from engine.core.subjects import GROUP, SIGN, USER, kind_of, name_of, receiver_of, shown_as
 
@@ -303,6 +304,7 @@ _OWN: dict[str, Callable[[State, Plan], Any]] = {
     "badges": lambda state, plan: state.badges,
     "groups": lambda state, plan: state.groups,
     "points": lambda state, plan: state.points.get(plan.env.account, 0),
+    "points_pending": lambda state, plan: purse_of(state, plan.env.account).waiting(),
     "zone": lambda state, plan: zone_of(state, plan.env),
     "locale": lambda state, plan: state.traits.get("locale") or plan.env.locale,
     "created_at": lambda state, plan: as_datetime(state.created_at),

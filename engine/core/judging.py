@@ -170,8 +170,10 @@ class Judging:
                 )
             )
 
-    def record(self, kind: str, key: str, detail: dict[str, Any]) -> None:
-        """Record an effect that no playbook made (a ladder's move)."""
+    def record(
+        self, kind: str, key: str, detail: dict[str, Any], *, status: str = "planned", reason: str | None = None
+    ) -> None:
+        """Record an effect that no playbook made (a ladder's move, points of a rule)."""
         user, group = shown_as(self.state.id)
         self.out.effects.append(
             Effect(
@@ -182,8 +184,8 @@ class Judging:
                 kind=kind,
                 user=user,
                 group=group,
-                status="planned",
-                reason=None,
+                status=status,
+                reason=reason,
                 detail=detail,
             )
         )

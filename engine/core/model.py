@@ -62,6 +62,17 @@ class Waiting(msgspec.Struct, array_like=True):
     event: Event | None = None  #: for "event": what was waited for came while the playbook was paused
 
 
+class Reserved(msgspec.Struct, array_like=True, frozen=True):
+    """A reward a journey has reserved and neither confirmed nor given back."""
+
+    step: str  #: id of the step
+    reward: str
+    account: str
+    points: int  #: what it costs
+    key: str  #: effect key of the step
+    parts: Sequence[tuple[int | None, int]] = ()  #: (when they would have lapsed, points) that were taken
+
+
 class Journey(msgspec.Struct, array_like=True):
     """One subject's way through one playbook."""
 
@@ -80,6 +91,7 @@ class Journey(msgspec.Struct, array_like=True):
     queued: list[str] = []  #: keys of what it gave to the outbox: cancelled, as far as it is not sent, when it exits
     version: str = ""  #: of the playbook it runs on, set when it begins; "": begun before versions were kept
     passed: tuple[str, ...] = ()  #: steps it took on the version it came from: they are not taken again
+    reserved: tuple[Reserved, ...] = ()  #: rewards it holds until they are confirmed
 
 
 class GoalWatch(msgspec.Struct, array_like=True):
@@ -128,6 +140,36 @@ class Role(msgspec.Struct, array_like=True):
     until: int | None = None  #: instant at which its term ends; None: it has none
 
 
+class Claim(msgspec.Struct, array_like=True, frozen=True):
+    """Points a rule gave for one event, which wait to be settled or may be taken back."""
+
+    key: str  #: of the entry that gave them
+    rule: str  #: name of the rule
+    match: str | None  #: what a reversal must name, such as the id of an order; None: nothing takes them back
+    left: int  #: points given, less those taken back
+    until: int | None  #: instant at which they lapse
+    settles: int | None  #: instant from which they can be spent; None: they can
+    open: int  #: last time of an event that may take them back
+
+
+class Purse(msgspec.Struct, array_like=True, frozen=True):
+    """What is known of a subject's points in one account beside the balance."""
+
+    lots: Sequence[tuple[int, int]] = ()
+    """(instant at which they lapse, points left), the oldest first; the rest of the balance never lapses."""
+    claims: Sequence[Claim] = ()  #: what waits to be settled or may be taken back, in order of earning
+    days: Sequence[tuple[int, dict[str, int]]] = ()
+    """(local day, {rule: times it gave, "": points all rules gave}), where something limits them."""
+    owed: Sequence[tuple[str, int]] = ()  #: (key of what was reversed, points not taken): paid by what comes next
+    undone: Sequence[tuple[str, str, int, int]] = ()
+    """(rule, match, points or -1 for all, last instant it counts) of reversals that came before what they reverse."""
+    reminded: int = 0  #: lots that lapse up to here were told of
+
+    def waiting(self) -> int:
+        """Points that are not settled yet."""
+        return sum(it.left for it in self.claims if it.settles is not None)
+
+
 class State(msgspec.Struct, omit_defaults=True):
     """All that is kept of one subject. ``step`` is handed it and hands it back.
 
@@ -151,11 +193,13 @@ class State(msgspec.Struct, omit_defaults=True):
     traits: dict[str, Any] = {}  #: user.* fields
     tags: list[str] = []
     badges: list[str] = []
-    points: Mapping[str, int] = NONE  #: account -> balance
+    points: Mapping[str, int] = NONE  #: account -> balance: what can be spent
+    purses: Mapping[str, Purse] = NONE  #: account -> what is known of its points, where they lapse or follow rules
     consents: Mapping[str, bool] = NONE  #: "channel/purpose" ("*" for any) -> granted
     tiers: dict[str, list[Any]] = {}  #: ladder -> [level or None, below since or None]
     segments: Sequence[str] = ()  #: watched segments the subject is in
     groups: list[str] = []  #: groups joined
+    rewards: Mapping[str, int] = NONE  #: reward -> how many it has, or has reserved
     coupons: Mapping[str, list[int]] = NONE  #: pool -> instants of grants, for per-user limits
     ends: Mapping[str, int] = NONE  #: "playbook|key" -> end of the last journey, where entry needs it
     entered: Sequence[str] = ()  #: "playbook|key" of every once-entry
@@ -212,7 +256,7 @@ class Reserve(msgspec.Struct):
 
     key: str  #: effect key of the step that asks; the answer is remembered under it
     subject: str
-    kind: str  #: "coupon" | "seat" | "slot"
+    kind: str  #: "coupon" | "seat" | "slot" | "reward"
     names: list[str]  #: pools, groups or the playbook, in order of preference
     match: str = "first"  #: for seats: first | best
 
@@ -247,7 +291,7 @@ class Entry(msgspec.Struct):
     key: str
     """Unique: the effect key (or id of the event) that caused it, with ``:<what>`` where one cause makes several."""
     time: int  #: instant of the decision; of what an event booked by itself the time of the event
-    book: str  #: points | coupon | prize | seat | entitlement | cap
+    book: str  #: points | coupon | prize | reward | seat | entitlement | cap
     name: str  #: account, pool, group ...
     what: str
     """Of points: earned pending settled taken expired reversed; of coupons: issued redeemed reversed expired
@@ -266,7 +310,7 @@ class Release(msgspec.Struct):
     """Gives a unit back (a seat whose hold ended, a member who left)."""
 
     key: str
-    kind: str  #: "seat"
+    kind: str  #: "seat" | "join" | "reward"
     name: str
     unit: str
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.core import rewards
 from engine.core.journeys import Run
 from engine.core.judging import Judging, failed
 from engine.core.kinds import STOP, WAIT, Pause
@@ -114,6 +115,10 @@ class Moving(Judging):
         self._drop(journey)
         if state.tasks:
             withdraw(state, journey)
+        if journey.reserved:
+            rewards.end(self, journey)
+            if self.plan.watching and reason != "user.deleted":
+                watch(self, f"{journey.occurrence}:{journey.playbook}|{journey.key}:released")
         newest = self.plan.by_id.get(journey.playbook)
         playbook = playbook or self.plan.of(journey) or newest or self.plan.archived.get(journey.playbook)
         if playbook is None:

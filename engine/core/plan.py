@@ -22,6 +22,7 @@ from engine.core.kinds import Action, Trigger
 from engine.core.links import Links
 from engine.core.model import Event, GoalWatch, Journey, State
 from engine.core.moment import Condition, Env, Moment, Value, zone_of_groups
+from engine.core.points import Account, EarnRule
 from engine.core.policies import Cap, Control, Freeze, Quiet
 from engine.core.subjects import GROUP, PROGRAM, PROGRAM_KIND, SIGN, USER, kind_of, of_group
 
@@ -319,6 +320,8 @@ class Dispatch:
     activity: bool = True  #: an external event of this type moves ``user.last_active_at``
     clocks: tuple[str, ...] = ()  #: activity clocks this type pushes on
     idle: int | None = None  #: shortest inactivity this type re-arms, microseconds
+    rules: tuple[tuple[Account, EarnRule, bool], ...] = ()
+    """What it does to points: (account, rule, whether it takes back what the rule gave)."""
     retimes: bool = False  #: it pushes a clock whose deadline is a calendar day, so ``wake_at`` is found anew
 
 
@@ -338,9 +341,10 @@ class Plan:
     channels: Mapping[str, ChannelInfo]
     badges: frozenset[str]
     groups: frozenset[str]
-    accounts: frozenset[str]
+    accounts: Mapping[str, Account]  #: points accounts, by name
     pools: Mapping[str, Any]  #: coupon pools, see core/scarce.py
     rooms: Mapping[str, Any]  #: groups with rooms, see core/scarce.py
+    rewards: Mapping[str, Any]  #: what points buy, see core/rewards.py
     cap_window: int  #: longest window of any cap, microseconds; 0: no caps
     act_within: int  #: age up to which a late event still acts, microseconds
     told: frozenset[str]  #: types of engine-made events somebody listens to
@@ -385,6 +389,17 @@ class Plan:
         if PROGRAM_KIND in self.parts and event.user != PROGRAM and (self.heard is None or event.type in self.heard):
             found.append(PROGRAM)
         return found
+
+    @cached_property
+    def reminds(self) -> dict[str, int]:
+        """Account -> microseconds before its points lapse at which somebody hears of it."""
+        listened = "points.expiring" in self.told
+        return {it.name: it.remind for it in self.accounts.values() if listened and it.remind is not None}
+
+    def lapses(self, state: State, account: str, instant: int) -> int | None:
+        """When points a subject is given at an instant lapse; None: never."""
+        found = self.accounts.get(account)
+        return None if found is None or found.expires is None else found.lapses(instant, zone_of(state, self.env))
 
     @cached_property
     def standing(self) -> tuple[list[str], frozenset[str]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from engine.core import localtime
+from engine.core import localtime, rewards
 from engine.core.model import Alert, Answer, Release, Reserve
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -90,7 +90,9 @@ class SlotState(msgspec.Struct):
     told: int = 0  #: end of the last window of which the operator was told
 
 
-_KINDS: dict[str, type[Any]] = {"coupon": PoolState, "seat": GroupState, "slot": SlotState}
+_KINDS: dict[str, type[Any]] = {
+    "coupon": PoolState, "seat": GroupState, "slot": SlotState, "reward": rewards.RewardState,
+}  # fmt: skip
 
 
 def code_for(prefix: str, key: str, secret: bytes) -> str:
@@ -110,7 +112,7 @@ class Desk:
 
     Parameters
     ----------
-    pools, groups, limits: what the plan defines (limits: playbook -> Limit).
+    pools, groups, limits, rewards: what the plan defines (limits: playbook -> Limit).
     zone: the program's zone, for ``per_day`` and entry windows.
     secret: key of generated codes.
     kept: states as the store has them, by ``kind:name``.
@@ -122,6 +124,7 @@ class Desk:
     zone: str
     secret: bytes
     kept: Mapping[str, bytes] = field(default_factory=dict)
+    rewards: Mapping[str, rewards.Reward] = field(default_factory=dict)
     states: dict[str, Any] = field(default_factory=dict)
     dirty: set[str] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
@@ -151,6 +154,10 @@ class Desk:
             answer = self._coupon(ask, now)
         elif ask.kind == "seat":
             answer = self._seat(ask, now)
+        elif ask.kind == "reward":
+            name = ask.names[0]
+            answer = rewards.answer(self.rewards[name], self.state("reward", name), ask)
+            self.dirty.add(f"reward:{name}")
         else:
             answer = self._slot(ask, now)
         self.answers.append(answer)
@@ -275,9 +282,13 @@ class Desk:
         return localtime.next_hour(instant, zone) if per == "hour" else localtime.next_midnight(instant, zone)
 
     def give_back(self, release: Release) -> None:
-        """Put a seat back, or count one taken by joining without an invite."""
-        group = self.groups.get(release.name)
-        if group is None or all(room.id != release.unit for room in group.rooms):
+        """Put a seat back, or count one taken by joining without an invite.
+
+        That also holds for rooms the program does not have any more: should they come back, their count is true.
+        """
+        if release.kind == "reward":
+            self.state("reward", release.name).taken -= 1
+            self.dirty.add(f"reward:{release.name}")
             return
         state: GroupState = self.state("seat", release.name)
         step = 1 if release.kind == "join" else -1

@@ -19,6 +19,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from engine.core import earning
 from engine.core.changing import Changing
 from engine.core.fold import Folding, seat
 from engine.core.fuse import DONE, SLOW, unsure
@@ -159,7 +160,8 @@ class Turn(Slotting, Changing):
         state, changes = self.state, event.changes
         if dispatch.fold is not None and (dispatch.fold_internal or not event.internal):
             plan = self.plan
-            folding = Folding(plan.badges, None if plan.grouped else plan.groups, plan.accounts, plan.roles)
+            groups = None if plan.grouped else plan.groups
+            folding = Folding(plan.badges, groups, plan.accounts, plan.lapses, plan.roles)
             if event.type == "user.deleted":
                 # those that have yet to begin first, so that none of them begins now
                 for journey in sorted(state.journeys, key=lambda it: it.at is not None):
@@ -169,6 +171,7 @@ class Turn(Slotting, Changing):
                 self.out.erased.append((state.id, event.time))
                 if plan.grouped:
                     self._leave_all(event)
+                earning.forget(self, event)
             dispatch.fold(state, event, folding)
             self.out.releases.extend(folding.releases)
             self.out.entries.extend(folding.entries)
@@ -184,6 +187,8 @@ class Turn(Slotting, Changing):
         for clock in dispatch.clocks:
             if event.time > state.memory.get(clock, -1):
                 state.memory[clock] = event.time
+        if dispatch.rules:
+            earning.follow(self, event, dispatch.rules)
         return changes
 
     def _leave_all(self, event: Event) -> None:
@@ -305,14 +310,11 @@ class Turn(Slotting, Changing):
         if state.tasks:
             escalate(self)
         if plan.watching:
-            # somebody known from history alone stands where it stood until now, or this very move would be lost;
-            # but not where it stood before the end of the history, whose moves are nobody's
-            told = plan.env.history.get("until", 0)
-            self.m.time = self.m.now = max(self.now - 1, told)
-            place(plan, self.m)
-            self.m.time = self.m.now = self.now
-            if self.now >= told:
-                watch(self, self._occurrence())
+            self._place_before()
+        if state.purses:
+            earning.wake(self)
+        if plan.watching and self.now >= plan.env.history.get("until", 0):
+            watch(self, self._occurrence())
         todo: list[tuple[int, int, int, int, Task]] = []
         for journey in state.journeys:
             playbook = plan.of(journey)
@@ -333,6 +335,16 @@ class Turn(Slotting, Changing):
         if len(todo) > 1:
             todo.sort(key=_by_due)
         self.tasks.extend([task for *_, task in todo])
+
+    def _place_before(self) -> None:
+        """Put a subject where it stood until now.
+
+        Somebody known from history alone stands there, or this very move would be lost; but not where it stood before
+        the end of the history, whose moves are nobody's.
+        """
+        self.m.time = self.m.now = max(self.now - 1, self.plan.env.history.get("until", 0))
+        place(self.plan, self.m)
+        self.m.time = self.m.now = self.now
 
     def _free_seats(self) -> None:
         state = self.state

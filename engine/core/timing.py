@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.core import points
 from engine.core.entering import Entering
 from engine.core.model import Event, State
 from engine.core.watch import next_move
@@ -53,6 +54,8 @@ class Timing(Entering):
             earliest = _sooner(earliest, hold.until)
         for task in state.tasks:
             earliest = _sooner(earliest, task.escalate_at)
+        if state.purses:
+            earliest = _sooner(earliest, points.next_move(state, plan.reminds))
         for journey in state.journeys:
             # a journey whose playbook is not in the plan stands still: nobody would move it on
             if journey.waiting is not None:

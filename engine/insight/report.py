@@ -17,6 +17,7 @@ from engine.core.plan import Plan
 from engine.core.scarce import CouponPool, GroupInfo, GroupState, PoolState
 from engine.core.subjects import GROUP, name_of, span
 from engine.insight.subject import instant
+from engine.insight.worth import point_rows, reward_rows
 from engine.ports import Store
 
 ENOUGH = 100
@@ -41,6 +42,8 @@ def report(plan: Plan, store: Store) -> dict[str, Any]:
         "effects": _effects(counts),
         "refused": seen.refused_rows(),
         "coupons": [pool_row(plan.pools[name], resources) for name in sorted(plan.pools)],
+        "points": point_rows(store),
+        "rewards": reward_rows(plan, resources),
         "groups": _groups(plan, store, resources),
         "deliveries": seen.delivery_rows(),
         "quarantine": dict(sorted(Counter(it.reason for it in store.quarantine()).items())),

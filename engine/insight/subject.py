@@ -72,6 +72,13 @@ def portrait(plan: Plan, store: Store, user: str, last: int | None = 50) -> dict
         "traits": dict(sorted(state.traits.items())),
         "tiers": {name: place[0] for name, place in sorted(state.tiers.items())},
         "points": dict(sorted(state.points.items())),
+        "points_pending": {name: n for name, it in sorted(state.purses.items()) if (n := it.waiting())},
+        "points_lapse": {
+            name: [{"at": instant(until), "points": n} for until, n in it.lots]
+            for name, it in sorted(state.purses.items())
+            if it.lots
+        },
+        "rewards": dict(sorted(state.rewards.items())),
         "badges": sorted(state.badges),
         "tags": sorted(state.tags),
         "segments": sorted(state.segments),

@@ -24,6 +24,7 @@ from engine.core.kinds import Trigger
 from engine.core.links import Links
 from engine.core.moment import Env
 from engine.core.plan import ChannelInfo, Dispatch, Ladder, Plan, Playbook, Policy, Segment, Sieve, sieve
+from engine.core.points import Account, EarnRule
 from engine.core.policies import Control
 from engine.core.slots import Scheduled, Slotted
 from engine.core.subjects import GROUP, PROGRAM_KIND, USER
@@ -34,7 +35,8 @@ from engine.language.catalog import Catalog, membership
 _MOVED = {"enters": "segment.entered", "leaves": "segment.left"}
 _TOLD = frozenset(
     {
-        "tier.changed", "segment.entered", "segment.left", "badge.earned", "points.changed", "coupon.issued",
+        "tier.changed", "segment.entered", "segment.left", "badge.earned", "points.changed",
+        "points.expired", "points.expiring", "coupon.issued",
         "journey.started", "journey.finished", "user.updated", "group.updated",
     }
 )  # fmt: skip
@@ -129,8 +131,10 @@ def _part(
     named = _heard(mine)
     exact = any(playbook.always for playbook in mine)
     watching = bool(ladders or watched)
-    world = _World(_listeners(entered), timed, clocks, book, ground.activity, watching, exact, kind)
-    types = {*book.by_type, *world.folds, *NOT_THEIR_DOING, *named, *ground.activity}
+    accounts = catalog.accounts or {"main": Account(name="main")}
+    rules = _rules(accounts.values()) if kind == USER else {}  # what users do earns points
+    world = _World(_listeners(entered), timed, clocks, book, ground.activity, watching, exact, kind, rules)
+    types = {*book.by_type, *rules, *world.folds, *NOT_THEIR_DOING, *named, *ground.activity}
     types |= {type_ for it in clocks.values() for type_ in it}
     windows = [cap.reach for policy in ground.policies for cap in policy.caps]
     told = _TOLD if heard is None else _TOLD & (named | book.by_type.keys() | heard)
@@ -147,9 +151,10 @@ def _part(
         channels=ground.channels,
         badges=frozenset(catalog.badges),
         groups=frozenset(catalog.groups),
-        accounts=frozenset(catalog.accounts or ["main"]),
+        accounts=accounts,
         pools=catalog.pools,
         rooms=catalog.groups,
+        rewards=catalog.rewards,
         calendars=catalog.calendars,
         admitting=tuple(trigger for _, trigger in timed if isinstance(trigger, Standing)),
         retimed=frozenset({"zone"}).union(*(trigger.traits or () for _, trigger in timed)),
@@ -167,6 +172,17 @@ def _part(
         statuses=ground.statuses,
         roles=catalog.roles,
     )
+
+
+def _rules(accounts: Iterable[Account]) -> dict[str, list[tuple[Account, EarnRule, bool]]]:
+    """Event type -> what it does to points, in the order of the catalog."""
+    found: dict[str, list[tuple[Account, EarnRule, bool]]] = {}
+    for account in accounts:
+        for rule in account.rules:
+            found.setdefault(rule.event, []).append((account, rule, False))
+            if rule.undone_by is not None:
+                found.setdefault(rule.undone_by, []).append((account, rule, True))
+    return found
 
 
 def _schedules(playbooks: list[Playbook]) -> Iterator[Scheduled]:
@@ -245,6 +261,7 @@ class _World:
     watching: bool
     exact: bool
     kind: str
+    rules: Mapping[str, list[tuple[Account, EarnRule, bool]]] = field(default_factory=dict)
 
     @property
     def folds(self) -> Mapping[str, Fold]:
@@ -254,6 +271,7 @@ class _World:
     def dispatch(self, type_: str) -> Dispatch:
         """Everything that can happen at one event type."""
         book, folds, silent = self.book, self.folds, NOT_THEIR_DOING
+        rules = tuple(self.rules.get(type_, ()))
         if self.kind == GROUP:
             silent |= NO_SIGN_OF_A_GROUP
         active = type_ in self.activity if self.activity else type_ not in silent
@@ -264,8 +282,9 @@ class _World:
             series=book.of(type_),
             sieves=_sieves(type_, self.listeners),
             short=folds.get(type_) in (None, traits)
-            and not (self.watching or self.exact)
+            and not (self.watching or self.exact or rules)
             and len(shortest) == len(pushed),
+            rules=rules,
             local=any(isinstance(series, Streak | Hours) for series in book.of(type_)),
             fold=folds.get(type_),
             fold_internal=type_ not in EXTERNAL_ONLY,

@@ -17,6 +17,8 @@ from engine.core.instants import parse_duration
 from engine.core.model import HOUR
 from engine.core.moment import Moment
 from engine.core.plan import Ladder, Segment, Span
+from engine.core.points import Account
+from engine.core.rewards import Reward
 from engine.core.scarce import CouponPool, GroupInfo, Room
 from engine.core.subjects import USER, name_of
 from engine.language.building import subject_in
@@ -26,6 +28,7 @@ from engine.language.files import read_list
 from engine.language.forms import LATER, LATER_SECTIONS, SECTION_OF, SECTIONS
 from engine.language.meant import zone_hint
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
+from engine.language.points import account
 from engine.language.reading import FAULT, zone_exists
 from engine.language.workshop import Workshop
 
@@ -48,7 +51,8 @@ class Catalog:
     cards: dict[str, GroupCard] = field(default_factory=dict)  #: what is said of groups beside their rooms
     roles: dict[str, RoleInfo] = field(default_factory=dict)
     spoken: bool = False  #: something speaks of groups as subjects that is none itself
-    accounts: list[str] = field(default_factory=list)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    rewards: dict[str, Reward] = field(default_factory=dict)
     badges: list[str] = field(default_factory=list)
     calendars: dict[str, Calendar] = field(default_factory=dict)
     holidays: Calendar | None = None  #: the one that says which days are holidays and workdays
@@ -126,6 +130,7 @@ class CatalogMaker:
             "tiers": self._ladder,
             "coupons": self._coupon,
             "points": self._account,
+            "rewards": self._reward,
             "badges": self._badge,
             "groups": self._group,
             "roles": self._role,
@@ -134,6 +139,7 @@ class CatalogMaker:
         }
         self.shop.trigger_types = None
         for section, maker in makers.items():
+            self.shop.ruling = section == "points"
             shape = SECTIONS[section].of  # type: ignore[attr-defined]  # these are tables
             for name, node in self._entries.get(section, {}).items():
                 self.shop.turn_to(self.shop.segment_kinds[name] if section == "segments" else USER)
@@ -142,6 +148,7 @@ class CatalogMaker:
                     continue
                 self._later(section, name, fields, node)
                 maker(name, fields, node)
+        self.shop.ruling, self.shop.trigger_types = False, None
         self.shop.turn_to(USER)
         self._segment_cycles()
         calendars.finish()
@@ -206,7 +213,16 @@ class CatalogMaker:
         self.catalog.ladders.append(ladder)
 
     def _account(self, name: str, fields: dict[str, Any], node: Node) -> None:
-        self.catalog.accounts.append(name)
+        self.catalog.accounts[name] = account(self.shop, name, fields, node)
+
+    def _reward(self, name: str, fields: dict[str, Any], node: Node) -> None:
+        self.catalog.rewards[name] = Reward(
+            name=name,
+            points=fields["points"],
+            account=fields.get("account") or next(iter(self._entries.get("points", {})), "main"),
+            stock=_amount(fields["stock"]),
+            per_user=_amount(fields["per_user"]),
+        )
 
     def _badge(self, name: str, fields: dict[str, Any], node: Node) -> None:
         self.catalog.badges.append(name)

@@ -20,7 +20,7 @@ from engine.language.source import read_source
 from engine.registry import nearest
 
 _PASSED_AT_ONCE: Final = frozenset(
-    {"badge", "choose", "coupon", "emit", "invite", "points", "set", "split", "stop", "tag"}
+    {"badge", "choose", "coupon", "emit", "invite", "points", "redeem", "set", "split", "stop", "tag"}
 )
 """Verbs at which nobody stands: they are over within the event that led there."""
 

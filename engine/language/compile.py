@@ -216,7 +216,7 @@ class _Compiler:
                 zones={name: card.zone for name, card in catalog.cards.items() if card.zone is not None},
                 cards=catalog.cards,
                 locale=spec.locale,
-                account=(catalog.accounts or ["main"])[0],
+                account=next(iter(catalog.accounts), "main"),
                 ladder=catalog.ladders[0].name if catalog.ladders else None,
                 ranks={it.name: {level: rank for rank, (level, _) in enumerate(it.levels)} for it in catalog.ladders},
                 holidays=catalog.holidays.is_holiday if catalog.holidays is not None else None,
@@ -311,7 +311,7 @@ class _Compiler:
     def _make_playbooks(
         self, nodes: list[MapNode], spec: ProgramSpec, catalog: Catalog, sealer: Sealer
     ) -> None:
-        account = (catalog.accounts or ["main"])[0]
+        account = next(iter(catalog.accounts), "main")
         bench = Bench(self.shop, list(spec.channels), spec.activity, account, spec.locale, spec.best_hour)
         bench.webhooks = webhook_channel(spec.channels)
         maker = PlaybookMaker(bench, spec.policies)

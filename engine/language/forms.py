@@ -27,6 +27,7 @@ from engine.core.shapes import (
     Steps,
     Table,
     Text,
+    Val,
     WallTime,
     optional,
     required,
@@ -244,6 +245,27 @@ CALENDAR = Map(
 
 CALENDARS = Table(CALENDAR, pattern=FREE_NAME, what="calendar")
 
+EARN = Map(
+    {
+        "event": required(EventName(), "the event that earns, at its own time"),
+        "if": optional(Cond("trigger"), "only an event for which this holds"),
+        "points": required(Val(single=True), 'whole points: 5, or "{{ event.amount // 10 }}"'),
+        "per_day": optional(Int(low=1), "how often a local day"),
+        "pending": optional(Duration(), "how long they cannot be spent: to the end of that local day"),
+        "reverse_on": optional(
+            Map(
+                {
+                    "event": required(EventName(), "the event that takes them back"),
+                    "match": required(_WORD, "the field in which both events say the same, such as order_id"),
+                    "within": optional(Duration(), "how long after the first event (90d)"),
+                    "points": optional(Val(single=True), "how many are taken back; all by default"),
+                }
+            ),
+            "a refund or the like, which takes back what was earned",
+        ),
+    }
+)
+
 SECTIONS: dict[str, Shape] = {
     "segments": Table(
         Map(
@@ -264,14 +286,29 @@ SECTIONS: dict[str, Shape] = {
         Map(
             {
                 "title": optional(_WORD, "shown to people"),
-                "expires": optional(Duration(), "how long points last"),
-                "daily_cap": optional(Int(low=1), "most points a day"),
-                "earn": optional(Plain(), "earning rules"),
+                "expires": optional(Duration(), "how long points last, to the end of that local day"),
+                "remind": optional(Duration(), "how long before they lapse `points.expiring` is told"),
+                "daily_cap": optional(Int(low=1), "most points all rules give a local day"),
+                "negative": optional(Text(("allowed",)), "a reversal may take more than there is (else it is owed)"),
+                "earn": optional(Many(EARN, only_list=True), "earning rules"),
             },
             flag=True,
         ),
         pattern=FREE_NAME,
         what="account",
+    ),
+    "rewards": Table(
+        Map(
+            {
+                "title": optional(_WORD, "shown to people"),
+                "points": required(Int(low=1), "what it costs"),
+                "account": optional(Ref("account"), "from which account; the program's first by default"),
+                "stock": required(Int(low=0, or_words=("unlimited",)), "how many there are"),
+                "per_user": required(Int(low=1, or_words=("unlimited",)), "how many one user may have"),
+            }
+        ),
+        pattern=FREE_NAME,
+        what="reward",
     ),
     "badges": Table(
         Map({"title": optional(_WORD, "shown to people"), "once": optional(Flag(), "given once")}, flag=True),
@@ -293,15 +330,14 @@ SECTION_OF = {
     "ladder": "tiers",
     "coupon": "coupons",
     "account": "points",
+    "reward": "rewards",
     "badge": "badges",
     "group": "groups",
     "role": "roles",
     "calendar": "calendars",
 }
 
-LATER: dict[str, tuple[str, ...]] = {
-    "points": ("expires", "daily_cap", "earn"),
-}
+LATER: dict[str, tuple[str, ...]] = {}
 """Catalog section -> keys that are read but not acted on yet."""
 
 LATER_SECTIONS = ("metrics", "surveys")

@@ -10,7 +10,7 @@ its journeys stand still, and everybody is told.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ class OlderMaker:
         if policy is not None and str(policy.plain()) not in policies:  # the belts of the program hold all the same
             policies[str(policy.plain())] = policies["default"]
             shop.names["policy"].add(str(policy.plain()))
-        account = (self.catalog.accounts or ["main"])[0]
+        account = next(iter(self.catalog.accounts), "main")
         bench = Bench(
             shop, list(self.spec.channels), self.spec.activity, account, self.spec.locale, self.spec.best_hour,
             webhooks=webhook_channel(self.spec.channels),
@@ -143,7 +143,9 @@ class OlderMaker:
         here.segments |= carried.segments
         here.pools |= carried.pools
         here.groups |= carried.groups
-        here.accounts += [name for name in carried.accounts if name not in here.accounts]
+        here.rewards |= {name: it for name, it in carried.rewards.items() if name not in here.rewards}
+        for name, account in carried.accounts.items():  # it keeps its balances, but earns nothing any more
+            here.accounts.setdefault(name, replace(account, rules=()))
         here.badges += [name for name in carried.badges if name not in here.badges]
 
 

@@ -273,6 +273,12 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
         "steps:\n  - coupon: new-user-2O",
         "steps:\n  - coupon: new-user-20",
     ),
+    "unknown-reward": Page(
+        "a reward that does not exist",
+        "Rewards are defined under 'rewards' in playbooks/catalog, with what they cost and how many there are.",
+        "steps:\n  - redeem: tea-mugg\n    id: mug\n  - redeem: {confirm: mug}",
+        "steps:\n  - redeem: tea-mug\n    id: mug\n  - redeem: {confirm: mug}",
+    ),
     "unknown-account": Page(
         "a points account that does not exist",
         "Accounts are defined under 'points' in playbooks/catalog; without any there is one, 'main'.",

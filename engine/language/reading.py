@@ -269,9 +269,12 @@ class Reading(ScalarReading):
 
 
 def _reading_order(node: MapNode, shape: sh.Map) -> list[str]:
-    """As written, but ``event`` first: the conditions beside it speak of that event. ``until`` last: of the steps."""
+    """As written, but ``event`` first: the conditions beside it speak of that event. ``until`` last: of the steps.
+
+    ``reverse_on`` has an event of its own, so it is last too.
+    """
     names = [key.text for key, _ in node if key.text in shape.fields]
-    names.sort(key=lambda name: name == "until")
+    names.sort(key=lambda name: name in ("until", "reverse_on"))
     return ["event", *(name for name in names if name != "event")] if "event" in names else names
 
 

@@ -126,7 +126,12 @@ EFFECTS: dict[str, Word] = {
     ),
     "points": Word(
         Int(), "delta", "points, negative when taken",
-        {"account": optional(Ref("account"), "the account"), "balance": optional(Int(), "what there is afterwards")},
+        {"account": optional(Ref("account"), "the account"), "balance": optional(Int(), "what there is afterwards"),
+         "pending": optional(Int(), "points that began to wait, or (negative) are settled or taken back")},
+    ),
+    "redeem": Word(
+        Ref("reward"), "reward", "a reward is reserved",
+        {"points": optional(Int(), "what it costs"), "account": optional(Ref("account"), "from which account")},
     ),
     "badge": Word(Ref("badge"), "name", "a badge"),
     "tag": Word(

@@ -30,7 +30,7 @@ LENGTH: Final = 12
 """Hex digits of a version: two of one playbook meet once in 10^14."""
 
 _NOT_MEANT: Final = frozenset({"title", "owner", "status", "on_change", "migrate"})
-_CARRIED: Final = ("segments", "coupons", "points", "badges", "groups")
+_CARRIED: Final = ("segments", "coupons", "points", "rewards", "badges", "groups")
 """Sections of which an older version keeps what it names; a tier ladder that was taken away is gone for everybody."""
 
 _NAME = re.compile(r"[^\s'\"{}\[\](),:]+")

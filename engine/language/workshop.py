@@ -29,7 +29,7 @@ from engine.language.remembered import Remembered
 from engine.registry import nearest
 from engine.render import TemplateSet
 
-OWN_FIELDS = ("id", "tier", "tags", "points", "badges", "groups", "created_at", "last_active_at")
+OWN_FIELDS = ("id", "tier", "tags", "points", "points_pending", "badges", "groups", "created_at", "last_active_at")
 """What the engine keeps of a user; ``zone`` and ``locale`` are fields like any other."""
 
 OWN_GROUP_FIELDS = ("id", "members", "roles", "silent_days", "tags", "points", "badges", "created_at", "last_active_at")
@@ -74,6 +74,7 @@ class Workshop(Services):
         self.unread: set[str] = set()  #: kinds of names that may stand in a file nobody could read to its end
         self.unread_templates: list[str] = []  #: template files with an error
         self.in_use: set[tuple[str, str]] = set()  #: (kind, name) of every name some file refers to
+        self.ruling = False  #: rules of the catalog are read: ``event`` is the one a rule names
         self._arriving: list[tuple[str, ...] | None] = []
         self._base = Scope(schema=schema)
         self._remembered = Remembered()
@@ -125,6 +126,8 @@ class Workshop(Services):
 
     def arriving(self, types: tuple[str, ...] | None) -> None:
         self._arriving = [types] if types is not None else []
+        if self.ruling:
+            self.trigger_types = types
 
     # ------------------------------------------------------------------ expressions
 

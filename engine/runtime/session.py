@@ -127,6 +127,7 @@ class Session:
             groups=plan.rooms,
             limits=plan.limits,
             zone=plan.env.zone,
+            rewards=plan.rewards,
             secret=secret,
             kept=self.store.resources(),
         )

@@ -107,6 +107,10 @@ class SqliteStore(SqliteOutbox):
         """Every promise of the file that does not hold; see ``sqlite_check``."""
         return list(SqliteCheck(self._file, self._states, self._erasure).run())
 
+    def sums(self) -> list[Fault]:
+        """What of ``check`` is about the ledger."""
+        return list(SqliteCheck(self._file, self._states, self._erasure).ledger())
+
     def backup(self, target: str | os.PathLike[str], marks: dict[str, str]) -> int:
         """Copy this moment of the store into a new file; see ``sqlite_copy``. Returns its size in bytes."""
         return sqlite_copy.copy(self._file.path, Path(target), marks)

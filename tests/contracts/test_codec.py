@@ -9,7 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.model import Answer, Decision, Effect, Event, GoalWatch, Hold, Journey, State, Waiting, Why
+from engine.core.model import (
+    Answer,
+    Claim,
+    Decision,
+    Effect,
+    Event,
+    GoalWatch,
+    Hold,
+    Journey,
+    Purse,
+    Reserved,
+    State,
+    Waiting,
+    Why,
+)
 from engine.errors import InternalError
 from engine.stores import codec
 
@@ -50,6 +64,18 @@ journeys = st.builds(
     results=tables,
     version=texts,
     passed=st.lists(texts, max_size=2).map(tuple),
+    reserved=st.lists(
+        st.builds(
+            Reserved,
+            step=texts,
+            reward=texts,
+            account=texts,
+            points=instants,
+            key=texts,
+            parts=st.lists(st.tuples(st.none() | instants, instants), max_size=2),
+        ),
+        max_size=2,
+    ).map(tuple),
 )
 goals = st.builds(
     GoalWatch,
@@ -60,6 +86,19 @@ goals = st.builds(
     until=instants,
     held=st.booleans(),
     entry=st.none() | events,
+)
+claims = st.builds(
+    Claim, key=texts, rule=texts, match=maybe, left=instants, until=st.none() | instants, settles=st.none() | instants,
+    open=instants,
+)  # fmt: skip
+purses = st.builds(
+    Purse,
+    lots=st.lists(st.tuples(instants, instants), max_size=2),
+    claims=st.lists(claims, max_size=2),
+    days=st.lists(st.tuples(instants, st.dictionaries(texts, instants, max_size=2)), max_size=2),
+    owed=st.lists(st.tuples(texts, instants), max_size=2),
+    undone=st.lists(st.tuples(texts, texts, instants, instants), max_size=2),
+    reminded=instants,
 )
 states = st.builds(
     State,
@@ -74,6 +113,8 @@ states = st.builds(
     tiers=st.dictionaries(texts, st.lists(maybe | instants, max_size=2), max_size=2),
     holds=st.lists(st.builds(Hold, group=texts, room=texts, until=st.none() | instants, key=texts), max_size=2),
     coupons=st.dictionaries(texts, st.lists(instants, max_size=2), max_size=2),
+    purses=st.dictionaries(texts, purses, max_size=2),
+    rewards=st.dictionaries(texts, st.integers(1, 9), max_size=2),
     journeys=st.lists(journeys, max_size=2),
     goals=st.lists(goals, max_size=2),
     slots=st.lists(st.tuples(instants, texts, texts), max_size=2),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.core.model import Answer, Decision, Effect, Event, GoalWatch, Journey, State, Why
+from engine.core.model import Answer, Decision, Effect, Entry, Event, GoalWatch, Journey, State, Why
 from engine.errors import InternalError, StoreError
 from engine.ports import Batch, Rejected, Settlement, Store, Version
 from engine.stores import STORES, memory, sqlite
@@ -118,6 +118,7 @@ def full_batch(n: int) -> Batch:
         rejected=[Rejected("f", n, "json", "not JSON", b"\xff{", 10 * n)],
         positions={"f": n},
         counts={"late": 1},
+        entries=[Entry(f"k{n}", n, "points", "main", "earned", n, "u1"), Entry(f"c{n}", n, "coupon", "p", "issued", 1)],
     )
 
 
@@ -136,6 +137,7 @@ def picture(store: Store) -> dict[str, Any]:
         "events": [list(store.events(user)) for user in users],
         "answers": [store.answers(user) for user in users],
         "decisions": [list(store.decisions(user)) for user in users],
+        "ledger": [list(store.ledger()), *(list(store.ledger(subject=user)) for user in users)],
         "quarantine": list(store.quarantine()),
         "inbox": store.inbox(0, 100),
         "known": store.known([f"e{n}" for n in range(9)] + ["i1", "i2", "i3"]),

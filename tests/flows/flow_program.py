@@ -273,6 +273,7 @@ def picture(root: Path) -> dict[str, Any]:
             "events": [list(store.events(user)) for user in users if user != PROGRAM],
             "effects": [effect for effect, _ in store.effects()],
             "answers": [store.answers(user) for user in users],
+            "ledger": list(store.ledger()),
             "decisions": [list(store.decisions(user)) for user in users],
             "resources": store.resources(),
             "quarantine": list(store.quarantine()),

@@ -69,6 +69,7 @@ SCOPE = Scope(
     ladders={"member": ("bronze", "silver", "gold")},
     ladder="member",
     badges=frozenset({"gold-club"}),
+    accounts=frozenset({"main"}),
     groups=frozenset({"sh-runners"}),
     pools=frozenset({"new-user-20"}),
 )

@@ -34,6 +34,7 @@ CATALOG_PARTS = {
     "levels: {bronze: 0, silver: 500, gold: 2000}}",
     "coupons": "coupons:\n  new-user-20: {codes: {generate: NU}, valid_for: 7d, limits: {per_user: 1, total: 100}}\n"
     "  new-user-10: {codes: {generate: NT}, limits: {per_user: 1, total: unlimited}}",
+    "rewards": "rewards:\n  tea-mug: {points: 300, stock: 200, per_user: 1}",
     "badges": "badges:\n  gold-club: {title: Gold}",
     "groups": "groups:\n  sh-runners:\n    rooms: [{id: r-1, link: 'https://g.example/r1', capacity: 20}]\n"
     "  newcomers:\n    rooms: [{id: n-1, link: 'https://g.example/n1', capacity: 20}]",

@@ -186,6 +186,7 @@ HELPERS: Final[dict[str, Any]] = {
         for name in (
             *("fault", "zone_name", "locale_of", "tier_of", "at_least", "group_id", "in_segment", "segment_change"),
             *("group_name", "card_of", "roles_of", "role_change", "holds_role", "silent_days", "silent_change"),
+            *("points_pending", "expiring", "expiring_change"),
             *("bucket", "moment_of", "as_time", "as_date", "span", "older", "newer", "since", "today", "day_number"),
             *("hour_of", "hour_at", "weekday", "is_workday", "is_holiday", "midnight", "now_midnight", "now_hour"),
             *("cross", "matching"),

@@ -238,6 +238,34 @@ def _member(family: str, src: str) -> Callable[..., Code]:
     return build
 
 
+def _account(c: Compiler, node: nodes.Expr | None) -> str | None:
+    """Source of the name of an account, the program's first by default; None after a problem."""
+    if node is None:
+        return "m.env.account"
+    name = c.text_of(node, "the name of an account")
+    known = c.scope.accounts
+    if name is None:
+        return None
+    if known is not None and name not in known:
+        hint = did_you_mean(name, known, c.scope.elsewhere(name))
+        c.say(node, "unknown-account", f"there is no account '{name}'", hint)
+        return None
+    return repr(name)
+
+
+def _points(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
+    account = _account(c, arguments["account"])
+    return UNKNOWN if account is None else Code(f"m.state.points.get({account}, 0)", "number", missing=False, sure=True)
+
+
+def _expiring(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
+    length, account = c.duration_of(arguments["within"]), _account(c, arguments.get("account"))
+    if length is None or account is None:
+        return UNKNOWN
+    c.change(f"expiring_change(m, {account}, {length})")
+    return Code(f"expiring(m, {account}, {length})", "number", missing=False, sure=True)
+
+
 def _bucket(c: Compiler, arguments: Arguments, where: tuple[int, int]) -> Code:
     salt = c.still(arguments["salt"])
     if salt.kind not in ("text", "tier", "any"):
@@ -298,6 +326,8 @@ FUNCTIONS: Final[dict[str, Word]] = {
     "in_group": Word(_member("group", "({} in m.state.groups)"), ("name",)),
     "has_role": Word(_member("role", "holds_role(m, {})"), ("name",)),
     "has_badge": Word(_member("badge", "({} in m.state.badges)"), ("name",)),
+    "points": Word(_points, ("account",)),
+    "points_expiring": Word(_expiring, ("within",), ("account",)),
     "bucket": Word(_bucket, ("salt",)),
     "hour": Word(_clock("hour", "number", ("time",), "now_hour"), ("time",)),
     "weekday": Word(_clock("weekday", "number", ("date", "time"), "now_midnight"), ("time",)),

@@ -196,6 +196,13 @@ EXPRESSION_PAGES: Final[dict[str, tuple[str, str, str, str, str]]] = {
         "has_role('moderator')",
         "error",
     ),
+    "unknown-account": (
+        "A points account that does not exist",
+        "Accounts are defined under 'points' in the catalog; without any there is one, 'main'.",
+        'points("mian") >= 100',
+        'points("main") >= 100',
+        "error",
+    ),
     "unknown-level": (
         "A tier level that does not exist",
         "Levels are those of the program's ladder.",

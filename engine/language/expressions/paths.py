@@ -26,6 +26,7 @@ _SUBJECT: Final[dict[str, Code]] = {
     "tier": Code("tier_of(m)", "tier", nullable=True, sure=True, family="level"),
     "tags": Code("m.state.tags", "list", missing=False, sure=True),
     "points": Code("m.state.points.get(m.env.account, 0)", "number", missing=False, sure=True),
+    "points_pending": Code("points_pending(m)", "number", missing=False, sure=True),
     "badges": Code("m.state.badges", "list", missing=False, sure=True, family="badge"),
     "groups": Code("m.state.groups", "list", missing=False, sure=True, family="group"),
     "zone": Code("zone_name(m)", "text", missing=False, sure=True),

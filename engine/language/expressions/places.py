@@ -108,6 +108,8 @@ class Places:
             own = q.SubjectId()
         elif name == "tier" and self.env.ladder is not None:
             own = q.Place(("tiers", self.env.ladder, 0), own=True)
+        elif name == "points_pending":
+            raise NoQuestion("a computed value")
         elif name == "points":
             own = q.Place(("points", self.env.account), 0, own=True)
         elif name in _OWN_LISTS:

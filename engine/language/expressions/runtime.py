@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
 from engine.core import localtime
+from engine.core import points as purses
 from engine.core.chance import bucket as draw
 from engine.core.groups import NO_CARD, has_role, holders, role_ends
 from engine.core.instants import from_datetime, parse_duration, parse_instant, to_datetime
@@ -155,6 +156,22 @@ def segment_change(m: Moment, name: str) -> int | None:
     """When passing time alone may change that membership."""
     change = m.env.segment_changes.get(name)
     return change(m) if change is not None else None
+
+
+def points_pending(m: Moment) -> int:
+    """Points of the program's first account that wait to be settled."""
+    purse = m.state.purses.get(m.env.account)
+    return 0 if purse is None else purse.waiting()
+
+
+def expiring(m: Moment, account: str, length: int) -> int:
+    """Points that lapse within a time."""
+    return purses.expiring(m.state, account, m.now, length)
+
+
+def expiring_change(m: Moment, account: str, length: int) -> int | None:
+    """When passing time adds to ``expiring``."""
+    return purses.expiring_change(m.state, account, m.now, length)
 
 
 def bucket(m: Moment, salt: Any) -> int | None:

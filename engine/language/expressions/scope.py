@@ -39,6 +39,8 @@ RESERVED_TYPES: Final = frozenset(
         "segment.entered",
         "segment.left",
         "points.changed",
+        "points.expired",
+        "points.expiring",
         "badge.earned",
         "journey.started",
         "journey.finished",

@@ -69,7 +69,9 @@ def look_tests(world: World) -> None:
 
 # ---------------------------------------------------------------------- unused definitions
 
-_SECTIONS: Final = {"segments": "segment", "coupons": "coupon", "badges": "badge", "groups": "group"}
+_SECTIONS: Final = {
+    "segments": "segment", "coupons": "coupon", "rewards": "reward", "badges": "badge", "groups": "group",
+}  # fmt: skip
 _WORDS: Final = re.compile(r"['\"]([^\s'\"`\\]+)(?=['\"])")
 
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from engine.actions.coupon import GiveCoupon
+from engine.actions.redeem import Redeem
 from engine.core.scarce import CouponPool
 from engine.language.diagnostics import Page
 from engine.language.lint.registry import Check
@@ -23,6 +24,15 @@ PAGES: Final[dict[str, Page]] = {
         "# file: playbooks/catalog/a.yaml\ncoupons:\n  tea:\n    codes: {generate: TEA}\n"
         "    limits: {per_user: 1, per_day: 100, total: 5000}\n"
         "# file: playbooks/tea.yaml\nentry: {mode: once, limit: 100/day}\nsteps:\n  - coupon: tea",
+        "warning",
+    ),
+    "unconfirmed": Page(
+        "a reward that is never confirmed, or nothing to confirm",
+        "'redeem' only reserves: what no step confirms goes back when the journey ends. Give the step an id, and "
+        "confirm it once the reward is on its way; 'confirm' and 'release' name a 'redeem' step of the same playbook.",
+        "steps:\n  - redeem: tea-mug\n  - task: {assign: ops, title: send the mug}",
+        "steps:\n  - redeem: {reward: tea-mug, on_denied: stop}\n    id: mug\n"
+        "  - task: {assign: ops, title: send the mug}\n  - redeem: {confirm: mug}",
         "warning",
     ),
     "short-budget": Page(
@@ -86,4 +96,26 @@ def look_budgets(world: World) -> None:
             world.say(where or key, "short-budget", message, f"budget: {pool.total * pool.cost}, or total: {paid}")
 
 
-CHECKS: Final = (Check(("small-stock",), look_stock), Check(("short-budget",), look_budgets))
+def look_rewards(world: World) -> None:
+    """Reservations nobody confirms, and confirmations of nothing."""
+    for book in world.books:
+        found = [(step, step.node.action) for step in book.steps if isinstance(step.node.action, Redeem)]
+        reserving = {step.node.id for step, action in found if action.reward is not None}
+        confirmed = {action.confirm for _, action in found}
+        for step, action in found:
+            named = action.confirm or action.release
+            if named is not None and named not in reserving:
+                message = f"no step '{named}' of this playbook reserves a reward"
+                word = "confirm" if action.confirm else "release"
+                world.say(step.at(word), "unconfirmed", message, "name the id of a 'redeem' step")
+            elif action.reward is not None and step.node.id not in confirmed:
+                message = f"no step confirms the reward '{action.reward}', so it always goes back"
+                hint = "give the step an id, and write redeem: {confirm: <id>} where it is on its way"
+                world.say(step.at("reward"), "unconfirmed", message, hint)
+
+
+CHECKS: Final = (
+    Check(("unconfirmed",), look_rewards),
+    Check(("small-stock",), look_stock),
+    Check(("short-budget",), look_budgets),
+)

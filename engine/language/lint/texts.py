@@ -90,7 +90,7 @@ _QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 _PATH: Final = re.compile(r"(?<![\w.])(user|event|vars)\.([A-Za-z_]\w*)")
 _OPENS: Final = re.compile(r"\{%[-+]?\s*(if|for)\b")
 _CLOSES: Final = re.compile(r"\{%[-+]?\s*end(if|for)\b")
-_ALWAYS: Final = frozenset({"id", "tags", "points", "badges", "groups", "zone"})
+_ALWAYS: Final = frozenset({"id", "tags", "points", "points_pending", "badges", "groups", "zone"})
 _KNOWN: Final = frozenset({*OWN_FIELDS, "zone", "locale", "get"})
 _OWN_EVENT: Final = frozenset({"type", "time", "id", "user", "group", "data"})
 

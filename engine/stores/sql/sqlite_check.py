@@ -18,6 +18,7 @@ from engine.stores import codec
 from engine.stores.sql import migrations
 from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_file import SqliteFile
+from engine.stores.sql.sqlite_ledger_check import LedgerSums
 from engine.stores.sql.sqlite_states import SqliteStates
 
 _SHOWN = 5
@@ -58,6 +59,14 @@ class SqliteCheck:
                 return
             for check in checks:
                 yield from check()
+
+    def ledger(self) -> Iterator[Fault]:
+        """The sums of the ledger alone."""
+        with self._file.snapshot():
+            sums = LedgerSums(self._file, self._erasure)
+            for state in self._states.all():
+                sums.compare(state)
+            yield from _sums(sums)
 
     def _damage(self) -> list[str]:
         """What SQLite finds; it may find it while it looks."""
@@ -106,20 +115,16 @@ class SqliteCheck:
         yield from _told("points", "a balance is not the sum of its bookings", wrong)
 
     def _people(self) -> Iterator[Fault]:
-        """What states say, against ledgers and versions."""
-        foreign = {row[0] for row in self._file.rows("check_booked")}
-        last = {(row[0], row[1]): row[3] for row in self._file.pages("check_points")}
+        """What states say, against the ledger and versions."""
+        sums = LedgerSums(self._file, self._erasure)
         known = {(row[0], row[1]) for row in self._file.rows("versions", 0)}
         held: Counter[str] = Counter()
-        balances, lost = [], []
+        lost = []
         for state in self._states.all():
             held.update(f"{it.group}/{it.room}" for it in state.holds)
-            for account, points in state.points.items():
-                booked = last.get((state.id, account))
-                if booked is not None and booked != points and state.id not in foreign:
-                    balances.append(f"{state.id} {account}: {points}, booked {booked}")
+            sums.compare(state)
             lost += [state.id for it in state.journeys if it.version and (it.playbook, it.version) not in known]
-        yield from _told("points-balance", "a user's balance is not the last that was booked", balances)
+        yield from _sums(sums)
         yield from _told("version", "a journey runs on a version the store does not have", lost)
         yield from _told("seats", "more seats are held than the room counts as taken", self._overfull(held))
 
@@ -133,6 +138,14 @@ class SqliteCheck:
         for place, n in sorted(held.items()):
             if n > taken[place]:
                 yield f"{place}: {n} held, {taken[place]} taken"
+
+
+def _sums(sums: LedgerSums) -> Iterator[Fault]:
+    """What the ledger says otherwise than states and resources, which were compared."""
+    yield from _told("points-balance", "what a user has is not the sum of the ledger", sums.balances())
+    yield from _told("ledger-pool", "a pool gave something else than the ledger says", sums.pools())
+    yield from _told("ledger-room", "a room counts other seats than the ledger says", sums.rooms())
+    yield from _told("ledger-key", "a key stands in the ledger twice", sums.repeated())
 
 
 def _told(name: str, message: str, found: Iterable[str]) -> Iterator[Fault]:

@@ -45,6 +45,11 @@ select subject, cast(body as text) ->> '$[7].account', cast(body as text) ->> '$
 from effect where cast(body as text) ->> '$[2]' = 'points' and cast(body as text) ->> '$[5]' = 'planned'
 order by subject, 2, seq;
 
+-- name: check_entry_keys
+-- Keys that stand in the ledger more than once.
+select entry.value ->> 0 from entry_block, json_each(cast(entry_block.body as text)) as entry
+group by 1 having count(*) > 1;
+
 -- name: check_booked
 -- Users whose points a feed booked too; an eighth part of an event says that the engine made the event.
 select distinct coalesce(event.value ->> 4, event.value ->> 5)
