@@ -279,6 +279,7 @@ class _World:
     def dispatch(self, type_: str) -> Dispatch:
         """Everything that can happen at one event type."""
         book, folds, silent = self.book, self.folds, NOT_THEIR_DOING
+        rules = tuple(self.rules.get(type_, ()))
         if self.kind == GROUP:
             silent |= NO_SIGN_OF_A_GROUP
         active = type_ in self.activity if self.activity else type_ not in silent

@@ -22,6 +22,7 @@ FAILING = {
     "emit": ("{type: q, data: {n: '{{ event.n + 1 }}'}}", "error"),
     "message": ("{template: hi, purpose: service, with: {n: '{{ event.n + 1 }}'}}", "error"),
     "points": ("'{{ event.n }}'", "error"),
+    "post": ("{group: '{{ event.n + 1 }}', template: needy}", "error"),
     "set": ("{user.a: '{{ event.n + 1 }}'}", "error"),
     "task": ("{assign: li, title: '{{ event.n + 1 }}'}", "error"),
     "wait": ("{until: event.n + 1}", None),
@@ -34,6 +35,7 @@ MISSING = {
     "emit": "{type: q, user: '{{ event.gone }}'}",
     "message": "{template: needy, purpose: service}",
     "points": "'{{ event.gone }}'",
+    "post": "{group: '{{ event.gone }}', template: needy}",
     "task": "{assign: li, title: '{{ event.gone }}'}",
     "webhook": "{url: '{{ event.gone }}'}",
 }

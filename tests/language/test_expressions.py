@@ -691,7 +691,7 @@ def test_every_code_has_a_page_and_every_page_a_code() -> None:
     folder = Path(package.__file__).parent
     sources = "".join(path.read_text() for path in folder.glob("*.py") if path.name != "pages.py")
     words = set(re.findall(r'"([a-z]+(?:-[a-z]+)+|syntax)"', sources))
-    words |= {f"unknown-{family}" for family in ("segment", "group", "badge", "level")}
+    words |= {f"unknown-{family}" for family in ("segment", "group", "role", "badge", "level")}
     assert set(EXPRESSION_PAGES) <= words
     assert {word for word in words if word.startswith(("slip-", "unknown-", "bad-", "too-", "not-", "no-"))} <= set(
         EXPRESSION_PAGES
