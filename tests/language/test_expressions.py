@@ -71,6 +71,7 @@ SCOPE = Scope(
     badges=frozenset({"gold-club"}),
     groups=frozenset({"sh-runners"}),
     pools=frozenset({"new-user-20"}),
+    accounts=frozenset({"main"}),
 )
 ENV = Env(
     zone="Asia/Shanghai",

@@ -53,8 +53,10 @@ HELPERS = {
     "feeds/table": "rows of CSV files, used by files",
     "stores/erasing": "what an erasure leaves, used by the stores",
     "stores/codec": "states to bytes and back, used by the stores",
+    "stores/memory_coupons": "coupons of the memory store",
     "stores/memory_forgetting": "retention of the memory store",
     "stores/memory_outbox": "the outbox of the memory store",
+    "stores/sealing": "coupon codes at rest, used by the stores",
     "stores/tally": "counters, used by the stores",
     "stores/wakes": "the index of wake-ups of the memory store",
 }

@@ -189,6 +189,13 @@ EXPRESSION_PAGES: Final[dict[str, tuple[str, str, str, str, str]]] = {
         "has_badge('gold-club')",
         "error",
     ),
+    "unknown-account": (
+        "A points account that does not exist",
+        "Accounts are defined in the catalog; without any there is one, 'main'.",
+        "points('mian') >= 100",
+        "points('main') >= 100",
+        "error",
+    ),
     "unknown-level": (
         "A tier level that does not exist",
         "Levels are those of the program's ladder.",
