@@ -298,6 +298,12 @@ PLAYBOOK_PAGES: Final[dict[str, Page]] = {
         "steps:\n  - redeem: tea-mugg\n    id: mug\n  - redeem: {confirm: mug}",
         "steps:\n  - redeem: tea-mug\n    id: mug\n  - redeem: {confirm: mug}",
     ),
+    "unknown-referral": Page(
+        "a referral programme that does not exist",
+        "Programmes are defined under 'referrals' in playbooks/catalog, with their codes and limits.",
+        "steps:\n  - referral: freinds",
+        "steps:\n  - referral: friends",
+    ),
     "unknown-account": Page(
         "a points account that does not exist",
         "Accounts are defined under 'points' in playbooks/catalog; without any there is one, 'main'.",

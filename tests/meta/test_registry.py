@@ -57,6 +57,7 @@ HELPERS = {
     "stores/sealing": "how coupon codes stand in a store",
     "stores/memory_forgetting": "retention of the memory store",
     "stores/memory_outbox": "the outbox of the memory store",
+    "stores/sealing": "coupon codes at rest, used by the stores",
     "stores/tally": "counters, used by the stores",
     "stores/wakes": "the index of wake-ups of the memory store",
 }
