@@ -205,6 +205,8 @@ class _Maker:
             for word, it in WORDS.items()
             if word not in REFUSALS
         }
+        # where a key of one word is another word, the one that has the key is meant
+        bodies |= {word: plain.pop(word) for word in list(plain) if not keys_of(word).keys().isdisjoint(WORDS)}
         inner = self._word_first(plain, _noted(plain), "an expectation needs one of " + ", ".join(WORDS))
         out: Json = inner
         for word, body in bodies.items():

@@ -123,11 +123,11 @@ def page(book: Book) -> str:
     text = [
         "# The library: which playbook does which strategy",
         f"<!-- made from docs/library.yaml by `{COMMAND}`; a test keeps it fresh -->",
-        f"{len(book.rows)} strategies of user operations and community work: {len(whole)} shipped and proven, "
+        f"{len(book.rows)} strategies of user operations and community work: {len(whole)} shipped and proven,\n"
         f"{len(book.rows) - len(whole)} wait for words the engine does not have yet ({len(begun)} of them are there in "
-        f"part). {len(playbook_files())} playbooks do them. The root of the repository is the program; "
+        f"part).\n{len(playbook_files())} playbooks do them. The root of the repository is the program; "
         "`drumbeat test` runs every scenario.",
-        "A row names its playbook, the steps that do it, and the scenario in which somebody walks them: the build runs "
+        "A row names its playbook, the steps that do it, and the scenario in which somebody walks them: the build runs\n"
         "it and looks. A row that waits says what for, and fails the build once that is there.",
     ]
     for letter, heading in book.parts.items():
