@@ -55,7 +55,7 @@ class Reader:
         return cast("int", self.read(state, time))
 
     def at_least(self, number: int) -> tuple[str, dict[str, Any]]:
-        """"At least so many" of a counting reader, as source of ``m`` and the constants it names."""
+        """ "At least so many" of a counting reader, as source of ``m`` and the constants it names."""
         if self.src is not None:
             return f"{self.src} >= {number}", {}
         name = f"R{blake2b(f'{self.key}/{id(self)}'.encode(), digest_size=8).hexdigest()}"
@@ -207,3 +207,19 @@ def _moves(key: str, window: int, place: int | None) -> Callable[[State, int], i
         return found
 
     return next_change
+
+
+_USUAL = 64
+"""Values of one series that are not worth a count."""
+
+
+def long_history(state: State) -> int:
+    """About how many values the long series of a subject hold: what it takes beyond what every subject does."""
+    held = 0
+    for data in state.series.values():
+        if type(data) is list and data:
+            inner = data[-1]  # times alone, or columns of equal length
+            size = len(inner) * 2 if type(inner) is list else len(data)
+            if size > _USUAL:
+                held += size
+    return held
