@@ -55,7 +55,7 @@ class Reader:
         return cast("int", self.read(state, time))
 
     def at_least(self, number: int) -> tuple[str, dict[str, Any]]:
-        """ "At least so many" of a counting reader, as source of ``m`` and the constants it names."""
+        """"At least so many" of a counting reader, as source of ``m`` and the constants it names."""
         if self.src is not None:
             return f"{self.src} >= {number}", {}
         name = f"R{blake2b(f'{self.key}/{id(self)}'.encode(), digest_size=8).hexdigest()}"

@@ -2,7 +2,8 @@
 
 ``DRUMBEAT_DISK_EVENTS`` says how many events are taken in while the disk grows step by step (default 700). Where the
 system gives nobody a namespace the test is passed over, also in CI: a disk that is full is met by every run all the
-same, as a file that may not grow (``tests/flows/test_full_disk.py``) or has so many pages (``tests/flows/test_power.py``).
+same, as a file that may not grow (``tests/flows/test_full_disk.py``) or has so many pages only
+(``tests/flows/test_power.py``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a process that lives long holds has a bound in bytes, however few the subjects and however long their history."""
+"""What a process that lives long holds is bounded in bytes, however few the subjects and however long their history."""
 
 from __future__ import annotations
 
