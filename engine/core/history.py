@@ -207,3 +207,19 @@ def _moves(key: str, window: int, place: int | None) -> Callable[[State, int], i
         return found
 
     return next_change
+
+
+_USUAL = 64
+"""Values of one series that are not worth a count."""
+
+
+def long_history(state: State) -> int:
+    """About how many values the long series of a subject hold: what it takes beyond what every subject does."""
+    held = 0
+    for data in state.series.values():
+        if type(data) is list and data:
+            inner = data[-1]  # times alone, or columns of equal length
+            size = len(inner) * 2 if type(inner) is list else len(data)
+            if size > _USUAL:
+                held += size
+    return held

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from engine.core.fuse import slow
 from engine.core.fuse_wakes import slow_wake
+from engine.core.history import long_history
 from engine.core.links import signing_key
 from engine.core.model import Answer, Event, Out, Reserve, State, Why, new_state
 from engine.core.plan import Plan
@@ -95,6 +96,8 @@ class Session:
         self.quick = tracing != ALL  # when every verdict is wanted, there is no short way
         self.wakes_at_once = WAKES_AT_ONCE
         self.kept = KEPT
+        self.most: int | None = None  #: values of history held from one transaction to the next; None: any number
+        self._held = 0  #: about how many they are
         self.present = 0  #: the machine's clock, for ``take_fresh``: nobody is woken early by an event ahead of it
         self.fair = False  #: events may go ahead of what is due for others, see ``take_fresh``
         self.ways = {type_: dispatch.way for type_, dispatch in plan.dispatch.items()} if self.quick else {}
@@ -143,8 +146,9 @@ class Session:
         self.out = Out(marks=[] if self.marking else None)
         self.turn = self._new_turn(self.plan)
         self.turns = {kind: self._new_turn(part) for kind, part in self.plan.parts.items()}
-        if not self.resident and len(self.states) > self.kept:
+        if not self.resident and (len(self.states) > self.kept or (self.most is not None and self._held > self.most)):
             self.states = {}
+            self._held = 0
         if not self.resident:
             self.alarms.clear()
         self.touched: dict[str, State] = {}
@@ -173,6 +177,7 @@ class Session:
         self.desk.run_slots = dict(self._used)
         self.clock = self.store.clock()
         self.states = {}
+        self._held = 0
         self.alarms.clear()
         self._begin()
         before, self.walk = self.walk, self._new_walk()
@@ -680,5 +685,7 @@ class Session:
         self.desk.answers, self.desk.alerts = [], []
         self._used = dict(self.desk.run_slots)
         self._referring.handed_over()
+        if self.most is not None:
+            self._held += sum(map(long_history, self.touched.values()))
         self._begin()
         return batch

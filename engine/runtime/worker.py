@@ -25,6 +25,7 @@ MOMENT = 0.2
 
 _LEAST, _MOST = 250, 5_000  # wake-ups of one transaction
 _KEPT = 10_000  # subjects held from one transaction to the next: a daemon lives long, and beside others
+_VALUES = 500_000  # values of long histories among them, some 20 MB: a window of a month may hold thousands for each
 
 _STEPS = 4
 """Transactions that events wait for a slot before them: wake-ups, the slot, what follows of it, and the rest."""
@@ -55,7 +56,7 @@ class Worker:
         self._present = 0  #: what is due before this instant may go
         pump.fresh = pump.session.fair = True
         pump.session.wakes_at_once = min(piece, 2 * _LEAST)
-        pump.session.kept = _KEPT
+        pump.session.kept, pump.session.most = _KEPT, _VALUES
 
     def events(self, now: int, *, paused: bool = False, until: int | None = None) -> list[Record]:
         """Decide a piece of what stands in the feeds; the records handled.

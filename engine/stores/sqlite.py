@@ -29,7 +29,7 @@ from engine.stores.sql.sqlite_keys import KEY_PIECE, KEY_ROWS, SqliteKeys
 from engine.stores.sql.sqlite_ledger import SqliteLedger
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
 from engine.stores.sql.sqlite_points import FAULT_POINTS
-from engine.stores.sql.sqlite_states import FOLD_SUBJECTS, GENTLE_SUBJECTS, SqliteStates
+from engine.stores.sql.sqlite_states import FOLD_BYTES, FOLD_SUBJECTS, GENTLE_BYTES, GENTLE_SUBJECTS, SqliteStates
 from engine.stores.sql.sqlite_trail import ALL, GENTLE_ROWS, TRAIL_ROWS, SqliteTrail
 
 __all__ = ["FAULT_POINTS", "SqliteStore"]
@@ -41,7 +41,7 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
     def __init__(self, file: SqliteFile, *, gentle: bool = False) -> None:
         self._file = file
         self._gentle = gentle and not file.read_only
-        self._states = SqliteStates(file, GENTLE_SUBJECTS if self._gentle else None)
+        self._states = SqliteStates(file, (GENTLE_SUBJECTS, GENTLE_BYTES) if self._gentle else None)
         self._erasure = SqliteErasure(file)
         self._events = SqliteEvents(file)
         self._ledger = SqliteLedger(file)
@@ -277,10 +277,13 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
 
     def _overdue(self) -> tuple[bool, int, int]:
         """What ``_fold`` is to do before the next batch; one thing alone where nobody is to be kept waiting."""
-        subjects, rows, keys = len(self._states), self._trail.missing, self._keys.held
+        subjects, written = len(self._states), self._states.written
+        rows, keys = self._trail.missing, self._keys.held
         if not self._gentle:
-            return subjects >= FOLD_SUBJECTS, ALL * (rows >= TRAIL_ROWS), ALL * (keys >= KEY_ROWS)
-        waiting = (subjects / GENTLE_SUBJECTS, rows / GENTLE_ROWS, keys / max(1, KEY_ROWS))
+            full = subjects >= FOLD_SUBJECTS or written >= FOLD_BYTES
+            return full, ALL * (rows >= TRAIL_ROWS), ALL * (keys >= KEY_ROWS)
+        log = max(subjects / GENTLE_SUBJECTS, written / GENTLE_BYTES)
+        waiting = (log, rows / GENTLE_ROWS, keys / max(1, KEY_ROWS))
         first = waiting.index(max(waiting)) if max(waiting) >= 1 else None
         return first == 0, GENTLE_ROWS * (first == 1), KEY_PIECE * (first == 2)
 

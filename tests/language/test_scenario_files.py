@@ -190,10 +190,11 @@ def test_pages_say_the_truth(code: str, tmp_path: Path) -> None:
 
 
 def test_every_kind_of_effect_can_be_expected() -> None:
-    """cli.md's list of kinds and the words of ``expect`` are one: a new kind needs a word. ``start`` is an ``emit``."""
+    """cli.md's list of kinds, with those added since (docs/architecture.md says why), and the words of ``expect`` are
+    one: a new kind needs a word. ``start`` is an ``emit``."""
     kinds = {
         "message", "coupon", "invite", "points", "badge", "tag", "tier", "task", "webhook", "emit", "post",
-        "nominate", "draw", "set", "redeem",
+        "nominate", "draw", "set", "redeem", "select", "survey",
     }  # fmt: skip
     assert set(EFFECTS) == kinds | {"start"}
     assert {*EFFECTS, *REFUSALS, "entered", "goal", "finished", "exited", "held_out"} <= WORDS.keys()

@@ -123,7 +123,7 @@ def page(book: Book) -> str:
     text = [
         "# The library: which playbook does which strategy",
         f"<!-- made from docs/library.yaml by `{COMMAND}`; a test keeps it fresh -->",
-        f"{len(book.rows)} strategies of user operations and community work: {len(whole)} shipped and proven,\n"
+        f"{len(book.rows)} strategies of user operations and community work:\n{len(whole)} shipped and proven, "
         f"{len(book.rows) - len(whole)} wait for words the engine does not have yet ({len(begun)} of them are there in "
         f"part).\n{len(playbook_files())} playbooks do them. The root of the repository is the program; "
         "`drumbeat test` runs every scenario.",

@@ -1,11 +1,12 @@
 """States of subjects in an SQLite file: a log of what changed lately, folded into the table now and then.
 
 Writing 3,500 states where they stand touches as many pages; appending them touches 300. So a commit appends, and only
-after ``FOLD_SUBJECTS`` different subjects the newest state of each goes to its place, in the order of the table.
+after ``FOLD_SUBJECTS`` different subjects, or ``FOLD_BYTES`` of the log, the newest state of each goes to its place,
+in the order of the table. Without the second a log of few subjects who come again and again would never end.
 The bytes of the log are held in memory as well, which spares reading back subjects that come again soon.
 
-A process that must hold little opens with ``most``: what stands in the log above that goes to its place at once, piece
-by piece, and is never held as a whole.
+A process that must hold little opens with ``most`` (subjects, bytes): what stands in the log above that goes to its
+place at once, piece by piece, and is never held as a whole.
 
 Rule 1: the log supersedes the table.
 Rule 2: only the writer folds; a reader follows the log by its numbers, which are never used twice.
@@ -30,6 +31,9 @@ FOLD_SUBJECTS, GENTLE_SUBJECTS = 100_000, 20_000
 """Subjects in the log from which on it is folded: some 50 MB of memory. The second is for a process that must hold
 little and keep nobody waiting."""
 
+FOLD_BYTES, GENTLE_BYTES = 256 << 20, 16 << 20
+"""Bytes of the log from which on it is folded, however few the subjects: what is held is never more."""
+
 _BEGIN = (-(2**63), "")
 _ALL = 2**63 - 1
 _PAGE = 1000
@@ -46,8 +50,9 @@ class Entries(NamedTuple):
 class SqliteStates:
     """Reads and writes states; every method that changes the file is called inside a transaction."""
 
-    def __init__(self, file: SqliteFile, most: int | None = None) -> None:
+    def __init__(self, file: SqliteFile, most: tuple[int, int] | None = None) -> None:
         self._file = file
+        self.written = 0  #: bytes of the log
         self._fresh: dict[str, bytes] = {}  #: the log: subject -> newest bytes
         self._wakes = Wakes()  #: wake-ups of subjects in the log
         self._span = (0, 0)  #: numbers of the first and the last row of the log seen
@@ -207,15 +212,15 @@ class SqliteStates:
         if self._file.read_only:
             self._follow()
 
-    def _follow(self, most: int | None = None) -> bool:
-        """Read what the log has and memory has not; False: it stopped where ``most`` subjects were reached."""
+    def _follow(self, most: tuple[int, int] | None = None) -> bool:
+        """Read what the log has and memory has not; False: it stopped where ``most`` was reached."""
         first, last = self._file.rows("log_span")[0]
         if first != self._span[0]:
             self._forget()
         for seq, body in self._file.pages("read_log", self._span[1], page=1):  # a row is some MB
             self._remember(Entries(*codec.state_heads(body), body))
             self._span = (first, seq)
-            if most is not None and len(self._fresh) >= most:
+            if most is not None and (len(self._fresh) >= most[0] or self.written >= most[1]):
                 return False
         self._span = (first, last)
         return True
@@ -232,8 +237,10 @@ class SqliteStates:
         self._from = _BEGIN
         self._ahead.clear()
         self._span = (0, 0)
+        self.written = 0
 
     def _remember(self, entries: Entries) -> None:
+        self.written += len(entries.lines)
         self._fresh.update(zip(entries.subjects, entries.lines.split(b"\n"), strict=False))  # the last line ends too
         self._wakes.put_all(zip(entries.subjects, entries.wakes, strict=True))
 
