@@ -152,6 +152,8 @@ def test_a_large_batch_goes_in_pieces(tmp_path: Path) -> None:
         ("redrive", b'{"keys": "all"}', 400, "words"),
         ("drop", b'{"keys": []}', 400, "words"),
         ("release_outbox", b'{"place": "here"}', 400, "words"),
+        ("import_codes", b'{"pool": "tea", "codes": "A"}', 400, "words"),
+        ("redeem", b'{"code": 7}', 400, "words"),
     ],
 )
 def test_only_the_listed_methods_and_words(tmp_path: Path, verb: str, body: bytes, status: int, code: str) -> None:
@@ -162,7 +164,9 @@ def test_only_the_listed_methods_and_words(tmp_path: Path, verb: str, body: byte
         if verb == "ingset":
             assert answer.json["error"]["hint"] == "did you mean 'ingest'?"
         assert desk.ids() == []
-    assert set(CALLS) == {"ingest", "release", "settle", "redrive", "drop", "release_outbox"}
+    assert set(CALLS) == {
+        "ingest", "release", "settle", "redrive", "drop", "release_outbox", "import_codes", "redeem",
+    }  # fmt: skip
 
 
 def test_a_store_that_refuses_is_said_by_the_verb(tmp_path: Path) -> None:
