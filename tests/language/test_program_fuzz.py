@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import string
 import time
@@ -177,25 +178,32 @@ def noise(rng: random.Random, data: bytes) -> bytes:
 
 
 class Ground:
-    """A copy of parts of the shipped programs: one playbook each, with its templates and the whole catalog."""
+    """A copy of parts of the shipped programs: one playbook each, those it needs, and the whole catalog."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.cases: list[tuple[Path, Path]] = []  # (program, file to change)
         for number, root in enumerate(PROGRAMS):
             playbooks = sorted(path for path in (root / "playbooks").rglob("*.yaml") if "catalog" not in path.parts)
+            texts = {path: path.read_text(encoding="utf-8") for path in playbooks}
+            shared = (root / "playbooks" / "catalog").glob("*.yaml")
+            catalog = "".join(one.read_text(encoding="utf-8") for one in shared)
             for playbook in playbooks:
-                self._lay(root, playbook, folder / f"{number}-{playbook.stem}")
+                others = needed(catalog + texts[playbook], texts) - {playbook}
+                self._lay(root, playbook, sorted(others), folder / f"{number}-{playbook.stem}")
 
-    def _lay(self, root: Path, playbook: Path, to: Path) -> None:
+    def _lay(self, root: Path, playbook: Path, others: list[Path], to: Path) -> None:
         to.mkdir(parents=True)
         shutil.copy(root / "drumbeat.yaml", to)
         shutil.copytree(root / "playbooks" / "catalog", to / "playbooks" / "catalog")
-        shutil.copy(playbook, to / "playbooks")
+        for one in (playbook, *others):
+            shutil.copy(one, to / "playbooks")
         text = playbook.read_text(encoding="utf-8")
+        said = text + "".join(one.read_text(encoding="utf-8") for one in others)
         for template in (root / "templates").rglob("*.j2"):
             name = template.relative_to(root / "templates")
-            if str(name.parent / name.name.split(".")[0]).removeprefix("./") in text:
+            word = str(name.parent / name.name.split(".")[0]).removeprefix("./")
+            if word in said or (name.parts[0] == "survey" and f"survey: {{name: {name.stem.split('.')[0]}" in said):
                 (to / "templates" / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(template, to / "templates" / name)
         if (root / "lists").is_dir():
@@ -215,6 +223,23 @@ class Ground:
             return judged(root)
         finally:
             file.write_bytes(before)
+
+
+def needed(text: str, playbooks: dict[Path, str]) -> set[Path]:
+    """The playbooks that a text starts or whose selections its segments use, and what those need in turn."""
+    found: set[Path] = set()
+    while True:
+        begun = set(re.findall(r"\bstart: *([\w-]+)", text))
+        picked = set(re.findall(r"\{select: *([\w-]+)\}", text))
+        more = {
+            path
+            for path, its in playbooks.items()
+            if path.stem in begun or picked & set(re.findall(r"\bselect:\s+\{?name: *([\w-]+)", its))
+        } - found
+        if not more:
+            return found
+        found |= more
+        text = "".join(playbooks[path] for path in sorted(more))
 
 
 def changed(rng: random.Random, data: bytes) -> bytes:
