@@ -327,6 +327,8 @@ class Daemon:
         if isinstance(error, StoreFull):
             self._disk.found()
             self._house.clean_up()
+        elif self._pause:  # it failed before, so the turn did not get as far as the jobs: nobody waits for ever
+            self.jobs.refuse(error)
         if not self._pause:
             self.state.shout(f"the store cannot be written: {error}")
         self._pause = min(_LONGEST_PAUSE, self._pause * 2 or _FIRST_PAUSE)

@@ -93,6 +93,13 @@ class Jobs:
                     raise
         return done
 
+    def refuse(self, error: Exception) -> None:
+        """Nothing of what is waiting can be done now: whoever waits for it is told."""
+        while self._work:
+            _, promise, _ = self._work.popleft()
+            if promise.set_running_or_notify_cancel():
+                promise.set_exception(error)
+
     def close(self) -> None:
         """Accept nothing more."""
         with self._bell:
