@@ -84,6 +84,9 @@ class Nominate(Action):
     def hears(self) -> frozenset[str]:
         return frozenset({DONE, LEFT})
 
+    def failed(self, run: Run, reason: str) -> None:
+        run.effect("nominate", {"role": self.role.name, "users": []}, status="suppressed", reason=reason)
+
     # ------------------------------------------------------------------ proposing
 
     def run(self, run: Run) -> Node | Pause | None:
@@ -159,12 +162,12 @@ class Nominate(Action):
         return any(fits(m.data, key, place, _OUTCOMES) for key in several(run.journey))
 
     def _proposed(self, run: Run, users: list[str]) -> Node | Pause | None:
+        assign = self._assigned(run) if users else ""  # before the row: a proposal to nobody is none
         planned = run.effect("nominate", {"role": self.role.name, "users": users})
         found: dict[str, Any] = {"users": users, "appointed": [], "declined": []}
         if not users or not planned:
             run.result(found)
             return run.node.next
-        assign = self._assigned(run)
         due = self._due(run)
         tasks = {}
         for place, user in enumerate(users):

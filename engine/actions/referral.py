@@ -20,8 +20,8 @@ class Refer(Action):
     ``take`` finds out who brought the user: ``steps.<id>`` has ``.inviter`` and ``.code``, and the inviter is told by
     the event ``referral.accepted``. What that is worth, and when, is for the steps that follow.
 
-    Denied with ``unknown_code``, ``own_code``, ``already`` (the user was brought before), ``same_<trait>`` (a trait
-    that must differ does not) or ``per_inviter``.
+    Denied with ``no_code`` (there is none to take), ``unknown_code``, ``own_code``, ``already`` (the user was brought
+    before), ``same_<trait>`` (a trait that must differ does not) or ``per_inviter``.
 
     Example:
         referral: {take: friends, code: "{{ user.invited_by }}", on_refused: stop}

@@ -192,7 +192,9 @@ class Api:
             self._live[place] = made
             self._tasks.add(asyncio.create_task(self._start(made)))
         for place in [place for place in self._live if place not in change.wanted]:
-            self._live.pop(place).server.should_exit = True
+            gone = self._live.pop(place)
+            gone.switch.app = application([], self._limits, self.meters)  # it takes nothing more while it closes
+            gone.server.should_exit = True
         for place, feeds in change.wanted.items():
             self._dress(self._live[place], feeds, change.rings[place])
         if self._stopping:

@@ -118,6 +118,20 @@ def test_a_term_is_looked_at_and_ends(tmp_path: Path) -> None:
     assert (later["2026-03-20T08:00:00Z"], later["2026-03-23T08:00:00Z"]) == ([], ["a"])
 
 
+@pytest.mark.parametrize(
+    ("assign", "reason"), [("{{ event.n + 1 }}", "error"), ("{{ event.gone }}", "missing_variable")]
+)
+def test_nobody_to_appoint_them(tmp_path: Path, assign: str, reason: str) -> None:
+    """Who appoints cannot be worked out: one row that says so and proposes nobody, no tasks, and `on_error` decides."""
+    steps = FIND.replace("due: 5d}", f"due: 5d, assign: '{assign}'}}\n    on_error: [{{tag: {{add: [later]}}}}]")
+    find = in_tea(event("find", "find", "2026-03-01T08:00:00Z", None, n="x"))
+    seen = played(tmp_path, [*members("a"), *acts(a=2), find], {"found": steps})
+    found = [(row["kind"], row["status"], row["reason"]) for row in seen.effects]
+    assert sorted(found) == [("nominate", "suppressed", reason), ("tag", "planned", None), ("task", "planned", None)]
+    assert proposed(seen) == []
+    assert tasks(seen) == {}
+
+
 def test_what_nobody_decides_is_withdrawn(tmp_path: Path) -> None:
     """At ``due`` the open proposals are over; a later word appoints nobody."""
     rows = [*members("a", "b"), *acts(a=2, b=1), FINDS]

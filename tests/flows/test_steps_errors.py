@@ -13,17 +13,22 @@ END = event("z", "end", "2026-03-20T00:00:00Z", "zz")
 ENTRY = "trigger: {event: a}\nentry: {mode: parallel, limit: unlimited}\n"
 TO_FILE = HEAD.replace("path: out.jsonl}", "path: out.jsonl}, webhook: {via: file, path: hooks.jsonl}")
 CATALOG = (
+    "referrals: {r: {codes: {generate: R}, field: user.code, limits: {per_inviter: 2/30d}}}\nroles: {m: {}}\n"
+    "surveys: {bad: {open: 2d, questions: [{id: q, text: q, kind: text}]}, "
+    "gone: {open: 2d, questions: [{id: q, text: q, kind: text}]}}\n"
     "coupons: {c: {codes: {generate: C}, limits: {per_user: 1, total: 1}}}\nbadges: {b: {title: b}}\n"
     "groups: {g: {title: t, match: 'user.get(\"n\") > 3', rooms: [{id: r, link: x, capacity: 1}]}}\n"
 )
-GO = event("1", "a", "10:00", n="x")
+GO = event("1", "a", "10:00", n="x", number=7)
 
 FAILING = {
     "emit": ("{type: q, data: {n: '{{ event.n + 1 }}'}}", "error"),
     "message": ("{template: hi, purpose: service, with: {n: '{{ event.n + 1 }}'}}", "error"),
     "points": ("'{{ event.n }}'", "error"),
     "post": ("{group: '{{ event.n + 1 }}', template: needy}", "error"),
+    "referral": ("{take: r, code: '{{ event.n + 1 }}'}", "error"),
     "set": ("{user.a: '{{ event.n + 1 }}'}", "error"),
+    "survey": ("{name: bad, via: box}", "render"),
     "task": ("{assign: li, title: '{{ event.n + 1 }}'}", "error"),
     "wait": ("{until: event.n + 1}", None),
     "wait_for": ("{event: b, up_to: {until: event.n + 1}}", None),
@@ -36,6 +41,7 @@ MISSING = {
     "message": "{template: needy, purpose: service}",
     "points": "'{{ event.gone }}'",
     "post": "{group: '{{ event.gone }}', template: needy}",
+    "survey": "{name: gone, via: box}",
     "task": "{assign: li, title: '{{ event.gone }}'}",
     "webhook": "{url: '{{ event.gone }}'}",
 }
@@ -46,14 +52,25 @@ PARKING = {
 }
 """Verbs that judge a condition: an error in it is neither true nor false, whatever ``on_error`` says."""
 
-SURE = {"badge", "coupon", "split", "start", "stop", "tag"}
+SURE = {"badge", "coupon", "redeem", "split", "start", "stop", "tag"}
 """Verbs with nothing to work out: they are denied or done, and never fail."""
+
+CENSUS = {"draw", "select"}
+"""Verbs that ask about everybody: of whom it cannot be told, is left out and counted (see ``test_select``)."""
+
+OF_GROUPS = {"nominate"}
+"""Verbs only groups have (see ``test_nominate``)."""
+
+ROWS = {"referral": "emit", "survey": "message"}
+"""Verb -> the kind of its row, where that is another."""
 
 
 def rows(root: Path, verb: str, step: str, on_error: str, more: str = "") -> list[tuple[str, str, str | None]]:
     """(kind, status, reason) of all rows but those of other playbooks, in the order of the steps."""
-    (root / "templates").mkdir(parents=True, exist_ok=True)
+    (root / "templates" / "survey").mkdir(parents=True, exist_ok=True)
     (root / "templates" / "needy.box.j2").write_text("{{ event.gone }}")
+    (root / "templates" / "survey" / "gone.box.j2").write_text("{{ event.gone }}")
+    (root / "templates" / "survey" / "bad.box.j2").write_text("{{ event.n + 1 }}")
     text = f"steps:\n  - {verb}: {step}\n    id: it\n{on_error}{more}  - tag: {{add: [after]}}\n"
     feed = [event("0", "user.updated", "09:00", n="x"), GO, END]
     seen = play(root, {"p": ENTRY + text}, feed, head=TO_FILE, catalog=CATALOG)
@@ -64,7 +81,7 @@ def rows(root: Path, verb: str, step: str, on_error: str, more: str = "") -> lis
 
 def test_every_verb_is_looked_at() -> None:
     """A new verb has to say here what it does when it fails."""
-    assert set(ACTIONS) == {*FAILING, *PARKING, *SURE}
+    assert set(ACTIONS) == {*FAILING, *PARKING, *SURE, *CENSUS, *OF_GROUPS}
 
 
 MODES = {
@@ -84,7 +101,7 @@ MODES = {
 def test_a_step_that_fails(tmp_path: Path, verb: str, on_error: str) -> None:
     """`on_error?: continue (default) | stop | [steps]`, after the row of what would have been done."""
     step, reason = FAILING[verb]
-    own = [] if reason is None else [(verb, "suppressed", reason)]
+    own = [] if reason is None else [(ROWS.get(verb, verb), "suppressed", reason)]
     assert rows(tmp_path, verb, step, on_error) == own + MODES[on_error]
 
 
@@ -96,7 +113,7 @@ def test_a_value_that_is_missing(tmp_path: Path, verb: str, on_error: str) -> No
     Semantics: render.missing
     """
     assert rows(tmp_path, verb, MISSING[verb], on_error) == [
-        (verb, "suppressed", "missing_variable"),
+        (ROWS.get(verb, verb), "suppressed", "missing_variable"),
         *MODES[on_error],
     ]
 
@@ -123,6 +140,20 @@ def test_a_refusal_is_no_failure(tmp_path: Path, on_error: str) -> None:
         ("message", "consent"),
         ("tag", None),
     }
+
+
+@pytest.mark.parametrize("code", ["'{{ event.gone }}'", "' '", "'{{ event.number }}'"])
+def test_to_come_without_a_code_is_a_refusal(tmp_path: Path, code: str) -> None:
+    """Nobody brought who has no code to show, be it missing, blank or no text: denied, and `on_refused` is asked.
+
+    Semantics: referral.refused
+    """
+    step = f"{{take: r, code: {code}, on_refused: [{{points: 7}}]}}"
+    assert rows(tmp_path, "referral", step, "    on_error: stop\n") == [
+        ("emit", "denied", "no_code"),
+        ("points", "planned", None),
+        ("tag", "planned", None),
+    ]
 
 
 def test_a_failure_after_a_wait(tmp_path: Path) -> None:
