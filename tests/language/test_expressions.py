@@ -73,7 +73,6 @@ SCOPE = Scope(
     roles=frozenset({"moderator"}),
     groups=frozenset({"sh-runners"}),
     pools=frozenset({"new-user-20"}),
-    accounts=frozenset({"main"}),
 )
 ENV = Env(
     zone="Asia/Shanghai",

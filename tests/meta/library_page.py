@@ -127,8 +127,8 @@ def page(book: Book) -> str:
         f"{len(book.rows) - len(whole)} wait for words the engine does not have yet ({len(begun)} of them are there in "
         f"part).\n{len(playbook_files())} playbooks do them. The root of the repository is the program; "
         "`drumbeat test` runs every scenario.",
-        "A row names its playbook, the steps that do it, and the scenario in which somebody walks them: the build runs\n"
-        "it and looks. A row that waits says what for, and fails the build once that is there.",
+        "A row names its playbook, the steps that do it, and the scenario in which somebody walks them: the build "
+        "runs\nit and looks. A row that waits says what for, and fails the build once that is there.",
     ]
     for letter, heading in book.parts.items():
         rows = [row for row in book.rows if row.id[0] == letter]

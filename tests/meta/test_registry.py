@@ -54,7 +54,6 @@ HELPERS = {
     "stores/erasing": "what an erasure leaves, used by the stores",
     "stores/codec": "states to bytes and back, used by the stores",
     "stores/memory_coupons": "coupons of the memory store",
-    "stores/sealing": "how coupon codes stand in a store",
     "stores/memory_forgetting": "retention of the memory store",
     "stores/memory_outbox": "the outbox of the memory store",
     "stores/sealing": "coupon codes at rest, used by the stores",
