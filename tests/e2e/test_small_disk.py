@@ -39,8 +39,6 @@ def _may_mount(place: Path) -> bool:
 def test_a_full_disk_and_back(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """Refused with 503 and Retry-After while there is no room, taken within seconds of room: what was accepted is
     stored, what was not is not, and everything is decided and sent once.
-
-    Failure: disk.full — on a disk that is small
     """
     if not _may_mount(tmp_path):
         pytest.skip("no user and mount namespace with a tmpfs can be made here")
