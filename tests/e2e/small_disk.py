@@ -2,13 +2,14 @@
 
     unshare -rm python small_disk.py FOLDER EVENTS
 
-Batches come over HTTP; each that is refused is sent again until it is taken, and every time the disk is full it grows a
-little. Prints what happened as one JSON object.
+Batches come over HTTP; each that is refused is sent again until it is taken. Something else on the disk leaves little
+room; every time the disk is full it goes, and comes back once the batch is taken. Prints what happened as one object.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -17,8 +18,9 @@ from pathlib import Path
 from service_kit import Service, signups
 
 BATCH = 25
-ROOM = 512  # KiB the disk grows each time; a batch takes some 100 of the log and of the file
-WAITED = 6.0  # seconds for it to go on before the disk grows again
+SIZE = 64 << 10  # KiB of the disk: the reserve of the store has room twice over while nothing else lies there
+ROOM = 768  # KiB that are left; a batch takes some 100 of the log and of the file
+WAITED = 6.0  # seconds for it to go on before the disk grows
 
 
 class Disk:
@@ -29,15 +31,26 @@ class Disk:
         path.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(path)], check=True)
 
+    def fill(self) -> None:
+        """Something else takes all but ``ROOM``."""
+        free = shutil.disk_usage(self.path).free - (ROOM << 10)
+        with (self.path / "else").open("ab") as file:
+            file.write(bytes(max(0, free)))
+
+    def empty(self) -> None:
+        """It goes."""
+        (self.path / "else").unlink(missing_ok=True)
+
     def grow(self, kib: int) -> None:
         self.kib += kib
         subprocess.run(["mount", "-o", f"remount,size={self.kib}k", str(self.path)], check=True)
 
 
 def work(root: Path, events: int) -> dict[str, float]:
-    disk = Disk(root / "disk", 2_048)
+    disk = Disk(root / "disk", SIZE)
     service = Service(root / "program", store=disk.path / "s.db")
     service.start()
+    disk.fill()
     full = growths = refused = twice = accepted = 0
     slowest = 0.0
     connection = service.connection()
@@ -53,14 +66,19 @@ def work(root: Path, events: int) -> dict[str, float]:
                 refused += 1
                 full += grown is None
                 if grown is None or time.monotonic() - grown > WAITED:
-                    disk.grow(ROOM)
+                    if grown is None:
+                        disk.empty()
+                    else:
+                        disk.grow(ROOM)
                     grown, growths = time.monotonic(), growths + 1
                 assert growths - growths_before < 40, service.told()[-2_000:]
                 time.sleep(0.05)
             if grown is not None:
                 slowest = max(slowest, time.monotonic() - grown)
+                disk.fill()
             accepted += said["accepted"]
             twice += BATCH - said["accepted"]
+        disk.empty()
         disk.grow(65_536)
         service.until(lambda: len(service.sent()) >= events)
         service.end()
