@@ -19,7 +19,7 @@ from service_kit import Service, signups
 
 BATCH = 25
 SIZE = 64 << 10  # KiB of the disk: the reserve of the store has room twice over while nothing else lies there
-ROOM = 768  # KiB that are left; a batch takes some 100 of the log and of the file
+ROOM = 400  # KiB that are left; a batch takes some 100 of the log and of the file
 WAITED = 6.0  # seconds for it to go on before the disk grows
 
 
