@@ -258,10 +258,12 @@ class Daemon:
         at = pump.session.clock if self.clock.paused else max(self.clock.now(), pump.session.clock)
         pump.session.present = at + 1
         try:
-            return work(pump, at)
+            done = work(pump, at)
         except StoreError:
             self._failed = True  # what was decided is forgotten at the next turn
             raise
+        self._tell_pools()  # whoever gets the answer finds it in the figures
+        return done
 
     def _deliver(self) -> bool:
         """Carry out what there is room for; whether anything ended."""
@@ -484,12 +486,23 @@ class Daemon:
             state.reason = trouble or state.reload_error or state.held or state.low_disk or state.waiting
             state.next_due = None if trouble else self._next_due()
         elapsed = self.clock.elapsed()
-        if elapsed - self._told_at >= POLL:
+        again = elapsed - self._told_at >= POLL
+        if again:
             self._told_at = elapsed
             state.feeds = self._worker.gather.lags()
             state.watermarks = dict(self._marks)
-            state.pools = self._worker.pump.session.desk.coupons.figures()
             state.broken_feeds = self._worker.gather.broken
+        if not trouble:  # else the desk holds what was never committed
+            self._tell_pools(every=again)
+
+    def _tell_pools(self, *, every: bool = False) -> None:
+        """Bring up to date how coupons stand: those that something happened to, or all."""
+        coupons = self._worker.pump.session.desk.coupons
+        if every:
+            self.state.pools = coupons.figures()
+        elif coupons.moved:
+            self.state.pools = {**self.state.pools, **coupons.figures(coupons.moved)}
+        coupons.moved.clear()
 
     def _next_due(self) -> int | None:
         found = (self._worker.next_due(), self._sending.next_due())
