@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.core.existing import Standing
+from engine.core.figures import ROW
 from engine.core.model import Answer, Decision, Effect, Event, Release, Reserve, State, Why
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
@@ -92,6 +93,8 @@ def course(plan: Plan, store: Store, user: str, until: int | None = None, *, fre
     turns += [(at, it.playbook, it) for it in plan.part(user).admitting if (at := met.get(it.met_as())) is not None]
     record.turns = sorted(turns, key=lambda it: (it[0], it[2] is not None))
     before = dict(plan.env.published)
+    taken = dict(plan.env.figures.taken)
+    plan.env.figures.load(store.slots())  # what was seen at each decision is found by its instant
     plan.env.published.clear()
     plan.env.published.update(published)
     try:
@@ -102,6 +105,8 @@ def course(plan: Plan, store: Store, user: str, until: int | None = None, *, fre
     finally:
         plan.env.published.clear()
         plan.env.published.update(before)
+        plan.env.figures.taken.clear()
+        plan.env.figures.taken.update(taken)
     return found
 
 
@@ -138,7 +143,7 @@ class _Record:
         # a run that was killed may have left wake-ups of its last instant unfired
         settled = min(end, waiting - 1)
         events, answers = [it for it in store.events(user) if _hears(plan, user, it[0])], store.answers(user)
-        slots = {name: row for name, row in store.slots().items() if not name.startswith(PREFIX)}
+        slots = {name: row for name, row in store.slots().items() if not name.startswith((PREFIX, ROW))}
         found = cls(user, events, answers, effects, times, end, settled, slots)
         # that of all, also of others, unless some of it came in only after the engine had begun
         history, begun = int(store.get_meta(HISTORY_UNTIL) or 0), next((clock for _, clock in events if clock), end)
