@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,22 +23,29 @@ from engine.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from engine.core.plan import Plan
+    from engine.feeds.mapping import PayloadMap
+    from engine.insight.unfired import Lookout
     from engine.runtime.simulate import QuotaUse
 
 
 @click.command()
 @click.option("--events", "events", multiple=True, required=True, help="Feed file (jsonl, csv; .gz, .zst); may repeat.")
+@click.option(
+    "--map", "map_", type=click.Path(path_type=Path, dir_okay=False), help="How records of other systems become events."
+)
 @click.option("--until", callback=moment, help="Where the virtual clock ends (default: at the last event).")
 @click.option(
     "--effects", type=click.Path(path_type=Path, dir_okay=False), help="Write every effect here, one JSON a line."
 )
 @click.option("--decisions", type=click.Path(path_type=Path, dir_okay=False), help="Write every verdict here.")
-@click.option("--report", is_flag=True, help="A table of playbooks and effects after the summary.")
+@click.option("--report", is_flag=True, help="What each playbook did, and why some never fired.")
 @click.option("--strict", is_flag=True, help="Quarantined or repeated records give exit code 1.")
 @click.option("--batch", type=click.IntRange(min=1), default=2_000, hidden=True)
 @common_options
 def simulate(
     events: tuple[str, ...],
+    map_: Path | None,
     until: int | None,
     effects: Path | None,
     decisions: Path | None,
@@ -57,9 +64,24 @@ def simulate(
     from engine.stores.memory import MemoryStore
 
     found = compiled(program)
-    replay = Replay(feed_paths(events), until, types=found.known_types)
+    paths = feed_paths(events)
+    payload = None if map_ is None else _payload(map_)
     clock = SystemClock()
     begun = clock.elapsed()
+    lookouts: list[Lookout] = []
+
+    def looker(closely: bool) -> Callable[[], Lookout]:
+        from engine.insight.unfired import Lookout
+
+        def made() -> Lookout:
+            lookouts[:] = [Lookout(found.plan, closely=closely)]
+            return lookouts[0]
+
+        return made
+
+    # what is read from a pipe cannot be read again to look closely
+    closely = decisions is not None or not all(path.is_file() for path in paths)
+    replay = Replay(paths, until, payload=payload, types=found.known_types)
     with (
         quick_garbage(),
         _writing(effects) as rows,
@@ -69,19 +91,44 @@ def simulate(
         outcome = replay_feed(
             found.plan, replay, MemoryStore(keep_log=False), until=until, effects=rows, decisions=verdicts,
             batch_size=batch, known_types=found.known_types, progress=advance,
+            observer=looker(closely) if report else None,
         )  # fmt: skip
-    seconds = clock.elapsed() - begun
+        seconds = clock.elapsed() - begun
+        if report and not closely and lookouts[0].unfired:
+            # somebody asks why playbooks never fired: the same once more, with every verdict looked at
+            replay_feed(
+                found.plan, Replay(paths, until, payload=payload, types=found.known_types), MemoryStore(keep_log=False),
+                until=until, batch_size=batch, known_types=found.known_types, progress=advance, observer=looker(True),
+            )  # fmt: skip
     if replay.assigned_ids:
         say("note: records without id were given file:line as id", quiet)
     for name in sorted(name for name, pool in found.plan.pools.items() if pool.imported):
         say(f"note: the codes of coupon {name} are imported; here others stand in for them, up to its total", quiet)
     summary = _summary(outcome, seconds)
+    told = _told(found.plan, lookouts[0], summary) if report else None
     if format_ == "json":
-        emit_json(summary)
+        emit_json({**summary, **({} if told is None else told[1])})
     else:
-        click.echo(_text(summary, report))
+        click.echo(_text(summary, None if told is None else told[0]))
     bad = outcome.events["quarantined"] or outcome.events["duplicate"]
     return EXIT_WRONG if strict and bad else EXIT_OK
+
+
+def _payload(path: Path) -> PayloadMap:
+    """The ``map`` of a feed in a file of its own; raises UsageError."""
+    import yaml
+
+    from engine.errors import UsageError
+    from engine.feeds.mapping import PayloadMap
+
+    try:
+        setting = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}", hint="--map names a YAML file") from None
+    except (yaml.YAMLError, ValueError) as error:
+        text = " ".join(str(error).split())
+        raise UsageError(f"{path} is no YAML: {text}", hint="write what stands under map: in a feed") from None
+    return PayloadMap.of(setting, id_needed=False)
 
 
 @contextlib.contextmanager
@@ -123,7 +170,24 @@ def _quotas(found: Mapping[str, QuotaUse]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _text(summary: dict[str, Any], report: bool) -> str:
+def _told(plan: Plan, lookout: Lookout, summary: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What fired and what did not: (as text, for JSON)."""
+    from engine.cli import firing
+    from engine.core.instants import parse_instant
+
+    first, end = (None if at is None else parse_instant(at) for at in summary["clock"].values())
+    findings = lookout.findings(first, end)
+    titles = {playbook.id: playbook.title for playbook in plan.playbooks}
+    parts = [
+        firing.fired(summary["playbooks"], titles),
+        *(_quota_table(name, it) for name, it in summary.get("quotas", {}).items()),
+        firing.kept_back(lookout.kept_back),
+        firing.never(findings, len(titles)),
+    ]
+    return "\n\n".join(filter(None, parts)), firing.as_json(findings, lookout.kept_back)
+
+
+def _text(summary: dict[str, Any], report: str | None) -> str:
     events, journeys, clock = summary["events"], summary["journeys"], summary["clock"]
     lines = [
         f"events     {events['accepted']:,} accepted of {events['read']:,} read"
@@ -150,21 +214,10 @@ def _text(summary: dict[str, Any], report: bool) -> str:
         lines.append(
             f"quota      {name} {it['allows']}: {sent:,} sent, {refused:,} refused of {it['users_refused']:,} users"
         )
-    if report:
-        lines += ["", _table(summary["playbooks"])]
-        lines += [text for name, it in summary.get("quotas", {}).items() for text in ("", _quota_table(name, it))]
+    if report is not None:
+        lines += ["", report, ""]
     lines.append(f"took       {summary['seconds']} s ({summary['events_per_second']:,} events/s)")
     return "\n".join(lines)
-
-
-def _table(playbooks: dict[str, dict[str, int]]) -> str:
-    from engine.cli.tables import table
-
-    rows = [
-        [name, f"{it['entered']:,}", f"{it['held_out']:,}", f"{it['effects']:,}", f"{it['goals']:,}"]
-        for name, it in playbooks.items()
-    ]
-    return table(["playbook", "entered", "held out", "effects", "goals"], rows)
 
 
 def _quota_table(name: str, quota: dict[str, Any]) -> str:

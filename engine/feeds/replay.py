@@ -33,6 +33,7 @@ from engine.core.model import Event
 from engine.door import NoSubject, read_many
 from engine.errors import CannotRun, EventRejected
 from engine.feeds.files import BLOCK, Batch, Source, is_blank, kept
+from engine.feeds.mapping import PayloadMap
 from engine.feeds.table import CsvMapping
 from engine.ports import NotInOrder, Record
 
@@ -101,6 +102,7 @@ class Replay:
     until: last instant that is read, inclusive; None: all.
     names: how the files are called in ids and messages; by default the file names, or the paths where those repeat.
     mapping: for CSV.
+    payload: which fields form an event, for JSON lines of other systems.
     types: whose schemas the data of events must keep; None: there are none.
 
     The counts stand when ``chunks`` has ended; while it goes on they cover what was handed out.
@@ -113,12 +115,15 @@ class Replay:
         *,
         names: Sequence[str] | None = None,
         mapping: CsvMapping | None = None,
+        payload: PayloadMap | None = None,
         types: EventTypes | None = None,
     ) -> None:
         self._reset()
         self._until = until
         self._types = types if types is not None and types.checks else None
-        self._sources = [Source(p, n, mapping) for p, n in zip(paths, names or _names(paths), strict=True)]
+        self._sources = [
+            Source(p, n, mapping, payload) for p, n in zip(paths, names or _names(paths), strict=True)
+        ]
         self._without_id = [False] * len(paths)
         self._starts: list[int] = []  # index of the first record of each file
         self._times = array("q")

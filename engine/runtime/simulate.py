@@ -45,6 +45,18 @@ class Replayed(Protocol):
     def chunks(self, size: int = ...) -> Iterable[list[Event]]: ...
 
 
+class Observer(Protocol):
+    """Looks on while a feed is replayed, and changes nothing."""
+
+    closely: bool  #: every verdict is wanted
+
+    def saw(self, events: Sequence[Event]) -> None:
+        """These events are decided next."""
+
+    def took(self, batch: Batch) -> None:
+        """This was decided."""
+
+
 class Volatile(Store, Protocol):
     """A store that can begin anew."""
 
@@ -158,6 +170,7 @@ def simulate(
     batch_size: int = 2_000,
     known_types: EventTypes | None = None,
     progress: Callable[[int], None] | None = None,
+    observer: Callable[[], Observer] | None = None,
 ) -> Outcome:
     """Run a whole feed through a plan.
 
@@ -169,10 +182,11 @@ def simulate(
     batch_size: events decided at once; never changes an outcome.
     known_types: whose types are let in; None: any. What schemas say of the data is the matter of ``replay``.
     progress: told how many events were decided.
+    observer: makes somebody who looks on; a new one each time the replay begins anew.
     """
     plan = dataclasses.replace(plan, pools=with_stand_ins(plan.pools, store.code_count))
     files = [file for file in (effects, decisions) if file is not None]
-    replaying = _Replaying(plan, replay, store, until, effects, decisions, known_types, progress)
+    replaying = _Replaying(plan, replay, store, until, effects, decisions, known_types, progress, observer)
     if all(file.seekable() for file in files):  # what cannot be taken back must not be written in hope
         begins = [file.tell() for file in files]
         try:
@@ -197,11 +211,14 @@ class _Replaying:
     decisions: BinaryIO | None
     known_types: EventTypes | None
     progress: Callable[[int], None] | None
+    observer: Callable[[], Observer] | None
 
     def run(self, chunks: Iterable[list[Event]]) -> Outcome:
         """From the first event to the end of the virtual clock."""
         secret = f"simulate:{self.plan.program}".encode()
-        tracing = ALL if self.decisions is not None else SILENT
+        looker = None if self.observer is None else self.observer()
+        closely = self.decisions is not None or (looker is not None and looker.closely)
+        tracing = ALL if closely else SILENT
         session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=False, resident=True)
         rows = EffectFile(self.effects)
         tally = Tally(self.plan)
@@ -211,6 +228,8 @@ class _Replaying:
         def hand_over() -> None:
             batch = session.batch()
             tally.take(batch)
+            if looker is not None:
+                looker.took(batch)
             rows.take(batch.effects, batch.clock)
             if self.decisions is not None:
                 self.decisions.write(b"".join(map(decision_row, batch.decisions)))
@@ -228,6 +247,8 @@ class _Replaying:
                 continue
             if first is None:
                 first = chunk[0].time
+            if looker is not None:
+                looker.saw(chunk)
             _decide(session, chunk, hand_over)
             if self.progress is not None:
                 self.progress(len(chunk))
