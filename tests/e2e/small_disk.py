@@ -19,6 +19,8 @@ from service_kit import Service, signups
 
 BATCH = 25
 SIZE = 64 << 10  # KiB of the disk: the reserve of the store has room twice over while nothing else lies there
+EACH = 6  # KiB of it for each event, in the file and in the log
+STEP = 16 << 10  # KiB it grows by: the store begins again when there is room twice over for its reserve
 ROOM = 400  # KiB that are left; a batch takes some 100 of the log and of the file
 WAITED = 6.0  # seconds for it to go on before the disk grows
 
@@ -47,7 +49,7 @@ class Disk:
 
 
 def work(root: Path, events: int) -> dict[str, float]:
-    disk = Disk(root / "disk", SIZE)
+    disk = Disk(root / "disk", SIZE + EACH * events)
     service = Service(root / "program", store=disk.path / "s.db")
     service.start()
     disk.fill()
@@ -69,7 +71,7 @@ def work(root: Path, events: int) -> dict[str, float]:
                     if grown is None:
                         disk.empty()
                     else:
-                        disk.grow(ROOM)
+                        disk.grow(STEP)
                     grown, growths = time.monotonic(), growths + 1
                 assert growths - growths_before < 40, service.told()[-2_000:]
                 time.sleep(0.05)
