@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,6 +15,10 @@ from engine.core.predicate import Filter, Selection
 
 UNSCRUBBED = "unscrubbed"
 """Name under which a store keeps that somebody was erased, or came in again, since its file was written anew."""
+
+
+class NotBegun(Exception):  # it says that a message has to wait
+    """It could not be noted that a message is about to be sent, so nothing of it may leave."""
 
 
 class NotInOrder(Exception):  # it says that the careful way is needed
@@ -122,6 +127,53 @@ class Outgoing(msgspec.Struct):
     first: int | None = None  #: instant of the first try by this channel, by the machine's clock; None: none yet
 
 
+@dataclass(frozen=True)
+class Noted:
+    """What the session before had begun to send."""
+
+    modes: Mapping[str, str | None]  #: of its channels; nothing is known of others
+    begun: frozenset[tuple[str, int]]  #: (key, number of the try), without those of which is known that they failed
+    sent: Mapping[tuple[str, int], str | None]  #: those of them that went out, with the provider's id
+
+
+class Noting(Protocol):
+    """Hears from a channel what it begins, and how that ends."""
+
+    def begin(self, items: Sequence[Outgoing]) -> None:
+        """Messages are about to be sent; raises NotBegun when they must not be."""
+        ...
+
+    def ended(self, answers: Sequence[tuple[Outgoing, Sent]]) -> None:
+        """What was said of them."""
+        ...
+
+
+class Wire(Protocol):
+    """Notes, durably, what is about to go over a wire, so that of what was claimed the rest is known not to have."""
+
+    before: Noted | None  #: what the session before noted; None: nothing is known of it
+
+    def settled(self) -> None:
+        """What ``before`` told was acted upon; from now on the notes of this session count."""
+        ...
+
+    def begin(self, items: Iterable[Outgoing]) -> None:
+        """Messages are about to be sent; raises OSError or StoreError when they must not be. Any thread calls it."""
+        ...
+
+    def ended(self, answers: Iterable[tuple[Outgoing, Sent]]) -> None:
+        """What a channel said of messages that were begun; never raises, and need not be durable at once."""
+        ...
+
+    def tidy(self, flying: Iterable[str]) -> None:
+        """Keep only notes of messages that are under way, when it is time; the engine's thread calls it."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more is begun."""
+        ...
+
+
 class Settlement(msgspec.Struct):
     """What became of a claimed effect."""
 
@@ -227,6 +279,8 @@ class Channel(Protocol):
     ``once`` says what a crash between send and settle means: True: the channel remembers keys (or may be asked), so
     sending again with the same key does nothing. ``pace`` (optional, a ``Pace``) says how it may be used; without one
     its messages go in one thread, in batches. ``send`` of a channel with a concurrency is called by several threads.
+    ``send_noting(items, noting)`` (optional) sends likewise, and calls ``noting.begin([item])`` just before the first
+    byte of a message leaves (it raises NotBegun when the message must wait), ``noting.ended`` when it is answered.
     """
 
     name: str

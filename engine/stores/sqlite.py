@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from engine.core.model import Answer, Decision, Effect, Entry, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.core.subjects import subject_of
 from engine.ports import Batch, Fault, Rejected, Room, Version
-from engine.stores import codec, tally
+from engine.stores import codec, tally, wirefile
 from engine.stores.sql import sqlite_copy
 from engine.stores.sql.sqlite_check import SqliteCheck
 from engine.stores.sql.sqlite_coupons import SqliteCoupons, SqliteCouponSide
@@ -31,6 +32,7 @@ from engine.stores.sql.sqlite_outbox import SqliteOutbox
 from engine.stores.sql.sqlite_points import FAULT_POINTS
 from engine.stores.sql.sqlite_states import FOLD_BYTES, FOLD_SUBJECTS, GENTLE_BYTES, GENTLE_SUBJECTS, SqliteStates
 from engine.stores.sql.sqlite_trail import ALL, GENTLE_ROWS, TRAIL_ROWS, SqliteTrail
+from engine.stores.wirefile import WireFile
 
 __all__ = ["FAULT_POINTS", "SqliteStore"]
 
@@ -328,6 +330,22 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
         with self._file.transaction("meta"):
             self._file.fault("meta.save")
             self._file.write("save_meta", [(name, value)])
+
+    def wire(self, modes: Mapping[str, str | None]) -> WireFile | None:
+        """Notes of what is about to be sent, for a session with channels of these modes; None: none are taken."""
+        known = self.get_meta(wirefile.ID)
+        try:
+            if self._file.counted and any(mode != "at_least_once" for mode in modes.values()):
+                path = wirefile.place(self._file.path)
+                return WireFile(path, known, modes, partial(self.set_meta, wirefile.ID), self._told)
+        except OSError:
+            pass  # without notes all that is claimed is in doubt, as long as the old ones are not believed
+        if known:
+            self.set_meta(wirefile.ID, "")
+        return None
+
+    def _told(self, point: str) -> None:
+        self._file.fault(point)
 
     # -- versions of playbooks
 

@@ -28,7 +28,7 @@ from engine.ports import Batch, Outgoing
 from engine.runtime import pump
 from engine.runtime.intake import Intake
 from engine.runtime.outbox import Outbox
-from engine.stores import sqlite
+from engine.stores import sqlite, wirefile
 from engine.stores.sqlite import SqliteStore
 
 MOMENTS = int(os.environ.get("DRUMBEAT_CRASH_POINTS", "340"))
@@ -37,7 +37,7 @@ KILLS = int(os.environ.get("DRUMBEAT_KILLS", "34"))
 
 POINTS = [
     point
-    for point in (*sqlite.FAULT_POINTS, *pump.FAULT_POINTS, *file_channel.FAULT_POINTS)
+    for point in (*sqlite.FAULT_POINTS, *wirefile.FAULT_POINTS, *pump.FAULT_POINTS, *file_channel.FAULT_POINTS)
     if not point.startswith(("ingest", "release", "fold", "redrive", "drop", "forget", "import"))
 ]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from engine.errors import StoreError
+from engine.stores import wirefile
 from engine.stores.sql.sqlite_file import WriterLock
 from engine.stores.sql.sqlite_schema import Q, version_of
 
@@ -60,7 +61,7 @@ def put_back(backup: Path, target: Path, aside: Path) -> None:
         if target.exists():
             _empty_log(target)
             os.rename(target, aside)
-        for rest in ("-wal", "-shm"):
+        for rest in ("-wal", "-shm", ".wire"):
             target.with_name(target.name + rest).unlink(missing_ok=True)
         os.rename(half, target)
         _to_disk(target.parent)
@@ -105,7 +106,7 @@ def _mark(path: Path, marks: dict[str, str]) -> None:
     db = _open(path, "rw")
     try:
         db.execute("pragma journal_mode = delete").fetchall()  # one file, complete in itself
-        for name, value in marks.items():
+        for name, value in {**marks, wirefile.ID: ""}.items():
             db.execute(Q["save_meta"], (name, value))
     finally:
         db.close()
