@@ -87,6 +87,7 @@ class Batch(msgspec.Struct):
     alerts: list[Alert] = []  #: entry limits reached, once a playbook and window; counted as ``limit.<playbook>``
     entries: list[Entry] = []  #: what of value moved, for the ledger
     pool_alerts: list[PoolAlert] = []  #: coupon pools of which little or nothing is left
+    waits: list[tuple[str, str]] = []  #: (playbook, step) of every message and post that quiet hours put off; not kept
 
 
 class CouponSum(msgspec.Struct):

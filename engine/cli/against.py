@@ -59,6 +59,14 @@ def _with_revision(found: Any, revision: str) -> tuple[Any, ...]:
     return Comparison(found).with_program(old, revision)
 
 
+def commit_of(root: Path, revision: str) -> str | None:
+    """The commit a revision names; None where there is no such revision, or no repository."""
+    if revision.startswith("-"):
+        return None
+    found = _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    return None if found is None else found.decode().strip()
+
+
 @contextmanager
 def program_at(root: Path, revision: str) -> Iterator[Path]:
     """A folder with the program in ``root`` as it was at a revision; it may lie below the top of its repository."""

@@ -19,6 +19,7 @@ VERBS = {
     "backup": "engine.cli.backup:backup",
     "coupons": "engine.cli.coupons:coupons",
     "demo": "engine.cli.demo:demo",
+    "diff": "engine.cli.diff:diff",
     "docs": "engine.cli.docs:docs",
     "doctor": "engine.cli.doctor:doctor",
     "draw": "engine.cli.draw:draw",

@@ -176,6 +176,8 @@ class Run:
 
     def pause_until(self, instant: int, kind: str = "time") -> Pause:
         """Wait and then resume this very step; ``kind`` says what for."""
+        if kind == "quiet_hours":
+            self.turn.out.waits.append((self.playbook.id, self.node.id))
         self.journey.waiting = Waiting(kind=kind, until=instant)
         return WAIT
 

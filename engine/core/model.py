@@ -411,3 +411,4 @@ class Out(msgspec.Struct):
     cancels: list[tuple[str, str]] = []  #: (effect key, reason): not to be sent any more, where that is not too late
     entries: list[Entry] = []  #: what of value moved, in order
     erased: list[tuple[str, int]] = []  #: (subject, instant): everything about it up to then is to be forgotten
+    waits: list[tuple[str, str]] = []  #: (playbook, step) of every message and post that quiet hours put off

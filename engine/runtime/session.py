@@ -687,6 +687,7 @@ class Session:
             alerts=alerts,
             entries=out.entries,
             pool_alerts=self.desk.coupons.alerts,
+            waits=out.waits,
         )
         self.desk.coupons.handed_over()
         self.desk.answers, self.desk.alerts = [], []

@@ -76,6 +76,8 @@ class Outcome:
     clock: dict[str, str | None] = field(default_factory=dict)
     contested: dict[str, int] = field(default_factory=dict)
     quotas: dict[str, QuotaUse] = field(default_factory=dict)  #: channel with a quota -> what became of it
+    put_off: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(playbook, step) -> how often quiet hours put it off."""
 
 
 @dataclass
@@ -119,6 +121,7 @@ class Tally:
                 self.ended += 1
         for alert in batch.alerts:
             playbooks[alert.playbook]["limited"] += 1
+        self.outcome.put_off.update(batch.waits)
         for playbook, number in batch.errors.items():
             playbooks[playbook]["errors"] += number
         for playbook, _, _, held, _ in batch.goals:

@@ -1,0 +1,140 @@
+"""One side of ``drumbeat diff``, a process of its own: a program through a feed, its effects into a file.
+
+``python -m engine.cli.oneside REQUEST``. Its first line on standard output says whether the program could be compiled
+(``ready``) or what became of it (``failed``); the rest stands in files beside the request.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.cli.common import alone, progress_bar, quick_garbage, verdict
+from engine.core.plan import Plan
+from engine.errors import DrumbeatError
+from engine.insight.diff import Side
+
+REQUEST, ROWS, SIDE, FAILURE = "request.json", "effects.jsonl", "side.json", "failure.json"
+"""Files of a side, all in one folder."""
+
+READY, FAILED = "ready", "failed"
+
+
+class Request(msgspec.Struct, kw_only=True):
+    """What a side is asked for."""
+
+    label: str  #: as the side was named
+    revision: str | None  #: its commit; None: a folder
+    root: str  #: folder of the program
+    home: str  #: folder the patterns of its feeds stand for, where ``root`` is a copy
+    events: list[str]  #: files of the feed, in order
+    until: int | None  #: end of the virtual clock, microseconds
+    color: bool  #: diagnostics in colours
+    quiet: bool  #: no progress
+
+
+class Failure(msgspec.Struct, kw_only=True):
+    """Why a side could not be simulated."""
+
+    message: str
+    exit_code: int
+    text: str = ""  #: diagnostics of an invalid program
+    verdict: dict[str, Any] | None = None  #: the same for readers of JSON
+
+
+def main(request: Path) -> int:
+    """Do what a request asks; the exit code."""
+    asked = msgspec.json.decode(request.read_bytes(), type=Request)
+    folder = request.parent
+    try:
+        return _simulate(asked, folder)
+    except DrumbeatError as error:
+        return _failed(folder, Failure(message=str(error), exit_code=error.exit_code))
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return _failed(folder, Failure(message=what, exit_code=3))
+
+
+def _simulate(asked: Request, folder: Path) -> int:
+    from engine.feeds.replay import Replay
+    from engine.language.compile import compile_program
+    from engine.runtime.simulate import simulate
+    from engine.stores.memory import MemoryStore
+
+    found = compile_program(Path(asked.root))
+    if found.plan is None:
+        return _invalid(found, asked, folder)
+    replay = Replay([Path(path) for path in asked.events], asked.until, types=found.known_types)
+    _say(READY)
+    with (
+        quick_garbage(),
+        (folder / ROWS).open("wb", buffering=1 << 20) as rows,
+        progress_bar(None, "simulating", asked.quiet) as advance,
+    ):
+        outcome = simulate(
+            found.plan, replay, MemoryStore(keep_log=False), until=asked.until, effects=rows,
+            known_types=found.known_types, progress=advance,
+        )  # fmt: skip
+    put_off: dict[str, dict[str, int]] = {}
+    for (playbook, step), number in sorted(outcome.put_off.items()):
+        put_off.setdefault(playbook, {})[step] = number
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    side = Side(
+        label=asked.label, revision=asked.revision, program=found.plan.program, zone=found.plan.env.zone,
+        links=None if found.plan.links is None else found.plan.links.base,
+        titles={playbook.id: playbook.title for playbook in found.plan.playbooks}, steps=_steps(found.plan),
+        summary=_summary(outcome), put_off=put_off,
+        cpu_seconds=round(used.ru_utime + used.ru_stime, 2), peak_mb=round(used.ru_maxrss / 1024, 1),
+    )  # fmt: skip
+    (folder / SIDE).write_bytes(msgspec.json.encode(side))
+    return 0
+
+
+def _steps(plan: Plan) -> dict[str, list[tuple[str, str]]]:
+    return {
+        playbook.id: [(node.id, node.action.word) for node in playbook.nodes.values()] for playbook in plan.playbooks
+    }
+
+
+def _summary(outcome: Any) -> dict[str, Any]:
+    groups = {} if outcome.groups is None else {"groups": outcome.groups}
+    return {
+        "events": outcome.events,
+        "users": outcome.users,
+        **groups,
+        "journeys": outcome.journeys,
+        "playbooks": outcome.playbooks,
+        "clock": outcome.clock,
+    }
+
+
+def _invalid(found: Any, asked: Request, folder: Path) -> int:
+    from engine.language.diagnostics import render_text
+
+    errors = [problem for problem in found.problems if problem.severity == "error"]
+    failure = Failure(
+        message=f"the program is invalid: {found.errors} error(s)",
+        exit_code=1,
+        text=render_text(errors, found.sources, asked.color),
+        verdict=verdict(found, found.problems, failed=True),
+    )
+    return _failed(folder, failure)
+
+
+def _failed(folder: Path, failure: Failure) -> int:
+    (folder / FAILURE).write_bytes(msgspec.json.encode(failure))
+    _say(FAILED)
+    return failure.exit_code
+
+
+def _say(word: str) -> None:
+    print(word, flush=True)
+
+
+if __name__ == "__main__":
+    alone()
+    sys.exit(main(Path(sys.argv[1])))
