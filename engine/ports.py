@@ -598,3 +598,20 @@ class FileStore(Protocol):
     def unscrubbed(self) -> bool:
         """Was anybody erased since the last ``scrub``?"""
         ...
+
+
+@runtime_checkable
+class EventLog(Protocol):
+    """A store whose events can be read as a whole, in order of decision."""
+
+    def decided_from(self) -> int | None:
+        """Engine clock at the decision of the oldest event kept, history aside; None: there is none."""
+        ...
+
+    def decided(self, since: int) -> Iterator[tuple[Event, int]]:
+        """Events decided after an instant, each with the engine clock at its decision."""
+        ...
+
+    def unheard(self, subjects: Sequence[str], until: int) -> set[str]:
+        """Which of these subjects nothing was decided about up to an instant, ever; the store is open for writing."""
+        ...

@@ -416,6 +416,17 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
     def events(self, user: str) -> Iterator[tuple[Event, int]]:
         yield from self._events.of(user)
 
+    def decided_from(self) -> int | None:
+        return self._events.first()
+
+    def decided(self, since: int) -> Iterator[tuple[Event, int]]:
+        yield from self._events.since(since)
+
+    def unheard(self, subjects: Sequence[str], until: int) -> set[str]:
+        if self._trail.missing:
+            self.fold()
+        return self._events.unheard(subjects, until)
+
     def answers(self, user: str) -> dict[str, Answer]:
         return {key: codec.decode_answer(body) for key, body in self._file.rows("answers_of", user)}
 

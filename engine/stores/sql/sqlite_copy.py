@@ -46,6 +46,14 @@ def copy(source: Path, target: Path, marks: dict[str, str]) -> int:
     return target.stat().st_size
 
 
+def scratch(source: Path, target: Path) -> None:
+    """A copy to try something on and to throw away: neither marked nor checked, and not on the disk for good."""
+    try:
+        _copy(source, target)
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot copy {source} to {target}: {error}") from error
+
+
 def put_back(backup: Path, target: Path, aside: Path) -> None:
     """Make a backup the store; the store that was there goes aside, unless there was none.
 

@@ -70,6 +70,39 @@ class SqliteEvents:
         """Blocks that may hold events of a subject: its name stands in a list as it is encoded, as other bytes may."""
         yield from self._file.pages("blocks_of", subject, codec.names([subject]).decode()[1:-1])
 
+    def first(self) -> int | None:
+        """Engine clock at the decision of the oldest event there is, history aside."""
+        for _, body in self._file.pages("blocks_from", 0, page=1):
+            for it in codec.decode_events(body):
+                if it is not None and not it[0].history:
+                    return it[1]
+        return None
+
+    def since(self, clock: int) -> Iterator[tuple[Event, int]]:
+        """Events decided after an instant of the engine's clock, in order of decision."""
+        for _, body in self._file.pages("blocks_from", self._place(clock), page=1):
+            for it in codec.decode_events(body):
+                if it is not None and it[1] > clock:
+                    yield it
+
+    def unheard(self, subjects: Sequence[str], clock: int) -> set[str]:
+        """Which of these subjects no event up to an instant is about; the trail must be laid."""
+        first = self._place(clock)
+        return {name for (name,) in self._file.rows("unheard", codec.names(list(subjects)), first)}
+
+    def _place(self, clock: int) -> int:
+        """Number of a block that is not behind the first event decided after an instant; blocks stand in its order."""
+        low, high = 0, self._count + 1  # all blocks before ``low`` are too old
+        while low < high:
+            middle = (low + high) // 2
+            found = next(iter(self._file.rows("block_at", middle)), None)
+            events = [] if found is None else [it for it in codec.decode_events(found[1]) if it is not None]
+            if found is None or (events and events[-1][1] > clock):
+                high = middle
+            else:
+                low = found[0] + 1
+        return low
+
     def erase(self, subject: str, until: int) -> None:
         """Forget the events of a subject up to an instant, and their ids; their places stay."""
         self._erase_ids(subject, until)

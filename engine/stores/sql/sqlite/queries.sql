@@ -89,6 +89,21 @@ select seq, body from (
     where instr(block_subjects.subjects, ?2)
 ) order by seq;
 
+-- name: blocks_from
+-- Blocks of events from a number on, in order.
+select seq, body from event_block where seq >= ? order by seq;
+
+-- name: block_at
+-- The first block of events from a number on.
+select seq, body from event_block where seq >= ? order by seq limit 1;
+
+-- name: unheard
+-- Which subjects of a JSON list stand in no block before a number, and never did as far as is known.
+select value from json_each(?1) where not exists (
+    select 1 from trail where trail.subject = json_each.value
+    and ((trail.log = 1 and trail.seq < ?2) or trail.log = 0)
+);
+
 -- name: add_effect
 -- An effect; its key must be new.
 insert into effect (seq, key, subject, time, channel, body, delivery, carries) values (?, ?, ?, ?, ?, ?, ?, ?);
