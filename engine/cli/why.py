@@ -53,7 +53,8 @@ def why(
     try:
         plan = wiring.with_older(found, opened).plan or found.plan
         said = answer(
-            plan, opened, subject, playbook=playbook, until=at, fresh=lambda: MemoryStore(keep_log=False)
+            plan, opened, subject, playbook=playbook, until=at, fresh=lambda: MemoryStore(keep_log=False),
+            segments=found.audiences.segments,
         )  # fmt: skip
     finally:
         opened.close()
@@ -88,6 +89,7 @@ def _playbook(it: dict[str, Any]) -> list[str]:
     if it["looked_at"] > 1:
         counted = ", ".join(f"{number} {verdict}" for verdict, number in it["verdicts"].items())
         out.append(f"verdicts so far: {counted}")
+    out += _change(it["nearest_change"])
     out += _listening(it)
     for journey in it["journeys"]:
         out.append(f"running since {journey['started']}: {standing(journey)}")
@@ -119,6 +121,26 @@ def cause(it: dict[str, Any] | None) -> str:
     if not it["internal"]:
         return f"at {it['type']} {it['event']}"
     return f"at {it['type']}" + (f" ({cause(it['after'])})" if "after" in it else "")
+
+
+def _change(it: dict[str, Any] | None) -> list[str]:
+    """The nearest change of the verdict, as it was tried."""
+    if it is None:
+        return []
+    out = []
+    for place, option in enumerate(it["options"]):
+        what = " and ".join(_at(change) for change in option["changes"])
+        out.append(f"{'or' if place else 'nearest change'}: {what}: {option['verdict']}")
+    if it["from"] is not None:
+        sure = "" if it["from"]["proved"] else ", as far as the condition goes"
+        out.append(f"otherwise from {it['from']['at']} on{sure}: {it['from']['because']}")
+    if it["cannot_say"] is not None:
+        out.append(f"nearest change: cannot say: {it['cannot_say']}")
+    return out
+
+
+def _at(change: dict[str, Any]) -> str:
+    return change["text"] + (f" at {change['at']}" if change["change"] not in ("data", "fewer") else "")
 
 
 WAITS = {
