@@ -38,6 +38,7 @@ class Change:
     times: int = 1  #: how many events
     data: Mapping[str, Any] = field(default_factory=dict)  #: what those events must bring
     fresh: str | None = None  #: the field in which each of them must bring something new
+    other: bool = False  #: ``value`` is an example: anything else than what there is would do
 
 
 _FLIP: Final = {"gteq": "lt", "lt": "gteq", "gt": "lteq", "lteq": "gt", "eq": "ne", "ne": "eq", "in": "notin",
@@ -308,7 +309,7 @@ class _Leaf:
 
     def _field(self, kind: str, name: str, has: Any, op: str, target: Any) -> Iterator[Change]:
         for value in _values(op, target, has):
-            yield Change(kind, self.text, name, value, has)
+            yield Change(kind, self.text, name, value, has, other=op in ("ne", "notin"))
 
 
 _OWN: Final = frozenset({"id", "tier", "tags", "badges", "groups", "created_at", "last_active_at", "points_pending",
@@ -333,6 +334,34 @@ class _Age:
 def settled(value: Any, instant: int, has: Any) -> Any:
     """The value of a change at the instant of a decision."""
     return value.at(instant, has) if isinstance(value, _Age) else value
+
+
+def span(change: Change) -> tuple[Decimal, Decimal, Decimal] | None:
+    """(what there is, what it would be, the smallest step towards it) of a change of a number."""
+    if change.kind in (TRAIT, DATA) and _number(change.value) and _number(change.has):
+        there, value = Decimal(change.has), Decimal(change.value)
+    elif change.kind == POINTS:
+        there, value = Decimal(0), Decimal(change.value)
+    elif change.kind == EVENTS and (field_ := _amount_of(change)) is not None and change.data[field_] > 0:
+        there, value = Decimal(0), Decimal(change.data[field_])
+    else:
+        return None
+    whole = change.kind == POINTS or (isinstance(change.value, int) and isinstance(change.has, int))
+    unit = Decimal(1) if whole else _unit(there, value)
+    return there, value, unit if value > there else -unit
+
+
+def with_number(change: Change, value: Decimal) -> Change:
+    """The same change with another number."""
+    field_ = _amount_of(change)
+    if change.kind == EVENTS and field_ is not None:
+        return replace(change, data={**change.data, field_: _small(value)})
+    return replace(change, value=_small(value))
+
+
+def _amount_of(change: Change) -> str | None:
+    numbers = [name for name, one in change.data.items() if _number(one)]
+    return numbers[-1] if numbers else None
 
 
 # ---------------------------------------------------------------------- reading nodes

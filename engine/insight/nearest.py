@@ -119,7 +119,7 @@ class _Search:
                     self.look(scene)
                     more, reason = self.options(scene)
                     rows = [row(it, self.part.env.account, place) for it in changes]
-                    options += [{**it, "changes": [*rows, *it["changes"]]} for it in more]
+                    options += [{**it, "changes": [*it["changes"], *rows]} for it in more]
         except _OutOfTries:
             reason = "not looked for among so many: ask with --playbook"
         options.sort(key=lambda it: len(it["changes"]))
@@ -258,7 +258,29 @@ class _Search:
                 if self.outcome(fewer, scene, place)[0] is None:
                     break
                 changes = fewer
+        for at in range(len(changes)):
+            changes = self.smallest(changes, at, scene, place)
         return changes
+
+    def smallest(self, changes: Set, at: int, scene: _Scene, place: Placed) -> Set:
+        """The same with a number in one of them as near to what there is as is enough."""
+        one, span = changes[at], levers.span(changes[at])
+        if span is None:
+            return changes
+        there, value, unit = span
+
+        def enough(steps: int) -> Set | None:
+            found = (*changes[:at], levers.with_number(one, there + steps * unit), *changes[at + 1 :])
+            return found if self.outcome(found, scene, place)[0] is not None else None
+
+        high = int((value - there) / unit)
+        if high < 2 or enough(high - 1) is None:
+            return changes
+        low = 0
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if enough(middle) is not None else (middle, high)
+        return enough(high) or changes
 
     # ------------------------------------------------------------------ what is said
 
@@ -282,7 +304,7 @@ class _Search:
         return {"changes": [row(it, self.part.env.account, place) for it in changes], "verdict": verdict}
 
     def by_time(self, scene: _Scene) -> dict[str, Any] | None:
-        """From when on the same event would have had another verdict, nothing else happening."""
+        """From when on the same event, had it come then, would have had another verdict, nothing else happening."""
         decision = scene.decision
         lines = list(decision.why) if decision.verdict in ENTERED else _failing(decision)
         turns = [(at, line) for line in lines if (at := scene.turns.get(line.text)) is not None]
@@ -303,7 +325,7 @@ class _Search:
     def at_another_time(self, scene: _Scene, event: Event, at: int) -> str | None:
         """The verdict had the same event come at another time."""
         again = structs.replace(event, id="supposed:later", time=at)
-        course = self.suppose([*scene.events, (again, at)], at)
+        course = self.suppose([*(it for it in scene.events if it[0] is not event), (again, at)], at)
         own = [it for it in course.decisions if it.playbook == scene.decision.playbook]
         mine = [it for it in own if it.cause.get("event") == again.id or it.time == at]
         return mine[-1].verdict if mine else None

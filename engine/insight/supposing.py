@@ -150,6 +150,7 @@ def row(change: Change, account: str, place: Placed) -> dict[str, Any]:
         "data": dict(change.data),
         "fresh": change.fresh,
         "value": value,
+        "example": change.other,
         "has": change.has,
         "part": change.leaf,
         "at": instant(place.time),
@@ -174,7 +175,10 @@ def _words(change: Change, name: str, value: Any) -> str:
     }  # fmt: skip
     if kind in fixed:
         return fixed[kind]
-    return f"{'event' if kind == levers.DATA else 'trait'} {name} {_shown(value)} instead of {_shown(change.has)}"
+    root = "event" if kind == levers.DATA else "trait"
+    if change.other:
+        return f"{root} {name} anything but {_shown(change.has)}"
+    return f"{root} {name} {_shown(value)} instead of {_shown(change.has)}"
 
 
 def _shown(value: Any) -> str:

@@ -158,6 +158,7 @@ def simulate(
     batch_size: int = 2_000,
     known_types: EventTypes | None = None,
     progress: Callable[[int], None] | None = None,
+    log: bool = False,
 ) -> Outcome:
     """Run a whole feed through a plan.
 
@@ -169,10 +170,11 @@ def simulate(
     batch_size: events decided at once; never changes an outcome.
     known_types: whose types are let in; None: any. What schemas say of the data is the matter of ``replay``.
     progress: told how many events were decided.
+    log: keep events, effects and answers in the store, too, for whoever asks about somebody.
     """
     plan = dataclasses.replace(plan, pools=with_stand_ins(plan.pools, store.code_count))
     files = [file for file in (effects, decisions) if file is not None]
-    replaying = _Replaying(plan, replay, store, until, effects, decisions, known_types, progress)
+    replaying = _Replaying(plan, replay, store, until, effects, decisions, known_types, progress, log)
     if all(file.seekable() for file in files):  # what cannot be taken back must not be written in hope
         begins = [file.tell() for file in files]
         try:
@@ -197,12 +199,13 @@ class _Replaying:
     decisions: BinaryIO | None
     known_types: EventTypes | None
     progress: Callable[[int], None] | None
+    log: bool
 
     def run(self, chunks: Iterable[list[Event]]) -> Outcome:
         """From the first event to the end of the virtual clock."""
         secret = f"simulate:{self.plan.program}".encode()
         tracing = ALL if self.decisions is not None else SILENT
-        session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=False, resident=True)
+        session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=self.log, resident=not self.log)
         rows = EffectFile(self.effects)
         tally = Tally(self.plan)
         first: int | None = None
