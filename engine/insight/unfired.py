@@ -23,7 +23,7 @@ from engine.core.plan import Plan, Playbook
 from engine.core.slots import Slotted
 from engine.core.starts import CALLED, MANUAL
 from engine.core.subjects import GROUP, PROGRAM_KIND
-from engine.insight.nearest import Part, parts_of
+from engine.insight.shortfalls import Part, parts_of
 from engine.ports import Batch
 
 REASONS = {

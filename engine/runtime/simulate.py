@@ -174,6 +174,7 @@ def simulate(
     known_types: EventTypes | None = None,
     progress: Callable[[int], None] | None = None,
     observer: Callable[[], Observer] | None = None,
+    log: bool = False,
 ) -> Outcome:
     """Run a whole feed through a plan.
 
@@ -186,10 +187,13 @@ def simulate(
     known_types: whose types are let in; None: any. What schemas say of the data is the matter of ``replay``.
     progress: told how many events were decided.
     observer: makes somebody who looks on; a new one each time the replay begins anew.
+    log: keep events, effects and answers in the store, too, for whoever asks about somebody.
     """
     plan = dataclasses.replace(plan, pools=with_stand_ins(plan.pools, store.code_count))
     files = [file for file in (effects, decisions) if file is not None]
-    replaying = _Replaying(plan, replay, store, until, effects, decisions, known_types, progress, observer)
+    replaying = _Replaying(
+        plan, replay, store, until, effects, decisions, known_types, progress, observer, log
+    )
     if all(file.seekable() for file in files):  # what cannot be taken back must not be written in hope
         begins = [file.tell() for file in files]
         try:
@@ -215,6 +219,7 @@ class _Replaying:
     known_types: EventTypes | None
     progress: Callable[[int], None] | None
     observer: Callable[[], Observer] | None
+    log: bool
 
     def run(self, chunks: Iterable[list[Event]]) -> Outcome:
         """From the first event to the end of the virtual clock."""
@@ -222,7 +227,7 @@ class _Replaying:
         looker = None if self.observer is None else self.observer()
         closely = self.decisions is not None or (looker is not None and looker.closely)
         tracing = ALL if closely else SILENT
-        session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=False, resident=True)
+        session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=self.log, resident=not self.log)
         rows = EffectFile(self.effects)
         tally = Tally(self.plan)
         first: int | None = None
