@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from engine.core.coupons import Coupon
-from engine.core.model import HOUR, Alert, Answer, Decision, Effect, Entry, Event, Mark, PoolAlert, State
+from engine.core.model import HOUR, Alert, Answer, Decision, Effect, Entry, Event, Mark, Milestone, PoolAlert, State
 from engine.core.predicate import Filter, Selection
 
 UNSCRUBBED = "unscrubbed"
@@ -73,6 +73,8 @@ class Batch(msgspec.Struct):
     inbox_done: int = 0  #: ingested events up to this sequence number are decided
     counts: dict[str, int] = {}  #: counters to add to (duplicates, late, ...)
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
+    milestones: list[Milestone] = []  #: who began what when, was held back, drawn for an arm, sent out; in order
+    worth: list[tuple[int, Decimal]] = []  #: (place in ``goals``, what that one was worth), where the goal says
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
     askers: dict[str, str] = {}  #: answer key -> subject that asked, where no effect of that key names it
     slots: dict[str, bytes | None] = {}  #: rows of the slot table that changed (core/slots.py); None: one that goes

@@ -677,6 +677,8 @@ class Session:
             inbox_done=inbox_done,
             counts=totals,
             lives=out.lives,
+            milestones=out.milestones,
+            worth=out.worth,
             errors=out.errors,
             askers=self.askers,
             slots=self.walk.handed_over() if self.walk is not None else {},

@@ -252,7 +252,9 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
         rows = [(subject_of(it.user, it.group), codec.decision_body(it)) for it in batch.decisions]
         self._file.insert("add_decision", rows)
         self._step("goals")
-        write("add_goal", batch.goals)
+        worth = dict(batch.worth)
+        write("add_goal", ((*it, str(worth[n]) if n in worth else None) for n, it in enumerate(batch.goals)))
+        self._file.insert("add_milestone", batch.milestones)
         self._step("quarantine")
         write("add_rejected", map(_rejected_row, batch.rejected))
 

@@ -291,7 +291,11 @@ select ((select coalesce(max(seq), 0) from event_block) - (select seq from trail
 
 -- name: add_goal
 -- A goal reached.
-insert into goal (playbook, occurrence, user, held, time) values (?, ?, ?, ?, ?);
+insert into goal (playbook, occurrence, user, held, time, worth) values (?, ?, ?, ?, ?, ?);
+
+-- name: add_milestone
+-- How far somebody came in a playbook.
+insert into milestone (playbook, occurrence, user, what, name, time) values (?, ?, ?, ?, ?, ?);
 
 -- name: add_rejected
 -- A record that is no event.
