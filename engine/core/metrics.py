@@ -264,7 +264,7 @@ def take(metrics: Sequence[Metric], span: Span, states: Iterable[State], plan: P
 
 def share(part: int, whole: int) -> Figure | None:
     """A fraction with four decimals; None of nothing."""
-    return exact((Decimal(part) / whole).quantize(Decimal("0.0001"))) if whole else None
+    return exact((Decimal(part) / whole).quantize(Decimal("0.0001")).normalize()) if whole else None
 
 
 def _short(value: Figure) -> Figure:

@@ -25,7 +25,7 @@ from engine.language.expressions.metering import PARTS
 from engine.language.nodes import MapNode, Node, ScalarNode
 from engine.language.workshop import Workshop
 
-_ASKED: Final = re.compile(r"\b(?:metric|baseline)\('([^']*)'")
+_ASKED: Final = re.compile(r"""\b(?:metric|baseline)\s*\(\s*["']([^"']*)["']""")
 
 _KINDS: Final = ("count_users", "retention", "value", "score", "rfm")
 _BESIDE: Final = {

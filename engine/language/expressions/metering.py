@@ -31,8 +31,7 @@ def _named(c: Compiler, arguments: Arguments, where: tuple[int, int], *, scored:
     if metrics is None:
         return name
     if name not in metrics:
-        fitting = [it for it, whose in metrics.items() if bool(whose) is scored]
-        hint = did_you_mean(name, fitting or metrics, c.scope.elsewhere(name))
+        hint = did_you_mean(name, metrics, c.scope.elsewhere(name))
         c.say(node, "unknown-metric", f"there is no metric '{name}'", hint or "define it under 'metrics' of a catalog")
         return None
     whose = metrics[name]
