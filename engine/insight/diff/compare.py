@@ -79,7 +79,7 @@ class _Merge:
 
     sides: Sides
     rest: Sorter
-    same: int = 0
+    same: int = 0  #: effects that took place, and are the same
     kept: set[str] = field(default_factory=set)  #: users for whom something that took place stayed as it was
 
     def __post_init__(self) -> None:
@@ -111,9 +111,10 @@ class _Merge:
         brief = read_brief(row)
         self.old.take(brief)
         self.new.take(brief)
-        self.same += 1
-        if brief.status == "planned" and brief.user is not None:
-            self.kept.add(brief.user)
+        if brief.status == "planned":
+            self.same += 1
+            if brief.user is not None:
+                self.kept.add(brief.user)
 
     def _apart(self, row: bytes, brief: Brief, instant: int, *, new: bool) -> None:
         (self.new if new else self.old).take(brief)
