@@ -277,23 +277,25 @@ class _Subjects:
         return _two(*both, ("playbook", "step"))
 
     def _renamed(self) -> dict[str, Any]:
-        known = {**self.names.steps}
-        rows = [
-            {
-                "old": {"playbook": before[0] or None, "step": before[1] or None},
-                "new": {"playbook": after[0] or None, "step": after[1] or None},
-                "effects": self.figures.renamed[before, after],
-            }
-            for before, after in sorted({*known.items(), *self.figures.renamed})
-        ]
         return {
             "playbooks": [{"old": old, "new": new} for old, new in sorted(self.names.playbooks.items())],
-            "steps": rows,
+            "names": [_renaming(before, after) for before, after in sorted(self.names.steps.items())],
+            "effects": [
+                {**_renaming(before, after), "effects": number}
+                for (before, after), number in sorted(self.figures.renamed.items())
+            ],
         }
 
 
 _PUBLIC: Final = ("template", "via", "purpose", "pool", "value", "account", "delta", "name", "type", "room")
 """Fields of a detail that hold no person."""
+
+
+def _renaming(old: Name, new: Name) -> dict[str, Any]:
+    return {
+        "old": {"playbook": old[0] or None, "step": old[1] or None},
+        "new": {"playbook": new[0] or None, "step": new[1] or None},
+    }
 
 
 def _side(side: Side) -> dict[str, Any]:
