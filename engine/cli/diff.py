@@ -108,5 +108,8 @@ def verdict_of(result: dict[str, Any]) -> str:
         if users[word]
     ]  # fmt: skip
     if not parts:
-        return "nobody gets anything else, but figures differ"
+        changed = sum(effects[what] for what in ("gained", "lost", "moved", "changed"))
+        if changed:
+            return f"no single person is touched, but {changed:,} effects of groups or the program are"
+        return "nobody gets anything else, but what is held back or counted differs"
     return f"of {users['any']:,} people whom it touches " + ", ".join(parts)

@@ -19,6 +19,14 @@ MOST = 65_000
 _OPEN = ("By playbook", "Cost")  # tables that are not folded away
 _ROWS = (200, 100, 50, 25, 12, 6, 3, 1)  # rows of each table; fewer until it fits
 _CELL = 200  # characters of a cell
+_QUOTED = str.maketrans(
+    {
+        **{sign: f"\\{sign}" for sign in "\\|*_`[]~"},
+        "<": "&lt;", ">": "&gt;", "&": "&amp;",
+        **{sign: f"{sign}\u200b" for sign in "@#"},
+    }
+)
+"""Signs that would format, link or call somebody."""
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -98,7 +106,4 @@ def _code(text: str) -> str:
 
 def _words(text: str) -> str:
     """Words of ours with values of others in them."""
-    found = _plain(text).replace("\\", "\\\\")
-    for sign in "|*_`[]<>#~":
-        found = found.replace(sign, f"&#{ord(sign)};")
-    return found.replace("@", "@\u200b").replace("://", ":\u200b//")
+    return _plain(text).translate(_QUOTED).replace("://", ":\u200b//")

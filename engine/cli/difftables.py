@@ -132,15 +132,12 @@ def _journeys(found: list[dict[str, Any]]) -> Iterator[Table]:
 
 
 def _renamed(found: dict[str, Any]) -> Iterator[Table]:
-    rows = [[row["old"], "(playbook)", row["new"], "(playbook)", ""] for row in found["playbooks"]]
-    rows += [
-        [row["old"]["playbook"] or "-", row["old"]["step"] or "-", row["new"]["playbook"] or "-",
-         row["new"]["step"] or "-", f"{row['effects']:,}"]
-        for row in found["steps"]
-    ]  # fmt: skip
+    rows = [[row["old"], row["new"], ""] for row in found["playbooks"]]
+    same = {(_step(row["old"]), _step(row["new"])): row["effects"] for row in found["effects"]}
+    pairs = {(_step(row["old"]), _step(row["new"])) for row in found["names"]} | same.keys()
+    rows += [[before, after, f"{same.get((before, after), 0):,}"] for before, after in sorted(pairs)]
     if rows:
-        head = ["playbook before", "step before", "playbook after", "step after", "the same effects"]
-        yield Table("Under another name", head, rows)
+        yield Table("Under another name", ["before", "after", "the same effects"], rows)
 
 
 def sample_lines(result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

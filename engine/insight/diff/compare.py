@@ -79,7 +79,7 @@ class _Merge:
 
     sides: Sides
     rest: Sorter
-    same: int = 0
+    same: int = 0  #: effects that took place, and are the same
     kept: set[str] = field(default_factory=set)  #: users for whom something that took place stayed as it was
 
     def __post_init__(self) -> None:
@@ -111,9 +111,10 @@ class _Merge:
         brief = read_brief(row)
         self.old.take(brief)
         self.new.take(brief)
-        self.same += 1
-        if brief.status == "planned" and brief.user is not None:
-            self.kept.add(brief.user)
+        if brief.status == "planned":
+            self.same += 1
+            if brief.user is not None:
+                self.kept.add(brief.user)
 
     def _apart(self, row: bytes, brief: Brief, instant: int, *, new: bool) -> None:
         (self.new if new else self.old).take(brief)
@@ -276,23 +277,25 @@ class _Subjects:
         return _two(*both, ("playbook", "step"))
 
     def _renamed(self) -> dict[str, Any]:
-        known = {**self.names.steps}
-        rows = [
-            {
-                "old": {"playbook": before[0] or None, "step": before[1] or None},
-                "new": {"playbook": after[0] or None, "step": after[1] or None},
-                "effects": self.figures.renamed[before, after],
-            }
-            for before, after in sorted({*known.items(), *self.figures.renamed})
-        ]
         return {
             "playbooks": [{"old": old, "new": new} for old, new in sorted(self.names.playbooks.items())],
-            "steps": rows,
+            "names": [_renaming(before, after) for before, after in sorted(self.names.steps.items())],
+            "effects": [
+                {**_renaming(before, after), "effects": number}
+                for (before, after), number in sorted(self.figures.renamed.items())
+            ],
         }
 
 
 _PUBLIC: Final = ("template", "via", "purpose", "pool", "value", "account", "delta", "name", "type", "room")
 """Fields of a detail that hold no person."""
+
+
+def _renaming(old: Name, new: Name) -> dict[str, Any]:
+    return {
+        "old": {"playbook": old[0] or None, "step": old[1] or None},
+        "new": {"playbook": new[0] or None, "step": new[1] or None},
+    }
 
 
 def _side(side: Side) -> dict[str, Any]:

@@ -134,7 +134,7 @@ class Figures:
         assert pair.new is not None  # noqa: S101
         before = (pair.old.row.playbook or "", pair.old.row.step or "")
         after = (pair.new.row.playbook or "", pair.new.row.step or "")
-        self.whats[SAME] += 1
+        self.whats[SAME] += pair.new.done
         if before != after:
             self.renamed[before, after] += 1
 

@@ -3,7 +3,8 @@
 Rule 1: only a name that one side does not know can be the new name, or the old one, of something.
 Rule 2: what people get decides: names that give the same kind of effect to the same subject at the same instant.
 Rule 3: where no effect tells, the build does: the only candidate of the same verbs, or as many steps of one verb.
-Rule 4: everything is the same with the sides exchanged.
+Rule 4: a step stays in its playbook. What goes on in another one is found row by row, by what it means.
+Rule 5: everything is the same with the sides exchanged.
 """
 
 from __future__ import annotations
@@ -95,8 +96,8 @@ def naming(old: Side, new: Side, votes: Votes) -> Naming:
     loose_new = {name for name in votes.new if (back.get(name[0], name[0]), name[1]) not in known_old}
     for (before, after), number in sorted(votes.pairs.items(), key=_by_votes):
         fewer = min(votes.rows[False, before], votes.rows[True, after])
-        fits = before in loose_old and after in loose_new and before not in steps and after not in taken
-        if fits and 2 * number >= fewer:
+        free = before in loose_old and after in loose_new and before not in steps and after not in taken
+        if free and playbooks.get(before[0], before[0]) == after[0] and 2 * number >= fewer:
             steps[before] = after
             taken.add(after)
     for playbook in old.steps:
