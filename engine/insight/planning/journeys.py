@@ -11,7 +11,7 @@ from engine.core.changing import CANCEL, KEEP, fate
 from engine.core.model import Journey, State
 from engine.core.plan import Plan
 from engine.core.subjects import name_of
-from engine.insight.planning.sampling import Sample
+from engine.insight.sampling import Sample
 
 STAYS, FINISHES, MOVES, STOPS, STANDS = "stays", "finishes", "moves", "stops", "stands_still"
 

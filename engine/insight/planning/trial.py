@@ -19,7 +19,7 @@ from engine.core.plan import Plan
 from engine.core.subjects import name_of
 from engine.insight.planning.again import Again, Window
 from engine.insight.planning.journeys import Standing, standing
-from engine.insight.planning.sampling import Sample
+from engine.insight.sampling import Sample
 from engine.ports import Batch, EventLog, Store
 from engine.runtime.pump import Pump
 
