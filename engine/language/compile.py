@@ -130,6 +130,7 @@ class _Compiler:
             rehearse=None if errors or self.plan_of is None else self._rehearse,
             playbooks=tuple(self.playbooks),
             lists=tuple(name for name, _ in catalog.lists if not name.startswith(CALENDAR)),
+            policies=spec.policies,
         )
 
     def _known_types(self, catalog: Catalog) -> EventTypes | None:

@@ -72,35 +72,44 @@ class SqliteEvents:
 
     def first(self) -> int | None:
         """Engine clock at the decision of the oldest event there is, history aside."""
-        for _, body in self._file.pages("blocks_from", 0, page=1):
-            for it in codec.decode_events(body):
-                if it is not None and not it[0].history:
+        for events in self._from(0):
+            for it in events:
+                if not it[0].history:
                     return it[1]
         return None
 
     def since(self, clock: int) -> Iterator[tuple[Event, int]]:
-        """Events decided after an instant of the engine's clock, in order of decision."""
-        for _, body in self._file.pages("blocks_from", self._place(clock), page=1):
-            for it in codec.decode_events(body):
-                if it is not None and it[1] > clock:
-                    yield it
+        """Events decided after an instant of the engine's clock, in order of decision; none that come meanwhile."""
+        for events in self._from(self._place(clock)):
+            yield from (it for it in events if it[1] > clock)
 
     def unheard(self, subjects: Sequence[str], clock: int) -> set[str]:
         """Which of these subjects no event up to an instant is about; the trail must be laid."""
         first = self._place(clock)
-        return {name for (name,) in self._file.rows("unheard", codec.names(list(subjects)), first)}
+        found = {name for (name,) in self._file.rows("unheard", codec.names(list(subjects)), first)}
+        for events in self._from(first):  # the first of them may hold both
+            return found - {it.user or it.group or "" for it, at in events if at <= clock}
+        return found
+
+    def _from(self, seq: int) -> Iterator[list[tuple[Event, int]]]:
+        """The blocks from a number on, to the last one there is now. Nothing stays open between two of them."""
+        last = self._count
+        while seq <= last and (rows := self._file.rows("block_at", seq)):
+            found, body = rows[0]
+            yield [it for it in codec.decode_events(body) if it is not None]
+            seq = found + 1
 
     def _place(self, clock: int) -> int:
         """Number of a block that is not behind the first event decided after an instant; blocks stand in its order."""
         low, high = 0, self._count + 1  # all blocks before ``low`` are too old
         while low < high:
             middle = (low + high) // 2
-            found = next(iter(self._file.rows("block_at", middle)), None)
-            events = [] if found is None else [it for it in codec.decode_events(found[1]) if it is not None]
-            if found is None or (events and events[-1][1] > clock):
+            rows = self._file.rows("block_at", middle)
+            events = [it for it in codec.decode_events(rows[0][1]) if it is not None] if rows else []
+            if not rows or (events and events[-1][1] > clock):
                 high = middle
             else:
-                low = found[0] + 1
+                low = rows[0][0] + 1
         return low
 
     def erase(self, subject: str, until: int) -> None:

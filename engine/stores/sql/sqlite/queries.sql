@@ -89,10 +89,6 @@ select seq, body from (
     where instr(block_subjects.subjects, ?2)
 ) order by seq;
 
--- name: blocks_from
--- Blocks of events from a number on, in order.
-select seq, body from event_block where seq >= ? order by seq;
-
 -- name: block_at
 -- The first block of events from a number on.
 select seq, body from event_block where seq >= ? order by seq limit 1;
