@@ -212,6 +212,15 @@ class Sent(msgspec.Struct):
     body: object = None  #: of an answer that is wanted: its body, JSON where it is JSON
 
 
+class Wire(msgspec.Struct, frozen=True):
+    """A message as a channel hands it over, before anything is sent."""
+
+    form: str  #: mail | request | line | call
+    body: bytes  #: the bytes themselves: of a mail all of it, of a request what it carries
+    head: tuple[tuple[str, str], ...] = ()  #: of a request: method, address and headers, without secrets
+    refused: str | None = None  #: why the channel would not take it; then there are no bytes
+
+
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """How a channel may be used: how fast, how wide, how long."""
 

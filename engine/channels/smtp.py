@@ -25,7 +25,7 @@ from engine.channels.wire import Limits, Line, dial, tls
 from engine.core.model import SECOND
 from engine.core.shapes import Map, Table, Text, optional, required
 from engine.errors import CannotRun
-from engine.ports import NotBegun, Noting, Outgoing, Sent
+from engine.ports import NotBegun, Noting, Outgoing, Sent, Wire
 from engine.site import Secret, Site
 
 _BATCH = 20
@@ -166,6 +166,11 @@ class SmtpChannel:
             if talk is not None:
                 talk.leave(self._site.elapsed() + self._limits.connect)
         return [self._veil.told(answer) for answer in answers]
+
+    def wire(self, item: Outgoing) -> Wire:
+        """The mail as ``send`` hands it over, dots not yet doubled."""
+        found = self._prepared(item)
+        return Wire("mail", b"", refused=found.reason) if isinstance(found, Sent) else Wire("mail", found[1])
 
     def close(self) -> None:
         """No conversation goes on between two batches."""

@@ -24,7 +24,7 @@ _ENDS = {"end": "its last step", "stop": "a stop", "goal": "its goal"}
 @click.option("--playbook", "playbook", default=None, help="Only this playbook.")
 @click.option("--at", "at", callback=moment, help="As things stood then (default: as they stand).")
 @click.option(
-    "--events", "events", multiple=True, metavar="FILE", help="A feed, replayed on the virtual clock, instead of a store."
+    "--events", multiple=True, metavar="FILE", help="A feed, replayed on the virtual clock, instead of a store."
 )
 @click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
 @common_options
@@ -50,7 +50,8 @@ def why(
     from engine.stores.memory import MemoryStore
 
     if user is not None and group is not None:
-        raise UsageError("why is asked of a user or of a group", hint="drumbeat why --user ID, or drumbeat why --group ID")
+        hint = "drumbeat why --user ID, or drumbeat why --group ID"
+        raise UsageError("why is asked of a user or of a group", hint=hint)
     found = compiled(program)
     named = found.plan.by_id.get(playbook) if playbook is not None else None
     if user is None and group is None and (named is None or named.subject != "program"):
@@ -146,15 +147,18 @@ def _change(it: dict[str, Any] | None) -> list[str]:
         what = " and ".join(_at(change) for change in option["changes"])
         out.append(f"{'or' if place else 'nearest change'}: {what}: {option['verdict']}")
     if it["from"] is not None:
-        sure = "" if it["from"]["proved"] else ", as far as the condition goes"
-        out.append(f"otherwise from {it['from']['at']} on{sure}: {it['from']['because']}")
+        if it["of"] is None:
+            out.append(f"looks at {it['from']['at']} when nothing happens before: {it['from']['because']}")
+        else:
+            sure = "" if it["from"]["proved"] else ", as far as the condition goes"
+            out.append(f"otherwise from {it['from']['at']} on{sure}: {it['from']['because']}")
     if it["cannot_say"] is not None:
         out.append(f"nearest change: cannot say: {it['cannot_say']}")
     return out
 
 
 def _at(change: dict[str, Any]) -> str:
-    return change["text"] + (f" at {change['at']}" if change["change"] not in ("data", "fewer") else "")
+    return str(change["text"]) + (f" at {change['at']}" if change["change"] not in ("data", "fewer") else "")
 
 
 WAITS = {

@@ -80,7 +80,8 @@ def _message(plan: Plan, playbook: Playbook, it: SendMessage, state: State, now:
     if freeze is not None and it.purpose in freeze.purposes:
         day = localtime.local_date(now, tz)
         name = next((one for one in freeze.calendars if plan.calendars[one].contains(day)), None)
-        text = f"{day.isoformat()} in {zone}" + (f" lies in '{name}'" if name else " is no day of " + ", ".join(freeze.calendars))
+        lies = f"lies in '{name}'" if name else f"is no day of {', '.join(freeze.calendars)}"
+        text = f"{day.isoformat()} in {zone} {lies}"
         rows.append(_row("freeze", name is None, text))
     rule = policy.consent.get(it.purpose, "required")
     for name in it.via:

@@ -23,7 +23,7 @@ from engine.language.expressions.unparse import unparse
 EVENTS, FEWER, TRAIT, DATA, JOIN, LEAVE, POINTS, BADGE, TAG, UNTAG = (
     "events", "fewer", "trait", "data", "join", "leave", "points", "badge", "tag", "untag",
 )  # fmt: skip
-"""More events of a type; fewer; a field of the user or group; a field of the event at hand; and what the engine keeps."""
+"""More events of a type; fewer; a field of the user or group; one of the event at hand; and what the engine keeps."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,9 @@ class _Leaf:
         root, names = of
         if root in ("user", "group") and len(names) == 1:
             yield from self.listed(names[0], wanted, want, self.value(container))
+        elif root == "event" and len(names) == 1 and not isinstance(has := self.value(container), str):
+            kept = [one for one in (has if isinstance(has, (list, tuple)) else ()) if one != wanted]
+            yield Change(DATA, self.text, names[0], [*kept, wanted] if want else kept, None if has is _UNKNOWN else has)
 
     def listed(self, name: str, item: Any, want: bool, has: Any) -> Iterator[Change]:
         if name == "tags":
@@ -207,16 +210,16 @@ class _Leaf:
     def solved(self, node: nodes.BinExpr, op: str, target: Any) -> Iterator[Change]:
         a, b = self.value(node.left), self.value(node.right)
         try:
+            other = self.value(node.right), self.value(node.left)
             if isinstance(node, nodes.Add):
-                parts = ((node.left, op, b, lambda: target - b), (node.right, op, a, lambda: target - a))
+                needs: list[Callable[[], Any]] = [lambda: target - b, lambda: target - a]
             elif isinstance(node, nodes.Sub):
-                parts = ((node.left, op, b, lambda: target + b), (node.right, _MIRROR[op], a, lambda: a - target))
+                needs = [lambda: target + b, lambda: a - target]
             else:
-                parts = (
-                    (node.left, op, b, lambda: _divided(target, b)), (node.right, op, a, lambda: _divided(target, a)),
-                )  # fmt: skip
-            for part, its, other, needed in parts:
-                if other is not _UNKNOWN and other is not None and not _fixed(part):
+                needs = [lambda: _divided(target, b), lambda: _divided(target, a)]
+            ops = (op, _MIRROR[op] if isinstance(node, nodes.Sub) else op)
+            for part, its, known, needed in zip((node.left, node.right), ops, other, needs, strict=True):
+                if known is not _UNKNOWN and known is not None and not _fixed(part):
                     yield from self.reach(part, its, needed())
         except (ArithmeticError, TypeError, KeyError):
             return
@@ -328,7 +331,8 @@ class _Age:
     def at(self, instant: int, has: Any) -> str:
         """As text, in the form of what is there."""
         edge = instant - self.micros if self.old else instant - self.micros + 1_000_000
-        return format_instant(edge)[:10] if isinstance(has, date) and not isinstance(has, datetime) else format_instant(edge)
+        day = isinstance(has, date) and not isinstance(has, datetime)
+        return format_instant(edge)[:10] if day else format_instant(edge)
 
 
 def settled(value: Any, instant: int, has: Any) -> Any:

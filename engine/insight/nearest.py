@@ -1,7 +1,7 @@
 """The nearest change with which a verdict would have been another one, found by trying.
 
-Rule 1: what a condition lacks is only an idea (``levers.py``); it is named when the engine, deciding the subject's whole
-life once more with it, comes to another verdict, and with any part of it less does not.
+Rule 1: what a condition lacks is only an idea (``levers.py``); it is named when the engine, deciding the subject's
+whole life once more with it, comes to another verdict, and with any part of it less does not.
 Rule 2: the fewest changes win; among as few the smallest. What is as near is named beside it.
 Rule 3: where nothing was found, that is what is said, and why.
 """
@@ -9,6 +9,7 @@ Rule 3: where nothing was found, that is what is said, and why.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
@@ -123,9 +124,25 @@ class _Search:
         except _OutOfTries:
             reason = "not looked for among so many: ask with --playbook"
         options.sort(key=lambda it: len(it["changes"]))
-        if not options and reason is None:
+        from_ = self.clockwork()
+        if not options and from_ is None and reason is None:
             reason = "nothing from outside alone begins it"
-        return _said(None, options[:_MOST_OPTIONS], None, None if options else reason)
+        return _said(None, options[:_MOST_OPTIONS], from_, None if options or from_ else reason)
+
+    def clockwork(self) -> dict[str, Any] | None:
+        """When the first of its timed triggers looks, if nothing happens before."""
+        state, clock = self.it.found.state, self.it.found.clock
+        found: list[tuple[int, str]] = []
+        for trigger in self.it.playbook.triggers:
+            if state is not None and trigger.own:
+                with suppress(Exception):  # a hint for people; the answer stands without it
+                    due = trigger.deadline(Moment(state, None, clock, clock, self.part.env))
+                    if due is not None:
+                        found.append((due, f"by time ({trigger.word}: {trigger.gist()})"))
+        if not found:
+            return None
+        at, words = min(found)
+        return {"at": instant(at), "because": words, "proved": False}
 
     def beginnings(self) -> Iterator[Set]:
         """What sets a trigger off, as far as that is an event or the way into a segment."""
@@ -393,7 +410,11 @@ class _Key:
 
 
 def _key(changes: Set) -> _Key:
-    return _Key(changes, repr(sorted(repr(replace(it, leaf="", has=None)) for it in changes)))
+    return _Key(changes, repr(sorted(repr(_bare(it)) for it in changes)))
+
+
+def _bare(it: Change) -> Change:
+    return replace(it, leaf="", has=None, value=None if it.other else it.value)
 
 
 def _cost(changes: Set) -> tuple[int, int]:
@@ -467,7 +488,14 @@ def _of_tier(leaf: Branch, want: bool, scene: _Scene, plan: Plan) -> Iterator[Ch
 
 def _of_the_engine(type_: str) -> bool:
     """Does only the engine say so?"""
-    return type_ == "tier.changed" or type_.split(".")[0] in ("segment", "journey", "selection", "draw", "thanks")
+    return type_ in _ENGINES or type_.split(".")[0] in ("segment", "journey", "selection", "draw")
+
+
+_ENGINES: Final = frozenset(
+    {"tier.changed", "points.expiring", "survey.due", "role.expiring", "coupon.expiring", "coupon.expired",
+     "coupon.unsent", "message.sent", "group.target_met", "invite.offered", "webhook.answered"}
+)  # fmt: skip
+"""What no feed tells."""
 
 
 def _because(tree: Branch, at: int, scene: _Scene) -> str:

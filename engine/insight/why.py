@@ -92,7 +92,7 @@ def answer(
             continue
         mine = _TRIES if playbook is not None else min(left, _TRIES_EACH)
         asking = Asking(life, plan, it, found, segments or {}, mine)
-        rows[it.id]["nearest_change"] = _nearest(asking, explain_entry=playbook is not None)
+        rows[it.id]["nearest_change"] = _nearest(asking, alone=playbook is not None)
         left -= mine - asking.tries
     return {
         "user": name,
@@ -109,17 +109,21 @@ def answer(
     }
 
 
-_TRIES, _TRIES_EACH, _TRIES_OF_ALL = 400, 60, 400
+_TRIES, _TRIES_EACH, _TRIES_OF_ALL = 400, 20, 60
 """How often a life is decided once more for the nearest change: of one playbook asked for; of each of many; of all."""
 
 
-def _nearest(asking: Asking, *, explain_entry: bool) -> dict[str, Any] | None:
-    """The nearest change of the last verdict about an entry; for who entered only when it is asked for."""
+def _nearest(asking: Asking, *, alone: bool) -> dict[str, Any] | None:
+    """The nearest change of the last verdict about an entry.
+
+    Among all playbooks (not ``alone``) only of a refusal: what would make one look, or keep somebody out who is in, is
+    found out when it is asked for.
+    """
     looks = [it for it in asking.found.decisions if it.playbook == asking.playbook.id]
     entries = [it for it in looks if it.verdict in ENTRY]
     if not looks:
-        return nearest(asking, None)
-    if not entries or (entries[-1].verdict in ("entered", "held_out") and not explain_entry):
+        return nearest(asking, None) if alone else None
+    if not entries or (entries[-1].verdict in ("entered", "held_out") and not alone):
         return None
     return nearest(asking, entries[-1])
 

@@ -23,6 +23,7 @@ class Settings:
     channels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     retention: Mapping[str, int] = field(default_factory=dict)
     """Kind of ``Store.forget`` -> microseconds it is kept; what is not named is kept for good."""
+    testers: tuple[str, ...] = ()  #: addresses that may be sent a test, or ``${NAME}``
     coupon_key: str | None = None  #: ``${NAME}`` of what coupon codes are encrypted with; None: they are not
 
 

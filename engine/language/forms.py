@@ -127,6 +127,10 @@ PROGRAM = Map(
             ),
             "signed links in messages: to unsubscribe, and counted clicks",
         ),
+        "preview": optional(
+            Map({"allow": required(Many(Text(what="address")), "addresses that may get a test, or ${NAME}")}),
+            "who may be sent a test by drumbeat preview --to",
+        ),
         "best_hour": optional(WallTime(), "hour of 'at: best_hour' for users of whom too little is known (10:00)"),
         "business_hours": optional(BUSINESS_HOURS, "when people are at work; due times of tasks count in them"),
         "late_events": optional(Map({"act_within": required(Duration())}), "how old an event may be and still act"),

@@ -33,7 +33,9 @@ WHEN = {
     "few": (ORDER, 'not (count("order.paid", within="3d") > 1)'),
     "spent": (ORDER, 'sum("order.paid", "amount") > 150.5 and user.city == "上海"'),
     "big": (ORDER, 'event.amount >= 60 or count("order.paid", within="2d", where="event.amount >= 50") >= 2'),
-    "mixed": (ORDER, 'not (user.city == "上海") and (sum("order.paid", "amount", within="4d") >= 90 or "vip" in user.tags)'),
+    "mixed": (
+        ORDER, 'user.city != "上海" and (sum("order.paid", "amount", within="4d") >= 90 or "vip" in user.tags)'
+    ),
     "kinds": (ORDER, 'distinct("page.seen", "page") >= 2 and max("order.paid", "amount") >= 80'),
     "old": (ORDER, 'user.created_at is older_than("4d") and user.level in ["a", "b"]'),
     "fresh": (ORDER, 'last("page.seen").time is newer_than("1h") or last("page.seen").page == "help"'),
@@ -172,7 +174,8 @@ def lesser(changes: list[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
 
 
 def _amount(change: dict[str, Any]) -> float | None:
-    found = change["value"] if change["change"] == "data" and change["name"] == "amount" else change["data"].get("amount")
+    of_event = change["change"] == "data" and change["name"] == "amount"
+    found = change["value"] if of_event else change["data"].get("amount")
     return None if found is None else float(found)
 
 
@@ -209,7 +212,8 @@ def test_the_named_change_flips_the_verdict_and_one_less_does_not(folder: Path, 
                     continue
                 kinds.update(it["change"] for it in changes)
                 rows = world.changed(user, cause.get("event"), at, changes)
-                assert world.verdict(name, rows, cause, at, before) == option["verdict"] != before, (user, name, changes)
+                then = world.verdict(name, rows, cause, at, before)
+                assert then == option["verdict"] != before, (user, name, changes)
                 for less in lesser(changes):
                     rows = world.changed(user, cause.get("event"), at, less)
                     assert world.verdict(name, rows, cause, at, before) in (before, "skipped", None), (user, name, less)
@@ -221,7 +225,8 @@ def test_the_named_change_flips_the_verdict_and_one_less_does_not(folder: Path, 
                     own.remove(again)
                     late = {**again, "id": "more", "time": moment}
                     end = {"id": "z", "type": "page.seen", "user": "end", "time": moment}
-                    assert (world.verdict(name, [*own, late, end], {"event": "more"}, moment, before) == before) is wanted
+                    then = world.verdict(name, [*own, late, end], {"event": "more"}, moment, before)
+                    assert (then == before) is wanted
                 flipped[f"{name} by time"] = 1
     store.close()
     assert kinds >= {"events", "trait", "data", "fewer", "points"}
