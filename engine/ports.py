@@ -151,7 +151,7 @@ class Noting(Protocol):
         ...
 
 
-class Wire(Protocol):
+class WireNotes(Protocol):
     """Notes, durably, what is about to go over a wire, so that of what was claimed the rest is known not to have."""
 
     before: Noted | None  #: what the session before noted; None: nothing is known of it

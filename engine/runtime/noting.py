@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from engine.core.model import SECOND
 from engine.errors import StoreError
-from engine.ports import Channel, NotBegun, Outgoing, Sent, Settlement, Store, Wire
+from engine.ports import Channel, NotBegun, Outgoing, Sent, Settlement, Store, WireNotes
 from engine.runtime.verdicts import Terms, parked_by
 
 _PAUSE = 5 * SECOND
@@ -32,7 +32,7 @@ class Notes:
     def __init__(self, store: Store, terms: Mapping[str, Terms]) -> None:
         self._store = store
         self._terms = terms
-        self._wire: Wire | None = None
+        self._wire: WireNotes | None = None
 
     def turn(self) -> None:
         """A session begins; once, before anything is sent."""
