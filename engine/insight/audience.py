@@ -44,6 +44,7 @@ def audience(plan: Plan, store: Store, chosen: Filter, now: int, sample: int, po
     """
     if pool is not None:
         known_coupon(plan, pool)
+    plan.env.figures.load(store.slots())
     ids: list[str] = []
     errors: list[tuple[str, str]] = []
     asked = 0
