@@ -79,10 +79,15 @@ def why(
     return EXIT_OK
 
 
+def _who(said: dict[str, Any]) -> str:
+    if said["user"] is not None:
+        return f"user {said['user']}"
+    return "the program" if said.get("group") is None else f"group {said['group']}"
+
+
 def lines(said: dict[str, Any]) -> list[str]:
     """The answer as text."""
-    who = f"user {said['user']}" if said["user"] is not None else f"group {said['group']}"
-    who = "the program" if said["user"] is None and said.get("group") is None else who
+    who = _who(said)
     out = [f"{who}, {said['events']} event(s) up to {said['at']}"]
     out += [f"note: {remark}" for remark in said["remarks"]]
     for name, playbook in said["playbooks"].items():

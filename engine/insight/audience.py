@@ -53,6 +53,7 @@ def audience(plan: Plan, store: Store, chosen: Filter, now: int, wanted: Wanted)
     """
     if wanted.pool is not None:
         known_coupon(plan, wanted.pool)
+    plan.env.figures.load(store.slots())
     seen = _Seen(Sample(wanted.sample))
     had = None if wanted.pool is None else CouponReach(plan.pools[wanted.pool], now)
     reach = None if wanted.aim is None else Reach(plan, wanted.aim, now)
