@@ -48,6 +48,7 @@ RESERVED_TYPES: Final = frozenset(
         "task.done",
         "selection.entered",
         "selection.left",
+        "rank.placed",
         "draw.committed",
         "draw.closed",
         "draw.won",
