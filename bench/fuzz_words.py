@@ -15,12 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -46,11 +48,33 @@ PAYLOADS: list[dict[str, Any]] = [
     {"amount": Decimal("1E+90"), "x": {"y": 1}, "city": None}, {"amount": "7", "x": True, "city": ["x"]},
 ]  # fmt: skip
 
+MADE = 0x80
+"""An input that begins with such a byte, which no text of ours does, chooses among the words of a grammar instead."""
+
 tried: Counter[str] = Counter()
 
 
+class Chosen(random.Random):
+    """Chance that goes by the bytes of an input, and always takes the first when there are none left."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(0)
+        self._data = iter(data)
+
+    def random(self) -> float:
+        """From 0 to below 1."""
+        return next(self._data, 0) / 256
+
+    def getrandbits(self, k: int, /) -> int:
+        """So many bits."""
+        return int.from_bytes(bytes(next(self._data, 0) for _ in range((k + 7) // 8)), "little") >> (-k % 8)
+
+
 def one_document(data: bytes) -> None:
-    """A file of whatever bytes."""
+    """A file of whatever bytes, or one of ours that was mutated."""
+    if data and data[0] >= MADE:
+        chance = Chosen(data[1:])
+        data = documents.mutate(chance, chance.choice(documents.VALID)).encode("utf-8", "surrogatepass")
     begun = time.process_time()
     read = read_source(data, "f.yaml")
     took = time.process_time() - begun
@@ -63,7 +87,8 @@ def one_document(data: bytes) -> None:
 
 def one_condition(data: bytes) -> None:
     """A condition of whatever text, on payloads of several shapes."""
-    text = data.decode("utf-8", "replace")
+    made = bool(data) and data[0] >= MADE
+    text = conditions._random(Chosen(data[1:]), 5) if made else data.decode("utf-8", "replace")
     begun = time.process_time()
     found, issues = compile_condition(text, conditions.SCOPE, HistoryBook())
     conditions.checked(text, issues, found)
@@ -91,11 +116,13 @@ def one_condition(data: bytes) -> None:
 
 def seeds(kind: str) -> list[bytes]:
     """What the tests begin with."""
+    made = [bytes([MADE + number % 128]) + sha256(str(number).encode()).digest() for number in range(200)]
     if kind == "yaml":
-        return [text.encode() for text in (*documents.VALID, *documents.PIECES)]
+        return [*made, *(text.encode() for text in (*documents.VALID, *documents.PIECES))]
     words = (*conditions.PATHS, *conditions.CALLS, *conditions.CONSTANTS)
     whole = [f"{word} {tail}" for word in words for tail in conditions.TAILS[:6]]
-    return [text.encode() for text in (*words, *whole, *(f"{word} == 1 and not (now > {word})" for word in words))]
+    longer = [f"{word} == 1 and not (now > {word})" for word in words]
+    return made + [text.encode() for text in (*words, *whole, *longer)]
 
 
 def words_of(kind: str) -> list[str]:

@@ -33,6 +33,7 @@ class Notes:
         self._store = store
         self._terms = terms
         self._wire: WireNotes | None = None
+        self._believed = False  #: the store knows of the notes of this session
 
     def turn(self) -> None:
         """A session begins; once, before anything is sent."""
@@ -51,9 +52,9 @@ class Notes:
 
     def settled(self) -> None:
         """What the session before left was settled."""
-        if self._wire is not None:
+        if self._wire is not None and not self._believed:
             self._wire.settled()
-            self._wire.before = None
+            self._wire.before, self._believed = None, True
 
     def begin(self, items: Sequence[Outgoing]) -> None:
         """Messages are about to be sent; raises NotBegun when they must not be. Any thread calls it."""
