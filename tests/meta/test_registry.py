@@ -50,6 +50,7 @@ HELPERS = {
     "feeds/tail": "files followed while they grow, used by files in the daemon",
     "feeds/trail": "which files a followed name has stood for, used by tail",
     "feeds/replay": "files read whole and put in order, for simulate",
+    "feeds/ordering": "records of files in order, with bounded memory",
     "feeds/table": "rows of CSV files, used by files",
     "stores/erasing": "what an erasure leaves, used by the stores",
     "stores/codec": "states to bytes and back, used by the stores",
