@@ -12,6 +12,7 @@ import click
 from engine.cli.common import (
     EXIT_OK,
     EXIT_WRONG,
+    columns_option,
     common_options,
     compiled,
     emit_json,
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--events", "events", multiple=True, required=True, help="Feed file (jsonl, csv; .gz, .zst); may repeat.")
+@click.option(
+    "--events", "events", multiple=True, required=True,
+    help="Feed file: jsonl or csv (also .gz, .zst), or parquet; may repeat.",
+)  # fmt: skip
+@columns_option
 @click.option("--until", callback=moment, help="Where the virtual clock ends (default: at the last event).")
 @click.option(
     "--effects", type=click.Path(path_type=Path, dir_okay=False), help="Write every effect here, one JSON a line."
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
 @common_options
 def simulate(
     events: tuple[str, ...],
+    columns: str | None,
     until: int | None,
     effects: Path | None,
     decisions: Path | None,
@@ -51,13 +57,15 @@ def simulate(
     no_color: bool,
 ) -> int:
     """Replay feed files in memory; nothing is written to the store and nothing is sent."""
+    from engine.feeds.layouts import layout_of
     from engine.feeds.replay import Replay
     from engine.runtime.clock import SystemClock
     from engine.runtime.simulate import simulate as replay_feed
     from engine.stores.memory import MemoryStore
 
     found = compiled(program)
-    replay = Replay(feed_paths(events), until, types=found.known_types)
+    layout = layout_of(found.settings.feeds, found.root, columns)
+    replay = Replay(feed_paths(events), until, layout=layout, types=found.known_types)
     clock = SystemClock()
     begun = clock.elapsed()
     with (

@@ -24,7 +24,7 @@ from engine.errors import EventRejected, UsageError
 if TYPE_CHECKING:
     from engine.feeds.files import Line
 
-_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
 class CsvMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,13 +147,13 @@ class Table:
     def _value(self, column: str, cell: str) -> str:
         if column not in self._numbers:
             return _text(cell)
-        if _NUMBER.fullmatch(cell) is None:
+        if NUMBER.fullmatch(cell) is None:
             raise EventRejected("number", f"column {column[:40]!r} holds {cell[:40]!r}, which is no number")
         return cell
 
 
 def joined_id(parts: list[str]) -> str:
-    """An id of one column or several; the separator is escaped inside the parts, so that different rows never get one."""
+    """An id of one column or several; the separator is escaped inside the parts: different rows never get one id."""
     return "|".join(p.replace("\\", "\\\\").replace("|", "\\|") for p in parts) if len(parts) > 1 else parts[0]
 
 

@@ -51,6 +51,8 @@ HELPERS = {
     "feeds/trail": "which files a followed name has stood for, used by tail",
     "feeds/replay": "files read whole and put in order, for simulate",
     "feeds/ordering": "records of files in order, with bounded memory",
+    "feeds/layouts": "what makes events of the files a verb is given",
+    "feeds/columns": "Parquet: rows that become JSON",
     "feeds/table": "rows of CSV files, used by files",
     "stores/erasing": "what an erasure leaves, used by the stores",
     "stores/codec": "states to bytes and back, used by the stores",

@@ -1,0 +1,40 @@
+"""What makes events of the records of a file somebody names: as its feed in the program says, or as is said with it."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.feeds.files import Layout
+from engine.feeds.mapping import PayloadMap
+from engine.feeds.table import CsvMapping, mapping_of
+
+
+def layout_of(
+    feeds: Iterable[tuple[str, Mapping[str, Any]]], home: Path, columns: str | None = None
+) -> Callable[[Path], Layout]:
+    """The layout of a file, by its path.
+
+    Parameters
+    ----------
+    feeds: the program's, as its settings have them.
+    home: the folder of the program, where the patterns of its feeds begin.
+    columns: which columns mean what in every CSV and Parquet file, whatever the feeds say; raises UsageError.
+    """
+    given = None if columns is None else mapping_of(columns)
+    known: list[tuple[set[Path], Layout]] = []
+    for word, fields in feeds:
+        if word == "file" and ("csv" in fields or "map" in fields):
+            found = glob.glob(str(fields["path"]), root_dir=home, recursive=True)
+            csv = CsvMapping.of(fields["csv"]) if "csv" in fields else None
+            payload = PayloadMap.of(fields["map"], id_needed=False) if "map" in fields else None
+            known.append(({(home / name).resolve() for name in found}, Layout(csv, payload)))
+
+    def layout(path: Path) -> Layout:
+        place = path.resolve()
+        of_feed = next((found for files, found in known if place in files), Layout())
+        return of_feed if given is None else of_feed._replace(columns=given)
+
+    return layout
