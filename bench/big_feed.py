@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-READ = "--read"
+READ, SHUFFLE = "--read", "--shuffle"
 
 
 def read(path: Path, hopeful: bool) -> None:
@@ -34,6 +34,13 @@ def read(path: Path, hopeful: bool) -> None:
     )
 
 
+def shuffle(path: Path) -> None:
+    """Write the lines of a file in disorder beside it; in a process of its own, since children inherit a peak."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    random.Random(1).shuffle(lines)  # noqa: S311 - the same disorder every time
+    path.with_stem("shuffled").write_bytes(b"".join(lines))
+
+
 def main() -> None:
     """Make the feeds, then read each in a process of its own."""
     events = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000
@@ -41,10 +48,7 @@ def main() -> None:
         ordered, shuffled = Path(folder) / "ordered.jsonl", Path(folder) / "shuffled.jsonl"
         make = ["--events", str(events), "--users", str(events // 10), "--out", str(ordered)]
         subprocess.run([sys.executable, str(HERE / "gen_w1.py"), *make], check=True, capture_output=True)
-        lines = ordered.read_bytes().splitlines(keepends=True)
-        random.Random(1).shuffle(lines)  # noqa: S311 - the same disorder every time
-        shuffled.write_bytes(b"".join(lines))
-        del lines
+        subprocess.run([sys.executable, str(Path(__file__)), SHUFFLE, str(ordered)], check=True)
         for path in (ordered, shuffled):
             subprocess.run([sys.executable, str(Path(__file__)), READ, str(path)], check=True)
 
@@ -52,5 +56,7 @@ def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == [READ]:
         read(Path(sys.argv[2]), hopeful=Path(sys.argv[2]).stem == "ordered")
+    elif sys.argv[1:2] == [SHUFFLE]:
+        shuffle(Path(sys.argv[2]))
     else:
         main()
