@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from engine.channels import CHANNELS
 from engine.errors import CannotRun, EventRejected
 from engine.feeds import FEEDS
-from engine.feeds.files import Line, Source, is_blank, kept, split_lines
+from engine.feeds.files import Layout, Line, Source, is_blank, kept, split_lines
 from engine.feeds.mapping import PayloadMap
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled, Settings
@@ -170,11 +170,11 @@ def payload_shaper(settings: Settings) -> Callable[[str, bytes], bytes]:
     return shaped
 
 
-def read_records(source: Path | BinaryIO) -> Iterator[Record]:
+def read_records(source: Path | BinaryIO, layout: Layout | None = None) -> Iterator[Record]:
     """The records of a file, or of an open stream of JSON lines; their position is the number of the line."""
     stream = None if isinstance(source, Path) else source
     name = source.name if isinstance(source, Path) else "stdin"
-    reader = Source(source if isinstance(source, Path) else Path(name), name)
+    reader = Source(source if isinstance(source, Path) else Path(name), name, *(layout or Layout()))
     return _records(reader, f"ingest:{name}", reader.lines() if stream is None else split_lines(stream))
 
 

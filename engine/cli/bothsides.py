@@ -39,6 +39,7 @@ class Feed:
     """What both sides are given."""
 
     events: Sequence[Path]
+    columns: str | None
     until: int | None
 
 
@@ -110,7 +111,7 @@ def _begin(
     request = folder / oneside.REQUEST
     asked = oneside.Request(
         label=place.label, revision=place.revision, root=str(place.root), home=str(place.home),
-        events=[str(path) for path in feed.events], until=feed.until, color=color, quiet=quiet,
+        events=[str(path) for path in feed.events], columns=feed.columns, until=feed.until, color=color, quiet=quiet,
     )  # fmt: skip
     request.write_bytes(msgspec.json.encode(asked))
     here = str(Path(__file__).resolve().parents[2])  # the same engine, wherever this one was imported from

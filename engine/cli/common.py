@@ -171,6 +171,15 @@ def progress_bar(total: int | None, label: str, quiet: bool) -> Iterator[Callabl
         yield advance
 
 
+def columns_option(verb: F) -> F:
+    """``--columns``, for verbs that read files of events."""
+    words = (
+        "Which columns of CSV and Parquet files form an event: time=at,user=customer,type_is=order.paid,id=shop+no"
+        " (default: as the program's feed of that file says)."
+    )
+    return click.option("--columns", default=None, metavar="KEY=COLUMN,...", help=words)(verb)
+
+
 def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
     """An instant given on the command line, as microseconds."""
     from engine.core.instants import InstantError, parse_instant

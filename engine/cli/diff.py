@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, colors, common_options, emit_json, feed_paths, moment
+from engine.cli.common import EXIT_OK, EXIT_WRONG, colors, columns_option, common_options, emit_json, feed_paths, moment
 from engine.errors import UsageError
 
 
@@ -20,6 +20,7 @@ from engine.errors import UsageError
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
 @click.option("--events", "events", multiple=True, required=True, help="Feed file, as for simulate; may repeat.")
+@columns_option
 @click.option("--until", callback=moment, help="Where the virtual clock ends (default: at the last event).")
 @click.option(
     "--limit", type=click.IntRange(min=0), default=3, show_default=True,
@@ -35,6 +36,7 @@ def diff(
     old: str,
     new: str,
     events: tuple[str, ...],
+    columns: str | None,
     until: int | None,
     limit: int,
     changes: Path | None,
@@ -54,7 +56,7 @@ def diff(
 
     if mask and changes is not None:
         raise UsageError("--changes names people, so it does not go with --mask", hint="leave one of them out")
-    feed = Feed(_readable(events), until)
+    feed = Feed(_readable(events), columns, until)
     with (
         tempfile.TemporaryDirectory(prefix="drumbeat-diff-") as work,
         places(old, new, program) as both,

@@ -12,6 +12,7 @@ import click
 from engine.cli.common import (
     EXIT_OK,
     EXIT_WRONG,
+    columns_option,
     common_options,
     compiled,
     emit_json,
@@ -27,6 +28,7 @@ STDIN = "-"
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE|-")
+@columns_option
 @click.option("--history", is_flag=True, help="The events only change state and start nothing.")
 @click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
 @click.option("--strict", is_flag=True, help="Quarantined or repeated records give exit code 1.")
@@ -34,6 +36,7 @@ STDIN = "-"
 @common_options
 def ingest(
     files: tuple[str, ...],
+    columns: str | None,
     history: bool,
     store: str | None,
     strict: bool,
@@ -45,14 +48,15 @@ def ingest(
 ) -> int:
     """Put events into the store, to be decided by the running daemon or the next drumbeat run.
 
-    FILE holds JSON lines, plain or compressed (.gz, .zst); - reads them from standard input. What the verb has counted
-    is on the disk. Interrupted, it can be given the same file again: ids that are there are counted as duplicates.
+    FILE holds JSON lines or CSV, plain or compressed (.gz, .zst), or Parquet; - reads JSON lines from standard input.
+    What the verb has counted is on the disk. Interrupted, it can be given the same file again: ids that are there are
+    counted as duplicates.
     """
     found = compiled(program)
     sources: list[Path | None] = []
     for name in files:
         sources += [None] if name == STDIN else feed_paths((name,))
-    taken, decides = _take(found, sources, history, store, batch, quiet)
+    taken, decides = _take(found, sources, columns, history, store, batch, quiet)
     result = {
         "events": {
             "read": taken.read,
@@ -70,13 +74,24 @@ def ingest(
 
 
 def _take(
-    found: Any, sources: list[Path | None], history: bool, store: str | None, batch: int, quiet: bool
+    found: Any,
+    sources: list[Path | None],
+    columns: str | None,
+    history: bool,
+    store: str | None,
+    batch: int,
+    quiet: bool,
 ) -> tuple[Any, str]:
     from engine import wiring
+    from engine.feeds.layouts import layout_of
     from engine.runtime.clock import SystemClock
     from engine.runtime.intake import Intake
 
-    readers = [wiring.read_records(sys.stdin.buffer if path is None else path) for path in sources]
+    layout = layout_of(found.settings.feeds, found.root, columns)
+    readers = [
+        wiring.read_records(sys.stdin.buffer) if path is None else wiring.read_records(path, layout(path))
+        for path in sources
+    ]
     opened = writer(found, store)
     try:
         with progress_bar(None, "taking in", quiet) as advance:

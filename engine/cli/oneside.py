@@ -32,6 +32,7 @@ class Request(msgspec.Struct, kw_only=True):
     root: str  #: folder of the program
     home: str  #: folder the patterns of its feeds stand for, where ``root`` is a copy
     events: list[str]  #: files of the feed, in order
+    columns: str | None = None  #: which columns of CSV and Parquet form an event; None: as the program's feeds say
     until: int | None  #: end of the virtual clock, microseconds
     color: bool  #: diagnostics in colours
     quiet: bool  #: no progress
@@ -60,6 +61,7 @@ def main(request: Path) -> int:
 
 
 def _simulate(asked: Request, folder: Path) -> int:
+    from engine.feeds.layouts import layout_of
     from engine.feeds.replay import Replay
     from engine.language.compile import compile_program
     from engine.runtime.simulate import simulate
@@ -68,7 +70,8 @@ def _simulate(asked: Request, folder: Path) -> int:
     found = compile_program(Path(asked.root))
     if found.plan is None:
         return _invalid(found, asked, folder)
-    replay = Replay([Path(path) for path in asked.events], asked.until, types=found.known_types)
+    layout = layout_of(found.settings.feeds, Path(asked.home), asked.columns)
+    replay = Replay([Path(path) for path in asked.events], asked.until, layout=layout, types=found.known_types)
     _say(READY)
     with (
         quick_garbage(),

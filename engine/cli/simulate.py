@@ -12,6 +12,7 @@ import click
 from engine.cli.common import (
     EXIT_OK,
     EXIT_WRONG,
+    columns_option,
     common_options,
     compiled,
     emit_json,
@@ -24,13 +25,16 @@ from engine.cli.common import (
 
 if TYPE_CHECKING:
     from engine.core.plan import Plan
-    from engine.feeds.mapping import PayloadMap
     from engine.insight.unfired import Lookout
     from engine.runtime.simulate import QuotaUse
 
 
 @click.command()
-@click.option("--events", "events", multiple=True, required=True, help="Feed file (jsonl, csv; .gz, .zst); may repeat.")
+@click.option(
+    "--events", "events", multiple=True, required=True,
+    help="Feed file: jsonl or csv (also .gz, .zst), or parquet; may repeat.",
+)  # fmt: skip
+@columns_option
 @click.option(
     "--map", "map_", type=click.Path(path_type=Path, dir_okay=False), help="How records of other systems become events."
 )
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
 @common_options
 def simulate(
     events: tuple[str, ...],
+    columns: str | None,
     map_: Path | None,
     until: int | None,
     effects: Path | None,
@@ -58,6 +63,7 @@ def simulate(
     no_color: bool,
 ) -> int:
     """Replay feed files in memory; nothing is written to the store and nothing is sent."""
+    from engine.feeds.layouts import layout_of
     from engine.feeds.replay import Replay
     from engine.runtime.clock import SystemClock
     from engine.runtime.simulate import simulate as replay_feed
@@ -65,7 +71,7 @@ def simulate(
 
     found = compiled(program)
     paths = feed_paths(events)
-    payload = None if map_ is None else _payload(map_)
+    layout = layout_of(found.settings.feeds, found.root, columns, map_)
     clock = SystemClock()
     begun = clock.elapsed()
     lookouts: list[Lookout] = []
@@ -81,7 +87,7 @@ def simulate(
 
     # what is read from a pipe cannot be read again to look closely
     closely = decisions is not None or not all(path.is_file() for path in paths)
-    replay = Replay(paths, until, payload=payload, types=found.known_types)
+    replay = Replay(paths, until, layout=layout, types=found.known_types)
     with (
         quick_garbage(),
         _writing(effects) as rows,
@@ -97,7 +103,7 @@ def simulate(
         if report and not closely and lookouts[0].unfired:
             # somebody asks why playbooks never fired: the same once more, with every verdict looked at
             replay_feed(
-                found.plan, Replay(paths, until, payload=payload, types=found.known_types), MemoryStore(keep_log=False),
+                found.plan, Replay(paths, until, layout=layout, types=found.known_types), MemoryStore(keep_log=False),
                 until=until, batch_size=batch, known_types=found.known_types, progress=advance, observer=looker(True),
             )  # fmt: skip
     if replay.assigned_ids:
@@ -112,23 +118,6 @@ def simulate(
         click.echo(_text(summary, None if told is None else told[0]))
     bad = outcome.events["quarantined"] or outcome.events["duplicate"]
     return EXIT_WRONG if strict and bad else EXIT_OK
-
-
-def _payload(path: Path) -> PayloadMap:
-    """The ``map`` of a feed in a file of its own; raises UsageError."""
-    import yaml
-
-    from engine.errors import UsageError
-    from engine.feeds.mapping import PayloadMap
-
-    try:
-        setting = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}", hint="--map names a YAML file") from None
-    except (yaml.YAMLError, ValueError) as error:
-        text = " ".join(str(error).split())
-        raise UsageError(f"{path} is no YAML: {text}", hint="write what stands under map: in a feed") from None
-    return PayloadMap.of(setting, id_needed=False)
 
 
 @contextlib.contextmanager

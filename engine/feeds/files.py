@@ -1,10 +1,10 @@
-"""Files as feeds: JSON lines and CSV, plain or compressed (``.gz``, ``.zst``), read with bounded memory.
+"""Files as feeds: JSON lines and CSV, plain or compressed (``.gz``, ``.zst``), and Parquet, read with bounded memory.
 
 Rule 1: a line longer than an event may be is refused (``oversize``) without ever being held whole.
 Rule 2: a position says where the next record begins, so that reading goes on after a restart: a byte offset in a plain
 file, a line number in a compressed one.
 Rule 3: a line is finished by its newline. The last line of a plain file may still be growing and is left for later.
-Rule 4: CSV rows become JSON records and pass the same door as everything else.
+Rule 4: rows of CSV and Parquet become JSON records and pass the same door as everything else.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from engine.core.model import Event
 from engine.core.shapes import Map, Plain, Text, optional, required
 from engine.door import MAX_EVENT, read_fast, read_many, read_slow
 from engine.errors import CannotRun, EventRejected, UsageError
+from engine.feeds.columns import Columns
 from engine.feeds.mapping import SHAPE, PayloadMap, check_map
 from engine.feeds.table import CsvMapping, Table, rows
 from engine.ports import Feed, Record
@@ -113,14 +114,21 @@ def _whole_lines(file: BinaryIO, start: int) -> Iterator[tuple[int, list[bytes]]
         start, rest = start + cut, rest[cut:]
 
 
+class Layout(NamedTuple):
+    """What makes events of the records of a file; neither: they are events."""
+
+    columns: CsvMapping | None = None  #: for CSV and Parquet
+    payload: PayloadMap | None = None  #: for JSON lines
+
+
 class Source:
     """One file as lines and records, whatever its format.
 
     Parameters
     ----------
-    path: the file; the ends ``.gz``, ``.zst`` and ``.csv`` of its name say what it is.
+    path: the file; the ends ``.gz``, ``.zst``, ``.csv`` and ``.parquet`` of its name say what it is.
     name: how it is called in positions, ids and messages.
-    mapping: which columns mean what, for ``.csv``.
+    mapping: which columns mean what, for ``.csv`` and ``.parquet``.
     payload: which fields form an event, for JSON lines.
     """
 
@@ -134,9 +142,12 @@ class Source:
         self._mapping = mapping if inner.endswith(".csv") else None
         if inner.endswith(".csv") and mapping is None:
             raise UsageError(f"{name} is CSV and needs a mapping", hint="say which columns hold time, type and user")
-        if inner.endswith(".parquet"):
-            raise UsageError(f"{name} is Parquet, which is not read", hint="convert it to JSON lines or CSV")
         self._table: Table | None = None
+        self._rows: Columns | None = None
+        if inner.endswith(".parquet"):
+            if self.compression:
+                raise UsageError(f"{name} is packed twice: Parquet is compressed in itself", hint="unpack it")
+            self._rows, self.compression, self._payload = Columns(path, name, mapping), ".parquet", None
 
     def open(self) -> BinaryIO:
         """The uncompressed content from its beginning."""
@@ -151,6 +162,9 @@ class Source:
 
     def lines(self, start: int = 0, *, final: bool = True) -> Iterator[Line]:
         """Lines (CSV: rows, without the header) from the offset ``start`` on, numbered from there."""
+        if self._rows is not None:
+            yield from self._rows_as_lines(self._rows)
+            return
         with self.open() as file, self._damage():
             if self._mapping is None:
                 if start:
@@ -164,13 +178,28 @@ class Source:
                 yield line._replace(number=line.number + 1, last=line.last + 1)
 
     def batches(self) -> Iterator[Batch]:
-        """All lines (CSV: rows) of the file, for going through it fast."""
+        """All lines (CSV, Parquet: rows) of the file, for going through it fast."""
+        if self._rows is not None:
+            number = 1
+            for lines in self._rows.records():
+                yield Batch(0, number, lines)
+                number += len(lines)
+            return
         if self._mapping is not None:
             for line in self.lines():
                 yield Batch(line.start, line.number, [line.raw])
             return
         with self.open() as file, self._damage():
             yield from split_batches(file)
+
+    @staticmethod
+    def _rows_as_lines(rows: Columns) -> Iterator[Line]:
+        """Rows of Parquet; their offsets are their numbers."""
+        number = 0
+        for records in rows.records():
+            for raw in records:
+                yield Line(number + 1, number, number + 1, raw, True, number + 1)
+                number += 1
 
     @contextmanager
     def blocks(self, start: int) -> Iterator[Iterator[tuple[int, list[bytes]]]]:
@@ -244,7 +273,7 @@ class JsonlFeed:
     path: the file; it may not exist yet.
     name: name of the feed; positions are kept under it.
     final: the file will not grow: read its last line without newline too.
-    mapping: for CSV.
+    mapping: for CSV and Parquet.
     payload: for JSON lines that are no events.
 
     Example:
@@ -254,7 +283,7 @@ class JsonlFeed:
     shape = Map(
         {
             "path": required(Text(what="path"), "a file, or a pattern such as feed/*.jsonl"),
-            "csv": optional(Plain(), "which columns form an event"),
+            "csv": optional(Plain(), "which columns form an event, for CSV and Parquet"),
             "map": optional(SHAPE, "which fields of a payload form an event, for JSON lines"),
         },
         short="path",

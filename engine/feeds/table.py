@@ -24,11 +24,11 @@ from engine.errors import EventRejected, UsageError
 if TYPE_CHECKING:
     from engine.feeds.files import Line
 
-_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
 class CsvMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which columns of a CSV file form an event; all other columns are its data."""
+    """Which columns of a CSV or Parquet file form an event; all other columns are its data."""
 
     time: str  #: column of the time, RFC 3339 with offset
     type: str | None = None  #: column of the type
@@ -53,6 +53,26 @@ class CsvMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if len(mapping.delimiter) != 1 or mapping.delimiter in '"\r\n':
             raise UsageError("csv mapping: delimiter is one character")
         return mapping
+
+
+_COLUMNS: Final = ("time", "type", "type_is", "id", "user", "group", "numbers", "delimiter")
+
+
+def mapping_of(text: str) -> CsvMapping:
+    """A mapping as it is given on a command line: ``time=at,user=customer,type_is=order.paid,id=shop+no``.
+
+    Raises UsageError.
+    """
+    found: dict[str, str | list[str]] = {}
+    for part in text.split(","):
+        key, sign, value = part.strip().partition("=")
+        if not sign or key not in _COLUMNS or not value:
+            raise UsageError(
+                f"columns: {part.strip()!r} is not KEY=COLUMN",
+                hint=f"keys: {', '.join(_COLUMNS)}; for example time=at,user=customer,type_is=order.paid",
+            )
+        found[key] = value.split("+") if key == "numbers" or (key == "id" and "+" in value) else value
+    return CsvMapping.of(found)
 
 
 class Table:
@@ -122,15 +142,19 @@ class Table:
         found = [cells[self.columns.index(column)] for column in self._ids]
         if not found or not all(found):
             return None
-        # The separator is escaped inside the parts, so that different rows never get one id.
-        return "|".join(p.replace("\\", "\\\\").replace("|", "\\|") for p in found) if len(found) > 1 else found[0]
+        return joined_id(found)
 
     def _value(self, column: str, cell: str) -> str:
         if column not in self._numbers:
             return _text(cell)
-        if _NUMBER.fullmatch(cell) is None:
+        if NUMBER.fullmatch(cell) is None:
             raise EventRejected("number", f"column {column[:40]!r} holds {cell[:40]!r}, which is no number")
         return cell
+
+
+def joined_id(parts: list[str]) -> str:
+    """An id of one column or several; the separator is escaped inside the parts: different rows never get one id."""
+    return "|".join(p.replace("\\", "\\\\").replace("|", "\\|") for p in parts) if len(parts) > 1 else parts[0]
 
 
 def _text(text: str) -> str:

@@ -127,7 +127,7 @@ def test_missing_shorter_unreadable(tmp_path: Path) -> None:
     with pytest.raises(CannotRun):
         list(Source(tmp_path / "none.jsonl", "none").lines())
     with pytest.raises(UsageError):
-        Source(tmp_path / "a.parquet", "a.parquet")
+        Source(tmp_path / "a.parquet.gz", "a.parquet.gz")
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -112,3 +113,45 @@ def test_the_hook_runs(clone: Path) -> None:
 def test_the_hook_wakes_up_for_files_of_a_program(file: str, wanted: bool) -> None:
     """Only commits that touch a program are checked."""
     assert (re.search(HOOK["files"], file) is not None) is wanted
+
+
+def test_the_workflow_posts_what_a_change_does_and_keeps_it_up_to_date(clone: Path, tmp_path: Path) -> None:
+    """The job *effects*: the comparison of a merge with its first parent becomes a comment; the next push changes it.
+
+    Who speaks for GitHub here writes down what it is asked for.
+    """
+    steps = {step["name"]: step for step in WORKFLOW["jobs"]["effects"]["steps"] if "run" in step}
+    comments, calls = tmp_path / "comments", tmp_path / "calls"
+    fake = clone.parent / "bin" / "gh"
+    fake.write_text(
+        '#!/bin/sh\necho "$@" >> "$CALLS"\ncase "$*" in\n*PATCH*|*POST*) cp diff.md "$SAID" ;;\n'
+        '*) [ -f "$SAID" ] && echo 17 || true ;;\nesac\n'
+    )
+    fake.chmod(0o755)
+    (clone / "feed").mkdir()
+    event = {"id": "e1", "type": "user.signup", "user": "u1", "time": "2026-03-01T01:00:00Z"}
+    (clone / "feed" / "sample.jsonl").write_text(json.dumps(event) + "\n", encoding="utf-8")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com"]
+    for words in (["add", "."], ["commit", "-q", "-m", "a feed"]):
+        subprocess.run([*git, *words], cwd=clone, check=True, capture_output=True)
+    welcome = clone / "playbooks" / "acquire" / "welcome-gift.yaml"
+    text = welcome.read_text(encoding="utf-8")
+    assert "points: {add: 100," in text
+    welcome.write_text(text.replace("points: {add: 100,", "points: {add: 50,"), encoding="utf-8")
+    for words in (["add", "-A", "."], ["commit", "-q", "-m", "a smaller welcome"]):
+        subprocess.run([*git, *words], cwd=clone, check=True, capture_output=True)
+    given = {**WORKFLOW["jobs"]["effects"]["env"], **steps["Comment"]["env"]}
+    given.update(CALLS=str(calls), SAID=str(comments))
+    setting = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in given.items())
+    setting += f"export GITHUB_STEP_SUMMARY={shlex.quote(str(tmp_path / 'summary.md'))}\n"
+    for name in ("Compare", "Comment", "Comment"):
+        done = shell(setting + steps[name]["run"], clone)
+        assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
+    assert comments.read_text(encoding="utf-8").startswith("<!-- drumbeat diff: ")
+    assert "1 get something else" in comments.read_text(encoding="utf-8")
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8") == comments.read_text(encoding="utf-8")
+    asked = calls.read_text(encoding="utf-8").splitlines()
+    assert [next((word for word in ("POST", "PATCH") if word in call), "GET") for call in asked] == [
+        "GET", "POST", "GET", "PATCH",
+    ]  # fmt: skip
+    assert "/17 " in asked[-1]
