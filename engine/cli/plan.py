@@ -119,17 +119,14 @@ def _planned(
         return _named(row, first, None), lambda it: saved.to_save(
             it, base="", plan=first.plan.digest, pack=packed, lists=saved.lists_of(folder, first.lists), store=""
         )
-    reading = wiring.open_store(first.settings, root, read_only=True, override=store)
-    try:  # what it is made against is read before anything else: what comes later makes it stale
-        base, active = applied.base_of(reading), reading.get_meta("plan") or ""
-        mark = _mark(reading)
-    finally:
-        reading.close()
     scratch = Path(closing.enter_context(TemporaryDirectory(prefix="drumbeat-plan-")))
     copy = wiring.trial_store(first.settings, root, scratch, override=store)
     closing.callback(copy.close)
+    base, active, mark = applied.base_of(copy), copy.get_meta("plan") or "", _mark(copy)
     found = _whole(folder, copy.versions())
     can_run(found)
+    if pack(folder) != packed:
+        raise ProgramError(f"the program in {folder} was changed while it was planned", hint="plan once more")
     old, why = _running(copy, root, active)
     changes = compare(found, old, _published(copy), found.plan.digest == active, why)
     concerned = changes.concerned
