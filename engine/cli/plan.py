@@ -132,7 +132,7 @@ def _planned(
     concerned = changes.concerned
     running = None
     with quick_garbage(), progress_bar(None, "trying it", quiet) as advance:
-        if old is not None and days:
+        if old is not None and days and changes.any:
             other = wiring.trial_store(first.settings, root, scratch, "running.db", store)
             closing.callback(other.close)
             running = attempt(
