@@ -171,7 +171,7 @@ def _running(store: Any, root: Path, active: str) -> tuple[Any, str]:
         return None, "nothing runs on the store yet"
     pinned = applied.read(store)
     packed = pinned.pack if pinned is not None and pinned.plan == active else store.get_meta(applied.LAST_GOOD)
-    if packed is None:
+    if not packed:
         return None, "the store was last run by a drumbeat that did not keep its files"
     found = compile_pack(packed, root, store.versions())
     if found.plan is None or found.plan.digest != active:
