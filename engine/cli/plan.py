@@ -131,14 +131,16 @@ def _planned(
     changes = compare(found, old, _published(copy), found.plan.digest == active, why)
     concerned = changes.concerned
     running = None
-    with quick_garbage(), progress_bar(None, "trying it", quiet) as advance:
-        if old is not None and days and changes.any:
-            other = wiring.trial_store(first.settings, root, scratch, "running.db", store)
-            closing.callback(other.close)
+    if old is not None and days and changes.any:
+        with ExitStack() as over, quick_garbage(), progress_bar(None, "as it runs", quiet) as advance:
+            same = f"sqlite:///{scratch / 'trial.db'}"  # the very moment of the other copy
+            other = wiring.trial_store(first.settings, root, scratch, "running.db", same)
+            over.callback(other.close)
             running = attempt(
                 old.plan, other, secret=wiring.secret_of(other), known_types=old.known_types, days=days, publish=False,
                 concerned=concerned, progress=advance,
             )  # fmt: skip
+    with quick_garbage(), progress_bar(None, "as planned", quiet) as advance:
         trial = attempt(
             found.plan, copy, secret=wiring.secret_of(copy), known_types=found.known_types, days=days,
             concerned=concerned, progress=advance,
