@@ -119,29 +119,28 @@ def _planned(
         return _named(row, first, None), lambda it: saved.to_save(
             it, base="", plan=first.plan.digest, pack=packed, lists=saved.lists_of(folder, first.lists), store=""
         )
-    reading = wiring.open_store(first.settings, root, read_only=True, override=store)
-    try:  # what it is made against is read before anything else: what comes later makes it stale
-        base, active = applied.base_of(reading), reading.get_meta("plan") or ""
-        mark = _mark(reading)
-    finally:
-        reading.close()
     scratch = Path(closing.enter_context(TemporaryDirectory(prefix="drumbeat-plan-")))
     copy = wiring.trial_store(first.settings, root, scratch, override=store)
     closing.callback(copy.close)
+    base, active, mark = applied.base_of(copy), copy.get_meta("plan") or "", _mark(copy)
     found = _whole(folder, copy.versions())
     can_run(found)
+    if pack(folder) != packed:
+        raise ProgramError(f"the program in {folder} was changed while it was planned", hint="plan once more")
     old, why = _running(copy, root, active)
     changes = compare(found, old, _published(copy), found.plan.digest == active, why)
     concerned = changes.concerned
     running = None
-    with quick_garbage(), progress_bar(None, "trying it", quiet) as advance:
-        if old is not None and days:
-            other = wiring.trial_store(first.settings, root, scratch, "running.db", store)
-            closing.callback(other.close)
+    if old is not None and days and changes.any:
+        with ExitStack() as over, quick_garbage(), progress_bar(None, "as it runs", quiet) as advance:
+            same = f"sqlite:///{scratch / 'trial.db'}"  # the very moment of the other copy
+            other = wiring.trial_store(first.settings, root, scratch, "running.db", same)
+            over.callback(other.close)
             running = attempt(
                 old.plan, other, secret=wiring.secret_of(other), known_types=old.known_types, days=days, publish=False,
                 concerned=concerned, progress=advance,
             )  # fmt: skip
+    with quick_garbage(), progress_bar(None, "as planned", quiet) as advance:
         trial = attempt(
             found.plan, copy, secret=wiring.secret_of(copy), known_types=found.known_types, days=days,
             concerned=concerned, progress=advance,
@@ -174,7 +173,7 @@ def _running(store: Any, root: Path, active: str) -> tuple[Any, str]:
         return None, "nothing runs on the store yet"
     pinned = applied.read(store)
     packed = pinned.pack if pinned is not None and pinned.plan == active else store.get_meta(applied.LAST_GOOD)
-    if packed is None:
+    if not packed:
         return None, "the store was last run by a drumbeat that did not keep its files"
     found = compile_pack(packed, root, store.versions())
     if found.plan is None or found.plan.digest != active:

@@ -73,7 +73,7 @@ def _at_once(part: dict[str, Any]) -> list[str]:
     out = [f"at once     {part['entered']:,} enter" + _sums(part)]
     for it in part["playbooks"]:
         if it["entered"] or it["held_out"]:
-            held = f" and {it['held_out']:,} held out" if it["held_out"] else ""
+            held = f" ({it['held_out']:,} of them held out)" if it["held_out"] else ""
             out.append(f"  {it['playbook']}: {it['entered']:,}{held}, such as {_some(it['sample']) or '-'}")
     return out
 

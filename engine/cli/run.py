@@ -125,6 +125,8 @@ def _work(program: Path | None, follow_files: bool, store: str | None, batch: in
         chosen = _applied(opened, root, follow_files)
         found = chosen or wiring.with_older(found if found.plan is not None else compiled(program), opened)
         can_run(found)
+        if chosen is not None:
+            say("note: the plan that was applied is at work, not the files; --follow-files takes these", quiet)
         feeds = wiring.open_feeds(found.settings, found.root, wiring.site_of(found.root, notes=opened))
         for feed in feeds:
             if isinstance(feed, LiveFeed):

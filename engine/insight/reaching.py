@@ -18,7 +18,7 @@ from engine.core.coupons import CouponPool, within_user_limit
 from engine.core.fold import consent_given
 from engine.core.model import State
 from engine.core.plan import ChannelInfo, Holdout, Plan, Playbook, Policy, zone_of
-from engine.core.policies import DRAW, consents
+from engine.core.policies import DRAW, Cap, consents
 from engine.errors import ProgramError
 from engine.registry import nearest
 
@@ -95,9 +95,17 @@ class Reach:
     control: int = 0  #: of the program's control group
     held_out: int = 0  #: of the playbook's holdout, and not of the control group
 
+    def __post_init__(self) -> None:
+        aim = self.aim
+        self._limits: dict[str, list[Cap]] = {}  #: channel -> what bounds its messages
+        for channel in aim.channels:
+            quota = [] if channel.quota is None else [channel.quota.open_to(aim.priority)]
+            caps = [cap for cap in aim.policy.caps if cap.concerns(aim.purpose, channel.name)]
+            self._limits[channel.name] = [*caps, *quota]
+
     def take(self, state: State) -> None:
         """One more."""
-        plan, aim = self.plan, self.aim
+        aim = self.aim
         if self._controlled(state):
             self.control += 1
             kept = True
@@ -110,7 +118,7 @@ class Reach:
             rule = aim.policy.consent.get(aim.purpose, "required")
             agreed = consents(rule, consent_given(state, name, aim.purpose))
             address = channel.address is None or bool(state.traits.get(channel.address))
-            room = self._has_room(state, channel, zone_of(state, plan.env))
+            room = self._has_room(state, channel)
             self.consented[name] += agreed
             self.addressed[name] += address
             self.roomy[name] += room
@@ -131,15 +139,11 @@ class Reach:
             self.plan.env.draw(self.aim.playbook or "", holdout.salt, state.id) < holdout.percent
         )
 
-    def _has_room(self, state: State, channel: ChannelInfo, zone: str) -> bool:
-        if not state.slots:
-            limits = [cap for cap in self.aim.policy.caps if not cap.most]
-        else:
-            limits = list(self.aim.policy.caps)
-        limits = [cap for cap in limits if cap.concerns(self.aim.purpose, channel.name)]
-        if channel.quota is not None:
-            limits.append(channel.quota.open_to(self.aim.priority))
-        tz = localtime.zone(zone) or localtime.UTC
+    def _has_room(self, state: State, channel: ChannelInfo) -> bool:
+        limits = self._limits[channel.name]
+        if not state.slots or not limits:  # nobody wrote yet: only what lets nothing through at all is full
+            return all(cap.most for cap in limits)
+        tz = localtime.zone(zone_of(state, self.plan.env)) or localtime.UTC
         return all(cap.full_until(state.slots, self.now, tz) is None for cap in limits)
 
     def row(self) -> dict[str, Any]:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from bisect import insort
+from hashlib import blake2b
 
 from engine.core.chance import effect_key
 
 SHOWN = 5
 """How many are named."""
+
+
+def short(name: str) -> int:
+    """A short number for a name: sets of a million of them are small."""
+    return int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
 
 class Sample:

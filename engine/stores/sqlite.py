@@ -425,7 +425,7 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
         yield from self._events.since(since)
 
     def unheard(self, subjects: Sequence[str], until: int) -> set[str]:
-        if self._trail.missing:
+        if not self._events.laid(until):
             self.fold()
         return self._events.unheard(subjects, until)
 

@@ -179,3 +179,60 @@ def test_stock_runs_out_in_the_plan(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert pool["denied"] >= 2
     assert pool["first_denied"] == format_instant(NOW)
     assert {"section": "coupons", "name": "gift", "what": "changed"} in plan["difference"]["catalog"]
+
+
+def test_what_is_forgotten_makes_nobody_new(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where retention took the oldest events, the plan says from when on the store holds some; whoever came before
+    that is no newcomer, although nothing of them is left."""
+    rows = life()
+    root = write(tmp_path / "shop", {**OLD, "feed/a.jsonl": feed(rows)})
+    assert run(["run", "--until-idle", "--program", str(root), "--quiet"]) == 0
+    _, before = said(capsys, "plan", "--program", root)
+    store = SqliteStore.open(root / "drumbeat.db")
+    gone = store.forget({"events": NOW}, 100)["events"]
+    store.close()
+    assert 50 < gone < len(rows)
+    _, plan = said(capsys, "plan", "--program", root)
+    window = plan["estimate"]["window"]
+    assert window["held_from"] == rows[gone]["time"]
+    assert 1 < window["days"] < WINDOW
+    begin = NOW - window["days"] * DAY
+    known = {row["user"] for row in rows if row["at"] <= begin}  # type: ignore[operator]
+    fresh = {row["user"] for row in rows if row["at"] > begin} - known  # type: ignore[operator]
+    assert plan["estimate"]["newcomers"] == len(fresh) < before["estimate"]["newcomers"]
+
+
+def test_what_counts_as_a_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Comments and titles change nothing; a playbook is touched by what it names, all of them by a policy; a store of
+    which the files are not known says so, and everything counts as touched."""
+    root = write(tmp_path / "shop", {**OLD, **NEW, "feed/a.jsonl": feed(life()[:20])})
+    assert run(["run", "--until-idle", "--program", str(root), "--quiet"]) == 0
+
+    def difference(**files: str) -> tuple[bool, dict[str, str], Any]:
+        write(root, {**OLD, **NEW, **{name.replace("__", "/") + ".yaml": text for name, text in files.items()}})
+        _, plan = said(capsys, "plan", "--program", root, "--days", 0)
+        found = plan["difference"]
+        return plan["changes"], {it["playbook"]: it["what"] for it in found["playbooks"]}, found
+
+    catalog, program = OLD["playbooks/catalog/all.yaml"], OLD["drumbeat.yaml"]
+    same = dict.fromkeys(("loyal", "nudge", "thanks", "welcome"), "same")
+    nudge = OLD["playbooks/nudge.yaml"].replace("title: 想你", "title: 好久不见  # since May")
+    assert difference(playbooks__nudge=nudge)[:2] == (False, same)
+    changed, rows, found = difference(playbooks__catalog__all=catalog.replace(">= 3", ">= 2"))
+    assert (changed, rows) == (True, same | {"loyal": "touched"})
+    assert found["catalog"] == [{"section": "segments", "name": "loyal", "what": "changed"}]
+    night = program.replace("quiet_hours: never", "quiet_hours: {from: '22:00', to: '08:00'}")
+    changed, rows, found = difference(drumbeat=night)
+    assert (changed, rows, found["program"]) == (True, dict.fromkeys(same, "touched"), ["policies"])
+    changed, rows, found = difference(drumbeat=program.replace("feed/*.jsonl", "feed/a.jsonl"))
+    assert (changed, rows, found["program"]) == (True, same, ["feeds"])
+    paused = OLD["playbooks/nudge.yaml"].replace("title:", "status: paused\ntitle:")
+    _, rows, found = difference(playbooks__nudge=paused)
+    assert rows == same | {"nudge": "changed"}
+    assert [it["parts"] for it in found["playbooks"] if it["playbook"] == "nudge"] == [["status live -> paused"]]
+
+    store = SqliteStore.open(root / "drumbeat.db")
+    store.set_meta("program", "")
+    store.close()
+    changed, rows, found = difference(playbooks__nudge=paused)
+    assert (changed, found["known"], rows["nudge"], rows["loyal"]) == (True, False, "changed", "touched")

@@ -9,12 +9,13 @@ Rule 3: nothing is scaled: what the store does not hold is not there, and how mu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec import structs
 
 from engine.core.instants import format_instant
 from engine.core.model import DAY, Event
+from engine.insight.sampling import short
 from engine.ports import EventLog, Record
 
 WEEK = 7
@@ -74,10 +75,11 @@ class Again:
     events: int = 0  #: handed out
     left_out: int = 0  #: made by the engine or put in by a verb
     newcomers: int = 0
+    _met: set[int] = field(default_factory=set)  #: users that came, as short numbers
+    _fresh: set[str] = field(default_factory=set)  #: those of them who are new
 
     def records(self) -> Iterator[list[Record]]:
         """The events, as records of a feed."""
-        known: dict[str, str] = {}  #: user -> the name it comes under
         some: list[Event] = []
         for event, _ in self.store.decided(self.window.now - self.window.length):
             if event.internal or event.history:
@@ -85,21 +87,22 @@ class Again:
                 continue
             some.append(event)
             if len(some) >= self.batch:
-                yield self._shifted(some, known)
+                yield self._shifted(some)
                 some = []
         if some:
-            yield self._shifted(some, known)
+            yield self._shifted(some)
 
-    def _shifted(self, events: list[Event], known: dict[str, str]) -> list[Record]:
-        users = [user for event in events if (user := event.user) is not None and user not in known]
-        fresh = self.store.unheard(list(dict.fromkeys(users)), self.window.now - self.window.length)
+    def _shifted(self, events: list[Event]) -> list[Record]:
+        users = {user: short(user) for event in events if (user := event.user) is not None}
+        first = [user for user, mark in users.items() if mark not in self._met]
+        fresh = self.store.unheard(first, self.window.now - self.window.length)
+        self._fresh |= fresh
+        self._met.update(users.values())
         self.newcomers += len(fresh)
-        for user in users:
-            known[user] = user + AGAIN if user in fresh else user
         later, records = self.window.length, []
         for event in events:
             self.events += 1
-            user = None if event.user is None else known[event.user]
+            user = event.user + AGAIN if event.user in self._fresh else event.user
             moved = structs.replace(
                 event, id=f"{FEED}:{event.id}", time=event.time + later, user=user, depth=0, maker=None
             )

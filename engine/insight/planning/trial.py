@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from hashlib import blake2b
 from typing import Any, cast
 
 from engine.core.admission import EventTypes
@@ -19,7 +18,7 @@ from engine.core.plan import Plan
 from engine.core.subjects import name_of
 from engine.insight.planning.again import Again, Window
 from engine.insight.planning.journeys import Standing, standing
-from engine.insight.sampling import Sample
+from engine.insight.sampling import Sample, short
 from engine.ports import Batch, EventLog, Store
 from engine.runtime.pump import Pump
 
@@ -143,11 +142,6 @@ class Tally:
         self.cost[currency] = self.cost.get(currency, Decimal(0)) + pool.cost
         if self._concerns(playbook or None):
             self.cost_concerned[currency] = self.cost_concerned.get(currency, Decimal(0)) + pool.cost
-
-
-def short(name: str) -> int:
-    """A short number for a name: sets of a million of them are small."""
-    return int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
 
 @dataclass

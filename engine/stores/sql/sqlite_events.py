@@ -83,6 +83,10 @@ class SqliteEvents:
         for events in self._from(self._place(clock)):
             yield from (it for it in events if it[1] > clock)
 
+    def laid(self, clock: int) -> bool:
+        """Does the trail hold all blocks of what was decided up to an instant alone?"""
+        return bool(self._file.rows("names_laid")[0][0] >= self._place(clock) - 1)
+
     def unheard(self, subjects: Sequence[str], clock: int) -> set[str]:
         """Which of these subjects no event up to an instant is about; the trail must be laid."""
         first = self._place(clock)

@@ -93,6 +93,10 @@ select seq, body from (
 -- The first block of events from a number on.
 select seq, body from event_block where seq >= ? order by seq limit 1;
 
+-- name: names_laid
+-- The last block of events whose subjects the trail holds.
+select seq from trailed where log = 1;
+
 -- name: unheard
 -- Which subjects of a JSON list stand in no block before a number, and never did as far as is known.
 select value from json_each(?1) where not exists (
