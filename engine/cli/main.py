@@ -29,6 +29,7 @@ VERBS = {
     "ingest": "engine.cli.ingest:ingest",
     "init": "engine.cli.init:init",
     "outbox": "engine.cli.outbox:outbox",
+    "preview": "engine.cli.preview:preview",
     "quarantine": "engine.cli.quarantine:quarantine",
     "report": "engine.cli.report:report",
     "restore": "engine.cli.backup:restore",
