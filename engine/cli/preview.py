@@ -28,7 +28,7 @@ _PAGE = 500
 @click.option("--wire", is_flag=True, help="The bytes the channel hands over.")
 @click.option("--image", type=click.Path(path_type=Path), default=None, metavar="OUT.png",
               help="Draw it (needs Chromium).")  # fmt: skip
-@click.option("--to", default=None, metavar="ADDRESS", help="Send a marked test; preview.allow of the program says who.")
+@click.option("--to", default=None, metavar="ADDRESS", help="Send a marked test; the program says who may get one.")
 @click.option("--at", callback=moment, default=None, help="As sent at this instant (default: the store's clock).")
 @click.option("--store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
 @common_options
@@ -250,7 +250,7 @@ def _form(form: dict[str, Any], *, wire: bool) -> list[str]:
     out += [f"   {name}: {value}" for name, value in form["fields"].items()]
     size = form["sms"]
     length = f"{form['letters']:,} letters"
-    if size is not None:
+    if size is not None and form["carries_sms"]:
         length += f"; as SMS {size['segments']} segment(s) of {size['alphabet']}, {size['left']} left"
     out.append(f"   length: {length}")
     if form["samples"]:

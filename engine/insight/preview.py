@@ -270,6 +270,7 @@ def row(it: Shown, plan: Plan) -> dict[str, Any]:
         "letters": None if text is None else len(text),
         "sms": None if size is None else {"alphabet": size.alphabet, "units": size.units, "segments": size.segments,
                                           "left": size.left, "odd": list(size.odd)},
+        "carries_sms": is_sms(plan, it.channel),
         "key": it.item.key if it.item is not None else None,
         "samples": list(it.sampled),
         "warnings": list(_warnings(it, size, plan)),
