@@ -19,7 +19,7 @@ from engine.core.instants import format_instant
 from engine.core.model import Effect, Event
 from engine.core.plan import Plan
 from engine.core.starts import asked_for, take_for_verbs
-from engine.core.step import ALL, SILENT
+from engine.core.step import ALL, NOTABLE, SILENT
 from engine.core.subjects import GROUP, USER, kind_of
 from engine.errors import DrumbeatError, InternalError
 from engine.ports import Batch, NotInOrder, Store
@@ -204,7 +204,7 @@ class _Replaying:
     def run(self, chunks: Iterable[list[Event]]) -> Outcome:
         """From the first event to the end of the virtual clock."""
         secret = f"simulate:{self.plan.program}".encode()
-        tracing = ALL if self.decisions is not None else SILENT
+        tracing = ALL if self.decisions is not None else NOTABLE if self.log else SILENT
         session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=self.log, resident=not self.log)
         rows = EffectFile(self.effects)
         tally = Tally(self.plan)
