@@ -81,8 +81,8 @@ def why(
 
 def lines(said: dict[str, Any]) -> list[str]:
     """The answer as text."""
-    who = f"user {said['user']}" if said["user"] is not None else f"group {said['group']}"
-    who = "the program" if said["user"] is None and said.get("group") is None else who
+    who = "the program" if said.get("group") is None else f"group {said['group']}"
+    who = who if said["user"] is None else f"user {said['user']}"
     out = [f"{who}, {said['events']} event(s) up to {said['at']}"]
     out += [f"note: {remark}" for remark in said["remarks"]]
     for name, playbook in said["playbooks"].items():
