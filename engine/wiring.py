@@ -17,7 +17,7 @@ from engine.feeds.files import Layout, Line, Source, is_blank, kept, split_lines
 from engine.feeds.mapping import PayloadMap
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled, Settings
-from engine.ports import Channel, Feed, Record, Store
+from engine.ports import Channel, Feed, Outgoing, Record, Store, Wire
 from engine.runtime.clock import SystemClock
 from engine.site import Site
 from engine.stores import sealing
@@ -200,6 +200,21 @@ def open_channel(name: str, fields: Mapping[str, Any], site: Site) -> Channel:
     kind: Any = CHANNELS.get(fields["via"])
     channel: Channel = kind.open(name, fields, site)
     return channel
+
+
+def wire_of(settings: Settings, root: Path, item: Outgoing) -> Wire:
+    """What the channel of a message would hand over; nothing is sent, and no file is opened."""
+    fields = settings.channels[item.channel]
+    kind: Any = CHANNELS.get(fields["via"])
+    if hasattr(kind, "wire_of"):
+        bare: Wire = kind.wire_of(item.channel, item)
+        return bare
+    channel: Any = kind.open(item.channel, fields, site_of(root))
+    try:
+        found: Wire = channel.wire(item)
+    finally:
+        channel.close()
+    return found
 
 
 def secret_of(store: Store) -> bytes:

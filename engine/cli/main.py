@@ -32,6 +32,7 @@ VERBS = {
     "init": "engine.cli.init:init",
     "outbox": "engine.cli.outbox:outbox",
     "plan": "engine.cli.plan:plan",
+    "preview": "engine.cli.preview:preview",
     "quarantine": "engine.cli.quarantine:quarantine",
     "report": "engine.cli.report:report",
     "restore": "engine.cli.backup:restore",

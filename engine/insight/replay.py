@@ -5,7 +5,10 @@ each decision, and the answers to its reservations. Nothing of the verdicts them
 
 Rule 1: it is the same ``Session``; only scarce units are answered from the record, and other subjects are left out.
 Rule 2: wake-ups fire where the run fired them: those due before the clock of a decision come before it.
-Rule 3: what happened first at one and the same instant is not recorded when several subjects (or several runs, or
+Rule 3: where one event was cut because it made too many effects, also for others, it is cut after as many of the
+subject's own as stand on record at that instant. Of somebody whom the others sent several events in such a storm it is
+not known which of them were cut; then what differs is counted (``Course.unmatched``).
+Rule 4: what happened first at one and the same instant is not recorded when several subjects (or several runs, or
 several slots) had a part in it. The usual order is tried first; where it does not give the effects on record, the
 others are.
 """
@@ -19,7 +22,8 @@ from dataclasses import dataclass, field, replace
 
 from engine.core.existing import Standing
 from engine.core.figures import ROW
-from engine.core.model import Answer, Decision, Effect, Event, Release, Reserve, State, Why
+from engine.core.judging import TOO_MANY
+from engine.core.model import MOST_EFFECTS, Answer, Decision, Effect, Event, Release, Reserve, State, Why
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
 from engine.core.slots import Due, SlotTable, replayed
@@ -193,6 +197,7 @@ class _Record:
     end: int  #: where the engine stands
     settled: int  #: wake-ups up to here have fired
     slots: dict[str, bytes]  #: how far the slots of schedules are walked
+    storms: frozenset[int] = frozenset()  #: instants at which an event was cut for making too many effects
     history_until: int = 0  #: time of the newest event of the history that came in before the first decision
     published: dict[str, int] = field(default_factory=dict)  #: playbook -> instant
     edits: Mapping[str, Callable[[State], None]] = field(default_factory=dict)
@@ -216,10 +221,16 @@ class _Record:
         events, answers = [it for it in store.events(user) if _hears(plan, user, it[0])], store.answers(user)
         slots = {name: row for name, row in store.slots().items() if not name.startswith((PREFIX, ROW))}
         found = cls(user, events, answers, effects, times, end, settled, slots)
+        found.storms = frozenset(it.time for it in store.decisions(user) if _stormed(it))
         # that of all, also of others, unless some of it came in only after the engine had begun
         history, begun = int(store.get_meta(HISTORY_UNTIL) or 0), next((clock for _, clock in events if clock), end)
         found.history_until = history if history <= begun else 0
         return found
+
+
+def _stormed(decision: Decision) -> bool:
+    """Is this the error of an event that made too many effects?"""
+    return decision.verdict == "error" and any(why.text == TOO_MANY for why in decision.why)
 
 
 def _hears(plan: Plan, subject: str, event: Event) -> bool:
@@ -330,7 +341,11 @@ class _One(Session):
         slot: tuple[Due, list[Why]] | None = None,
     ) -> None:
         """One call of the core; what it decided is given its cause, and what it tells others is dropped."""
-        out, course = self.out, self.course
+        out, course, record = self.out, self.course, self.record
+        if self.clock in record.storms:
+            there = sum(at == self.clock for at in record.times.values())
+            made = sum(record.times.get(key) == self.clock for key in course.causes)
+            out.root = len(out.effects) + there - made - MOST_EFFECTS
         effects, verdicts = len(out.effects), len(out.trace)
         if event is not None:
             course.events[event.id] = event

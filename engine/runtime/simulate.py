@@ -19,7 +19,7 @@ from engine.core.instants import format_instant
 from engine.core.model import Effect, Event
 from engine.core.plan import Plan
 from engine.core.starts import asked_for, take_for_verbs
-from engine.core.step import ALL, SILENT
+from engine.core.step import ALL, NOTABLE, SILENT
 from engine.core.subjects import GROUP, USER, kind_of
 from engine.errors import DrumbeatError, InternalError
 from engine.ports import Batch, NotInOrder, Store
@@ -226,7 +226,7 @@ class _Replaying:
         secret = f"simulate:{self.plan.program}".encode()
         looker = None if self.observer is None else self.observer()
         closely = self.decisions is not None or (looker is not None and looker.closely)
-        tracing = ALL if closely else SILENT
+        tracing = ALL if closely else NOTABLE if self.log else SILENT
         session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=self.log, resident=not self.log)
         rows = EffectFile(self.effects)
         tally = Tally(self.plan)
