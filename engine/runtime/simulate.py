@@ -45,6 +45,16 @@ class Replayed(Protocol):
     def chunks(self, size: int = ...) -> Iterable[list[Event]]: ...
 
 
+class Recorder(Protocol):
+    """Who is told everything that a simulation decides, for a report."""
+
+    def take(self, batch: Batch) -> None: ...
+
+    def begin_anew(self) -> None:
+        """What was told so far is thrown away."""
+        ...
+
+
 class Volatile(Store, Protocol):
     """A store that can begin anew."""
 
@@ -158,6 +168,7 @@ def simulate(
     batch_size: int = 2_000,
     known_types: EventTypes | None = None,
     progress: Callable[[int], None] | None = None,
+    recorder: Recorder | None = None,
 ) -> Outcome:
     """Run a whole feed through a plan.
 
@@ -169,16 +180,19 @@ def simulate(
     batch_size: events decided at once; never changes an outcome.
     known_types: whose types are let in; None: any. What schemas say of the data is the matter of ``replay``.
     progress: told how many events were decided.
+    recorder: told all that was decided, with the events.
     """
     plan = dataclasses.replace(plan, pools=with_stand_ins(plan.pools, store.code_count))
     files = [file for file in (effects, decisions) if file is not None]
-    replaying = _Replaying(plan, replay, store, until, effects, decisions, known_types, progress)
+    replaying = _Replaying(plan, replay, store, until, effects, decisions, known_types, progress, recorder)
     if all(file.seekable() for file in files):  # what cannot be taken back must not be written in hope
         begins = [file.tell() for file in files]
         try:
             return replaying.run(replay.hopeful(batch_size))
         except NotInOrder:
             store.begin_anew()
+            if recorder is not None:
+                recorder.begin_anew()
             for file, begin in zip(files, begins, strict=True):
                 file.seek(begin)
                 file.truncate()
@@ -197,12 +211,13 @@ class _Replaying:
     decisions: BinaryIO | None
     known_types: EventTypes | None
     progress: Callable[[int], None] | None
+    recorder: Recorder | None
 
     def run(self, chunks: Iterable[list[Event]]) -> Outcome:
         """From the first event to the end of the virtual clock."""
         secret = f"simulate:{self.plan.program}".encode()
         tracing = ALL if self.decisions is not None else SILENT
-        session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=False, resident=True)
+        session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=self.recorder is not None, resident=True)
         rows = EffectFile(self.effects)
         tally = Tally(self.plan)
         first: int | None = None
@@ -214,6 +229,8 @@ class _Replaying:
             rows.take(batch.effects, batch.clock)
             if self.decisions is not None:
                 self.decisions.write(b"".join(map(decision_row, batch.decisions)))
+            if self.recorder is not None:
+                self.recorder.take(batch)
             self.store.commit(batch)
 
         asked = frozenset(asked_for(self.plan.playbooks).values())

@@ -45,11 +45,12 @@ _TABLES = {
     ),
     "milestone": ("playbook", "occurrence", "user", "what", "name", "instant", "day"),
     "goal": ("playbook", "occurrence", "user", "instant", "day", "worth"),
-    "ledger": ("instant", "day", "book", "name", "what", "delta", "user", "unit", "amount", "playbook"),
+    "ledger": ("instant", "day", "book", "name", "what", "delta", "user", "unit", "amount", "playbook",
+               "until"),
     "gone": ("user",),
 }  # fmt: skip
 _NUMBERS = {"instant": "int64", "day": "int32", "hour": "int8", "delta": "int64", "active": "bool", "worth": "float64",
-            "amount": "float64"}  # fmt: skip
+            "amount": "float64", "until": "int64"}  # fmt: skip
 
 _MOVED = ("segment.entered", "segment.left")
 
@@ -109,6 +110,12 @@ class Lake:
         for entry in batch.entries:
             self.entry(entry)
 
+    def begin_anew(self) -> None:
+        """What was taken so far is thrown away."""
+        for name, rows in self._rows.items():
+            rows.clear()
+            self._db.execute(f"delete from {name}")  # noqa: S608 - our own names
+
     def event(self, it: Event) -> None:
         """A decided event."""
         word = it.data.get("segment") if it.internal and it.type in _MOVED else None
@@ -158,7 +165,8 @@ class Lake:
         """An entry of the ledger; seats are the matter of the store."""
         if it.book in ("coupon", "points"):
             amount = None if it.amount is None else float(it.amount)
-            row = (it.time, 0, it.book, it.name, it.what, it.delta, it.subject, it.unit, amount, it.playbook)
+            row = (it.time, 0, it.book, it.name, it.what, it.delta, it.subject, it.unit, amount, it.playbook,
+                   it.until or 0)  # fmt: skip
             self._add("ledger", row)
 
     def gone(self, users: Iterable[str]) -> None:

@@ -38,16 +38,17 @@ where f.kind = 'coupon' and f.status = 'denied' and f.reason = 'per_user' and f.
 group by 1, 2 order by 3 desc;
 
 -- name: coupons
--- Coupons issued in a period, by pool: how many, what they may cost, and what became of them and cost since.
+-- Coupons issued in a period, by pool: how many, what they may cost, and what became of them and cost up to an instant.
 with unit as (
-    select name, unit, arg_max(what, instant) as now, max(amount) as amount,
-        max(instant) filter (where what = 'issued') as issued, max(day) filter (where what = 'issued') as day
+    select name, unit, arg_max(what, instant) as now, max(amount) as amount, max(until) as until,
+        max(day) filter (where what = 'issued') as day
     from ledger where book = 'coupon' and unit is not null group by 1, 2
 )
 select name, count(*), coalesce(sum(amount), 0), count(*) filter (where now = 'redeemed'),
-    coalesce(sum(amount) filter (where now = 'redeemed'), 0), count(*) filter (where now = 'expired'),
+    coalesce(sum(amount) filter (where now = 'redeemed'), 0),
+    count(*) filter (where now = 'expired' or (now in ('issued', 'reversed') and until > 0 and until < ?3)),
     count(*) filter (where now = 'returned')
-from unit where day between ? and ? group by 1 order by 2 desc, 1;
+from unit where day between ?1 and ?2 group by 1 order by 2 desc, 1;
 
 -- name: coupon_givers
 -- Which playbook gave how many coupons of which pool in a period.

@@ -27,7 +27,7 @@ create table goal (playbook varchar, occurrence varchar, user varchar, instant b
 -- What of value moved.
 create table ledger (
     instant bigint, day integer, book varchar, name varchar, what varchar, delta bigint, user varchar, unit varchar,
-    amount double, playbook varchar
+    amount double, playbook varchar, until bigint
 );
 
 -- name: open_gone
