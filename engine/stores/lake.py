@@ -38,7 +38,7 @@ MEMORY = "256MB"
 _STEP = 15 * MINUTE  # no zone changes its offset within one
 
 _TABLES = {
-    "event": ("user", "instant", "day", "hour", "type", "grp", "active", "word", "effect"),
+    "event": ("user", "instant", "day", "hour", "type", "grp", "active", "effect"),
     "effect": (
         "key", "instant", "day", "playbook", "step", "kind", "user", "grp", "status", "reason", "channel", "purpose",
         "delivery", "place", "below", "above",
@@ -51,9 +51,6 @@ _TABLES = {
 }  # fmt: skip
 _NUMBERS = {"instant": "int64", "day": "int32", "hour": "int8", "delta": "int64", "active": "bool", "worth": "float64",
             "amount": "float64", "until": "int64"}  # fmt: skip
-
-_MOVED = ("segment.entered", "segment.left")
-
 
 class Lake:
     """The tables; use it in a ``with``. ``active``: whether an event of a type is somebody's activity."""
@@ -118,12 +115,11 @@ class Lake:
 
     def event(self, it: Event) -> None:
         """A decided event."""
-        word = it.data.get("segment") if it.internal and it.type in _MOVED else None
         effect = it.data.get("effect") if it.type.startswith("message.") else None
-        self.happened(it.user, it.time, it.type, it.group or it.data.get("group"), it.internal, word, effect)
+        self.happened(it.user, it.time, it.type, it.group or it.data.get("group"), it.internal, effect)
 
     def happened(
-        self, user: str | None, time: int, type_: str, group: object, internal: bool, word: object, effect: object
+        self, user: str | None, time: int, type_: str, group: object, internal: bool, effect: object
     ) -> None:
         """An event as far as it matters here."""
         active = self._known.get(type_)
@@ -131,7 +127,7 @@ class Lake:
             active = self._known[type_] = self._active(type_)
         person = user is not None and user[:1] != SIGN
         row = (user if person else None, time, 0, 0, type_, _text(group), active and person and not internal,
-               _text(word), _text(effect))  # fmt: skip
+               _text(effect))  # fmt: skip
         self._add("event", row)
 
     def effect(self, it: Effect, delivery: str | None) -> None:

@@ -23,7 +23,6 @@ from engine.stores.sql.sqlite_file import SqliteFile
 class _Data(msgspec.Struct, gc=False):
     """What of the payload of an event matters; anything may stand there."""
 
-    segment: Any = None
     effect: Any = None
     group: Any = None
 
@@ -81,7 +80,7 @@ class SqliteSweep:
                         data = event.data
                         lake.happened(
                             event.user, event.time, event.type, event.group or _word(data.group), event.internal,
-                            _word(data.segment), _word(data.effect) if event.type.startswith("message.") else None,
+                            _word(data.effect) if event.type.startswith("message.") else None,
                         )  # fmt: skip
             for key, time, channel, body, delivery in self._file.pages("sweep_effects"):
                 it = _effect(body)

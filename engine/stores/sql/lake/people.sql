@@ -45,8 +45,8 @@ from event where grp is not null and day between ? and ? group by 1 order by 2 d
 
 -- name: moves
 -- Moves in and out of segments in a period.
-select word, count(*) filter (where type = 'segment.entered'), count(*) filter (where type = 'segment.left')
-from event where type in ('segment.entered', 'segment.left') and day between ? and ? group by 1 order by 1;
+select name, count(*) filter (where what = 'segment.entered'), count(*) filter (where what = 'segment.left')
+from milestone where what in ('segment.entered', 'segment.left') and day between ? and ? group by 1 order by 1;
 
 -- name: climbs
 -- Moves on ladders in a period.

@@ -1,7 +1,7 @@
 -- name: open_event
 -- What happened to users: day and hour are of the program's zone, a day is the number of days since 1970-01-01.
 create table event (
-    user varchar, instant bigint, day integer, hour tinyint, type varchar, grp varchar, active boolean, word varchar,
+    user varchar, instant bigint, day integer, hour tinyint, type varchar, grp varchar, active boolean,
     effect varchar
 );
 
