@@ -12,6 +12,10 @@ from zoneinfo import ZoneInfo
 import click
 
 from engine.cli.common import feed_paths, progress_bar, quick_garbage, say
+from engine.errors import CannotRun
+
+LOCALES = ("en", "zh-CN")
+"""Languages a report is written in."""
 
 LIBRARIES = ("duckdb", "numpy", "scipy")
 """What the extra ``report`` brings."""
@@ -91,6 +95,18 @@ def period_of_lake(found: Any, lake: Any, store: Any, first: int | None, last: i
     lake.settle()
     groups = tuple(rooms.rows(found.plan, store))
     return figures(Source(plan=found.plan, tables=lake, clock=store.clock(), groups=groups), first, last)
+
+
+def write_page(path: Path, period: dict[str, Any], locale: str, *, simulated: bool) -> None:
+    """The figures of a period as a page in a file; a folder that is missing is made."""
+    from engine.insight.page import page
+
+    whole = page(period, locale, simulated=simulated)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(whole, encoding="utf-8")
+    except OSError as error:
+        raise CannotRun(f"cannot write {path}: {error.strerror}", hint="name another file with --html") from error
 
 
 def lake_of(plan: Any) -> Any:

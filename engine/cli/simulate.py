@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     "--effects", type=click.Path(path_type=Path, dir_okay=False), help="Write every effect here, one JSON a line."
 )
 @click.option("--decisions", type=click.Path(path_type=Path, dir_okay=False), help="Write every verdict here.")
-@click.option("--report", is_flag=True, help="A table of playbooks and effects after the summary.")
+@click.option("--report", is_flag=True, help="A table of playbooks after the summary, and what ``report`` shows.")
 @click.option("--strict", is_flag=True, help="Quarantined or repeated records give exit code 1.")
 @click.option("--batch", type=click.IntRange(min=1), default=2_000, hidden=True)
 @common_options
@@ -51,6 +51,8 @@ def simulate(
     no_color: bool,
 ) -> int:
     """Replay feed files in memory; nothing is written to the store and nothing is sent."""
+    from engine.cli import reporting
+    from engine.cli.report_text import period_text
     from engine.feeds.replay import Replay
     from engine.runtime.clock import SystemClock
     from engine.runtime.simulate import simulate as replay_feed
@@ -60,26 +62,32 @@ def simulate(
     replay = Replay(feed_paths(events), until, types=found.known_types)
     clock = SystemClock()
     begun = clock.elapsed()
+    store, period = MemoryStore(keep_log=False), None
     with (
+        reporting.lake_of(found.plan) if report and reporting.can_tell() else contextlib.nullcontext() as lake,
         quick_garbage(),
         _writing(effects) as rows,
         _writing(decisions) as verdicts,
         progress_bar(None, "simulating", quiet) as advance,
     ):
         outcome = replay_feed(
-            found.plan, replay, MemoryStore(keep_log=False), until=until, effects=rows, decisions=verdicts,
-            batch_size=batch, known_types=found.known_types, progress=advance,
+            found.plan, replay, store, until=until, effects=rows, decisions=verdicts,
+            batch_size=batch, known_types=found.known_types, progress=advance, recorder=lake,
         )  # fmt: skip
-    seconds = clock.elapsed() - begun
+        seconds = clock.elapsed() - begun
+        if lake is not None:
+            period = reporting.period_of_lake(found, lake, store, None, None)
     if replay.assigned_ids:
         say("note: records without id were given file:line as id", quiet)
     for name in sorted(name for name, pool in found.plan.pools.items() if pool.imported):
         say(f"note: the codes of coupon {name} are imported; here others stand in for them, up to its total", quiet)
     summary = _summary(outcome, seconds)
     if format_ == "json":
-        emit_json(summary)
+        emit_json(summary if period is None else {**summary, "period": period})
     else:
         click.echo(_text(summary, report))
+        if period is not None:
+            click.echo("\n" + period_text(period, found.plan.env.locale, simulated=True))
     bad = outcome.events["quarantined"] or outcome.events["duplicate"]
     return EXIT_WRONG if strict and bad else EXIT_OK
 

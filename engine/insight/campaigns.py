@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.core.plan import Playbook
+from engine.core.plan import Node, Playbook
 from engine.insight import statistics
 from engine.insight.statistics import ENOUGH, Interval, Moments
 from engine.insight.tables import Source, Span, rounded
@@ -124,11 +124,20 @@ def _funnel(book: Playbook | None, row: dict[str, Any], steps: dict[str, tuple[s
     for node in book.body.walk():
         kind, reached, refused = steps.get(node.id, ("", 0, 0))
         if kind and kind not in _SILENT:
-            found.append({"stage": "step", "step": node.id, "kind": kind, "reached": reached, "refused": refused})
+            found.append(
+                {"stage": "step", "step": node.id, "kind": kind, "reached": reached, "refused": refused,
+                 "what": _what(node)}
+            )  # fmt: skip
     if row["treated"]:
         goals = row["treated"]["goals"]
         found.append({"stage": "goal", "step": None, "kind": None, "reached": goals, "refused": 0})
     return found
+
+
+def _what(node: Node) -> str | None:
+    """What a step is about, for one whose author gave it no name: its template, its pool."""
+    found = [getattr(node.action, name, None) for name in ("template", "pool", "badge", "name")]
+    return next((it for it in found if isinstance(it, str)), None)
 
 
 # ---------------------------------------------------------------------- arms

@@ -26,7 +26,7 @@ def _people(found: dict[str, Any], w: Words) -> list[str]:
     before = people["active_before"]
     if before:
         change = 100 * (people["active"] - before) / before
-        words = f"{number(change, 1, sign=True)} %"
+        words = f"{number(change, 1, sign=True)}\u00a0%"
         out[0] += ("" if w.chinese else " ") + w(
             "h_before", change=words, days=number(found["period"]["days"]), before=number(before)
         )

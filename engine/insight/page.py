@@ -43,7 +43,8 @@ def page(found: dict[str, Any], locale: str, *, simulated: bool = False) -> str:
             '<!doctype html>\n<html lang="{}"><head><meta charset="utf-8">'
             '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'sha256-{}\'; '
             "base-uri 'none'; form-action 'none'\">"
-            '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            '<meta name="referrer" content="no-referrer">'
             "<title>{}</title><style>{}</style></head><body>{}</body></html>\n"
         ).format(w.locale, Markup(digest), title, Markup(style), body)  # noqa: S704 - both are ours
     )

@@ -45,7 +45,8 @@ def tiles(found: dict[str, Any], w: Words) -> Markup:
     messages = sum(row["messages"] for row in found["channels"])
     shown = [
         (w("active"), number(it["active"])), (w("new"), number(it["new"])), (w("dau_mean"), number(it["dau"], 1)),
-        (w("wau_last"), number(it["wau"])), (w("mau_last"), number(it["mau"])), (w("sticky"), percent(it["stickiness"])),
+        (w("wau_last"), number(it["wau"])), (w("mau_last"), number(it["mau"])),
+        (w("sticky"), percent(it["stickiness"])),
         (w("entries"), number(sum(row["entered"] for row in found["playbooks"]))), (w("messages"), number(messages)),
     ]  # fmt: skip
     cells = Markup("").join(Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(*pair) for pair in shown)
@@ -110,7 +111,8 @@ def _hours(found: dict[str, Any], w: Words) -> Markup:
             for day, counts in enumerate(it["counts"])
         ]
         return sub(w("hours")) + note(w("hours_dated")) + bars(w("hours"), rows)
-    count, day, hour = max((count, -day, -hour) for day, row in enumerate(it["counts"]) for hour, count in enumerate(row))
+    cells = [(count, -day, -hour) for day, row in enumerate(it["counts"]) for hour, count in enumerate(row)]
+    count, day, hour = max(cells)
     about = w("hours_note", zone=zone, day=names[-day], hour=-hour, count=number(count))
     figures = [[names[day], *(number(count) for count in row)] for day, row in enumerate(it["counts"])]
     return (
@@ -129,8 +131,8 @@ def value(found: dict[str, Any], w: Words) -> Markup:
     inner: list[Markup] = []
     if found["coupons"]:
         rows = [
-            Bar(it["pool"], it["redeemed"], f"{number(it['redeemed'])} / {number(it['issued'])}",
-                percent(it["percent"]))
+            Bar(it["pool"], it["issued"], f"{number(it['redeemed'])} / {number(it['issued'])}", percent(it["percent"]),
+                "given", it["redeemed"])
             for it in found["coupons"][:MOST_ROWS]
         ]  # fmt: skip
         head = [w("pool"), w("issued"), w("redeemed"), w("rate"), w("cost"), w("worth_given"), w("open"), w("expired"),
@@ -183,9 +185,10 @@ def moves(found: dict[str, Any], w: Words) -> Markup:
         inner += [sub(f"{w('ladder')} {ladder['ladder']}"), Markup("<p>{}</p>").format(said), bars(said, rows)]
     if it["segments"]:
         rows_ = [
-            [row["segment"], number(row["entered"]), number(row["left"]), number(row["entered"] - row["left"], sign=True)]
+            [row["segment"], number(row["entered"]), number(row["left"]),
+             number(row["entered"] - row["left"], sign=True)]
             for row in it["segments"]
-        ]
+        ]  # fmt: skip
         inner += [sub(w("segment")), table([w("segment"), w("came"), w("went"), w("net")], rows_)]
     return section(w("moves"), *inner)
 
@@ -228,7 +231,9 @@ def _channels(rows: Sequence[dict[str, Any]], w: Words, simulated: bool) -> list
             w("simulated") if simulated else f"{w('sent')} / {number(it['messages'])}")
         for it in rows
     ]  # fmt: skip
-    failed = [Bar(f"{it['channel']} · {w('dead')}", it["dead"], number(it["dead"]), "", "bad") for it in rows if it["dead"]]
+    failed = [
+        Bar(f"{it['channel']} · {w('dead')}", it["dead"], number(it["dead"]), "", "bad") for it in rows if it["dead"]
+    ]
     states = ("messages", "sent", "dead", "unknown", "pending", "cancelled", *RECEIPTS)
     figures = [
         [it["channel"], *(number(it[name] + (it["sending"] if name == "pending" else 0)) for name in states)]
@@ -276,5 +281,6 @@ def _collisions(found: dict[str, Any], w: Words) -> list[Markup]:
         for it in found["collisions"]
     ]
     corner = f"{w('lost')} ↓  {w('won')} →"
+    head = [w("lost"), w("won"), w("reason"), w("count")]
     return [sub(w("collisions")), table([corner, *(name.get(it, it) for it in columns)], matrix),
-            note(w("collisions_note")), behind(w, table([w("lost"), w("won"), w("reason"), w("count")], figures))]  # fmt: skip
+            note(w("collisions_note")), behind(w, table(head, figures))]  # fmt: skip

@@ -23,7 +23,8 @@ def playbooks(found: dict[str, Any], w: Words) -> Markup:
     entered = [it for it in found["playbooks"] if it["entered"]]
     idle = len(found["playbooks"]) - len(entered)
     rows = [Bar(name_of(it), it["entered"], number(it["entered"]), _conversion(it, w)) for it in entered[:20]]
-    head = [w("playbook"), w("status"), w("entries"), w("users"), w("goals"), w("conversion"), w("holdout"), w("shadow")]
+    words = ("playbook", "status", "entries", "users", "goals", "conversion", "holdout", "shadow")
+    head = [w(name) for name in words]
     figures = [
         [name_of(it), w.kind(it["status"]), number(it["entered"]), number(it["users"]),
          number(it["treated"]["goals"]) if it["treated"] else "–", _share(it["treated"]),
@@ -74,14 +75,29 @@ def _funnel(it: dict[str, Any], w: Words) -> Markup:
         return _EMPTY
     first = stages[0]["reached"]
     rows, figures = [], []
-    for stage in stages:
-        label = f"{w.kind(stage['kind'])} · {stage['step']}" if stage["stage"] == "step" else w(stage["stage"])
+    labels = stage_labels(stages, w)
+    for label, stage in zip(labels, stages, strict=True):
         part = percent(100 * stage["reached"] / first) if first else "–"
         rows.append(Bar(label, stage["reached"], number(stage["reached"]), part,
                         "goal" if stage["stage"] == "goal" else ""))  # fmt: skip
         figures.append([label, number(stage["reached"]), part, number(stage["refused"])])
     head = [w("stage"), w("entries"), w("share"), w("refused")]
     return Markup("<h4>{}</h4>{}{}").format(w("funnel"), bars(w("funnel"), rows), _behind(w, table(head, figures)))
+
+
+def stage_labels(stages: list[dict[str, Any]], w: Words) -> list[str]:
+    """The stages of a funnel as people know them; two that would be called alike get the step's own id."""
+    found = [_stage_words(it, w) for it in stages]
+    return [f"{it} ({stage['step']})" if found.count(it) > 1 else it for it, stage in zip(found, stages, strict=True)]
+
+
+def _stage_words(stage: dict[str, Any], w: Words) -> str:
+    """A stage of a funnel as people know it."""
+    if stage["stage"] != "step":
+        return w(stage["stage"])
+    named = stage["step"] if "[" not in stage["step"] else stage["what"]
+    kind = w.kind(stage["kind"])
+    return f"{kind} · {named}" if named else kind
 
 
 # ---------------------------------------------------------------------- treated against holdout
@@ -99,8 +115,7 @@ def _compared(it: dict[str, Any], w: Words) -> Markup:
     out = [Markup("<h4>{}</h4>").format(title), *lift(it, w)]
     shown = [
         Range(f"{w(name)} ({number(side['goals'])} / {number(side['entries'])})", side["share"]["value"],
-              side["share"]["low"], side["share"]["high"],
-              f"{percent(side['share']['value'])} ({number(side['share']['low'], 1)}–{number(side['share']['high'], 1)})",
+              side["share"]["low"], side["share"]["high"], _with_interval(side["share"]),
               "holdout" if name == "holdout" else "")
         for name, side in sides.items() if side["share"]
     ]  # fmt: skip
@@ -149,6 +164,10 @@ def _worth(w: Words, sides: dict[str, dict[str, Any]]) -> Markup:
     return table([w("side"), w("worth"), w("per_entry")], rows)
 
 
+def _with_interval(it: dict[str, float]) -> str:
+    return f"{percent(it['value'])} ({number(it['low'], 1)}–{number(it['high'], 1)})"
+
+
 def _between(interval: dict[str, float] | None) -> str:
     return "–" if interval is None else f"{number(interval['low'], 1)}–{number(interval['high'], 1)} %"
 
@@ -173,14 +192,13 @@ def _split(split: dict[str, Any], w: Words) -> Markup:
     arms = split["arms"]
     title = w("arms", step=split["step"])
     shown = [
-        Range(f"{it['arm']} ({number(it['goals'])} / {number(it['entries'])})", it["share"]["value"], it["share"]["low"],
-              it["share"]["high"],
-              f"{percent(it['share']['value'])} ({number(it['share']['low'], 1)}–{number(it['share']['high'], 1)})")
+        Range(f"{it['arm']} ({number(it['goals'])} / {number(it['entries'])})", it["share"]["value"],
+              it["share"]["low"], it["share"]["high"], _with_interval(it["share"]))
         for it in arms if it["share"] and split["has_goal"]
     ]  # fmt: skip
     head = [w("arm"), w("entries"), w("goals"), w("conversion"), w("interval"), w("against"), w("p"), w("per_entry")]
     figures = [
-        [it["arm"], number(it["entries"]), number(it["goals"]), _share(it), _between(it["share"]), _gap(it["against"], w),
+        [it["arm"], number(it["entries"]), number(it["goals"]), _share(it), _between(it["share"]), _gap(it["against"]),
          "–" if it["against"] is None else f"{it['against']['p']:.4f}",
          number(it["worth"]["per_entry"], 2) if it["worth"] else "–"]
         for it in arms
@@ -192,7 +210,7 @@ def _split(split: dict[str, Any], w: Words) -> Markup:
     )  # fmt: skip
 
 
-def _gap(gap: dict[str, Any] | None, w: Words) -> str:
+def _gap(gap: dict[str, Any] | None) -> str:
     if gap is None:
         return "–"
     words = gap_words(gap)

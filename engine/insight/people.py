@@ -65,7 +65,7 @@ def _standing(changes: list[tuple[Any, ...]], span: Span) -> list[int]:
 
 
 def hours(source: Source, span: Span) -> dict[str, Any]:
-    """Activity by weekday (Monday first) and hour; ``dated``: nearly all of it bears midnight, so only days are known."""
+    """Activity by weekday (Monday first) and hour; ``dated``: nearly all of it bears midnight: only days are known."""
     counts = [[0] * 24 for _ in range(7)]
     midnight = total = 0
     for weekday, hour, count, dated in source.tables.rows("hours", span.first, span.last):

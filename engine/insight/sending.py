@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from engine.core import localtime
 from engine.core.policies import Cap
 from engine.insight.tables import Source, Span, rounded
 

@@ -112,8 +112,8 @@ def needed(one: float, two: float, ratio: float, power: float = POWER, sure: flo
 def anytime(one: Moments, two: Moments, sure: float = SURE) -> tuple[Interval, float]:
     """The mean of one less that of the other: an interval, and a p-value, that hold however often one looks.
 
-    The mixture sequential probability ratio test with a normal mixture (Robbins 1970; Johari, Koomen, Pekelis and Walsh,
-    "Always Valid Inference", 2022), as the asymptotic confidence sequence of Waudby-Smith and others (Annals of
+    The mixture sequential probability ratio test with a normal mixture (Robbins 1970; Johari, Koomen, Pekelis and
+    Walsh, "Always Valid Inference", 2022), as the asymptotic confidence sequence of Waudby-Smith and others (Annals of
     Statistics 2024). Its mixture is fixed beforehand by ``TUNED``.
     """
     size = one.count + two.count

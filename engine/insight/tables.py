@@ -81,7 +81,7 @@ def _end_of(day: int, grain: str) -> int:
     if grain == "week":
         return day + 6 - (day + 3) % 7
     month = date_of(day).replace(day=1)
-    following = month.replace(year=month.year + 1, month=1) if month.month == 12 else month.replace(month=month.month + 1)
+    following = (month + timedelta(days=32)).replace(day=1)
     return number_of(following) - 1
 
 

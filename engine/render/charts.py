@@ -8,7 +8,7 @@ drawn twice, wide and narrow, and the style shows one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
@@ -59,7 +59,7 @@ def _lines(
                'x="{}" y="{:.1f}">{}</text>').format(left, width - right, y(it), y(it), left - 6, y(it) + 4, _tick(it))
         for it in ticks
     )  # fmt: skip
-    every = max(1, ceil(len(labels) * 84 / inner))
+    every = max(1, ceil(len(labels) * 92 / inner))
     shown = range(0, len(labels), every)
     below_axis = _EMPTY.join(
         Markup('<text class="tick" text-anchor="{}" x="{:.1f}" y="{}">{}</text>').format(
@@ -75,9 +75,7 @@ def _lines(
     ).format(name, width, height, title, title, about, grid, below_axis, paths)
 
 
-def _path(place: int, line: Line, x: object, y: object) -> Markup:
-    assert callable(x)  # noqa: S101 - they are the functions above
-    assert callable(y)  # noqa: S101
+def _path(place: int, line: Line, x: Callable[[int], float], y: Callable[[float], float]) -> Markup:
     parts, pen = [], "M"
     dots = _EMPTY
     for at, value in enumerate(line.values):
@@ -93,10 +91,10 @@ def _path(place: int, line: Line, x: object, y: object) -> Markup:
 
 
 def scale(top: float) -> list[float]:
-    """Round figures from 0 to at least ``top``, four or five of them."""
+    """Round figures from 0 to at least ``top``, some five of them."""
     if top <= 0:
         return [0.0, 1.0]
-    rough = top / 4
+    rough = top / 5
     size = 10 ** floor(log10(rough))
     step = next(it * size for it in (1, 2, 2.5, 5, 10) if it * size >= rough)
     if top >= 4:
@@ -120,6 +118,7 @@ class Bar:
     shown: str  #: the figure with its unit
     note: str = ""  #: small words after it
     kind: str = ""  #: class of its colour
+    part: float | None = None  #: how much of it stands out; None: all
 
 
 def bars(title: str, rows: Sequence[Bar], top: float | None = None) -> Markup:
@@ -129,9 +128,12 @@ def bars(title: str, rows: Sequence[Bar], top: float | None = None) -> Markup:
         Markup(
             '<li><span class="label">{}</span><svg class="bar" width="100%" height="16" aria-hidden="true">'
             '<rect class="back" width="100%" height="16" rx="3"/><rect class="fill {}" width="{:.2f}%" height="16" '
-            'rx="3"/></svg><span class="figure">{}{}</span></li>'
+            'rx="3"/>{}</svg><span class="figure">{}{}</span></li>'
         ).format(
-            it.label, it.kind, 100 * it.value / most, it.shown,
+            it.label, it.kind, 100 * it.value / most,
+            "" if it.part is None else Markup('<rect class="fill" width="{:.2f}%" height="16" rx="3"/>').format(
+                100 * it.part / most
+            ), it.shown,
             Markup(' <small>{}</small>').format(it.note) if it.note else "",
         )
         for it in rows
@@ -207,9 +209,8 @@ def shade(value: float, top: float) -> int:
 
 def heat(title: str, about: str, names: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup:
     """A map of weekdays and hours, wide and narrow."""
-    return _EMPTY.join(
-        _heat(kind, width, cell, title, about, names, counts) for kind, width, cell in (("wide", 29, 24), ("narrow", 12, 22))
-    )
+    sizes = (("wide", 29, 24), ("narrow", 12, 22))
+    return _EMPTY.join(_heat(kind, width, high, title, about, names, counts) for kind, width, high in sizes)
 
 
 def _heat(
@@ -225,7 +226,9 @@ def _heat(
         for hour, count in enumerate(row)
     )
     days = _EMPTY.join(
-        Markup('<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>').format(left - 6, 8 + day * high + high / 2, it)
+        Markup('<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>').format(
+            left - 6, 8 + day * high + high / 2, it
+        )
         for day, it in enumerate(names)
     )
     base = 4 + len(counts) * high
@@ -236,5 +239,6 @@ def _heat(
         for hour in range(0, 24, 3 if kind == "wide" else 6)
     )
     return Markup(
-        '<svg class="chart {}" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title><desc>{}</desc>{}{}{}</svg>'
+        '<svg class="chart {}" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title><desc>{}</desc>'
+        "{}{}{}</svg>"
     ).format(kind, left + 24 * width + 6, base + 24, title, title, about, cells, days, marks)

@@ -216,8 +216,8 @@ class _Replaying:
     def run(self, chunks: Iterable[list[Event]]) -> Outcome:
         """From the first event to the end of the virtual clock."""
         secret = f"simulate:{self.plan.program}".encode()
-        tracing = ALL if self.decisions is not None else SILENT
-        session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=self.recorder is not None, resident=True)
+        tracing, log = ALL if self.decisions is not None else SILENT, self.recorder is not None
+        session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=log, resident=True)
         rows = EffectFile(self.effects)
         tally = Tally(self.plan)
         first: int | None = None

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from engine.core import localtime
@@ -25,9 +25,6 @@ from engine.errors import CannotRun
 from engine.ports import Batch
 from engine.stores.sql import queries
 from engine.stores.tally import first_delivery
-
-if TYPE_CHECKING:
-    import numpy as np
 
 PIECE = 50_000
 """Rows held until they are written."""
@@ -194,7 +191,7 @@ class Lake:
         self._db.unregister("piece")
         rows.clear()
 
-    def _column(self, name: str, values: tuple[Any, ...]) -> np.ndarray[Any, Any]:
+    def _column(self, name: str, values: tuple[Any, ...]) -> Any:
         np = self._numpy
         kind = _NUMBERS.get(name)
         if kind == "float64":

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -85,8 +86,8 @@ class SqliteSweep:
             for key, time, channel, body, delivery in self._file.pages("sweep_effects"):
                 it = _effect(body)
                 lake.decided(
-                    key, time, channel, delivery, it.playbook, it.step, it.kind, it.user, it.group, it.status, it.reason,
-                    lambda name, detail=it.detail: _part(detail, name),
+                    key, time, channel, delivery, it.playbook, it.step, it.kind, it.user, it.group, it.status,
+                    it.reason, partial(_part, it.detail),
                 )  # fmt: skip
             for row in self._file.pages("sweep_milestones"):
                 lake.milestone(row)
