@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     "--effects", type=click.Path(path_type=Path, dir_okay=False), help="Write every effect here, one JSON a line."
 )
 @click.option("--decisions", type=click.Path(path_type=Path, dir_okay=False), help="Write every verdict here.")
-@click.option("--report", is_flag=True, help="A table of playbooks after the summary, and what ``report`` shows.")
+@click.option("--report", is_flag=True, help="A table of playbooks after the summary; in JSON what ``report`` shows.")
+@click.option("--html", "html", type=click.Path(path_type=Path, dir_okay=False), help="The page of ``report``.")
 @click.option("--strict", is_flag=True, help="Quarantined or repeated records give exit code 1.")
 @click.option("--batch", type=click.IntRange(min=1), default=2_000, hidden=True)
 @common_options
@@ -43,6 +44,7 @@ def simulate(
     effects: Path | None,
     decisions: Path | None,
     report: bool,
+    html: Path | None,
     strict: bool,
     batch: int,
     program: Path | None,
@@ -52,7 +54,6 @@ def simulate(
 ) -> int:
     """Replay feed files in memory; nothing is written to the store and nothing is sent."""
     from engine.cli import reporting
-    from engine.cli.report_text import period_text
     from engine.feeds.replay import Replay
     from engine.runtime.clock import SystemClock
     from engine.runtime.simulate import simulate as replay_feed
@@ -63,8 +64,11 @@ def simulate(
     clock = SystemClock()
     begun = clock.elapsed()
     store, period = MemoryStore(keep_log=False), None
+    if html is not None:
+        reporting.need_libraries()
+    whole = html is not None or (report and format_ == "json" and reporting.can_tell())
     with (
-        reporting.lake_of(found.plan) if report and reporting.can_tell() else contextlib.nullcontext() as lake,
+        reporting.lake_of(found.plan) if whole else contextlib.nullcontext() as lake,
         quick_garbage(),
         _writing(effects) as rows,
         _writing(decisions) as verdicts,
@@ -81,13 +85,14 @@ def simulate(
         say("note: records without id were given file:line as id", quiet)
     for name in sorted(name for name, pool in found.plan.pools.items() if pool.imported):
         say(f"note: the codes of coupon {name} are imported; here others stand in for them, up to its total", quiet)
+    if html is not None and period is not None:
+        reporting.write_page(html, period, found.plan.env.locale, simulated=True)
+        say(f"written to {html}", quiet)
     summary = _summary(outcome, seconds)
     if format_ == "json":
         emit_json(summary if period is None else {**summary, "period": period})
     else:
         click.echo(_text(summary, report))
-        if period is not None:
-            click.echo("\n" + period_text(period, found.plan.env.locale, simulated=True))
     bad = outcome.events["quarantined"] or outcome.events["duplicate"]
     return EXIT_WRONG if strict and bad else EXIT_OK
 

@@ -108,7 +108,7 @@ class Lake:
         """What was taken so far is thrown away."""
         for name, rows in self._rows.items():
             rows.clear()
-            self._db.execute(f"delete from {name}")  # noqa: S608 - our own names
+            self._db.execute(self._queries[f"clear_{name}"])
 
     def event(self, it: Event) -> None:
         """A decided event."""
@@ -185,9 +185,8 @@ class Lake:
             shaped["day"] = (local // DAY).astype(np.int32)
             if "hour" in shaped:
                 shaped["hour"] = (local % DAY // HOUR).astype(np.int8)
-        parts = ", ".join(_read(name) for name in names)
         self._db.register("piece", shaped)
-        self._db.execute(f"insert into {table} select {parts} from piece")  # noqa: S608 - our own names
+        self._db.execute(self._queries[f"add_{table}"])
         self._db.unregister("piece")
         rows.clear()
 
@@ -255,14 +254,6 @@ BUCKETS = {
 def missing_extra() -> CannotRun:
     """What to say when the libraries of the report are not there."""
     return CannotRun("figures of a period need libraries that are not installed", hint="pip install 'drumbeat[report]'")
-
-
-def _read(name: str) -> str:
-    """A column of a piece as SQL: what is nothing stands there as an empty text, or as no number."""
-    kind = _NUMBERS.get(name)
-    if kind is None:
-        return f"nullif({name}, '')"
-    return f"case when isnan({name}) then null else {name} end" if kind == "float64" else name
 
 
 def _text(value: object) -> str | None:

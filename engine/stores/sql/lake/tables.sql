@@ -58,3 +58,68 @@ select g.playbook, g.occurrence, g.user, e.instant as entered, e.day, min(g.inst
 from goal as g asof join entry as e
     on e.playbook = g.playbook and e.user = g.user and e.occurrence = g.occurrence and e.instant <= g.instant
 group by all;
+
+
+-- name: add_event
+-- A piece of rows: what is nothing stands there as an empty text, or as no number.
+insert into event select
+    nullif(user, ''), instant, day, hour, nullif(type, ''), nullif(grp, ''), active, nullif(effect, '')
+from piece;
+
+-- name: clear_event
+-- Begin anew.
+delete from event;
+
+-- name: add_effect
+-- A piece of rows: what is nothing stands there as an empty text, or as no number.
+insert into effect select
+    nullif(key, ''), instant, day, nullif(playbook, ''), nullif(step, ''), nullif(kind, ''), nullif(user, ''),
+    nullif(grp, ''), nullif(status, ''), nullif(reason, ''), nullif(channel, ''), nullif(purpose, ''),
+    nullif(delivery, ''), nullif(place, ''), nullif(below, ''), nullif(above, '')
+from piece;
+
+-- name: clear_effect
+-- Begin anew.
+delete from effect;
+
+-- name: add_milestone
+-- A piece of rows: what is nothing stands there as an empty text, or as no number.
+insert into milestone select
+    nullif(playbook, ''), nullif(occurrence, ''), nullif(user, ''), nullif(what, ''), nullif(name, ''), instant, day
+from piece;
+
+-- name: clear_milestone
+-- Begin anew.
+delete from milestone;
+
+-- name: add_goal
+-- A piece of rows: what is nothing stands there as an empty text, or as no number.
+insert into goal select
+    nullif(playbook, ''), nullif(occurrence, ''), nullif(user, ''), instant, day,
+    case when isnan(worth) then null else worth end
+from piece;
+
+-- name: clear_goal
+-- Begin anew.
+delete from goal;
+
+-- name: add_ledger
+-- A piece of rows: what is nothing stands there as an empty text, or as no number.
+insert into ledger select
+    instant, day, nullif(book, ''), nullif(name, ''), nullif(what, ''), delta, nullif(user, ''), nullif(unit, ''),
+    case when isnan(amount) then null else amount end, nullif(playbook, ''), until
+from piece;
+
+-- name: clear_ledger
+-- Begin anew.
+delete from ledger;
+
+-- name: add_gone
+-- A piece of rows: what is nothing stands there as an empty text, or as no number.
+insert into gone select
+    nullif(user, '')
+from piece;
+
+-- name: clear_gone
+-- Begin anew.
+delete from gone;
