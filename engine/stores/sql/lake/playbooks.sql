@@ -8,11 +8,19 @@ from entry as e left join reached as r
 where e.day between ? and ? group by 1, 2 order by 1, 2;
 
 -- name: arms
--- Who was drawn for which arm in a period, and reached the goal of that entry afterwards; with sums as above.
-select m.playbook, m.name, count(*), count(r.instant), sum(r.worth), sum(r.worth * r.worth), count(r.worth)
-from milestone as m left join reached as r
-    on r.playbook = m.playbook and r.occurrence = m.occurrence and r.user = m.user and r.instant >= m.instant
-where m.what = 'arm' and m.day between ? and ? group by 1, 2 order by 1, 2;
+-- Who was drawn for which arm in a period, and reached the goal of that entry afterwards; with sums as above. Whoever was
+-- held back for another reason than the arm is in none.
+with drawn as (
+    select m.playbook, m.name, m.occurrence, m.user, m.instant, e.instant as entered
+    from milestone as m asof join entry as e
+        on e.playbook = m.playbook and e.occurrence = m.occurrence and e.user = m.user and e.instant <= m.instant
+    where m.what = 'arm' and m.day between ? and ? and coalesce(e.held, 'arm') = 'arm'
+)
+select d.playbook, d.name, count(*), count(r.instant), sum(r.worth), sum(r.worth * r.worth), count(r.worth)
+from drawn as d left join reached as r
+    on r.playbook = d.playbook and r.occurrence = d.occurrence and r.user = d.user and r.entered = d.entered
+    and r.instant >= d.instant
+group by 1, 2 order by 1, 2;
 
 -- name: exits
 -- Why journeys were sent out in a period.
