@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     "--effects", type=click.Path(path_type=Path, dir_okay=False), help="Write every effect here, one JSON a line."
 )
 @click.option("--decisions", type=click.Path(path_type=Path, dir_okay=False), help="Write every verdict here.")
-@click.option("--report", is_flag=True, help="What each playbook did, and why some never fired.")
+@click.option("--report", is_flag=True, help="What each playbook did, and why some never fired; in JSON all of it.")
+@click.option("--html", "html", type=click.Path(path_type=Path, dir_okay=False), help="The page of ``report``.")
 @click.option("--strict", is_flag=True, help="Quarantined or repeated records give exit code 1.")
 @click.option("--batch", type=click.IntRange(min=1), default=2_000, hidden=True)
 @common_options
@@ -55,6 +56,7 @@ def simulate(
     effects: Path | None,
     decisions: Path | None,
     report: bool,
+    html: Path | None,
     strict: bool,
     batch: int,
     program: Path | None,
@@ -63,6 +65,7 @@ def simulate(
     no_color: bool,
 ) -> int:
     """Replay feed files in memory; nothing is written to the store and nothing is sent."""
+    from engine.cli import reporting
     from engine.feeds.layouts import layout_of
     from engine.feeds.replay import Replay
     from engine.runtime.clock import SystemClock
@@ -74,50 +77,70 @@ def simulate(
     layout = layout_of(found.settings.feeds, found.root, columns, map_)
     clock = SystemClock()
     begun = clock.elapsed()
-    lookouts: list[Lookout] = []
-
-    def looker(closely: bool) -> Callable[[], Lookout]:
-        from engine.insight.unfired import Lookout
-
-        def made() -> Lookout:
-            lookouts[:] = [Lookout(found.plan, closely=closely)]
-            return lookouts[0]
-
-        return made
-
+    looks = _Looks(found.plan) if report else None
     # what is read from a pipe cannot be read again to look closely
     closely = decisions is not None or not all(path.is_file() for path in paths)
     replay = Replay(paths, until, layout=layout, types=found.known_types)
+    store, period = MemoryStore(keep_log=False), None
+    if html is not None:
+        reporting.need_libraries()
+    whole = html is not None or (report and format_ == "json" and reporting.can_tell())
     with (
+        reporting.lake_of(found.plan) if whole else contextlib.nullcontext() as lake,
         quick_garbage(),
         _writing(effects) as rows,
         _writing(decisions) as verdicts,
         progress_bar(None, "simulating", quiet) as advance,
     ):
         outcome = replay_feed(
-            found.plan, replay, MemoryStore(keep_log=False), until=until, effects=rows, decisions=verdicts,
+            found.plan, replay, store, until=until, effects=rows, decisions=verdicts,
             batch_size=batch, known_types=found.known_types, progress=advance,
-            observer=looker(closely) if report else None,
+            observer=None if looks is None else looks.anew(closely), recorder=lake,
         )  # fmt: skip
         seconds = clock.elapsed() - begun
-        if report and not closely and lookouts[0].unfired:
+        if lake is not None:
+            period = reporting.period_of_lake(found, lake, store, None, None)
+        if looks is not None and not closely and looks.last.unfired:
             # somebody asks why playbooks never fired: the same once more, with every verdict looked at
             replay_feed(
                 found.plan, Replay(paths, until, layout=layout, types=found.known_types), MemoryStore(keep_log=False),
-                until=until, batch_size=batch, known_types=found.known_types, progress=advance, observer=looker(True),
+                until=until, batch_size=batch, known_types=found.known_types, progress=advance,
+                observer=looks.anew(True),
             )  # fmt: skip
     if replay.assigned_ids:
         say("note: records without id were given file:line as id", quiet)
     for name in sorted(name for name, pool in found.plan.pools.items() if pool.imported):
         say(f"note: the codes of coupon {name} are imported; here others stand in for them, up to its total", quiet)
+    if html is not None and period is not None:
+        reporting.write_page(html, period, found.plan.env.locale, simulated=True)
+        say(f"written to {html}", quiet)
     summary = _summary(outcome, seconds)
-    told = _told(found.plan, lookouts[0], summary) if report else None
+    told = None if looks is None else _told(found.plan, looks.last, summary)
     if format_ == "json":
-        emit_json({**summary, **({} if told is None else told[1])})
+        more = {} if told is None else told[1]
+        emit_json({**summary, **more, **({} if period is None else {"period": period})})
     else:
         click.echo(_text(summary, None if told is None else told[0]))
     bad = outcome.events["quarantined"] or outcome.events["duplicate"]
     return EXIT_WRONG if strict and bad else EXIT_OK
+
+
+class _Looks:
+    """Who looks on while a feed is replayed: somebody new each time it begins."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.last: Lookout
+
+    def anew(self, closely: bool) -> Callable[[], Lookout]:
+        """Makes the next one."""
+        from engine.insight.unfired import Lookout
+
+        def made() -> Lookout:
+            self.last = Lookout(self._plan, closely=closely)
+            return self.last
+
+        return made
 
 
 @contextlib.contextmanager

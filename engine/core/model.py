@@ -394,8 +394,9 @@ class PoolAlert(msgspec.Struct):
 
 
 Milestone = tuple[str, str, str, str, str | None, int]
-"""(playbook, occurrence, subject, what, name, instant) of somebody's way through a playbook: ``entered``, ``held``
-(name: why: holdout, shadow, arm, control_group), ``arm`` (name: ``<split>=<arm>``) or ``exited`` (name: why)."""
+"""(playbook, occurrence, subject, what, name, instant) of somebody's way through a playbook: what is ``entered``,
+``held`` (name: why: holdout, shadow, arm, control_group), ``arm`` (name: ``<split>=<arm>``) or ``exited`` (name: why);
+of no playbook ("") it is ``segment.entered`` or ``segment.left`` (name: the segment)."""
 
 
 class Out(msgspec.Struct):

@@ -57,6 +57,16 @@ class Observer(Protocol):
         """This was decided."""
 
 
+class Recorder(Protocol):
+    """Who is told everything that a simulation decides, for a report."""
+
+    def take(self, batch: Batch) -> None: ...
+
+    def begin_anew(self) -> None:
+        """What was told so far is thrown away."""
+        ...
+
+
 class Volatile(Store, Protocol):
     """A store that can begin anew."""
 
@@ -174,6 +184,7 @@ def simulate(
     known_types: EventTypes | None = None,
     progress: Callable[[int], None] | None = None,
     observer: Callable[[], Observer] | None = None,
+    recorder: Recorder | None = None,
     log: bool = False,
 ) -> Outcome:
     """Run a whole feed through a plan.
@@ -187,12 +198,13 @@ def simulate(
     known_types: whose types are let in; None: any. What schemas say of the data is the matter of ``replay``.
     progress: told how many events were decided.
     observer: makes somebody who looks on; a new one each time the replay begins anew.
+    recorder: told all that was decided, with the events.
     log: keep events, effects and answers in the store, too, for whoever asks about somebody.
     """
     plan = dataclasses.replace(plan, pools=with_stand_ins(plan.pools, store.code_count))
     files = [file for file in (effects, decisions) if file is not None]
     replaying = _Replaying(
-        plan, replay, store, until, effects, decisions, known_types, progress, observer, log
+        plan, replay, store, until, effects, decisions, known_types, progress, observer, recorder, log
     )
     if all(file.seekable() for file in files):  # what cannot be taken back must not be written in hope
         begins = [file.tell() for file in files]
@@ -200,6 +212,8 @@ def simulate(
             return replaying.run(replay.hopeful(batch_size))
         except NotInOrder:
             store.begin_anew()
+            if recorder is not None:
+                recorder.begin_anew()
             for file, begin in zip(files, begins, strict=True):
                 file.seek(begin)
                 file.truncate()
@@ -219,6 +233,7 @@ class _Replaying:
     known_types: EventTypes | None
     progress: Callable[[int], None] | None
     observer: Callable[[], Observer] | None
+    recorder: Recorder | None
     log: bool
 
     def run(self, chunks: Iterable[list[Event]]) -> Outcome:
@@ -227,7 +242,8 @@ class _Replaying:
         looker = None if self.observer is None else self.observer()
         closely = self.decisions is not None or (looker is not None and looker.closely)
         tracing = ALL if closely else NOTABLE if self.log else SILENT
-        session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=self.log, resident=not self.log)
+        log = self.log or self.recorder is not None
+        session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=log, resident=not self.log)
         rows = EffectFile(self.effects)
         tally = Tally(self.plan)
         first: int | None = None
@@ -241,6 +257,8 @@ class _Replaying:
             rows.take(batch.effects, batch.clock)
             if self.decisions is not None:
                 self.decisions.write(b"".join(map(decision_row, batch.decisions)))
+            if self.recorder is not None:
+                self.recorder.take(batch)
             self.store.commit(batch)
 
         asked = frozenset(asked_for(self.plan.playbooks).values())

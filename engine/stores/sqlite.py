@@ -31,6 +31,7 @@ from engine.stores.sql.sqlite_ledger import SqliteLedger
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
 from engine.stores.sql.sqlite_points import FAULT_POINTS
 from engine.stores.sql.sqlite_states import FOLD_BYTES, FOLD_SUBJECTS, GENTLE_BYTES, GENTLE_SUBJECTS, SqliteStates
+from engine.stores.sql.sqlite_sweep import SqliteSweep
 from engine.stores.sql.sqlite_trail import ALL, GENTLE_ROWS, TRAIL_ROWS, SqliteTrail
 from engine.stores.wirefile import WireFile
 
@@ -97,6 +98,10 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
 
     def _checks(self) -> SqliteCheck:
         return SqliteCheck(self._file, self._states, self._erasure, self._ledger, self._coupons)
+
+    def sweep(self) -> SqliteSweep:
+        """The way to read all of it once, for a report."""
+        return SqliteSweep(self._file)
 
     def backup(self, target: str | os.PathLike[str], marks: dict[str, str]) -> int:
         """Copy this moment of the store into a new file; see ``sqlite_copy``. Returns its size in bytes."""

@@ -421,3 +421,31 @@ where not exists (select 1 from subject where subject.id = wanted.value);
 -- name: known_subjects
 -- Which subjects of a JSON array stand in the table.
 select count(*) from json_each(?) as wanted cross join subject as s on s.id = wanted.value;
+
+-- name: sweep_events
+-- Every block of decided events.
+select body from event_block order by seq;
+
+-- name: sweep_effects
+-- Every effect.
+select key, time, channel, body, delivery from effect order by seq;
+
+-- name: sweep_milestones
+-- Who came how far, in order.
+select playbook, occurrence, user, what, name, time from milestone order by seq;
+
+-- name: sweep_goals
+-- Every goal reached.
+select playbook, occurrence, user, time, worth from goal order by seq;
+
+-- name: sweep_entries
+-- Every block of the ledger.
+select body from entry_block order by seq;
+
+-- name: sweep_forgotten
+-- Subjects of whom events were forgotten.
+select subject from trail where log = 0;
+
+-- name: forgotten_until
+-- Up to when a log was forgotten.
+select at from forgotten where log = ?;

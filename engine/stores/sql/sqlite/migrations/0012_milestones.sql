@@ -1,5 +1,6 @@
 -- Who began which playbook when, was held back, was drawn for which arm, was sent out: what shares of people are counted by.
--- what: entered held arm exited. name: why held or sent out; of an arm: split=arm.
+-- what: entered held arm exited; name: why held or sent out, of an arm split=arm.
+-- Of no playbook (''): segment.entered segment.left, with the name of the segment.
 create table milestone (
     seq integer primary key,
     playbook text not null,
