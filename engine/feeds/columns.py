@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,6 +143,9 @@ def _wall(us: int) -> str:
 
 def _library() -> tuple[Any, Any]:
     try:
-        return import_module("pyarrow"), import_module("pyarrow.parquet")
+        import pyarrow  # type: ignore[import-untyped] # it ships no types
+        import pyarrow.parquet  # type: ignore[import-untyped]
+
+        return pyarrow, pyarrow.parquet
     except ImportError:
         raise CannotRun("reading Parquet needs pyarrow", hint="pip install 'drumbeat[parquet]'") from None

@@ -59,9 +59,11 @@ HELPERS = {
     "stores/memory_coupons": "coupons of the memory store",
     "stores/memory_forgetting": "retention of the memory store",
     "stores/memory_outbox": "the outbox of the memory store",
+    "stores/lake": "tables for reports, filled from a store or a feed",
     "stores/sealing": "coupon codes at rest, used by the stores",
     "stores/tally": "counters, used by the stores",
     "stores/wakes": "the index of wake-ups of the memory store",
+    "stores/wirefile": "what was begun to be sent, noted beside a store",
 }
 """Modules beside the words, each with its excuse."""
 FILE_OF = {("feed", "file"): "files"}
