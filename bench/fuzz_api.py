@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "contracts")]
@@ -28,6 +29,28 @@ CHECKS = (
 answered 202 with its reason and stands in quarantine, which no document can say."""
 
 
+def decide(desk: Any, root: Path) -> None:
+    """Have somebody decide: a till that redeems a code is answered by the engine itself."""
+    from engine.language.compile import compile_program
+    from engine.runtime.pump import Pump
+
+    found = compile_program(root)
+    assert found.plan is not None
+
+    def begin(store: Any) -> None:
+        pump = Pump(found.plan, store, [], None, desk.clock, secret=b"a secret of thirty-two bytes ...")
+
+        def deciding(work: Any) -> Any:
+            at = max(desk.clock.now(), pump.session.clock)
+            pump.session.present = at + 1
+            return work(pump, at)
+
+        desk.jobs.deciding = deciding
+
+    desk.faults.append(begin)
+    desk.jobs.ring()
+
+
 def main() -> int:
     """Run it; 0 when nothing was found."""
     parser = argparse.ArgumentParser()
@@ -38,6 +61,7 @@ def main() -> int:
 
     setting = {"auth": ["${TOKEN}"], "secret": ["${TOKEN}"]}
     with tempfile.TemporaryDirectory() as folder, served(Path(folder), setting, env={"TOKEN": TOKEN}) as desk:
+        decide(desk, Path(folder) / "tea")
         document = desk.get("/v1/openapi.json", BEARER).json
         call = document["paths"]["/v1/playbooks/{id}/webhook"]["post"]
         call["parameters"][0]["schema"] = {"enum": ["hook-me", "by-hand", "nobody"]}  # the last is not there
