@@ -154,6 +154,7 @@ def test_a_large_batch_goes_in_pieces(tmp_path: Path) -> None:
         ("release_outbox", b'{"place": "here"}', 400, "words"),
         ("import_codes", b'{"pool": "p", "codes": "ABC"}', 400, "words"),
         ("redeem", b'{"id": "r1"}', 400, "words"),
+        ("apply", b'{"base": "", "plan": ""}', 400, "words"),
     ],
 )
 def test_only_the_listed_methods_and_words(tmp_path: Path, verb: str, body: bytes, status: int, code: str) -> None:
@@ -164,7 +165,7 @@ def test_only_the_listed_methods_and_words(tmp_path: Path, verb: str, body: byte
         if verb == "ingset":
             assert answer.json["error"]["hint"] == "did you mean 'ingest'?"
         assert desk.ids() == []
-    calls = {"ingest", "release", "settle", "redrive", "drop", "release_outbox", "import_codes", "redeem"}
+    calls = {"ingest", "release", "settle", "redrive", "drop", "release_outbox", "import_codes", "redeem", "apply"}
     assert set(CALLS) == calls
 
 
