@@ -166,6 +166,7 @@ BESIDE = {
     "date": DOCS / "calendars.md",
     "calendar": DOCS / "howto.md",
     "schedule": DOCS / "howto.md",
+    "metrics": DOCS / "metrics.md",
     **dict.fromkeys(("select", "nominate", "survey", "draw", "roles", "surveys", "segments"), DOCS / "people.md"),
 }
 """Words whose keys have a page of their own."""
