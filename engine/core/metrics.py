@@ -35,8 +35,18 @@ class Span:
     end: int  #: the turn
 
 
+ALWAYS, ACTIVE, BORN, LATEST, FIRST = range(5)
+"""What of a state tells at a glance that a metric has nothing to do with it: nothing, its newest sign of life, its
+sign-up, an instant in its history, or the instant of an event in it."""
+
+Gate = tuple[int, str, int]
+"""(one of these, the key of the series, an instant): only who was later than that is looked at."""
+
+
 class Tally(ABC):
     """Counts one metric of one period."""
+
+    gate: Gate = (ALWAYS, "", 0)
 
     @abstractmethod
     def look(self, state: State) -> None:
@@ -90,6 +100,8 @@ class _Counting(Tally):
     def __init__(self, metric: CountUsers, plan: Plan, after: int, end: int) -> None:
         self.metric, self.plan, self.after, self.end = metric, plan, after, end
         self.found = 0
+        if len(metric.latest) < 2:
+            self.gate = (LATEST, metric.latest[0].key, after) if metric.latest else (ACTIVE, "", after)
 
     def look(self, state: State) -> None:
         if _active(state, self.metric.latest, self.after) and self.metric.lets(state, self.end, self.plan):
@@ -135,6 +147,7 @@ class _Returning(Tally):
         self.metric, self.plan, self.born, self.span = metric, plan, born, span
         self.latest = () if metric.latest is None else (metric.latest,)
         self.cohort = self.back = 0
+        self.gate = (BORN, "", born.begin) if metric.first is None else (FIRST, metric.first.key, born.begin)
 
     def look(self, state: State) -> None:
         came = self.metric.came(state)
@@ -254,12 +267,25 @@ def summed(reader: Reader) -> Callable[[State, int, Env], Figure | None]:
 
 def take(metrics: Sequence[Metric], span: Span, states: Iterable[State], plan: Plan) -> dict[str, Any]:
     """The figures of metrics that look at these subjects."""
-    tallies = [(it.name, it.tally(span, plan)) for it in metrics]
+    tallies = {it.name: it.tally(span, plan) for it in metrics}
+    gates = [(*tally.gate, tally.look) for tally in tallies.values()]
     for state in states:
-        if not is_erased(state):
-            for _, tally in tallies:
-                tally.look(state)
-    return {name: tally.result() for name, tally in tallies}
+        for kind, key, after, look in gates:
+            # most have nothing to do with most metrics, and a turn goes over everybody
+            if kind == ACTIVE:
+                at = state.last_active
+            elif kind == LATEST:
+                at = state.series.get(key)
+            elif kind == BORN:
+                at = state.created_at
+            elif kind == FIRST:
+                found = state.series.get(key)
+                at = None if found is None else found[0]
+            else:
+                at = after + 1
+            if at is not None and at > after and not is_erased(state):
+                look(state)
+    return {name: tally.result() for name, tally in tallies.items()}
 
 
 def share(part: int, whole: int) -> Figure | None:

@@ -208,7 +208,7 @@ class _Compiler:
         maker.check_selections(self._selections)
         self._look(spec, catalog, catalogs)
         if self.problems.has_errors:
-            self.problems.unasked(("audience-in-python",))  # without a plan nobody asks a store
+            self.problems.unasked(["audience-in-python"])  # it is asked of a whole plan
             return catalog, None
         present = {playbook.id: playbook for playbook in self.playbooks}
         older = OlderMaker(self.root, self.shop, spec, catalog, present).make(self.older)

@@ -7,7 +7,7 @@ when that fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from engine.core.localtime import UTC
@@ -16,7 +16,7 @@ from engine.core.metrics import Computed, Span, ordered, take
 from engine.core.model import State, new_state
 from engine.core.moment import Env
 from engine.core.periods import Calendar
-from engine.core.subjects import GROUP, PROGRAM, PROGRAM_KIND, USER
+from engine.core.subjects import GROUP, PROGRAM, PROGRAM_KIND, USER, kind_of
 from engine.core.turns import Turning
 from engine.runtime.census import Census
 
@@ -34,7 +34,7 @@ def turn(session: Session, turning: Turning, at: int) -> None:
     for kind in (USER, GROUP):
         asked = [it for it in mine if it.subject == kind]
         if asked:
-            people = Census(session).people(kind)
+            people = _everybody(session, kind)
             for name, value in take(asked, span, people, plan.parts.get(kind, plan)).items():
                 figures.put(name, at, decided, value)
     computed = [it for it in mine if isinstance(it, Computed)]
@@ -43,6 +43,15 @@ def turn(session: Session, turning: Turning, at: int) -> None:
         state, env = session.states.get(PROGRAM) or new_state(PROGRAM), plan.parts[PROGRAM_KIND].env
         for metric in ordered(computed):
             figures.put(metric.name, at, decided, metric.compute(state, at, decided + 1, env))
+
+
+def _everybody(session: Session, kind: str) -> Iterable[State]:
+    """All subjects of a kind; figures do not hang on the order."""
+    if not session.resident:
+        return Census(session).people(kind)
+    if not session.routing:
+        return session.states.values() if kind == USER else ()
+    return [state for name, state in session.states.items() if kind_of(name) == kind]
 
 
 def guarded(way: Callable[..., Any], names: tuple[str, ...], env: Env) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import defaultdict
 from datetime import date
@@ -12,10 +13,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from daemon_kit import Life
 from hypothesis import given
 from hypothesis import strategies as st
 from semantics_kit import HEAD, Row, event, play
 from steps_kit import Live, write
+from test_daemon_equals_simulate import _live_until
 
 from engine.core.figures import Figures, Taken
 from engine.core.instants import format_instant, parse_instant
@@ -274,3 +277,28 @@ def test_what_is_wrong_with_a_question_is_said(tmp_path: Path, call: str, code: 
     book = {"p": f"trigger: {{event: a}}\nentry: once\nwhen: \"{call} >= 1\"\nsteps: [{{points: 1}}]\n"}
     found = write(tmp_path, book, catalog=catalog, head=HEAD + "profile: open\n").problems
     assert any(code == it.code and said in f"{it.message} {it.hint}" for it in found), [str(it) for it in found]
+
+
+def test_a_daemon_takes_the_same_figures(tmp_path: Path) -> None:
+    """Semantics: metric.figures — hearing events as they happen, at midnights too, it tells what ``simulate`` tells."""
+    text = {f"playbooks/{id_}.yaml": f"playbook: {id_}\ntitle: t\n{text}" for id_, text in BOOKS.items()}
+    head = ZONED + "store: sqlite:///s.db\nfeeds: [{file: feed/*.jsonl}]\n"
+    rows = crowd(11, 50)
+    life = Life(tmp_path, {"drumbeat.yaml": head, "playbooks/catalog/all.yaml": CATALOG, **text}, at=START - 1)
+    (tmp_path / "feed").mkdir(exist_ok=True)
+    feed = tmp_path / "feed" / "a.jsonl"
+    feed.touch()
+    life.start()
+    for row in rows:
+        at = parse_instant(row["time"])
+        if at > life.clocks.wall:
+            _live_until(life, at - 1)
+            life.clocks.pass_(at - life.clocks.wall)
+        with feed.open("a") as out:
+            out.write(json.dumps(row) + "\n")
+    _live_until(life, life.clocks.wall)
+    found = [it.detail["title"] for it, _ in life.store.effects()] if life.store else []
+    life.end()
+    wanted = play(tmp_path / "s", BOOKS, rows, catalog=CATALOG, head=ZONED).effects
+    assert len(found) > 20
+    assert found == [it["detail"]["title"] for it in wanted]

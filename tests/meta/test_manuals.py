@@ -166,6 +166,7 @@ BESIDE = {
     "date": DOCS / "calendars.md",
     "calendar": DOCS / "howto.md",
     "schedule": DOCS / "howto.md",
+    "metrics": DOCS / "metrics.md",
     **dict.fromkeys(("select", "rank", "nominate", "survey", "draw"), DOCS / "people.md"),
     **dict.fromkeys(("roles", "surveys", "segments"), DOCS / "people.md"),
 }
