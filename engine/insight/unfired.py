@@ -199,7 +199,7 @@ class Lookout:
         heard = sorted(trigger.listens() or ())
         if any(type_.startswith(MANUAL) for type_ in heard) or trigger.word == "webhook":
             return "by_hand", f"{trigger.word}: {trigger.gist()}", ()
-        if isinstance(trigger, Standing) or trigger.word == "tier_change":
+        if isinstance(trigger, Standing) or trigger.word in ("tier_change", "changed"):
             return "no_move", f"{trigger.word}: {trigger.gist()}", ()
         if not heard:
             return "nobody", f"{trigger.word}: {trigger.gist()}", ()
@@ -235,7 +235,8 @@ class Lookout:
     def _makers(self, type_: str) -> Iterator[str]:
         """Playbooks with a step that makes an event of this type."""
         for playbook in self._plan.playbooks:
-            if any(getattr(node.action, "type", None) == type_ for node in playbook.nodes.values()):
+            actions = [node.action for node in playbook.nodes.values()]
+            if any(getattr(it, "type", None) == type_ or type_ in {told for told, _ in it.tells()} for it in actions):
                 yield playbook.id
 
 
