@@ -31,7 +31,7 @@ schemas: $(READY)
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
   --no-header --no-emit-index-url --no-emit-find-links
-OPTIONAL := --extra apprise --extra redis --extra nats --extra otel --extra seal --extra parquet
+OPTIONAL := --extra apprise --extra redis --extra nats --extra otel --extra seal
 
 # The newest versions that pyproject.toml allows, with the hashes of all their files: for installing, and for working on it.
 lock: $(READY)

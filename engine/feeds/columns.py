@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,6 +143,8 @@ def _wall(us: int) -> str:
 
 def _library() -> tuple[Any, Any]:
     try:
-        return import_module("pyarrow"), import_module("pyarrow.parquet")
+        import pyarrow  # type: ignore[import-untyped, unused-ignore]  # it may bring its types some day
+        from pyarrow import parquet
     except ImportError:
         raise CannotRun("reading Parquet needs pyarrow", hint="pip install 'drumbeat[parquet]'") from None
+    return pyarrow, parquet
