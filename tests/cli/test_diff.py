@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 import msgspec
+import pytest
 from wcwidth import wcswidth
 
 from engine.cli import oneside
@@ -182,6 +183,25 @@ def test_an_invalid_side_is_named(drumbeat: Drumbeat, make: Make) -> None:
     said = drumbeat("diff", good, good, "--events", good / "broken.jsonl.gz")
     assert said.code == 3
     assert "broken.jsonl.gz" in said.err
+
+
+def test_a_fault_of_a_side_is_told(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever breaks inside of a side is one sentence for who asked, never a traceback; an interruption is none."""
+    root = make(FILES, FEED)
+    for error, code in ((RuntimeError("broken"), 3), (KeyboardInterrupt(), 130)):
+
+        def breaks(*_: object, error: BaseException = error) -> None:
+            raise error
+
+        monkeypatch.setattr("engine.language.compile.compile_program", breaks)
+        request = root / oneside.REQUEST
+        asked = oneside.Request(
+            label="x", revision=None, root=str(root), home=str(root), events=[], until=None, color=False, quiet=True
+        )
+        request.write_bytes(msgspec.json.encode(asked))
+        assert oneside.main(request) == code
+    failure = msgspec.json.decode((root / oneside.FAILURE).read_bytes(), type=oneside.Failure)
+    assert failure.message.startswith("an internal fault of Drumbeat: RuntimeError: broken")
 
 
 def test_what_cannot_be_compared(drumbeat: Drumbeat, make: Make, tmp_path: Path) -> None:
