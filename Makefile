@@ -1,19 +1,30 @@
 # make demo   the main job on real data, embedded store
 # make test   everything that is tested
-# Both make .venv themselves; nothing but Python 3.11+ and make is needed.
+# make lowest what is tested, with the lowest versions that pyproject.toml allows; TESTS=... for some of it
+# All make .venv themselves; nothing but Python 3.11+ and make is needed.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench schemas lock clean
+.PHONY: demo test lowest lint bench schemas lock clean
 
 demo: $(READY)
 	$(BIN)/drumbeat demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+TESTS ?= tests/contracts tests/cli
+
+lowest: $(READY)
+	test -x .lowest/bin/uv || { $(BIN)/python -m venv .lowest \
+	  && .lowest/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'; }
+	.lowest/bin/uv pip compile --quiet --resolution lowest-direct --extra dev pyproject.toml -o .lowest/versions.txt
+	.lowest/bin/uv pip install --quiet --python .lowest/bin/python -r .lowest/versions.txt
+	.lowest/bin/uv pip install --quiet --python .lowest/bin/python --no-deps -e .
+	.lowest/bin/python -m pytest -q $(TESTS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -31,7 +42,7 @@ schemas: $(READY)
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
   --no-header --no-emit-index-url --no-emit-find-links
-OPTIONAL := --extra apprise --extra redis --extra nats --extra otel --extra seal
+OPTIONAL := --extra apprise --extra redis --extra nats --extra otel --extra parquet --extra report --extra seal
 
 # The newest versions that pyproject.toml allows, with the hashes of all their files: for installing, and for working on it.
 lock: $(READY)
@@ -41,7 +52,7 @@ lock: $(READY)
 	echo setuptools | $(BIN)/uv $(LOCK) - -o deploy/requirements-build.lock
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

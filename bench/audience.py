@@ -22,7 +22,7 @@ from engine.insight.audience import pages
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled
 from engine.ports import Batch
-from engine.stores.codec import encode_state
+from engine.stores.codec import encode_states
 from engine.stores.sqlite import SqliteStore
 
 NOW = 1_774_742_400_000_000
@@ -68,7 +68,7 @@ def main() -> None:
             states = [person(found, one) for one in range(start, min(number, start + 10_000))]
             store.commit(Batch(start + 1, states, [], [], [], {}, [], [], [], {}))
         store.fold()
-        print(f"{number:,} subjects, states of {len(encode_state(person(found, 7)))} bytes, CPU seconds")
+        print(f"{number:,} subjects, states of {len(encode_states([person(found, 7)]))} bytes, CPU seconds")
         print(f"{'condition':<62}{'fit':>9}{'asked':>9}{'SQL s':>8}{'Python s':>10}{'ratio':>7}")
         for text in CONDITIONS:
             ask(found, store, text)

@@ -119,7 +119,7 @@ PARTS = {
         "a small disk that is full again and again; a log that cannot be written",
         _tests("tests/e2e/test_small_disk.py"),
         _of_tests,
-        _sizes(disk_events=15_000),
+        _sizes(disk_events=60_000),
         aims={"recovered_max_ms": 5_000},
     ),
     "torn": Part(

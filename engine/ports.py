@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from engine.core.coupons import Coupon
-from engine.core.model import HOUR, Alert, Answer, Decision, Effect, Entry, Event, Mark, PoolAlert, State
+from engine.core.model import HOUR, Alert, Answer, Decision, Effect, Entry, Event, Mark, Milestone, PoolAlert, State
 from engine.core.predicate import Filter, Selection
 
 UNSCRUBBED = "unscrubbed"
 """Name under which a store keeps that somebody was erased, or came in again, since its file was written anew."""
+
+
+class NotBegun(Exception):  # it says that a message has to wait
+    """It could not be noted that a message is about to be sent, so nothing of it may leave."""
 
 
 class NotInOrder(Exception):  # it says that the careful way is needed
@@ -68,6 +73,8 @@ class Batch(msgspec.Struct):
     inbox_done: int = 0  #: ingested events up to this sequence number are decided
     counts: dict[str, int] = {}  #: counters to add to (duplicates, late, ...)
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
+    milestones: list[Milestone] = []  #: who began what when, was held back, drawn for an arm, sent out; in order
+    worth: list[tuple[int, Decimal]] = []  #: (place in ``goals``, what that one was worth), where the goal says
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
     askers: dict[str, str] = {}  #: answer key -> subject that asked, where no effect of that key names it
     slots: dict[str, bytes | None] = {}  #: rows of the slot table that changed (core/slots.py); None: one that goes
@@ -123,6 +130,53 @@ class Outgoing(msgspec.Struct):
     first: int | None = None  #: instant of the first try by this channel, by the machine's clock; None: none yet
 
 
+@dataclass(frozen=True)
+class Noted:
+    """What the session before had begun to send."""
+
+    modes: Mapping[str, str | None]  #: of its channels; nothing is known of others
+    begun: frozenset[tuple[str, int]]  #: (key, number of the try), without those of which is known that they failed
+    sent: Mapping[tuple[str, int], str | None]  #: those of them that went out, with the provider's id
+
+
+class Noting(Protocol):
+    """Hears from a channel what it begins, and how that ends."""
+
+    def begin(self, items: Sequence[Outgoing]) -> None:
+        """Messages are about to be sent; raises NotBegun when they must not be."""
+        ...
+
+    def ended(self, answers: Sequence[tuple[Outgoing, Sent]]) -> None:
+        """What was said of them."""
+        ...
+
+
+class WireNotes(Protocol):
+    """Notes, durably, what is about to go over a wire, so that of what was claimed the rest is known not to have."""
+
+    before: Noted | None  #: what the session before noted; None: nothing is known of it
+
+    def settled(self) -> None:
+        """What ``before`` told was acted upon; from now on the notes of this session count."""
+        ...
+
+    def begin(self, items: Iterable[Outgoing]) -> None:
+        """Messages are about to be sent; raises OSError or StoreError when they must not be. Any thread calls it."""
+        ...
+
+    def ended(self, answers: Iterable[tuple[Outgoing, Sent]]) -> None:
+        """What a channel said of messages that were begun; never raises, and need not be durable at once."""
+        ...
+
+    def tidy(self, flying: Iterable[str]) -> None:
+        """Keep only notes of messages that are under way, when it is time; the engine's thread calls it."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more is begun."""
+        ...
+
+
 class Settlement(msgspec.Struct):
     """What became of a claimed effect."""
 
@@ -156,6 +210,15 @@ class Sent(msgspec.Struct):
     receipt: str | None = None  #: the provider's own id of the message, by which its receipts name it
     status: int | None = None  #: of an answer that is wanted (webhook steps): the status
     body: object = None  #: of an answer that is wanted: its body, JSON where it is JSON
+
+
+class Wire(msgspec.Struct, frozen=True):
+    """A message as a channel hands it over, before anything is sent."""
+
+    form: str  #: mail | request | line | call
+    body: bytes  #: the bytes themselves: of a mail all of it, of a request what it carries
+    head: tuple[tuple[str, str], ...] = ()  #: of a request: method, address and headers, without secrets
+    refused: str | None = None  #: why the channel would not take it; then there are no bytes
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,6 +291,8 @@ class Channel(Protocol):
     ``once`` says what a crash between send and settle means: True: the channel remembers keys (or may be asked), so
     sending again with the same key does nothing. ``pace`` (optional, a ``Pace``) says how it may be used; without one
     its messages go in one thread, in batches. ``send`` of a channel with a concurrency is called by several threads.
+    ``send_noting(items, noting)`` (optional) sends likewise, and calls ``noting.begin([item])`` just before the first
+    byte of a message leaves (it raises NotBegun when the message must wait), ``noting.ended`` when it is answered.
     """
 
     name: str
@@ -543,4 +608,21 @@ class FileStore(Protocol):
 
     def unscrubbed(self) -> bool:
         """Was anybody erased since the last ``scrub``?"""
+        ...
+
+
+@runtime_checkable
+class EventLog(Protocol):
+    """A store whose events can be read as a whole, in order of decision."""
+
+    def decided_from(self) -> int | None:
+        """Engine clock at the decision of the oldest event kept, history aside; None: there is none."""
+        ...
+
+    def decided(self, since: int) -> Iterator[tuple[Event, int]]:
+        """Events decided after an instant, each with the engine clock at its decision."""
+        ...
+
+    def unheard(self, subjects: Sequence[str], until: int) -> set[str]:
+        """Which of these subjects nothing was decided about up to an instant, ever; the store is open for writing."""
         ...

@@ -19,6 +19,8 @@ from engine.language.compile import compile_program
 from engine.language.compiled import Compiled, Settings
 from engine.language.keeping import Look, compile_pack, look_at, pack
 from engine.ports import Channel, Feed, Store, Version
+from engine.runtime import applied
+from engine.runtime.applied import Applied, Pin
 from engine.runtime.daemon import LAST_GOOD
 from engine.runtime.fittings import Fitted, Program
 from engine.runtime.jobs import Jobs
@@ -90,7 +92,7 @@ def _close(feed: Feed) -> None:
 
 def reloader(
     root: Path, jobs: Jobs, accept: Callable[[Compiled], object], lists: Iterable[str], seen: Look | None = None,
-    store: str | None = None,
+    store: str | None = None, pin: Pin | None = None,
 ) -> Reloader[Program]:
     """Watches the files of a program.
 
@@ -100,15 +102,17 @@ def reloader(
     lists: files of codes and members the present program names.
     store: the store of the settings the process began with; None: it was named elsewhere.
     seen: how the other files stood before the present program was compiled; None: as they stand now.
+    pin: says when a plan was applied: then it is built, and the files are not looked at.
     """
     named = list(lists)
 
-    def look() -> Look:
-        return look_at(root, named)
+    def look() -> object:
+        return look_at(root, named) if pin is None or not pin.words else pin.words
 
     def build(older: Sequence[Version]) -> Built[Program]:
-        packed = pack(root)
-        found = compile_program(root, older)
+        wanted = pin.applied if pin is not None else None
+        packed = pack(root) if wanted is None else wanted.pack
+        found = compile_program(root, older) if wanted is None else compiled_applied(wanted, root, older)
         named[:] = found.lists
         if found.plan is None:
             return Built(None, problems_of(found))
@@ -117,7 +121,7 @@ def reloader(
         return Built(replace(program_of(found, packed), at_restart=("store",) if moved else ()))
 
     made = Reloader(look, build, lambda: jobs.submit(lambda store: store.versions()), jobs.ring)
-    if seen is not None and look_at(root) != seen:
+    if seen is not None and (pin is None or not pin.words) and look_at(root) != seen:
         made.force()
     return made
 
@@ -129,15 +133,27 @@ def program_of(found: Compiled, packed: str = "", warning: str = "") -> Program:
     return Program(found.plan, found.known_types, found.settings, packed, warning, found.settings.retention)
 
 
+def compiled_applied(wanted: Applied, root: Path, older: Sequence[Version]) -> Compiled:
+    """The plan that was applied, compiled. Raises CannotRun when what it reads in its folder is not what it was."""
+    found = compile_pack(wanted.pack, root, older)
+    if found.plan is not None and found.plan.digest != wanted.plan:
+        raise CannotRun(
+            "the applied plan reads lists that are not what they were when it was planned",
+            hint="put them back, or plan and apply once more",
+        )
+    return found
+
+
 def first_program(root: Path, store: Store, accept: Callable[[Compiled], object]) -> tuple[Program, Compiled]:
-    """What a daemon begins with: the program in its folder, or the last good one when that is broken.
+    """What a daemon begins with: the plan that was applied, or else the program in its folder; or the last good one
+    when that is broken.
 
     Raises ProgramError when it is broken and the store has none.
     """
-    packed = pack(root)
-    found = compile_program(root, store.versions())
-    wrong: DrumbeatError | None = None
-    if found.plan is not None:
+    wanted = applied.read(store)
+    packed = pack(root) if wanted is None else wanted.pack
+    found, wrong = _first(root, store, wanted)
+    if found.plan is not None and wrong is None:
         try:
             accept(found)
             return program_of(found, packed), found
@@ -156,6 +172,15 @@ def first_program(root: Path, store: Store, accept: Callable[[Compiled], object]
         )  # fmt: skip
     warning = str(wrong) if wrong is not None else problems_of(found)
     return program_of(older, warning=warning), replace(found, plan=older.plan, settings=older.settings)
+
+
+def _first(root: Path, store: Store, wanted: Applied | None) -> tuple[Compiled, DrumbeatError | None]:
+    if wanted is None:
+        return compile_program(root, store.versions()), None
+    try:
+        return compiled_applied(wanted, root, store.versions()), None
+    except CannotRun as error:
+        return compile_pack(wanted.pack, root, store.versions()), error
 
 
 def problems_of(found: Compiled) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from hashlib import blake2b
@@ -16,7 +17,7 @@ from engine.feeds.files import Layout, Line, Source, is_blank, kept, split_lines
 from engine.feeds.mapping import PayloadMap
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled, Settings
-from engine.ports import Channel, Feed, Record, Store
+from engine.ports import Channel, Feed, Outgoing, Record, Store, Wire
 from engine.runtime.clock import SystemClock
 from engine.site import Site
 from engine.stores import sealing
@@ -86,6 +87,32 @@ def restore_store(settings: Settings, root: Path, backup: Path, now: str, overri
     path.parent.mkdir(parents=True, exist_ok=True)
     sqlite_copy.put_back(backup, path, aside or path)
     return aside
+
+
+def trial_store(
+    settings: Settings, root: Path, folder: Path, name: str = "trial.db", override: str | None = None
+) -> SqliteStore:
+    """A copy of the program's store, to try a program on; the store itself is only read, also beside a daemon.
+
+    Raises CannotRun where the folder has no room for it.
+    """
+    path = store_path(settings, root, override)
+    size = sum(it.stat().st_size for it in (path, path.with_name(path.name + "-wal")) if it.exists())
+    free = shutil.disk_usage(folder).free
+    if free < 2 * size:  # the trial writes, too
+        raise CannotRun(
+            f"a copy of the store to try the plan on needs about {2 * size:,} bytes in {folder}: {free:,} are free",
+            hint="name a folder with more room: TMPDIR=/var/tmp drumbeat plan",
+        )
+    seal = _seal(settings, root, lenient=False)
+    sqlite_copy.scratch(path, folder / name)
+    store = SqliteStore.open(folder / name, durable=False)
+    try:
+        store.seal(seal)
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 def scratch_store(folder: Path) -> SqliteStore:
@@ -173,6 +200,21 @@ def open_channel(name: str, fields: Mapping[str, Any], site: Site) -> Channel:
     kind: Any = CHANNELS.get(fields["via"])
     channel: Channel = kind.open(name, fields, site)
     return channel
+
+
+def wire_of(settings: Settings, root: Path, item: Outgoing) -> Wire:
+    """What the channel of a message would hand over; nothing is sent, and no file is opened."""
+    fields = settings.channels[item.channel]
+    kind: Any = CHANNELS.get(fields["via"])
+    if hasattr(kind, "wire_of"):
+        bare: Wire = kind.wire_of(item.channel, item)
+        return bare
+    channel: Any = kind.open(item.channel, fields, site_of(root))
+    try:
+        found: Wire = channel.wire(item)
+    finally:
+        channel.close()
+    return found
 
 
 def secret_of(store: Store) -> bytes:

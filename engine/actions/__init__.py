@@ -16,6 +16,7 @@ ACTIONS: Registry[Action] = Registry(
         "nominate": "engine.actions.nominate:Nominate",
         "points": "engine.actions.points:BookPoints",
         "post": "engine.actions.post:PostToGroup",
+        "rank": "engine.actions.rank:RankUsers",
         "redeem": "engine.actions.redeem:Redeem",
         "referral": "engine.actions.referral:Refer",
         "repeat": "engine.actions.repeat:Repeat",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.core.coupons import CouponPool, pool_names
+from engine.core.coupons import CouponPool, pool_names, within_user_limit
 from engine.core.instants import format_instant
 from engine.core.journeys import Run, as_datetime
 from engine.core.kinds import STOP, Action, Build, Pause
@@ -102,12 +102,7 @@ class GiveCoupon(Action):
 
 
 def _within_user_limit(pool: CouponPool, run: Run) -> bool:
-    if pool.per_user is None:
-        return True
-    given = run.state.coupons.get(pool.name, [])
-    if pool.per_user_window is not None:
-        given = [at for at in given if at > run.now - pool.per_user_window]
-    return len(given) < pool.per_user
+    return within_user_limit(pool, run.state.coupons.get(pool.name, []), run.now)
 
 
 def _expiry(pool: CouponPool, run: Run) -> int | None:

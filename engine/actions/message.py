@@ -120,7 +120,7 @@ class SendMessage(Action):
         if not ways:
             return self._refuse(run, refused, first)
         channel, address = ways[0]
-        detail, fault = self._render(run, channel)
+        detail, fault = self.rendered(run, channel)
         if fault is not None:
             return self._refuse(run, fault, channel.name)
         until = None if self.valid_for is None else self.valid_for.after(run.marked(), run.zone)
@@ -179,8 +179,7 @@ class SendMessage(Action):
                 run.explain("consent", False, f"{self.purpose} by {name} is {rule}, and was {word}")
                 continue
             channel = run.plan.channels[name]
-            own = run.state.traits.get(channel.address) if channel.address is not None else None
-            address = own if self.to is None else given_to
+            address = self.address(run, channel) if self.to is None else given_to
             if address or (channel.address is None and self.to is None):
                 ways.append((channel, None if address is None else str(address)))
                 continue
@@ -188,7 +187,14 @@ class SendMessage(Action):
             reason = "no_address"
         return ways, reason
 
-    def _render(self, run: Run, channel: ChannelInfo) -> tuple[dict[str, Any], str | None]:
+    def address(self, run: Run, channel: ChannelInfo) -> Any:
+        """Where the subject is reached by a channel, or where the step says; None: nowhere, or it needs no address."""
+        if self.to is not None:
+            return self.to.get(run.m)
+        return run.state.traits.get(channel.address) if channel.address is not None else None
+
+    def rendered(self, run: Run, channel: ChannelInfo) -> tuple[dict[str, Any], str | None]:
+        """(the detail of the message as a channel carries it, why there is none)."""
         values = self.shown(run)
         locale = run.state.traits.get("locale")
         template = self.templates(channel.name, locale if isinstance(locale, str) else None)
@@ -278,7 +284,7 @@ class SendMessage(Action):
         for channel, address in ways:
             if self._full(run, channel) is not None:
                 continue
-            detail, fault = self._render(run, channel)
+            detail, fault = self.rendered(run, channel)
             if fault is None:
                 html, fields = detail.get("html", False), detail.get("fields")
                 found.append(Spare(channel.name, address, detail["text"], detail.get("subject"), html, fields))

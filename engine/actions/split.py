@@ -97,6 +97,7 @@ class Split(Action):
         drawn = run.plan.env.draw(f"{run.playbook.id}/{run.node.id}", self.salt, run.state.id)
         arm = next((arm for arm in self.arms if drawn < arm.upto), self.arms[-1])
         run.result({"arm": arm.name})
+        run.milestone("arm", f"{run.node.id}={arm.name}")
         if arm.holdout:
             if run.journey.held is None:
                 run.hold_back("arm")

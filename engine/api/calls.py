@@ -15,7 +15,7 @@ import msgspec
 
 from engine.core.model import Event
 from engine.ports import Imported, Rejected, Settlement, Store
-from engine.runtime import byhand, standing
+from engine.runtime import applied, byhand, standing
 from engine.runtime.pump import Pump
 from engine.runtime.redeeming import Redeem, Verdict, redeem
 
@@ -86,6 +86,7 @@ CALLS: dict[str, Call] = {
     "drop": Call(Drop, int, lambda store, it: byhand.drop(store, it.keys, it.now)),
     "import_codes": Call(ImportCodes, Imported, lambda store, it: store.add_codes(it.pool, it.codes)),
     "redeem": Call(Redeem, Verdict, _no, redeem),
+    "apply": Call(applied.Apply, str | None, applied.apply),
     "release_outbox": Call(ReleaseOutbox, str | None, lambda store, it: _let_go(store)),
 }
 """Name -> how it is called."""

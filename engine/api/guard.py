@@ -100,7 +100,11 @@ class Guard:
 
 def _route(scope: Scope) -> str:
     """The route, without what was sent in its place."""
-    return str(getattr(scope.get("route"), "path", OTHER))
+    route, endpoint = scope.get("route"), scope.get("endpoint")
+    if route is None and endpoint is not None:  # older versions of Starlette tell only where it leads
+        routes = getattr(scope.get("router"), "routes", ())
+        route = next((it for it in routes if getattr(it, "endpoint", None) is endpoint), None)
+    return str(getattr(route, "path", OTHER))
 
 
 def _unfit(scope: Scope, limits: Limits) -> Refused | None:

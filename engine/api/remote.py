@@ -21,7 +21,7 @@ from engine.core.model import Event
 from engine.errors import CannotRun, StoreError, UsageError
 from engine.language.compiled import Settings
 from engine.ports import Imported, Rejected, Settlement, Store
-from engine.runtime import byhand, standing
+from engine.runtime import applied, byhand, standing
 
 _PIECE = 4 * 1024 * 1024
 """Bytes of records one call carries at most, together with what describes them well below the server's limit."""
@@ -72,6 +72,14 @@ def release_outbox(store: Store, place: str) -> str | None:
         return standing.release(store, place)
     reason: str | None = store.call("release_outbox", ReleaseOutbox())
     return reason
+
+
+def apply(store: Store, wanted: applied.Apply) -> str | None:
+    """As ``applied.apply``, also through a daemon, which takes the plan at once."""
+    if not isinstance(store, RemoteStore):
+        return applied.apply(store, wanted)
+    other: str | None = store.call("apply", wanted)
+    return other
 
 
 def _some(keys: Sequence[str]) -> Iterator[list[str]]:

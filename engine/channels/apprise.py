@@ -17,7 +17,7 @@ from engine.channels.network import NAMES, Veil, seconds_of, setting, values_of
 from engine.channels.pace import pace_of
 from engine.core.shapes import Duration, Map, Text, optional, required
 from engine.errors import CannotRun, RenderError
-from engine.ports import Outgoing, Sent
+from engine.ports import Outgoing, Sent, Wire
 from engine.render import Setting, SettingFault
 from engine.site import Site
 
@@ -85,26 +85,46 @@ class AppriseChannel:
         """One call of the library a message."""
         return [self._veil.told(self._send(item)) for item in items]
 
+    def wire(self, item: Outgoing) -> Wire:
+        """What ``send`` hands to the library: the text, and its title as the head."""
+        found = self._call(item)
+        if isinstance(found, Sent):
+            return Wire("call", b"", refused=self._veil.told(found).reason)
+        title, text = found
+        return Wire("call", text.encode(), (("title", title),))
+
     def close(self) -> None:
         """Nothing is kept open."""
 
     def __repr__(self) -> str:
         return f"<AppriseChannel {self.name}>"
 
-    def _send(self, item: Outgoing) -> Sent:
+    def _call(self, item: Outgoing) -> tuple[str, str] | Sent:
+        """(title, text) of a message, or why there is none."""
         values = values_of(item)
         if not values["text"]:
             return Sent(ok=False, reason="the message has no text")
         try:
-            service = self._service(self._url.fill(values, lambda text: quote(text, safe="")))
             title = self._title.fill(values) if self._title is not None else values["title"] or values["subject"] or ""
+        except RenderError as error:
+            return Sent(ok=False, reason=f"the request cannot be made: {error.message}")
+        return title, values["text"]
+
+    def _send(self, item: Outgoing) -> Sent:
+        values = values_of(item)
+        call = self._call(item)
+        if isinstance(call, Sent):
+            return call
+        title, text = call
+        try:
+            service = self._service(self._url.fill(values, lambda text: quote(text, safe="")))
         except RenderError as error:
             return Sent(ok=False, reason=f"the request cannot be made: {error.message}")
         if service is None:
             return Sent(ok=False, reason="the address is not one that Apprise knows")
         library = self._library
         form = library.NotifyFormat.HTML if values["html"] else library.NotifyFormat.TEXT
-        result = service.notify(body=values["text"], title=title, body_format=form, timeout=self._seconds)
+        result = service.notify(body=text, title=title, body_format=form, timeout=self._seconds)
         return self._judge(result)
 
     def _judge(self, result: Any) -> Sent:

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from engine.core.instants import format_instant
 from engine.core.shapes import Map
-from engine.ports import Outgoing, Sent
+from engine.ports import Outgoing, Sent, Wire
 from engine.site import Site
 
 _STEERING = frozenset({"Cc", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -50,6 +50,11 @@ class ConsoleChannel:
             # Some of them may stand on the screen; for people that is better than none.
             return [Sent(ok=False, reason=f"cannot print: {error.strerror}", passing=True) for _ in items]
         return [Sent(ok=True) for _ in items]
+
+    @classmethod
+    def wire_of(cls, name: str, item: Outgoing) -> Wire:
+        """The line as ``send`` prints it."""
+        return Wire("line", cls(name, sys.stdout)._line(item).encode() + b"\n")
 
     def close(self) -> None:
         """The stream belongs to the caller."""

@@ -17,7 +17,7 @@ import msgspec
 from engine.core.instants import format_instant
 from engine.core.shapes import Map, Text, optional
 from engine.errors import CannotRun, UsageError
-from engine.ports import Outgoing, Sent
+from engine.ports import Outgoing, Sent, Wire
 from engine.site import Site
 
 MODES = ("at_least_once", "at_most_once")
@@ -98,6 +98,11 @@ class FileChannel:
             refused if answer.ok and item.key not in done else answer
             for item, answer in zip(items, answers, strict=True)
         ]
+
+    @classmethod
+    def wire_of(cls, name: str, item: Outgoing) -> Wire:
+        """The line as ``send`` writes it, without opening the file."""
+        return Wire("line", _line(item, name))
 
     def written(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys whose line stands in the file."""

@@ -21,7 +21,7 @@ from engine.channels.pace import pace_of
 from engine.channels.wire import Reply
 from engine.core.shapes import Int, Many, Map, Plain, Table, Text, optional, required
 from engine.errors import CannotRun, RenderError
-from engine.ports import Outgoing, Sent
+from engine.ports import Outgoing, Sent, Wire
 from engine.render import Setting, SettingFault
 from engine.site import Secret, Site
 
@@ -144,6 +144,15 @@ class HttpChannel:
         """One request a message."""
         return [self._veil.told(self._send(item)) for item in items]
 
+    def wire(self, item: Outgoing) -> Wire:
+        """The request as ``send`` makes it."""
+        found = self._made(item)
+        if isinstance(found, Sent):
+            return Wire("request", b"", refused=self._veil.told(found).reason)
+        url, headers, body = found
+        head = (("method", self._method), ("url", url), *headers.items())
+        return Wire("request", body or b"", tuple((key, self._veil.covered(value)) for key, value in head))
+
     def close(self) -> None:
         """Close what connections are open."""
         self._caller.close()
@@ -154,6 +163,14 @@ class HttpChannel:
     # ------------------------------------------------------------------ the request
 
     def _send(self, item: Outgoing) -> Sent:
+        made = self._made(item)
+        if isinstance(made, Sent):
+            return made
+        found = replies.carried_out(lambda: self._caller.call(self._method, *made))
+        return found if isinstance(found, Sent) else self._judge(found)
+
+    def _made(self, item: Outgoing) -> tuple[str, dict[str, str], bytes | None] | Sent:
+        """(address, headers, body) of the request for a message, or why there is none."""
         values = values_of(item)
         try:
             url = self._url.fill(values, lambda text: quote(text, safe=""))
@@ -170,8 +187,7 @@ class HttpChannel:
             headers[self._key_header] = item.key
         if "user-agent" not in named:
             headers["User-Agent"] = "drumbeat"
-        found = replies.carried_out(lambda: self._caller.call(self._method, url, headers, body))
-        return found if isinstance(found, Sent) else self._judge(found)
+        return url, headers, body
 
     def _content(self, values: Mapping[str, Any]) -> tuple[bytes | None, str]:
         if self._method in ("GET", "DELETE"):

@@ -90,6 +90,8 @@ def mail_of(
     made["Date"] = format_datetime(datetime.fromtimestamp(now // SECOND, UTC))
     made["Message-ID"] = f"<{message_id(item.key, sender)}>"
     made["Auto-Submitted"] = "auto-generated"
+    if detail.get("test"):
+        made["X-Drumbeat-Test"] = "yes"
     link = detail.get("unsubscribe")
     if link is not None:
         if not isinstance(link, str) or _LINK.fullmatch(link) is None:

@@ -156,6 +156,12 @@ class Veil:
         text = _UNSEEN.sub(" ", text).strip()
         return text if len(text) <= _TOLD else text[: _TOLD - 1] + "…"
 
+    def covered(self, text: str) -> str:
+        """The whole text, without secrets."""
+        for secret in self._found:
+            text = text.replace(secret, "***")
+        return text
+
     def told(self, answer: Sent) -> Sent:
         """An answer whose reason may be seen."""
         if answer.reason is not None:

@@ -22,12 +22,14 @@ from engine.channels.mail import NoMail, address_of, mail_of, message_id, needs_
 from engine.channels.network import TIMING, Veil, seconds_of
 from engine.channels.pace import pace_of
 from engine.channels.wire import Limits, Line, dial, tls
+from engine.core.model import SECOND
 from engine.core.shapes import Map, Table, Text, optional, required
 from engine.errors import CannotRun
-from engine.ports import Outgoing, Sent
+from engine.ports import NotBegun, Noting, Outgoing, Sent, Wire
 from engine.site import Secret, Site
 
 _BATCH = 20
+_PAUSE = 5 * SECOND
 _HOST = r"[A-Za-z0-9.:\[\]-]{1,253}"
 _SETTINGS = frozenset({530, 534, 535, 538})
 """Codes that speak of how we log in, not of the mail: an operator mends that, and the mail waits."""
@@ -134,6 +136,10 @@ class SmtpChannel:
 
     def send(self, items: Sequence[Outgoing]) -> list[Sent]:
         """All mails in one conversation; each is answered by itself."""
+        return self.send_noting(items, None)
+
+    def send_noting(self, items: Sequence[Outgoing], noting: Noting | None) -> list[Sent]:
+        """As ``send``; ``noting`` hears of each mail before its text is handed over, and when it is answered."""
         answers: list[Sent] = []
         talk: Conversation | None = None
         dead: Sent | None = None  #: why no conversation can be had
@@ -149,8 +155,10 @@ class SmtpChannel:
                 if talk is None:
                     answers.append(_copy(dead))
                     continue
-                answer, alive = self._hand_over(talk, mail, raw, utf8, item)
+                answer, alive = self._hand_over(talk, mail, raw, utf8, item, noting)
                 answers.append(answer)
+                if noting is not None:
+                    noting.ended([(item, answer)])
                 if not alive:
                     talk.close()
                     talk = None
@@ -158,6 +166,11 @@ class SmtpChannel:
             if talk is not None:
                 talk.leave(self._site.elapsed() + self._limits.connect)
         return [self._veil.told(answer) for answer in answers]
+
+    def wire(self, item: Outgoing) -> Wire:
+        """The mail as ``send`` hands it over, dots not yet doubled."""
+        found = self._prepared(item)
+        return Wire("mail", b"", refused=found.reason) if isinstance(found, Sent) else Wire("mail", found[1])
 
     def close(self) -> None:
         """No conversation goes on between two batches."""
@@ -200,13 +213,16 @@ class SmtpChannel:
         return None, Sent(ok=False, reason=f"no conversation with {self._server.host}: {reason}", passing=True)
 
     def _hand_over(
-        self, talk: Conversation, to: Address, raw: bytes, utf8: bool, item: Outgoing
+        self, talk: Conversation, to: Address, raw: bytes, utf8: bool, item: Outgoing, noting: Noting | None
     ) -> tuple[Sent, bool]:
         """(the answer for one mail, whether the conversation goes on)."""
         try:
             code, text = talk.deliver(
-                self._sender.addr_spec, to.addr_spec, raw, utf8, self._site.elapsed() + self._limits.total
-            )
+                self._sender.addr_spec, to.addr_spec, raw, utf8, self._site.elapsed() + self._limits.total,
+                lambda: None if noting is None else noting.begin([item]),
+            )  # fmt: skip
+        except NotBegun as error:
+            return Sent(ok=False, reason=str(error), passing=True, retry_after=_PAUSE), False
         except _Gone as error:
             return Sent(ok=False, reason=str(error), passing=True, unknown=error.after), False
         if 200 <= code < 300:
@@ -249,8 +265,13 @@ class Conversation:
                 raise _Gone("it has no STARTTLS, and a password does not go over an open line")
             smtp.login(*server.login)
 
-    def deliver(self, sender: str, to: str, raw: bytes, utf8: bool, until: float) -> tuple[int, str]:
-        """(code, words) of the server's answer to one mail; raises _Gone when the conversation broke off."""
+    def deliver(
+        self, sender: str, to: str, raw: bytes, utf8: bool, until: float, begin: Callable[[], None]
+    ) -> tuple[int, str]:
+        """(code, words) of the server's answer to one mail; raises _Gone when the conversation broke off.
+
+        ``begin`` is called before the first byte of the mail; what it raises ends the conversation.
+        """
         smtp = self._smtp
         self._line.begin(until, self._limits.read)
         if utf8 and not smtp.has_extn("smtputf8"):
@@ -268,6 +289,7 @@ class Conversation:
             for code, text in smtp.steps(sender, options, to):
                 if code >= 300 and code != 354:
                     return code, _shown(text)
+            begin()
             smtp.send(re.sub(rb"(?m)^\.", b"..", raw) + b".\r\n")
             handed_over = True
             code, text = smtp.getreply()

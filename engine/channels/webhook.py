@@ -22,7 +22,7 @@ from engine.core.instants import format_instant, parse_duration
 from engine.core.model import SECOND
 from engine.core.shapes import Many, Map, Table, Text, optional
 from engine.errors import CannotRun
-from engine.ports import Outgoing, Sent
+from engine.ports import Outgoing, Sent, Wire
 from engine.site import Secret, Site
 
 _JSON = "application/json"
@@ -104,6 +104,14 @@ class WebhookChannel:
         """One request an effect."""
         return [self._veil.told(self._send(item)) for item in items]
 
+    def wire(self, item: Outgoing) -> Wire:
+        """The request as ``send`` makes it for a message."""
+        if self._url is None:
+            return Wire("request", b"", refused=f"channel {self.name} has no 'url' for messages")
+        body, url = _write(self._message(item)), self._url.reveal()
+        head = (("method", "POST"), ("url", url), *self._signed(item, url, {}, body, _JSON).items())
+        return Wire("request", body, tuple((key, self._veil.covered(value)) for key, value in head))
+
     def close(self) -> None:
         """Close what connections are open."""
         self._caller.close()
@@ -139,18 +147,22 @@ class WebhookChannel:
     def _request(
         self, item: Outgoing, method: str, url: str, own: dict[str, str], body: bytes, kind: str, seconds: float | None
     ) -> tuple[Sent, Reply | None]:
+        headers = self._signed(item, url, own, body, kind)
+        sent = body if body or method not in ("GET", "DELETE") else None
+        found = replies.carried_out(lambda: self._caller.call(method, url, headers, sent, seconds))
+        if isinstance(found, Sent):
+            return found, None
+        return replies.by_status(found, self._now()), found
+
+    def _signed(self, item: Outgoing, url: str, own: dict[str, str], body: bytes, kind: str) -> dict[str, str]:
+        """All headers of a request."""
         headers = {"Content-Type": kind} if body else {}
         headers["User-Agent"] = "drumbeat"
         for key, value in (*self._channel_headers(url), *own.items()):
             same = next((it for it in headers if it.lower() == key.lower()), key)
             headers.pop(same, None)
             headers[key] = value
-        headers |= signing.headers(self._keys, item.key, self._now() // SECOND, body)
-        sent = body if body or method not in ("GET", "DELETE") else None
-        found = replies.carried_out(lambda: self._caller.call(method, url, headers, sent, seconds))
-        if isinstance(found, Sent):
-            return found, None
-        return replies.by_status(found, self._now()), found
+        return headers | signing.headers(self._keys, item.key, self._now() // SECOND, body)
 
     def _channel_headers(self, url: str) -> Iterator[tuple[str, str]]:
         try:

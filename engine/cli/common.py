@@ -192,6 +192,18 @@ def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | No
         raise click.BadParameter(f"{error} (for example 2026-03-01T09:00:00+08:00)") from None
 
 
+def replayed(found: Any, events: tuple[str, ...], until: int | None) -> Any:
+    """A store in memory with all that a feed leads to, for whoever asks about somebody; ``until`` as for simulate."""
+    from engine.feeds.replay import Replay
+    from engine.runtime.simulate import simulate
+    from engine.stores.memory import MemoryStore
+
+    store = MemoryStore()
+    replay = Replay(feed_paths(events), until, types=found.known_types)
+    simulate(found.plan, replay, store, until=until, known_types=found.known_types, log=True)
+    return store
+
+
 def feed_paths(patterns: tuple[str, ...]) -> list[Path]:
     """Files named on the command line, patterns expanded; raises ProgramError (exit 1) when one matches nothing."""
     out: list[Path] = []

@@ -11,10 +11,15 @@ from pathlib import Path
 import click
 
 from engine.cli.common import EXIT_OK, emit_json, say
+from engine.cli.starting import Choice, library, taken
 from engine.core.shapes import NAME
 from engine.errors import UsageError
 
 EXAMPLES = ("retail", "community")
+_HEAD = """\
+# 程序文件：时区、字段、通道、安全带。检查：drumbeat validate
+# The program file: zone, fields, channels, safety belts. Check it with: drumbeat validate
+"""
 _HIDDEN = "dot."  # a name that begins with a dot would be left out of a wheel
 _PROGRAM = re.compile(r"^program: .*$", re.MULTILINE)
 
@@ -33,19 +38,33 @@ def init(folder: Path, example: str, format_: str, quiet: bool) -> int:
         raise UsageError(f"{folder} is a file", hint="give a folder that is empty or not there yet")
     if folder.is_dir() and any(it.name != ".git" for it in folder.iterdir()):
         raise UsageError(f"{folder} is not empty, and nothing in it is overwritten", hint="give another folder")
-    written = []
-    for name, source in sorted(_files(files("engine") / "scaffold" / example, "")):
+    program = _program(example, folder)
+    for name, text in program.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = source.read_bytes()
-        path.write_bytes(_named(text, folder) if name == "drumbeat.yaml" else text)
-        written.append(name)
+        path.write_bytes(text)
+    written = list(program)
     if format_ == "json":
         emit_json({"program": str(folder), "example": example, "files": written})
         return EXIT_OK
     click.echo(f"{len(written)} file(s) written to {folder}")
     say(f"next: cd {folder} && drumbeat validate --strict && drumbeat test", quiet)
     return EXIT_OK
+
+
+def _program(example: str, folder: Path) -> dict[str, bytes]:
+    """Path inside the new program -> content, in order."""
+    import yaml
+
+    scaffold = files("engine") / "scaffold"
+    spec = yaml.safe_load((scaffold / "examples.yaml").read_text(encoding="utf-8"))[example]
+    found = taken(Choice(spec["playbooks"], spec["scenarios"], spec["keep"]), library())
+    for part in ("common", example):
+        found.update({name: source.read_bytes() for name, source in _files(scaffold / part, "")})
+    found["drumbeat.yaml"] = _named(found["drumbeat.yaml"], folder)
+    readme = found["README.md"].decode()
+    found["README.md"] = readme.replace("<user>  ", spec["why"].ljust(8)).replace("<template>", spec["text"]).encode()
+    return dict(sorted(found.items()))
 
 
 def _files(folder: Traversable, above: str) -> Iterator[tuple[str, Traversable]]:
@@ -59,8 +78,8 @@ def _files(folder: Traversable, above: str) -> Iterator[tuple[str, Traversable]]
 
 
 def _named(text: bytes, folder: Path) -> bytes:
-    """The program file with the folder's name for the program, where it can be one."""
+    """The program file with the folder's name for the program, where it can be one, and a head of its own."""
     name = folder.resolve().name.lower()
-    if re.fullmatch(NAME, name) is None:
-        return text
-    return _PROGRAM.sub(f"program: {name}", text.decode(), count=1).encode()
+    program = name if re.fullmatch(NAME, name) is not None else "my-shop"
+    body = text.decode()
+    return (_HEAD + _PROGRAM.sub(f"program: {program}", body[body.index("program:") :], count=1)).encode()

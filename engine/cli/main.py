@@ -15,6 +15,7 @@ from engine.cli.common import EXIT_CANNOT, EXIT_INTERRUPTED, alone, colors, one_
 from engine.errors import DrumbeatError, ProgramError
 
 VERBS = {
+    "apply": "engine.cli.plan:apply",
     "audience": "engine.cli.audience:audience",
     "backup": "engine.cli.backup:backup",
     "coupons": "engine.cli.coupons:coupons",
@@ -30,6 +31,8 @@ VERBS = {
     "ingest": "engine.cli.ingest:ingest",
     "init": "engine.cli.init:init",
     "outbox": "engine.cli.outbox:outbox",
+    "plan": "engine.cli.plan:plan",
+    "preview": "engine.cli.preview:preview",
     "quarantine": "engine.cli.quarantine:quarantine",
     "report": "engine.cli.report:report",
     "restore": "engine.cli.backup:restore",

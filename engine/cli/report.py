@@ -7,22 +7,88 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json
+from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, say
+from engine.cli.reporting import LOCALES, day
 from engine.cli.tables import table
+from engine.errors import UsageError
 
 
 @click.command()
+@click.option("--from", "first", callback=day, help="First day, for example 2026-03-01 (default: of the first event).")
+@click.option("--to", "last", callback=day, help="Last day, inside (default: today, by the engine's clock).")
+@click.option("--html", "html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with charts here.")
+@click.option(
+    "--events", "events", multiple=True, help="Report these feed files, simulated, instead of the store; may repeat."
+)
+@click.option(
+    "--locale", "locale", type=click.Choice(LOCALES), help="Language of the report (default: the program's locale)."
+)
+@click.option("--totals", is_flag=True, help="Only the totals of the store; its events are not read.")
 @click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
 @common_options
-def report(store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool) -> int:
-    """Entries, goals against the holdout, effects, coupons, rooms, deliveries and quarantine; only reads."""
+def report(
+    first: int | None,
+    last: int | None,
+    html: Path | None,
+    events: tuple[str, ...],
+    locale: str | None,
+    totals: bool,
+    store: str | None,
+    program: Path | None,
+    format_: str,
+    quiet: bool,
+    no_color: bool,
+) -> int:
+    """What happened, as tables and as a page with charts: people, playbooks, coupons, groups, sending; only reads.
+
+    The totals of the store, then a period: active users, retention, funnels, treated against holdout, A/B arms,
+    coupons, moves between levels, groups, deliveries, and who lost to whom.
+    """
+    from engine.cli import reporting
+
+    asked = first is not None or last is not None or html is not None or bool(events)
+    if totals and asked:
+        raise UsageError("--totals shows no period", hint="leave out --totals, or --from, --to, --html and --events")
+    if events and store is not None:
+        raise UsageError("--events reports feed files, --store a store", hint="give one of them")
+    if asked:
+        reporting.need_libraries()
     found = compiled(program)
-    figures = figures_of(found, store)
-    if format_ == "json":
-        emit_json(figures)
+    shown: dict[str, Any] = {}
+    period = None
+    if events:
+        period = reporting.period_of_feed(found, events, first, last, quiet)
     else:
-        click.echo(text(figures))
+        shown = figures_of(found, store)
+        if not totals and reporting.can_tell():
+            period = _period_of(found, store, first, last)
+        elif not totals:
+            say("note: figures of a period need pip install 'drumbeat[report]'; these are the totals", quiet)
+    words = locale or found.plan.env.locale
+    if html is not None and period is not None:
+        reporting.write_page(html, period, words, simulated=bool(events))
+        say(f"written to {html}", quiet)
+    if format_ == "json":
+        emit_json({**shown, "period": period})
+    elif html is None:
+        parts = [text(shown)] if shown else []
+        if period is not None:
+            from engine.cli.report_text import period_text
+
+            parts.append(period_text(period, words, simulated=bool(events)))
+        click.echo("\n\n".join(parts))
     return EXIT_OK
+
+
+def _period_of(found: Any, store: str | None, first: int | None, last: int | None) -> dict[str, Any]:
+    from engine import wiring
+    from engine.cli.reporting import period_of_store
+
+    opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
+    try:
+        return period_of_store(found, opened, first, last)
+    finally:
+        opened.close()
 
 
 def figures_of(found: Any, store: str | None = None) -> dict[str, Any]:

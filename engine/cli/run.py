@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, common_options, compiled, emit_json, progress_bar, quick_garbage, say
+from engine.cli.common import (
+    EXIT_OK,
+    EXIT_WRONG,
+    common_options,
+    compiled,
+    emit_json,
+    program_root,
+    progress_bar,
+    quick_garbage,
+    say,
+)
 from engine.errors import CannotRun, UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +36,10 @@ _TOLD_EACH = 5
 @click.option("--once", is_flag=True, help="Do everything that is due by the machine's clock, then leave.")
 @click.option("--standby", is_flag=True, help="Where another process is at work on the store, wait for its end.")
 @click.option("--trust-clock", is_flag=True, help="Go on at once when the machine's clock jumps ahead.")
+@click.option(
+    "--follow-files", is_flag=True,
+    help="Take what the folder says again, and every edit: a plan that was applied counts no more.",
+)
 @click.option("--logs", type=click.Choice(("auto", "json", "text")), default="auto", help="Form of the daemon's log.")
 @click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
 @click.option("--strict", is_flag=True, help="Quarantined or repeated records give exit code 1.")
@@ -36,6 +50,7 @@ def run(
     once: bool,
     standby: bool,
     trust_clock: bool,
+    follow_files: bool,
     logs: str,
     store: str | None,
     strict: bool,
@@ -48,8 +63,9 @@ def run(
     """Read the feeds and the inbox, decide, commit, deliver, for good.
 
     SIGTERM leaves in order: what is begun is finished. SIGHUP, or an edit of the program's files, puts the new program
-    to work when it is whole. When the machine's clock jumps more than 10 minutes ahead, what is due waits until events
-    agree with it for 5 minutes, or SIGUSR1 says that it is right.
+    to work when it is whole; once a plan was applied (drumbeat apply), applied plans are taken and edits are not, until
+    --follow-files says otherwise. When the machine's clock jumps more than 10 minutes ahead, what is due waits until
+    events agree with it for 5 minutes, or SIGUSR1 says that it is right.
 
     With --until-idle the engine's clock follows the feeds: it stands at the newest event, so a backlog is decided as it
     would have been then. Running again does nothing twice.
@@ -60,10 +76,9 @@ def run(
     if not until_idle:
         from engine.cli.service import Wishes, serve
 
-        return serve(Wishes(program, store, once, standby, trust_clock, format_ == "json", quiet, logs), _accept)
-    found = compiled(program)
-    _accept(found)
-    done, seconds = _work(found, store, batch, quiet)
+        wishes = Wishes(program, store, once, standby, trust_clock, format_ == "json", quiet, follow_files, logs)
+        return serve(wishes, can_run)
+    done, seconds = _work(program, follow_files, store, batch, quiet)
     result = _result(done, seconds)
     if format_ == "json":
         emit_json(result)
@@ -72,7 +87,7 @@ def run(
     return EXIT_WRONG if strict and (done.quarantined or done.duplicate) else EXIT_OK
 
 
-def _accept(found: Any) -> None:
+def can_run(found: Any) -> None:
     """A webhook step without a channel would wait in the outbox for ever, and nobody would know."""
     for playbook in found.plan.playbooks:
         for node in playbook.nodes.values():
@@ -84,9 +99,12 @@ def _accept(found: Any) -> None:
                 )
 
 
-def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, float]:
+def _work(program: Path | None, follow_files: bool, store: str | None, batch: int, quiet: bool) -> tuple[Any, float]:
     from engine import wiring
+    from engine.language.compile import compile_program
+    from engine.language.keeping import pack
     from engine.ports import LiveFeed
+    from engine.runtime import applied
     from engine.runtime.claims import Claims
     from engine.runtime.clock import SystemClock
     from engine.runtime.outbox import Outbox
@@ -95,11 +113,20 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
     from engine.runtime.tracing import tracing
 
     clock = SystemClock()
+    root = program_root(program)
+    packed = pack(root)
+    found: Any = compile_program(root)
+    if found.plan is None and not wiring.store_path(found.settings, root, store).exists():
+        compiled(program)  # says what is wrong
     with ExitStack() as closing:
-        opened = wiring.open_store(found.settings, found.root, override=store)
+        opened = wiring.open_store(found.settings, root, override=store)
         closing.callback(opened.close)
         closing.enter_context(tracing(os.environ, wiring.secret_of(opened)))
-        found = wiring.with_older(found, opened)
+        chosen = _applied(opened, root, follow_files)
+        found = chosen or wiring.with_older(found if found.plan is not None else compiled(program), opened)
+        can_run(found)
+        if chosen is not None:
+            say("note: the plan that was applied is at work, not the files; --follow-files takes these", quiet)
         feeds = wiring.open_feeds(found.settings, found.root, wiring.site_of(found.root, notes=opened))
         for feed in feeds:
             if isinstance(feed, LiveFeed):
@@ -119,6 +146,8 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
                 secret=wiring.secret_of(opened), known_types=found.known_types, batch=batch, progress=advance,
                 alert=_alerting(quiet),
             )  # fmt: skip
+            if packed == pack(root) and applied.read(opened) is None and opened.get_meta(applied.LAST_GOOD) != packed:
+                opened.set_meta(applied.LAST_GOOD, packed)  # nobody wrote to the files since they were compiled
             done = pump.until_idle()
         seconds = clock.elapsed() - begun
     for version, why_not in done.published.stuck.items():
@@ -126,6 +155,27 @@ def _work(found: Any, store: str | None, batch: int, quiet: bool) -> tuple[Any, 
     if done.conflicts:
         say(f"warning: {done.conflicts} effects existed already and were not decided again", quiet)
     return done, seconds
+
+
+def _applied(store: Any, root: Path, follow_files: bool) -> Any:
+    """The plan that was applied, compiled; None: the files count."""
+    from engine.runtime import applied
+
+    wanted = applied.read(store)
+    if wanted is not None and follow_files:
+        applied.follow_files(store)
+        return None
+    if wanted is None:
+        return None
+    from engine.serving import compiled_applied
+
+    found = compiled_applied(wanted, root, store.versions())
+    if found.plan is None:
+        raise CannotRun(
+            "the applied plan cannot be compiled any more: a file it reads is gone",
+            hint="put its lists back, or apply another plan; --follow-files takes what the folder says",
+        )
+    return found
 
 
 def _alerting(quiet: bool) -> Callable[[Alert | PoolAlert], None]:

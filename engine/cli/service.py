@@ -34,6 +34,7 @@ class Wishes:
     trust_clock: bool
     json: bool
     quiet: bool
+    follow_files: bool = False  #: a plan that was applied counts no more
     logs: str = "auto"  #: json | text | auto: text on a terminal
 
 
@@ -102,6 +103,7 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
     from engine import serving, wiring
     from engine.cli.front import Front
     from engine.language.keeping import look_at
+    from engine.runtime import applied
     from engine.runtime.clock import SystemClock
     from engine.runtime.daemon import Daemon
     from engine.runtime.jobs import Jobs
@@ -124,6 +126,9 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
         closing.enter_context(logging_to(sys.stderr, Masking(lambda: list(site.seen)), as_json=as_json))
         closing.enter_context(tracing(os.environ, wiring.secret_of(store)))
         settle_in(store, wiring.place_of(path))
+        if wishes.follow_files:
+            applied.follow_files(store)
+        pin = applied.Pin(store)
         seen = look_at(root)
         program, found = serving.first_program(root, store, accept)
         adapters = serving.Adapters(site)
@@ -139,10 +144,10 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
             lambda channels, claims: Lanes(store, channels, clock, claims, jobs.ring),
             clock, secret=wiring.secret_of(store), jobs=jobs, state=state,
             reloader=None if wishes.once else serving.reloader(
-                root, jobs, accept, found.lists, seen, None if wishes.store else found.settings.store
+                root, jobs, accept, found.lists, seen, None if wishes.store else found.settings.store, pin
             ),
             goodbye=_nothing if front is None else front.goodbye,
-            listen=_nobody if front is None else front.listen,
+            listen=_nobody if front is None else front.listen, pin=pin,
         )  # fmt: skip
         signals.attach(daemon)
         if wishes.once:
@@ -152,7 +157,8 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
                 front.open(daemon)
                 for host, port in front.api.addresses:
                     say(f"listening: http://{host}:{port}", wishes.quiet)
-            say(f"at work: program in {root}, store {path}", wishes.quiet)
+            what = "program" if not pin.words else "the plan that was applied, not the program"
+            say(f"at work: {what} in {root}, store {path}", wishes.quiet)
             daemon.run()
         return dict(state.counts)
 

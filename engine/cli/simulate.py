@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -24,6 +24,8 @@ from engine.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from engine.core.plan import Plan
+    from engine.insight.unfired import Lookout
     from engine.runtime.simulate import QuotaUse
 
 
@@ -33,22 +35,28 @@ if TYPE_CHECKING:
     help="Feed file: jsonl or csv (also .gz, .zst), or parquet; may repeat.",
 )  # fmt: skip
 @columns_option
+@click.option(
+    "--map", "map_", type=click.Path(path_type=Path, dir_okay=False), help="How records of other systems become events."
+)
 @click.option("--until", callback=moment, help="Where the virtual clock ends (default: at the last event).")
 @click.option(
     "--effects", type=click.Path(path_type=Path, dir_okay=False), help="Write every effect here, one JSON a line."
 )
 @click.option("--decisions", type=click.Path(path_type=Path, dir_okay=False), help="Write every verdict here.")
-@click.option("--report", is_flag=True, help="A table of playbooks and effects after the summary.")
+@click.option("--report", is_flag=True, help="What each playbook did, and why some never fired; in JSON all of it.")
+@click.option("--html", "html", type=click.Path(path_type=Path, dir_okay=False), help="The page of ``report``.")
 @click.option("--strict", is_flag=True, help="Quarantined or repeated records give exit code 1.")
 @click.option("--batch", type=click.IntRange(min=1), default=2_000, hidden=True)
 @common_options
 def simulate(
     events: tuple[str, ...],
     columns: str | None,
+    map_: Path | None,
     until: int | None,
     effects: Path | None,
     decisions: Path | None,
     report: bool,
+    html: Path | None,
     strict: bool,
     batch: int,
     program: Path | None,
@@ -57,6 +65,7 @@ def simulate(
     no_color: bool,
 ) -> int:
     """Replay feed files in memory; nothing is written to the store and nothing is sent."""
+    from engine.cli import reporting
     from engine.feeds.layouts import layout_of
     from engine.feeds.replay import Replay
     from engine.runtime.clock import SystemClock
@@ -64,32 +73,74 @@ def simulate(
     from engine.stores.memory import MemoryStore
 
     found = compiled(program)
-    layout = layout_of(found.settings.feeds, found.root, columns)
-    replay = Replay(feed_paths(events), until, layout=layout, types=found.known_types)
+    paths = feed_paths(events)
+    layout = layout_of(found.settings.feeds, found.root, columns, map_)
     clock = SystemClock()
     begun = clock.elapsed()
+    looks = _Looks(found.plan) if report else None
+    # what is read from a pipe cannot be read again to look closely
+    closely = decisions is not None or not all(path.is_file() for path in paths)
+    replay = Replay(paths, until, layout=layout, types=found.known_types)
+    store, period = MemoryStore(keep_log=False), None
+    if html is not None:
+        reporting.need_libraries()
+    whole = html is not None or (report and format_ == "json" and reporting.can_tell())
     with (
+        reporting.lake_of(found.plan) if whole else contextlib.nullcontext() as lake,
         quick_garbage(),
         _writing(effects) as rows,
         _writing(decisions) as verdicts,
         progress_bar(None, "simulating", quiet) as advance,
     ):
         outcome = replay_feed(
-            found.plan, replay, MemoryStore(keep_log=False), until=until, effects=rows, decisions=verdicts,
+            found.plan, replay, store, until=until, effects=rows, decisions=verdicts,
             batch_size=batch, known_types=found.known_types, progress=advance,
+            observer=None if looks is None else looks.anew(closely), recorder=lake,
         )  # fmt: skip
-    seconds = clock.elapsed() - begun
+        seconds = clock.elapsed() - begun
+        if lake is not None:
+            period = reporting.period_of_lake(found, lake, store, None, None)
+        if looks is not None and not closely and looks.last.unfired:
+            # somebody asks why playbooks never fired: the same once more, with every verdict looked at
+            replay_feed(
+                found.plan, Replay(paths, until, layout=layout, types=found.known_types), MemoryStore(keep_log=False),
+                until=until, batch_size=batch, known_types=found.known_types, progress=advance,
+                observer=looks.anew(True),
+            )  # fmt: skip
     if replay.assigned_ids:
         say("note: records without id were given file:line as id", quiet)
     for name in sorted(name for name, pool in found.plan.pools.items() if pool.imported):
         say(f"note: the codes of coupon {name} are imported; here others stand in for them, up to its total", quiet)
+    if html is not None and period is not None:
+        reporting.write_page(html, period, found.plan.env.locale, simulated=True)
+        say(f"written to {html}", quiet)
     summary = _summary(outcome, seconds)
+    told = None if looks is None else _told(found.plan, looks.last, summary)
     if format_ == "json":
-        emit_json(summary)
+        more = {} if told is None else told[1]
+        emit_json({**summary, **more, **({} if period is None else {"period": period})})
     else:
-        click.echo(_text(summary, report))
+        click.echo(_text(summary, None if told is None else told[0]))
     bad = outcome.events["quarantined"] or outcome.events["duplicate"]
     return EXIT_WRONG if strict and bad else EXIT_OK
+
+
+class _Looks:
+    """Who looks on while a feed is replayed: somebody new each time it begins."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.last: Lookout
+
+    def anew(self, closely: bool) -> Callable[[], Lookout]:
+        """Makes the next one."""
+        from engine.insight.unfired import Lookout
+
+        def made() -> Lookout:
+            self.last = Lookout(self._plan, closely=closely)
+            return self.last
+
+        return made
 
 
 @contextlib.contextmanager
@@ -131,7 +182,24 @@ def _quotas(found: Mapping[str, QuotaUse]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _text(summary: dict[str, Any], report: bool) -> str:
+def _told(plan: Plan, lookout: Lookout, summary: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What fired and what did not: (as text, for JSON)."""
+    from engine.cli import firing
+    from engine.core.instants import parse_instant
+
+    first, end = (None if at is None else parse_instant(at) for at in summary["clock"].values())
+    findings = lookout.findings(first, end)
+    titles = {playbook.id: playbook.title for playbook in plan.playbooks}
+    parts = [
+        firing.fired(summary["playbooks"], titles),
+        *(_quota_table(name, it) for name, it in summary.get("quotas", {}).items()),
+        firing.kept_back(lookout.kept_back),
+        firing.never(findings, len(titles)),
+    ]
+    return "\n\n".join(filter(None, parts)), firing.as_json(findings, lookout.kept_back)
+
+
+def _text(summary: dict[str, Any], report: str | None) -> str:
     events, journeys, clock = summary["events"], summary["journeys"], summary["clock"]
     lines = [
         f"events     {events['accepted']:,} accepted of {events['read']:,} read"
@@ -158,21 +226,10 @@ def _text(summary: dict[str, Any], report: bool) -> str:
         lines.append(
             f"quota      {name} {it['allows']}: {sent:,} sent, {refused:,} refused of {it['users_refused']:,} users"
         )
-    if report:
-        lines += ["", _table(summary["playbooks"])]
-        lines += [text for name, it in summary.get("quotas", {}).items() for text in ("", _quota_table(name, it))]
+    if report is not None:
+        lines += ["", report, ""]
     lines.append(f"took       {summary['seconds']} s ({summary['events_per_second']:,} events/s)")
     return "\n".join(lines)
-
-
-def _table(playbooks: dict[str, dict[str, int]]) -> str:
-    from engine.cli.tables import table
-
-    rows = [
-        [name, f"{it['entered']:,}", f"{it['held_out']:,}", f"{it['effects']:,}", f"{it['goals']:,}"]
-        for name, it in playbooks.items()
-    ]
-    return table(["playbook", "entered", "held out", "effects", "goals"], rows)
 
 
 def _quota_table(name: str, quota: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from wcwidth import wcswidth
 
@@ -18,12 +18,37 @@ def pad(text: str, cells: int, right: bool = False) -> str:
     return blanks + text if right else text + blanks
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; columns after the first stand to the right."""
+def cut(text: str, cells: int) -> str:
+    """Text of at most so many cells; where something was left off it ends with "..."."""
+    if width(text) <= cells:
+        return text
+    kept = ""
+    for letter in text:
+        if width(kept + letter) > cells - 3:
+            break
+        kept += letter
+    return kept.rstrip() + "..."
+
+
+def wrapped(words: Sequence[str], cells: int, between: str = ", ") -> Iterator[str]:
+    """Words in lines of at most so many cells; a word that is longer has a line of its own."""
+    line = ""
+    for word in words:
+        longer = f"{line}{between}{word}" if line else word
+        if line and width(longer) > cells:
+            yield line + between.rstrip()
+            longer = word
+        line = longer
+    if line:
+        yield line
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = ()) -> str:
+    """A table; columns after the first stand to the right, but for those numbered in ``left``."""
     cells = [max(width(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = []
     for row in (head, *rows):
-        parts = [pad(text, cells[column], right=column > 0) for column, text in enumerate(row)]
+        parts = [pad(text, cells[column], right=column > 0 and column not in left) for column, text in enumerate(row)]
         lines.append("  ".join(parts).rstrip())
     lines.insert(1, "  ".join("-" * size for size in cells))
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, moment
+from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, moment, replayed
 from engine.errors import UsageError
 
 _SHOWN = 10
@@ -23,6 +23,9 @@ _ENDS = {"end": "its last step", "stop": "a stop", "goal": "its goal"}
 @click.option("--group", "group", default=None, help="The group asked about.")
 @click.option("--playbook", "playbook", default=None, help="Only this playbook.")
 @click.option("--at", "at", callback=moment, help="As things stood then (default: as they stand).")
+@click.option(
+    "--events", multiple=True, metavar="FILE", help="A feed, replayed on the virtual clock, instead of a store."
+)
 @click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
 @common_options
 def why(
@@ -30,6 +33,7 @@ def why(
     group: str | None,
     playbook: str | None,
     at: int | None,
+    events: tuple[str, ...],
     store: str | None,
     program: Path | None,
     format_: str,
@@ -41,19 +45,30 @@ def why(
     Its events are decided once more by the very core that decided them; nothing is written and nothing is sent.
     """
     from engine import wiring
-    from engine.core.subjects import subject_of
+    from engine.core.subjects import PROGRAM, subject_of
     from engine.insight.why import answer
     from engine.stores.memory import MemoryStore
 
-    if (user is None) == (group is None):
-        raise UsageError("why needs a user or a group", hint="drumbeat why --user ID, or drumbeat why --group ID")
-    subject = subject_of(user, group)
+    if user is not None and group is not None:
+        hint = "drumbeat why --user ID, or drumbeat why --group ID"
+        raise UsageError("why is asked of a user or of a group", hint=hint)
     found = compiled(program)
-    opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
+    named = found.plan.by_id.get(playbook) if playbook is not None else None
+    if user is None and group is None and (named is None or named.subject != "program"):
+        hint = "drumbeat why --user ID, or --group ID; a playbook about the program is asked for by --playbook alone"
+        raise UsageError("why needs a user or a group", hint=hint)
+    subject = subject_of(user, group) if user is not None or group is not None else PROGRAM
+    if events and store is not None:
+        raise UsageError("--events stands in for a store", hint="leave out --store")
+    if events:
+        opened = replayed(found, events, at)
+    else:
+        opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
     try:
-        plan = wiring.with_older(found, opened).plan or found.plan
+        older = found if events else wiring.with_older(found, opened)
         said = answer(
-            plan, opened, subject, playbook=playbook, until=at, fresh=lambda: MemoryStore(keep_log=False)
+            older.plan or found.plan, opened, subject, playbook=playbook, until=at,
+            fresh=lambda: MemoryStore(keep_log=False), segments=found.audiences.segments,
         )  # fmt: skip
     finally:
         opened.close()
@@ -64,9 +79,15 @@ def why(
     return EXIT_OK
 
 
+def _who(said: dict[str, Any]) -> str:
+    if said["user"] is not None:
+        return f"user {said['user']}"
+    return "the program" if said.get("group") is None else f"group {said['group']}"
+
+
 def lines(said: dict[str, Any]) -> list[str]:
     """The answer as text."""
-    who = f"user {said['user']}" if said["user"] is not None else f"group {said['group']}"
+    who = _who(said)
     out = [f"{who}, {said['events']} event(s) up to {said['at']}"]
     out += [f"note: {remark}" for remark in said["remarks"]]
     for name, playbook in said["playbooks"].items():
@@ -88,6 +109,7 @@ def _playbook(it: dict[str, Any]) -> list[str]:
     if it["looked_at"] > 1:
         counted = ", ".join(f"{number} {verdict}" for verdict, number in it["verdicts"].items())
         out.append(f"verdicts so far: {counted}")
+    out += _change(it["nearest_change"])
     out += _listening(it)
     for journey in it["journeys"]:
         out.append(f"running since {journey['started']}: {standing(journey)}")
@@ -119,6 +141,29 @@ def cause(it: dict[str, Any] | None) -> str:
     if not it["internal"]:
         return f"at {it['type']} {it['event']}"
     return f"at {it['type']}" + (f" ({cause(it['after'])})" if "after" in it else "")
+
+
+def _change(it: dict[str, Any] | None) -> list[str]:
+    """The nearest change of the verdict, as it was tried."""
+    if it is None:
+        return []
+    out = []
+    for place, option in enumerate(it["options"]):
+        what = " and ".join(_at(change) for change in option["changes"])
+        out.append(f"{'or' if place else 'nearest change'}: {what}: {option['verdict']}")
+    if it["from"] is not None:
+        if it["of"] is None:
+            out.append(f"looks at {it['from']['at']} when nothing happens before: {it['from']['because']}")
+        else:
+            sure = "" if it["from"]["proved"] else ", as far as the condition goes"
+            out.append(f"otherwise from {it['from']['at']} on{sure}: {it['from']['because']}")
+    if it["cannot_say"] is not None:
+        out.append(f"nearest change: cannot say: {it['cannot_say']}")
+    return out
+
+
+def _at(change: dict[str, Any]) -> str:
+    return str(change["text"]) + (f" at {change['at']}" if change["change"] not in ("data", "fewer") else "")
 
 
 WAITS = {

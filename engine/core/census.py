@@ -72,7 +72,7 @@ class Question:
         for state in states:
             if is_erased(state) or (group is not None and group not in state.groups):
                 continue
-            m = _placed(state, now, plan)
+            m = placed(state, now, plan)
             if where is not None:
                 try:
                     if not where.test(m):
@@ -101,7 +101,7 @@ def exact(number: Figure) -> Figure:
     return int(number) if isinstance(number, Decimal) and number == number.to_integral_value() else number
 
 
-def _placed(state: State, now: int, plan: Plan) -> Moment:
+def placed(state: State, now: int, plan: Plan) -> Moment:
     """The user at this instant; who stands on no ladder yet (it is new, or history came in) is placed on a copy."""
     m = Moment(state, None, now, now, plan.env)
     if plan.watching and not (state.born and len(state.tiers) == len(plan.ladders)):

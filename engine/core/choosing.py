@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from heapq import nsmallest
-from typing import Any
+from typing import Any, TypeVar
 
 Figure = int | Decimal
 
@@ -122,6 +122,36 @@ def top(count: int, scored: Iterable[tuple[str, Figure | None]]) -> list[str]:
     """The ids with the highest figures, the best first; ties go to the earlier id, and who has no figure to nobody."""
     rows = ((-score, name) for name, score in scored if score is not None)
     return [name for _, name in nsmallest(count, rows)]
+
+
+_What = TypeVar("_What")
+
+
+def leaders(last: int, scored: Iterable[tuple[str, Figure, _What]]) -> tuple[list[tuple[int, str, Figure, _What]], int]:
+    """((place, id, figure, what came with it) of those on the first places, how many there were).
+
+    Equal figures share a place, and the next is as many further on. A tie at the end that would make the list longer
+    than twice ``last`` is left out as a whole.
+    """
+    number = 0
+
+    def counted() -> Iterable[tuple[Figure, str, _What]]:
+        nonlocal number
+        for name, score, what in scored:
+            number += 1
+            yield -score, name, what
+
+    found: list[tuple[int, str, Figure, _What]] = []
+    for score, name, what in nsmallest(2 * last + 1, counted(), key=lambda row: row[:2]):
+        tied = bool(found) and found[-1][2] == -score
+        place = found[-1][0] if tied else len(found) + 1
+        if place > last:
+            break
+        found.append((place, name, -score, what))
+    if len(found) > 2 * last:
+        end = found[-1][0]
+        found = [row for row in found if row[0] != end]
+    return found, number
 
 
 def figure(value: Any) -> Figure | None:

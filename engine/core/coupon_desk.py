@@ -11,7 +11,7 @@ a code from a list goes to the next who asks, one that was generated is never us
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from decimal import Decimal
 from typing import Any
 
@@ -72,7 +72,8 @@ class CouponDesk:
         self._secret = secret
         self._state = state
         self._records = records
-        self._changed = changed
+        self.moved: set[str] = set()  #: pools that changed since somebody last told their figures
+        self._tell_changed = changed
         self._entries = entries
         self._read = 0  #: entries looked at since the last commit
         self._given: dict[str, Coupon | None] = {}  #: those looked at since the last commit
@@ -86,6 +87,10 @@ class CouponDesk:
         self._counts.clear()
         self._read = 0
         self.alerts, self.refused = [], {}
+
+    def _changed(self, name: str) -> None:
+        self.moved.add(name)
+        self._tell_changed(name)
 
     # ------------------------------------------------------------------ giving
 
@@ -185,10 +190,11 @@ class CouponDesk:
             there = len(pool.codes)
         return min((it for it in (there, pool.total) if it is not None), default=None)
 
-    def figures(self) -> dict[str, PoolFigures]:
-        """How each pool stands."""
+    def figures(self, names: Set[str] | None = None) -> dict[str, PoolFigures]:
+        """How each pool stands; or each of these that the plan still has."""
         found = {}
-        for name, pool in self.pools.items():
+        for name in self.pools if names is None else sorted(self.pools.keys() & names):
+            pool = self.pools[name]
             state, stock = self._state(name), self.stock(pool)
             left = None if stock is None else max(0, stock - state.issued)
             budget = None if pool.budget is None else pool.budget - state.spent

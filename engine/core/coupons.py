@@ -5,7 +5,7 @@ Rule 1: a pool is one small record, a coupon that was given another; ``coupon_de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from hashlib import blake2b
@@ -50,6 +50,15 @@ class CouponPool:
     per_user: int | None = None  #: coupons a subject; None: unlimited
     per_user_window: int | None = None  #: rolling window of ``per_user``, microseconds; None: for ever
     fallback: str | None = None  #: pool used when this one is exhausted
+
+
+def within_user_limit(pool: CouponPool, given: Sequence[int], now: int) -> bool:
+    """May a subject who was given coupons of a pool at these instants have one more?"""
+    if pool.per_user is None:
+        return True
+    if pool.per_user_window is not None:
+        given = [at for at in given if at > now - pool.per_user_window]
+    return len(given) < pool.per_user
 
 
 class PoolState(msgspec.Struct):

@@ -257,6 +257,7 @@ class Entering(Moving):
             )  # fmt: skip
             state.goals = [*(goal for goal in state.goals if goal.until >= now), watch_]
         self.out.lives.append((playbook.id, "entered", journey.held is not None))
+        self.out.milestones.append((playbook.id, journey.occurrence, state.id, "entered", journey.held, now))
         if self.tracing or self.out.marks is not None:
             verdict = "held_out" if journey.held == "holdout" else "entered"
             self.note(playbook, verdict, why)

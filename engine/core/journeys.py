@@ -221,7 +221,13 @@ class Run:
             if goal.playbook == self.playbook.id and goal.occurrence == self.journey.occurrence:
                 goal.held = True
         self.turn.out.lives.append((self.playbook.id, "held", True))
+        self.milestone("held", why)
         self.turn.mark(self.journey, "held_out", why)
+
+    def milestone(self, what: str, name: str) -> None:
+        """Keep that the journey came this far; see ``Milestone``."""
+        row = (self.playbook.id, self.journey.occurrence, self.state.id, what, name, self.now)
+        self.turn.out.milestones.append(row)
 
     def round(self) -> tuple[int, int] | None:
         """Of a ``repeat``: (number of its round, from 0; instant it began); None before the first."""
@@ -247,6 +253,7 @@ class Run:
             if goal.playbook == self.playbook.id and goal.occurrence == self.journey.occurrence and not goal.held:
                 goal.held = True
                 self.turn.out.lives.append((self.playbook.id, "held", True))
+                self.milestone("held", "control_group")
 
     def explain(self, at: str, value: bool | None, text: str, **seen: Any) -> None:
         """Say in the trace what a gate made of a message, where everything is traced."""

@@ -30,6 +30,9 @@ Task = Callable[[], None]
 SILENT, NOTABLE, ALL = 0, 1, 2
 """How much is traced: nothing, what is out of the ordinary (errors, limits, late), every verdict."""
 
+TOO_MANY = f"one event makes at most {MOST_EFFECTS:,} effects, with all that follows from it"
+"""What stands in the verdict of a playbook that was cut."""
+
 _NOTABLE = frozenset({"error", "capped", "late"})
 
 PUBLISHED = "published"
@@ -154,12 +157,12 @@ class Judging:
 
     def overflow(self, playbook: Playbook, at: str) -> None:
         """Nothing more follows here: an error of the playbook, and a word to the operator, once an event."""
-        text = f"one event makes at most {MOST_EFFECTS:,} effects, with all that follows from it"
-        self.note(playbook, "error", [Why(at=at, value=None, text=text, seen={})])
+        self.note(playbook, "error", [Why(at=at, value=None, text=TOO_MANY, seen={})])
         if not self.out.stormed:
             self.out.stormed = True
             limit = f"{MOST_EFFECTS} effects/event"
             self.out.alerts.append(Alert(playbook=playbook.id, time=self.now, limit=limit, waits=False))
+
     def _last_about(self, playbook: Playbook) -> Decision | None:
         """The verdict at hand, where the last one told is about this playbook and this object of the subject."""
         last = self.out.trace[-1] if self.out.trace else None

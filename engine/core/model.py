@@ -393,6 +393,12 @@ class PoolAlert(msgspec.Struct):
         return f"{self.percent} % of the {self.what} of coupon {self.pool} is used up"
 
 
+Milestone = tuple[str, str, str, str, str | None, int]
+"""(playbook, occurrence, subject, what, name, instant) of somebody's way through a playbook: what is ``entered``,
+``held`` (name: why: holdout, shadow, arm, control_group), ``arm`` (name: ``<split>=<arm>``) or ``exited`` (name: why);
+of no playbook ("") it is ``segment.entered`` or ``segment.left`` (name: the segment)."""
+
+
 class Out(msgspec.Struct):
     """What calls of the core give; one may collect the output of many."""
 
@@ -405,6 +411,8 @@ class Out(msgspec.Struct):
     trace: list[Decision] = []
     goals: list[tuple[str, str, str, bool, int]] = []  #: (playbook, occurrence, user, held out, instant) reached
     lives: list[tuple[str, str, bool]] = []  #: (playbook, "entered" | "held" | "finished" | "exited", held out)
+    milestones: list[Milestone] = []  #: who began what when, and was held back or drawn for an arm, in order
+    worth: list[tuple[int, Decimal]] = []  #: (place in ``goals``, what it was worth), where the goal says
     errors: dict[str, int] = {}  #: playbook -> verdicts that were errors
     spreads: list[Spread] = []  #: events for many: members of a group, an audience
     marks: list[Mark] | None = None  #: what became of journeys; None: nobody watches

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.core.chance import bucket
+from engine.core.figures import Figures
 from engine.core.groups import GroupCard
 from engine.core.model import Event, State
 from engine.core.subjects import SIGN, name_of
@@ -84,6 +85,7 @@ class Env:
     zones: Mapping[str, str] = field(default_factory=dict)  #: group -> its zone, of groups that have one
     cards: Mapping[str, GroupCard] = field(default_factory=dict)  #: group -> what the catalog says of it
     business: Any = None  #: business hours of the program (core/business.py), or None: tasks count all time
+    figures: Figures = field(default_factory=Figures)  #: what the catalog's metrics were, period by period
     drawn: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(place, subject) -> bucket laid down by a test; a place is a playbook (its holdout), ``playbook/step``, or what
     ``policies.DRAW`` names."""

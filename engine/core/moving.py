@@ -147,6 +147,8 @@ class Moving(Couponing):
         if entry.again_after is not None or playbook.entry.again_after is not None:
             state.ends = {**state.ends, f"{journey.playbook}|{journey.key}": self.now}
         self.out.lives.append((playbook.id, verdict, journey.held is not None))
+        if verdict == "exited":
+            self.out.milestones.append((playbook.id, journey.occurrence, state.id, verdict, reason, self.now))
         if self.tracing == ALL:
             self.note(playbook, verdict, [Why(at="end", value=True, text=reason)])
         if self.out.marks is not None:

@@ -389,6 +389,9 @@ class Plan:
     their own dispatch, timers, segments and history. The plan itself is that of users, but ``playbooks``, ``by_id``
     and ``schedules`` are of all; those of a part are its own."""
     told_users: frozenset[str] = frozenset()  #: ``told`` of users: what a group or the program may tell them
+    metrics: tuple[Any, ...] = ()  #: metrics of the catalog, see core/metrics.py
+    turnings: tuple[Any, ...] = ()  #: the turns at which their figures are taken, the shortest period first
+    scored: tuple[str, ...] = ()  #: the scores its subjects have
     heard: frozenset[str] | None = frozenset()  #: event types the program as a subject hears; None: every type
 
     @property

@@ -159,6 +159,14 @@ class Cap:
         """How long a slot may matter, microseconds; a little more for days the clocks make longer."""
         return self.per if self.per is not None else _REACH[self.unit]
 
+    def counted(self, slots: Iterable[tuple[int, str, str]], now: int, tz: ZoneInfo) -> list[int]:
+        """Places, among slots in order of time, of those that it counts at an instant."""
+        mine = [(place, it[0]) for place, it in enumerate(slots) if it[0] <= now and self.concerns(it[1], it[2])]
+        if self.per is not None:
+            return [place for place, at in mine if at > now - self.per]
+        first, after = _window(self.unit, localtime.day_number(now, tz))
+        return [place for place, at in mine if first <= localtime.day_number(at, tz) < after]
+
     def full_until(self, slots: Iterable[tuple[int, str, str]], now: int, tz: ZoneInfo) -> int | None:
         """None when it leaves room now; else the instant at which it may."""
         if not self.most:

@@ -16,6 +16,7 @@ Rule 4: at a Reserve the turn stops and goes on with the Answer; nothing else ha
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,7 @@ from engine.core.journeys import Run
 from engine.core.judging import ALL, NOTABLE, SILENT, Task
 from engine.core.kinds import Trigger
 from engine.core.model import Answer, Event, GoalWatch, Journey, Release, Reserve, State, Why
+from engine.core.moment import Moment, Value
 from engine.core.plan import Dispatch, Playbook, Sieve, zone_of
 from engine.core.slots import Due
 from engine.core.slotting import Slotting
@@ -269,6 +271,8 @@ class Turn(Slotting, Changing):
                 return
             self.state.goals = [it for it in self.state.goals if it is not goal]
             self.out.goals.append((playbook.id, goal.occurrence, self.state.id, goal.held, self.now))
+            if spec.value is not None and (worth := _worth(spec.value, m)) is not None:
+                self.out.worth.append((len(self.out.goals) - 1, worth))
             running = self._find(playbook.id, goal.occurrence)
             if spec.then != "exit":
                 return
@@ -425,3 +429,15 @@ def _by_due(todo: tuple[int, int, int, int, Task]) -> tuple[int, int, int, int]:
 def _by_rank(todo: tuple[int, int, Task]) -> tuple[int, int]:
     """Order of work within one instant: rank of the playbook, then goals, journeys, new entries."""
     return todo[0], todo[1]
+
+
+def _worth(value: Value, m: Moment) -> Decimal | None:
+    """What a goal is worth; None where that is no number: a goal that was reached stays one."""
+    try:
+        found = value.get(m)
+    except Exception:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int | Decimal):
+        return None
+    worth = Decimal(found)
+    return worth if worth.is_finite() else None

@@ -25,6 +25,8 @@ class Timing(Entering):
         """Turn to a subject and what happened to it."""
         self.state, self.event, self.now = state, event, now
         self.touched = self.moved = False
+        if self.plan.scored:
+            self.plan.env.figures.stash(self.plan.scored, state, now, self.plan.env)
         m = self.m
         m.state, m.event, m.now = state, event, now
         m.entry = m.changes = m.trigger = None

@@ -91,6 +91,7 @@ def watch(turn: Judging, occurrence: str) -> None:
         else:
             state.segments = [name for name in state.segments if name != segment.name]
         type_ = "segment.entered" if after else "segment.left"
+        turn.out.milestones.append(("", occurrence, state.id, type_, segment.name, turn.now))
         key = effect_key(type_, segment.name, state.id, occurrence)
         turn.tell(type_, {"segment": segment.name}, key, None)
 

@@ -236,7 +236,9 @@ class Source:
         return line.end if line is not None else 0
 
     def json(self, line: bytes) -> bytes:
-        """The record as JSON; raises EventRejected for a row that is none."""
+        """The record as JSON; raises EventRejected for a row or a payload that is none."""
+        if self._payload is not None and self._table is None:
+            return self._payload.event_bytes(line.rstrip(b"\r\n"))
         return line if self._table is None else self._table.json(line)
 
     def event(self, line: bytes, fallback_id: str | None = None) -> Event:

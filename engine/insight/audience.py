@@ -7,15 +7,16 @@ Rule 2: the sample is drawn by a hash of the names, so it is the same at every l
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from decimal import Decimal
-from heapq import nsmallest
 from typing import Any
 
-from engine.core.chance import effect_key
 from engine.core.plan import Plan
 from engine.core.predicate import Filter, Selection
 from engine.errors import ProgramError
+from engine.insight.reaching import Aim, CouponReach, Reach
 from engine.insight.report import pool_row
+from engine.insight.sampling import Sample
 from engine.insight.subject import instant
 from engine.ports import Store
 from engine.registry import nearest
@@ -33,39 +34,72 @@ def pages(store: Store, chosen: Filter, now: int, size: int = PAGE) -> Iterator[
         after = page.last
 
 
-def audience(plan: Plan, store: Store, chosen: Filter, now: int, sample: int, pool: str | None) -> dict[str, Any]:
-    """The figures of an audience, ready for JSON.
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be found out beside how many fit."""
+
+    sample: int = 10  #: how many to name
+    pool: str | None = None  #: a coupon everybody would get
+    aim: Aim | None = None  #: what they would be sent
+
+
+def audience(plan: Plan, store: Store, chosen: Filter, now: int, wanted: Wanted) -> dict[str, Any]:
+    """The figures of an audience, ready for JSON; the memory is that of a page, however many fit.
 
     Parameters
     ----------
     chosen, now: who, at which instant.
-    sample: how many to name.
-    pool: a coupon everybody would get, or None.
+    wanted: what else.
     """
-    if pool is not None:
-        known_coupon(plan, pool)
-    ids: list[str] = []
-    errors: list[tuple[str, str]] = []
-    asked = 0
+    if wanted.pool is not None:
+        known_coupon(plan, wanted.pool)
+    plan.env.figures.load(store.slots())
+    seen = _Seen(Sample(wanted.sample))
+    had = None if wanted.pool is None else CouponReach(plan.pools[wanted.pool], now)
+    reach = None if wanted.aim is None else Reach(plan, wanted.aim, now)
+    asked_of_states = [it.take for it in (had if had and had.pool.per_user is not None else None, reach) if it]
     for page in pages(store, chosen, now):
-        ids += page.ids
-        errors += page.errors
-        asked += page.asked
+        seen.take(page)
+        if asked_of_states:
+            for state in store.load(page.ids).values():
+                for ask in asked_of_states:
+                    ask(state)
     everybody = store.head_count()
     return {
         "condition": chosen.text,
         "at": instant(now),
-        "count": len(ids),
+        "count": seen.count,
         "of": everybody,
-        "percent": (Decimal(100 * len(ids)) / everybody).quantize(Decimal("0.1")) if everybody else None,
-        "sample": sorted(nsmallest(sample, ids, key=lambda one: effect_key("audience", one))),
-        "errors": {"count": len(errors), "first": [{"user": one, "reason": why} for one, why in errors[:_SHOWN]]},
+        "percent": (Decimal(100 * seen.count) / everybody).quantize(Decimal("0.1")) if everybody else None,
+        "sample": seen.sample.names(),
+        "errors": {"count": seen.errors, "first": [{"user": one, "reason": why} for one, why in seen.first]},
         "answered_by": chosen.way,
-        "asked_of_python": asked,
+        "asked_of_python": seen.asked,
         "not_in_sql": [{"part": one.text, "reason": one.reason} for one in chosen.asks],
-        "coupon": None if pool is None else _coupon(plan, store, pool, len(ids)),
+        "coupon": None if had is None else _coupon(plan, store, had, seen.count),
+        "reach": None if reach is None else reach.row(),
         "same_program": store.get_meta("plan") in (None, plan.digest),
     }
+
+
+@dataclass
+class _Seen:
+    """What the pages held."""
+
+    sample: Sample
+    count: int = 0
+    errors: int = 0
+    first: list[tuple[str, str]] = field(default_factory=list)
+    asked: int = 0
+
+    def take(self, page: Selection) -> None:
+        """One more page."""
+        for one in page.ids:
+            self.sample.add(one)
+        self.count += len(page.ids)
+        self.errors += len(page.errors)
+        self.first = [*self.first, *page.errors][:_SHOWN]
+        self.asked += page.asked
 
 
 def known_coupon(plan: Plan, pool: str) -> None:
@@ -76,9 +110,10 @@ def known_coupon(plan: Plan, pool: str) -> None:
         raise ProgramError(f"there is no coupon '{pool}'", hint=hint)
 
 
-def _coupon(plan: Plan, store: Store, name: str, count: int) -> dict[str, Any]:
-    """What one coupon each would cost, and how far stock and budget reach."""
-    pool = plan.pools[name]
+def _coupon(plan: Plan, store: Store, had: CouponReach, everybody: int) -> dict[str, Any]:
+    """What one coupon each would cost, and how far stock and budget reach. Who has had all a person may have of it
+    gets none."""
+    pool, name, count = had.pool, had.pool.name, everybody - had.reached
     row = pool_row(pool, store.resources(), store.code_count(name))
     left = row["left"]
     budget = None if row["budget"] is None else row["budget"] - row["spent"]
@@ -90,6 +125,9 @@ def _coupon(plan: Plan, store: Store, name: str, count: int) -> dict[str, Any]:
     return {
         "pool": name,
         "each": pool.cost,
+        "per_user": pool.per_user,
+        "had_theirs": had.reached,
+        "would_get": count,
         "cost": pool.cost * count,
         "currency": row["currency"],
         "stock_left": left,

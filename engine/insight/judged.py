@@ -7,9 +7,9 @@ Rule 2: showing never judges anew; a branch that cannot be judged is shown as su
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -17,7 +17,7 @@ from engine.core.instants import format_instant
 from engine.core.judging import PUBLISHED
 from engine.core.model import Decision, Why
 from engine.core.moment import Condition, Moment
-from engine.core.plan import Plan
+from engine.core.plan import Ladder, Plan, Segment
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,49 @@ class Branch:
     error: str | None = None
 
 
+_MOST_TURNS = 100
+"""How often time alone is let change something until a condition turns; then nothing is said of it."""
+
+
+@dataclass
+class Glimpse:
+    """What else is looked at while everything is decided once more, at one instant."""
+
+    instant: int
+    segments: Mapping[str, Segment]  #: by name, to be judged part by part where somebody asks for them
+    ladders: Sequence[Ladder] = ()
+    trees: dict[str, Branch] = field(default_factory=dict)  #: segment -> as it was judged
+    turns: dict[str, int] = field(default_factory=dict)  #: condition -> instant from which it has another verdict
+    metrics: dict[str, Any] = field(default_factory=dict)  #: ladder -> value of its metric
+
+    def look(self, condition: Condition, m: Moment) -> None:
+        """Note what is to be known of a condition that was judged just now."""
+        if m.now != self.instant:
+            return
+        for ladder in self.ladders:
+            with suppress(Exception):  # a metric that cannot be judged has no value
+                self.metrics[ladder.name] = ladder.metric.get(m)
+        with suppress(Exception):  # neither true nor false, now or later
+            turn = _turn(condition, m)
+            if turn is not None:
+                self.turns[condition.text] = turn
+
+
+def _turn(condition: Condition, m: Moment) -> int | None:
+    """The first instant at which passing time alone gives a condition another verdict, all else being as it is."""
+    if condition.next_change is None:
+        return None
+    here, value = m, condition.test(m)
+    for _ in range(_MOST_TURNS):
+        instant = condition.next_change(here)
+        if instant is None or instant <= here.time:
+            return None
+        here = Moment(m.state, m.event, instant, instant, m.env, m.entry, m.steps, m.trigger, m.vars)
+        if condition.test(here) is not value:
+            return instant
+    return None
+
+
 class Seen(dict[str, Any]):
     """What a condition saw, with the judged tree behind it."""
 
@@ -43,6 +86,8 @@ class Seen(dict[str, Any]):
 class Watched(Condition):
     """A condition that remembers its branches when it is asked what it saw."""
 
+    glimpse: Glimpse | None = None
+
     def seen(self, m: Moment) -> dict[str, Any]:
         """As any condition, with the tree."""
         found = Seen(Condition.seen(self, m))
@@ -52,6 +97,8 @@ class Watched(Condition):
                 found.by_time = self.next_change(m)
             except Exception:  # a hint for people; the verdict stands without it
                 found.by_time = None
+        if self.glimpse is not None:
+            self.glimpse.look(self, m)
         return found
 
 
@@ -69,25 +116,33 @@ def judge(condition: Condition, m: Moment) -> Branch:
 
 
 @contextmanager
-def watching(plan: Plan) -> Iterator[None]:
+def watching(plan: Plan, glimpse: Glimpse | None = None) -> Iterator[None]:
     """Have the conditions of a plan remember their branches while this lasts.
 
     They are put into the plan itself: everything the core prepared from it goes on holding, and what is decided is the
     same. A playbook published later than the beginning of the store also gets a guard that keeps it out of the time
-    before, as ``run`` did by not having it.
+    before, as ``run`` did by not having it. ``glimpse``: what else is to be looked at.
     """
     before = [(playbook, playbook.when) for playbook in plan.playbooks]
     triggers = [(one, one.condition) for playbook in plan.playbooks for one in playbook.triggers]
     audiences = [(one.trigger, one.trigger.audience) for one in plan.schedules]
+    members = dict(plan.env.segments)
+
+    def watched(condition: Condition) -> Watched:
+        return _watched(condition, glimpse)
+
     try:
         for playbook, when in before:
-            playbook.when = (*_guard(plan, playbook.id), *map(_watched, when))
+            playbook.when = (*_guard(plan, playbook.id), *map(watched, when))
         for trigger, condition in triggers:
-            trigger.condition = None if condition is None else _watched(condition)
+            trigger.condition = None if condition is None else watched(condition)
         for slotted, audience in audiences:
-            slotted.audience = _watched(audience)
+            slotted.audience = watched(audience)
+        if glimpse is not None:
+            plan.env.segments.update({name: _looking(name, test, glimpse) for name, test in members.items()})
         yield
     finally:
+        plan.env.segments.update(members)
         for playbook, when in before:
             playbook.when = when
         for trigger, condition in triggers:
@@ -96,8 +151,25 @@ def watching(plan: Plan) -> Iterator[None]:
             slotted.audience = audience
 
 
-def _watched(condition: Condition) -> Watched:
-    return Watched(**{one.name: getattr(condition, one.name) for one in fields(Condition)})
+def _watched(condition: Condition, glimpse: Glimpse | None) -> Watched:
+    return Watched(glimpse=glimpse, **{one.name: getattr(condition, one.name) for one in fields(Condition)})
+
+
+def _looking(name: str, test: Callable[[Moment], bool], glimpse: Glimpse) -> Callable[[Moment], bool]:
+    """The membership of a segment that remembers its branches, too."""
+    segment = glimpse.segments.get(name)
+    condition = segment.test if segment is not None else None
+    if condition is None:
+        return test
+
+    def look(m: Moment) -> bool:
+        found = test(m)
+        if m.now == glimpse.instant:
+            glimpse.trees[name] = judge(condition, m)
+            glimpse.look(condition, m)
+        return found
+
+    return look
 
 
 def _guard(plan: Plan, playbook: str) -> tuple[Condition, ...]:

@@ -5,7 +5,10 @@ each decision, and the answers to its reservations. Nothing of the verdicts them
 
 Rule 1: it is the same ``Session``; only scarce units are answered from the record, and other subjects are left out.
 Rule 2: wake-ups fire where the run fired them: those due before the clock of a decision come before it.
-Rule 3: what happened first at one and the same instant is not recorded when several subjects (or several runs, or
+Rule 3: where one event was cut because it made too many effects, also for others, it is cut after as many of the
+subject's own as stand on record at that instant. Of somebody whom the others sent several events in such a storm it is
+not known which of them were cut; then what differs is counted (``Course.unmatched``).
+Rule 4: what happened first at one and the same instant is not recorded when several subjects (or several runs, or
 several slots) had a part in it. The usual order is tried first; where it does not give the effects on record, the
 others are.
 """
@@ -13,18 +16,21 @@ others are.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 from engine.core.existing import Standing
-from engine.core.model import Answer, Decision, Effect, Event, Release, Reserve, State, Why
+from engine.core.figures import ROW
+from engine.core.judging import TOO_MANY
+from engine.core.model import MOST_EFFECTS, Answer, Decision, Effect, Event, Release, Reserve, State, Why
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
 from engine.core.slots import Due, SlotTable, replayed
 from engine.core.spreads import PREFIX
 from engine.core.step import ALL
 from engine.core.subjects import SIGN, USER, kind_of, subject_of
-from engine.insight.judged import placed, watching
+from engine.insight.judged import Glimpse, placed, watching
 from engine.ports import Store
 from engine.runtime.arming import met_before
 from engine.runtime.session import HISTORY_UNTIL, Session
@@ -83,25 +89,96 @@ def replay(
 
 def course(plan: Plan, store: Store, user: str, until: int | None = None, *, fresh: Callable[[], Store]) -> Course:
     """As ``replay``, with effects, their causes, and the state at the end."""
-    record = _Record.read(plan, store, user)
-    published = {it.id: int(store.get_meta(f"published:{it.id}") or 0) for it in plan.playbooks}
-    record.published = published
-    reopened = {it.id: int(store.get_meta(f"opened:{it.id}") or 0) for it in plan.playbooks}
-    turns: list[tuple[int, str, Standing | None]] = [(at, id_, None) for id_, at in reopened.items() if at]
-    met = met_before(store)
-    turns += [(at, it.playbook, it) for it in plan.part(user).admitting if (at := met.get(it.met_as())) is not None]
-    record.turns = sorted(turns, key=lambda it: (it[0], it[2] is not None))
-    before = dict(plan.env.published)
-    plan.env.published.clear()
-    plan.env.published.update(published)
-    try:
-        with watching(plan):
-            early, found = _best(plan, record, fresh)
-            if until is not None and until < record.end:
-                found = _pass(plan, record, early, fresh, until)
-    finally:
+    return Life(plan, store, user, fresh).course(until)
+
+
+class Life:
+    """What a store keeps of one subject, to be decided once more: as it was, and as it would be with other events.
+
+    Parameters
+    ----------
+    plan, store, user, fresh: as for ``replay``.
+    """
+
+    def __init__(self, plan: Plan, store: Store, user: str, fresh: Callable[[], Store]) -> None:
+        self.plan = plan
+        self.fresh = fresh
+        self.subject = user
+        self.passes = 0  #: how often it was supposed to have been otherwise
+        record = _Record.read(plan, store, user)
+        record.published = {it.id: int(store.get_meta(f"published:{it.id}") or 0) for it in plan.playbooks}
+        reopened = {it.id: int(store.get_meta(f"opened:{it.id}") or 0) for it in plan.playbooks}
+        turns: list[tuple[int, str, Standing | None]] = [(at, id_, None) for id_, at in reopened.items() if at]
+        met = met_before(store)
+        admitting = plan.part(user).admitting
+        turns += [(at, it.playbook, it) for it in admitting if (at := met.get(it.met_as())) is not None]
+        record.turns = sorted(turns, key=lambda it: (it[0], it[2] is not None))
+        self._record = record
+        self._slots = store.slots()
+        self._early: Early = {}
+
+    def course(self, until: int | None = None) -> Course:
+        """As it was, up to an instant; None: where the engine stands."""
+        with self._put_to_work():
+            self._early, found = _best(self.plan, self._record, self.fresh)
+            if until is not None and until < self._record.end:
+                found = _pass(self.plan, self._record, self._early, self.fresh, until)
+        return found
+
+    @property
+    def events(self) -> Sequence[tuple[Event, int]]:
+        """The events on record, with the engine's clock at each."""
+        return self._record.events
+
+    def suppose(
+        self,
+        events: Sequence[tuple[Event, int]],
+        until: int,
+        *,
+        glimpse: Glimpse | None = None,
+        edits: Mapping[str, Callable[[State], None]] | None = None,
+    ) -> Course:
+        """What would have been decided with other events; ``course`` was asked before.
+
+        Parameters
+        ----------
+        events: all of them, with the clock at each.
+        until: the last instant that counts.
+        glimpse: what else is to be looked at.
+        edits: id of an event -> what is done to the state right before it.
+        """
+        self.passes += 1
+        record = replace(self._record, events=list(events), edits=dict(edits or {}), supposed=True)
+        record.end, record.settled = max(record.end, until), max(record.settled, until)
+        with self._put_to_work(glimpse):
+            return _pass(self.plan, record, _moved(self._early, self._record.events, events), self.fresh, until)
+
+    @contextmanager
+    def _put_to_work(self, glimpse: Glimpse | None = None) -> Iterator[None]:
+        plan, before = self.plan, dict(self.plan.env.published)
+        figures = plan.env.figures
+        taken = dict(figures.taken)
+        figures.load(self._slots)  # what was seen at each decision is found by its instant
         plan.env.published.clear()
-        plan.env.published.update(before)
+        plan.env.published.update(self._record.published)
+        try:
+            with watching(plan, glimpse):
+                yield
+        finally:
+            plan.env.published.clear()
+            plan.env.published.update(before)
+            figures.taken.clear()
+            figures.taken.update(taken)
+
+
+def _moved(early: Early, before: Sequence[tuple[Event, int]], after: Sequence[tuple[Event, int]]) -> Early:
+    """The same order at one instant where events came to it or went."""
+    found = {}
+    for instant, (first, slots) in early.items():
+        ids = [event.id for event, clock in before if clock == instant]
+        there = {event.id: place for place, (event, _) in enumerate(it for it in after if it[1] == instant)}
+        behind = next((there[one] for one in ids[first:] if one in there), len(there) + 1)
+        found[instant] = (behind if first < len(ids) else first + len(there) - len(ids), slots)
     return found
 
 
@@ -120,8 +197,12 @@ class _Record:
     end: int  #: where the engine stands
     settled: int  #: wake-ups up to here have fired
     slots: dict[str, bytes]  #: how far the slots of schedules are walked
+    storms: frozenset[int] = frozenset()  #: instants at which an event was cut for making too many effects
     history_until: int = 0  #: time of the newest event of the history that came in before the first decision
     published: dict[str, int] = field(default_factory=dict)  #: playbook -> instant
+    edits: Mapping[str, Callable[[State], None]] = field(default_factory=dict)
+    """Id of an event -> what is supposed to have been done to the state right before it."""
+    supposed: bool = False  #: not everything here is on record
     turns: list[tuple[int, str, Standing | None]] = field(default_factory=list)
     """(instant, playbook, the trigger that let in who was in its segment; None: it was opened again after a pause)."""
 
@@ -138,12 +219,18 @@ class _Record:
         # a run that was killed may have left wake-ups of its last instant unfired
         settled = min(end, waiting - 1)
         events, answers = [it for it in store.events(user) if _hears(plan, user, it[0])], store.answers(user)
-        slots = {name: row for name, row in store.slots().items() if not name.startswith(PREFIX)}
+        slots = {name: row for name, row in store.slots().items() if not name.startswith((PREFIX, ROW))}
         found = cls(user, events, answers, effects, times, end, settled, slots)
+        found.storms = frozenset(it.time for it in store.decisions(user) if _stormed(it))
         # that of all, also of others, unless some of it came in only after the engine had begun
         history, begun = int(store.get_meta(HISTORY_UNTIL) or 0), next((clock for _, clock in events if clock), end)
         found.history_until = history if history <= begun else 0
         return found
+
+
+def _stormed(decision: Decision) -> bool:
+    """Is this the error of an event that made too many effects?"""
+    return decision.verdict == "error" and any(why.text == TOO_MANY for why in decision.why)
 
 
 def _hears(plan: Plan, subject: str, event: Event) -> bool:
@@ -160,14 +247,16 @@ def _others(plan: Plan, user: str, effect: Effect) -> bool:
 class _RecordedDesk(Desk):
     """Answers as the record says; what is not on record is denied."""
 
-    def __init__(self, plan: Plan, answers: Mapping[str, Answer], asked: list[Asked]) -> None:
+    def __init__(self, plan: Plan, answers: Mapping[str, Answer], asked: list[Asked], *, supposed: bool) -> None:
         super().__init__(pools=plan.pools, groups=plan.rooms, limits=plan.limits, zone=plan.env.zone, secret=b"")
         self._recorded = answers
         self._asked = asked
+        self._supposed = supposed
 
     def take(self, ask: Reserve, now: int) -> Answer:
-        """The recorded answer."""
-        answer = self._recorded.get(ask.key) or Answer(key=ask.key, granted=False, reason="unknown")
+        """The recorded answer; where something is supposed, a limit nobody asked about before has room."""
+        room = self._supposed and ask.kind == "slot"
+        answer = self._recorded.get(ask.key) or Answer(key=ask.key, granted=room, reason=None if room else "unknown")
         self._asked.append(Asked(now, ask, answer))
         return answer
 
@@ -187,7 +276,7 @@ class _One(Session):
         self.history_until = plan.env.history["until"] = record.history_until
 
     def _new_desk(self, secret: bytes) -> Desk:
-        return _RecordedDesk(self.plan, self.answers, self.course.asked)
+        return _RecordedDesk(self.plan, self.answers, self.course.asked, supposed=self.record.supposed)
 
     def _new_walk(self) -> Walk | None:
         """The slots of the record, up to the last one that was decided for this subject."""
@@ -227,6 +316,13 @@ class _One(Session):
             state.wake_at = at if state.wake_at is None else min(at, state.wake_at)
             self.touched[self.user] = state
 
+    def edit(self, change: Callable[[State], None]) -> None:
+        """Have something of the subject be otherwise from here on."""
+        self.bring((self.user,))
+        state = self._state(self.user)
+        change(state)
+        self.touched[self.user] = state
+
     def slots_at(self, instant: int) -> int:
         """How many slots of an instant are not done."""
         return self.walk.table.due_at(instant) if self.walk is not None else 0
@@ -245,7 +341,11 @@ class _One(Session):
         slot: tuple[Due, list[Why]] | None = None,
     ) -> None:
         """One call of the core; what it decided is given its cause, and what it tells others is dropped."""
-        out, course = self.out, self.course
+        out, course, record = self.out, self.course, self.record
+        if self.clock in record.storms:
+            there = sum(at == self.clock for at in record.times.values())
+            made = sum(record.times.get(key) == self.clock for key in course.causes)
+            out.root = len(out.effects) + there - made - MOST_EFFECTS
         effects, verdicts = len(out.effects), len(out.trace)
         if event is not None:
             course.events[event.id] = event
@@ -320,6 +420,9 @@ def _pass(plan: Plan, record: _Record, early: Early, fresh: Callable[[], Store],
                 for _ in range(min(count, slots)):
                     session.one_slot()
                     hand_over()
+        if event.id in record.edits:
+            session.edit(record.edits[event.id])
+            hand_over()
         session.take([event])
         hand_over()
         place += 1
@@ -363,4 +466,4 @@ def _best(plan: Plan, record: _Record, fresh: Callable[[], Store]) -> tuple[Earl
     return early, best
 
 
-__all__ = ["Asked", "Course", "course", "replay"]
+__all__ = ["Asked", "Course", "Life", "course", "replay"]

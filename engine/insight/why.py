@@ -7,7 +7,7 @@ Rule 2: a playbook that was never looked at is an answer too: what it listens to
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.core import localtime
@@ -16,10 +16,12 @@ from engine.core.changing import PUBLISH
 from engine.core.kinds import Trigger
 from engine.core.model import Decision, Journey, Why
 from engine.core.moment import Moment
-from engine.core.plan import Plan, Playbook, zone_of
+from engine.core.plan import Plan, Playbook, Segment, zone_of
 from engine.core.subjects import kind_of, name_of, shown_as
+from engine.insight.gates import gates
 from engine.insight.judged import Branch, by_time, changes, placed, tree_of
-from engine.insight.replay import Asked, Course, course
+from engine.insight.nearest import Asking, nearest
+from engine.insight.replay import Asked, Course, Life
 from engine.insight.subject import (
     effect_row,
     forgotten_words,
@@ -29,7 +31,7 @@ from engine.insight.subject import (
     known_playbook,
     known_user,
 )
-from engine.ports import Store
+from engine.ports import Store, Version
 from engine.triggers.count import Count
 from engine.triggers.streak import Streak
 
@@ -51,8 +53,9 @@ def answer(
     playbook: str | None = None,
     until: int | None = None,
     fresh: Callable[[], Store],
+    segments: Mapping[str, Segment] | None = None,
 ) -> dict[str, Any]:
-    """All that is to be said about a user.
+    """All that is to be said about a subject.
 
     Parameters
     ----------
@@ -60,12 +63,14 @@ def answer(
     playbook: only this one; None: all.
     until: as things stood then; None: as they stand.
     fresh: makes an empty store in memory.
+    segments: those of the program, to be shown part by part where they decide.
     """
     kept = known_user(store, user)
     if playbook is not None:
         known_playbook(plan, playbook)
     gone = store.forgotten(user)
-    found = course(plan, store, user, until, fresh=fresh) if gone is None else _on_record(plan, store, user, until)
+    life = Life(plan, store, user, fresh) if gone is None else None
+    found = life.course(until) if life is not None else _on_record(plan, store, user, until)
     if until is None:  # what stands in the store is what is, also where it was begun by an older version
         found.state = kept
     # what publications did to journeys cannot be found out from events; it is on record
@@ -75,6 +80,20 @@ def answer(
     effects = _effects(store, user, found)
     chosen = [it for it in plan.playbooks if it.subject == kind_of(user) and playbook in (None, it.id)]
     name, group = shown_as(user)
+    versions = _versions(store)
+    rows = {}
+    left = _TRIES_OF_ALL
+    for it in chosen:
+        rows[it.id] = _playbook(plan, it, found, effects)
+        rows[it.id]["version"] = _version(it, versions, found.clock)
+        rows[it.id]["gates"] = gates(plan, it, found.state, found.clock) if found.state is not None else []
+        if life is None:
+            rows[it.id]["nearest_change"] = None
+            continue
+        mine = _TRIES if playbook is not None else min(left, _TRIES_EACH)
+        asking = Asking(life, plan, it, found, segments or {}, mine)
+        rows[it.id]["nearest_change"] = _nearest(asking, alone=playbook is not None)
+        left -= mine - asking.tries
     return {
         "user": name,
         **({} if group is None else {"group": group}),
@@ -84,9 +103,55 @@ def answer(
             *forgotten_words(gone, WHY_FORGOTTEN),
             *_remarks(plan, store, found, playbook, group=group is not None),
         ],
-        "playbooks": {it.id: _playbook(plan, it, found, effects) for it in chosen},
+        "program": _program(plan, store),
+        "playbooks": rows,
         "ladders": [row for row in effects if row["playbook"] is None] if playbook is None else [],
     }
+
+
+_TRIES, _TRIES_EACH, _TRIES_OF_ALL = 400, 20, 60
+"""How often a life is decided once more for the nearest change: of one playbook asked for; of each of many; of all."""
+
+
+def _nearest(asking: Asking, *, alone: bool) -> dict[str, Any] | None:
+    """The nearest change of the last verdict about an entry.
+
+    Among all playbooks (not ``alone``) only of a refusal: what would make one look, or keep somebody out who is in, is
+    found out when it is asked for.
+    """
+    looks = [it for it in asking.found.decisions if it.playbook == asking.playbook.id]
+    entries = [it for it in looks if it.verdict in ENTRY]
+    if not looks:
+        return nearest(asking, None) if alone else None
+    if not entries or (entries[-1].verdict in ("entered", "held_out") and not alone):
+        return None
+    return nearest(asking, entries[-1])
+
+
+def _versions(store: Store) -> dict[str, list[Version]]:
+    """Every version of each playbook this store ever ran, the oldest first."""
+    found: dict[str, list[Version]] = {}
+    for it in sorted(store.versions(used=False), key=lambda it: it.since):
+        found.setdefault(it.playbook, []).append(it)
+    return found
+
+
+def _version(playbook: Playbook, versions: Mapping[str, list[Version]], at: int) -> dict[str, Any]:
+    """By what meaning of the playbook it was decided then, as far as the store knows."""
+    known = versions.get(playbook.id, [])
+    then = next((it for it in reversed(known) if it.since <= at), None)
+    return {
+        "present": playbook.version,
+        "then": None if then is None else then.hash,
+        "since": None if then is None else instant(then.since),
+        "same": then is None or then.hash == playbook.version,
+    }
+
+
+def _program(plan: Plan, store: Store) -> dict[str, Any]:
+    """The digest of the program at hand, and of the one the store was last run by."""
+    decided_by = store.get_meta("plan")
+    return {"digest": plan.digest, "store": decided_by, "same": decided_by in (None, plan.digest)}
 
 
 def _on_record(plan: Plan, store: Store, user: str, until: int | None) -> Course:

@@ -24,12 +24,14 @@ from engine.core.hours import Hours
 from engine.core.kinds import Trigger
 from engine.core.links import Links
 from engine.core.moment import Env
+from engine.core.periods import PERIODS
 from engine.core.plan import ChannelInfo, Dispatch, Ladder, Plan, Playbook, Policy, Segment, Sieve, sieve
 from engine.core.points import Account, EarnRule
 from engine.core.policies import Control
 from engine.core.slots import Scheduled, Slotted
 from engine.core.subjects import GROUP, PROGRAM_KIND, USER
 from engine.core.tasks import DONE as TASK_DONE
+from engine.core.turns import turning
 from engine.core.watch import grace_change
 from engine.language.catalog import Catalog, membership
 
@@ -93,6 +95,8 @@ def assemble(ground: Ground, playbooks: list[Playbook]) -> Plan:
         parts[GROUP] = _part(ground, GROUP, ordered, walked, heard)
     plan = _part(ground, USER, ordered, walked, heard)
     plan.playbooks = tuple(ordered)
+    plan.metrics = tuple(ground.catalog.metrics.values())
+    plan.turnings = tuple(turning(per) for per in PERIODS if any(it.per == per for it in plan.metrics))
     plan.schedules = tuple(_schedules([playbook for playbook in ordered if not playbook.paused]))
     for one in (plan, *parts.values()):
         one.parts, one.heard, one.told_users = parts, heard, plan.told
@@ -104,6 +108,7 @@ def _named(ground: Ground) -> set[str]:
     """Kinds of subjects that somebody speaks of who is none of them: segments and roles of groups."""
     catalog = ground.catalog
     found = {segment.subject for segment in catalog.segments.values()}
+    found |= {metric.subject for metric in catalog.metrics.values()}
     return found | ({GROUP} if catalog.roles or catalog.spoken else set())
 
 
@@ -177,6 +182,7 @@ def _part(
         archived=ground.archived,
         statuses=ground.statuses,
         roles=catalog.roles,
+        scored=tuple(name for name, it in sorted(catalog.metrics.items()) if it.kind == "score" and it.subject == kind),
     )
 
 

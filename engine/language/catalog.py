@@ -15,6 +15,7 @@ from engine.core.calendars import Calendar
 from engine.core.coupons import CouponPool
 from engine.core.groups import GroupCard, RoleInfo
 from engine.core.instants import parse_duration
+from engine.core.metrics import Metric
 from engine.core.model import HOUR
 from engine.core.moment import Moment
 from engine.core.people import SurveyInfo
@@ -30,6 +31,7 @@ from engine.language.event_schemas import Check, EventSchemas
 from engine.language.files import read_list
 from engine.language.forms import LATER, LATER_SECTIONS, SECTION_OF, SECTIONS
 from engine.language.meant import zone_hint
+from engine.language.metrics import MetricMaker, spoken_of, whose
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.people import PeopleMaker
 from engine.language.points import account
@@ -63,6 +65,7 @@ class Catalog:
     calendars: dict[str, Calendar] = field(default_factory=dict)
     referrals: dict[str, Referral] = field(default_factory=dict)
     surveys: dict[str, SurveyInfo] = field(default_factory=dict)
+    metrics: dict[str, Metric] = field(default_factory=dict)
     holidays: Calendar | None = None  #: the one that says which days are holidays and workdays
     lists: list[tuple[str, bytes]] = field(default_factory=list)  #: list files used, for the digest
     schemas: dict[str, Check] = field(default_factory=dict)  #: event type -> what its schema asks of the data
@@ -131,6 +134,7 @@ class CatalogMaker:
             self.shop.names[kind] = set(self._entries.get(section, {}))
         for name, node in self._entries.get("segments", {}).items():
             self.shop.segment_kinds[name] = subject_in(node) if isinstance(node, MapNode) else USER
+        self.shop.metrics = {name: whose(node) for name, node in self._entries.get("metrics", {}).items()}
         if not self.shop.names["account"]:
             self.shop.names["account"] = {"main"}
         ladders: dict[str, tuple[str, ...]] = {}
@@ -147,7 +151,8 @@ class CatalogMaker:
     def make(self) -> Catalog:
         """Compile every entry."""
         calendars, schemas = CalendarMaker(self.shop), EventSchemas(self.shop, self.root)
-        people = PeopleMaker(self.shop)
+        people, metrics = PeopleMaker(self.shop), MetricMaker(self.shop)
+        self.catalog.metrics = metrics.made
         self.catalog.surveys = people.surveys
         makers: dict[str, Callable[[str, Any, Node], None]] = {
             "segments": self._segment,
@@ -162,13 +167,14 @@ class CatalogMaker:
             "referrals": self._referral,
             "event_schemas": schemas.make,
             "surveys": people.survey,
+            "metrics": metrics.make,
         }
         self.shop.trigger_types = None
         for section, maker in makers.items():
             self.shop.ruling = section == "points"
             shape = SECTIONS[section].of  # type: ignore[attr-defined]  # these are tables
             for name, node in self._entries.get(section, {}).items():
-                self.shop.turn_to(self.shop.segment_kinds[name] if section == "segments" else USER)
+                self.shop.turn_to(self._about(section, name, node))
                 fields = self.shop.reading.read(node, shape, f"{section}.{name}")
                 if fields is FAULT:
                     continue
@@ -178,12 +184,19 @@ class CatalogMaker:
         self.shop.turn_to(USER)
         self._segment_cycles()
         calendars.finish()
+        metrics.finish()
         self.catalog.schemas, self.catalog.lists = schemas.checks, [*self.catalog.lists, *schemas.files]
         self.catalog.calendars = self.shop.calendars = calendars.made
         self.catalog.holidays = calendars.made.get(calendars.main or "")
         # what the packages say is part of what the plan was made from
         self.catalog.lists.extend((CALENDAR + name, repr(it).encode()) for name, it in calendars.made.items())
         return self.catalog
+
+    def _about(self, section: str, name: str, node: Node) -> str:
+        """Whose expressions stand in an entry."""
+        if section == "metrics":
+            return spoken_of(node)
+        return self.shop.segment_kinds[name] if section == "segments" else USER
 
     def _later(self, section: str, name: str, fields: dict[str, Any], node: Node) -> None:
         for key in LATER.get(section, ()):

@@ -9,7 +9,9 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
+from engine.core import localtime
 from engine.core.admission import EventTypes
+from engine.core.figures import Figures, calendars
 from engine.core.history import HistoryBook
 from engine.core.moment import Env
 from engine.core.plan import Plan, Playbook, Segment
@@ -128,6 +130,7 @@ class _Compiler:
             rehearse=None if errors or self.plan_of is None else self._rehearse,
             playbooks=tuple(self.playbooks),
             lists=tuple(name for name, _ in catalog.lists if not name.startswith(CALENDAR)),
+            policies=spec.policies,
         )
 
     def _known_types(self, catalog: Catalog) -> EventTypes | None:
@@ -225,6 +228,7 @@ class _Compiler:
                 holidays=catalog.holidays.is_holiday if catalog.holidays is not None else None,
                 workdays=catalog.holidays.is_workday if catalog.holidays is not None else None,
                 business=business,
+                figures=_figures(catalog, spec.zone),
             )
             ground = Ground(
                 program=spec.name, digest=digest, env=env, catalog=catalog, books=self.shop.books,
@@ -398,6 +402,16 @@ def _says(type_: str) -> str:
     if type_.startswith(SETS):
         return "sets " + type_.removeprefix("set ")
     return f"starts {type_.removeprefix(CALLED)}" if type_.startswith(CALLED) else f"emits {type_}"
+
+
+def _figures(catalog: Catalog, zone: str) -> Figures:
+    """Where the figures of the catalog's metrics are kept."""
+    metrics, tz = catalog.metrics, localtime.zone(zone) or localtime.UTC
+    return Figures(
+        meanings={name: f"{it.per} {zone} {it.meaning}" for name, it in metrics.items()},
+        calendars=calendars({name: it.per for name, it in metrics.items()}, tz),
+        scores={name: it for name, it in metrics.items() if it.kind == "score"},
+    )
 
 
 def _doubt_last(source: Source) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.admission import EventTypes
-from engine.core.plan import Plan, Playbook
+from engine.core.plan import Plan, Playbook, Policy
 from engine.language.audiences import Audiences
 from engine.language.diagnostics import Diagnostic
 from engine.language.scenario_model import Scenario
@@ -23,6 +23,7 @@ class Settings:
     channels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     retention: Mapping[str, int] = field(default_factory=dict)
     """Kind of ``Store.forget`` -> microseconds it is kept; what is not named is kept for good."""
+    testers: tuple[str, ...] = ()  #: addresses that may be sent a test, or ``${NAME}``
     coupon_key: str | None = None  #: ``${NAME}`` of what coupon codes are encrypted with; None: they are not
 
 
@@ -42,6 +43,7 @@ class Compiled:
     rehearse: Callable[[Collection[str]], Plan] | None = None  #: a fresh plan of these playbooks alone, as if live
     playbooks: tuple[Playbook, ...] = ()  #: all that could be compiled, whatever their status
     lists: tuple[str, ...] = ()  #: files of codes and members it names
+    policies: Mapping[str, Policy] = field(default_factory=dict)  #: safety belts by name
 
     @property
     def errors(self) -> int:

@@ -6,6 +6,7 @@ Keys in ``LATER`` are read and checked for shape, and a warning says that this v
 from __future__ import annotations
 
 from engine.core.people import QUESTIONS
+from engine.core.periods import PERIODS
 from engine.core.shapes import (
     FREE_NAME,
     NAME,
@@ -125,6 +126,10 @@ PROGRAM = Map(
                 }
             ),
             "signed links in messages: to unsubscribe, and counted clicks",
+        ),
+        "preview": optional(
+            Map({"allow": required(Many(Text(what="address")), "addresses that may get a test, or ${NAME}")}),
+            "who may be sent a test by drumbeat preview --to",
         ),
         "best_hour": optional(WallTime(), "hour of 'at: best_hour' for users of whom too little is known (10:00)"),
         "business_hours": optional(BUSINESS_HOURS, "when people are at work; due times of tasks count in them"),
@@ -329,6 +334,33 @@ EARN = Map(
     }
 )
 
+METRIC = Map(
+    {
+        "title": optional(_WORD, "shown to people"),
+        "count_users": optional(Many(EventName()), "how many users did one of these in the period: types, or any"),
+        "retention": optional(Duration(), "share of those who came so many days before that was back in the period"),
+        "value": optional(Expr("user"), "a number of the program: its own history, and other metrics"),
+        "score": optional(Expr("user"), "a number of each user (or group): all are cut into parts of equal size by it"),
+        "rfm": optional(
+            Map(
+                {
+                    "event": required(EventName(), "what is bought: the event"),
+                    "amount": required(Text(what="field of the event"), "its field with the money"),
+                    "within": optional(Duration(), "how far back purchases count; ever, when left out"),
+                }
+            ),
+            "three scores of each user who bought: how lately, how often, for how much",
+        ),
+        "per": optional(Text(PERIODS), "how long a period is (day; of scores month)"),
+        "within": optional(Duration(), "of count_users: a window longer or shorter than the period"),
+        "event": optional(EventName(), "of retention: what brings a user and counts as being back"),
+        "parts": optional(Int(low=2, high=100), "of scores: how many parts (5)"),
+        "if": optional(Cond("user"), "only users (groups) for whom this holds at the turn"),
+        "subject": optional(Text((USER, GROUP_KIND)), "of score: who has it, users (default) or groups"),
+    },
+    one_of=(("count_users", "retention", "value", "score", "rfm"),),
+)
+
 SECTIONS: dict[str, Shape] = {
     "segments": Table(
         Map(
@@ -385,7 +417,7 @@ SECTIONS: dict[str, Shape] = {
     "event_schemas": Table(
         Either(scalar=Text(what="path of a JSON file"), map=Plain()), pattern=FREE_NAME, what="event type"
     ),
-    "metrics": Plain(),
+    "metrics": Table(METRIC, pattern=FREE_NAME, what="metric"),
     "roles": Table(ROLE, pattern=NAME, what="role"),
     "surveys": Table(SURVEY, pattern=NAME, what="survey"),
 }
@@ -402,12 +434,14 @@ SECTION_OF = {
     "calendar": "calendars",
     "referral": "referrals",
     "survey": "surveys",
+    "metric": "metrics",
 }
 
 LATER: dict[str, tuple[str, ...]] = {}
 """Catalog section -> keys that are read but not acted on yet."""
 
-LATER_SECTIONS = ("metrics",)
+LATER_SECTIONS: tuple[str, ...] = ()
+"""Sections that are read but not used yet."""
 
 _LIMIT = r"[1-9][0-9]*/(hour|day|run)|unlimited"
 

@@ -440,6 +440,12 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
         "tiers:\n  member: {metric: count('order.paid'), levels: {silver: 5, gold: 5}}",
         "tiers:\n  member: {metric: count('order.paid'), levels: {silver: 5, gold: 9}}",
     ),
+    "metric-cycle": Page(
+        "metrics that are made of each other in a circle",
+        "A metric with 'value' is computed from others of the same turn, so one of them must come first.",
+        "metrics:\n  a: {value: 'metric(\"b\") + 1'}\n  b: {value: 'metric(\"a\") + 1'}",
+        "metrics:\n  a: {count_users: any}\n  b: {value: 'metric(\"a\") + 1'}",
+    ),
     "segment-cycle": Page(
         "segments that ask for each other in a circle",
         "Whether somebody is in the one hangs on the other and the other way round, so neither can be found out.",

@@ -233,6 +233,7 @@ class ProgramMaker:
             channels=channels,
             retention=self._retention(node, fields.get("retention", {})),
             coupon_key=fields.get("coupon_key"),
+            testers=tuple(fields.get("preview", {}).get("allow", ())),
         )
 
     def _retention(self, node: MapNode, fields: Mapping[str, Any]) -> dict[str, int]:

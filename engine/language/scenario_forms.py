@@ -168,6 +168,13 @@ EFFECTS: dict[str, Word] = {
     ),
     "nominate": Word(_NAME, "role", "people proposed for a role", {"users": optional(Many(_NAME), "who")}),
     "draw": Word(_NAME, "prize", "a draw: its promise, then itself", {"winners": optional(Many(_NAME), "who")}),
+    "rank": Word(
+        _NAME, "name", "a ranking",
+        {
+            "ranked": optional(Plain(), "how many have a place"),
+            "rows": optional(Plain(), "the list: place, user and score of each"),
+        },
+    ),
     "select": Word(
         _NAME, "name", "a set that was chosen anew",
         {

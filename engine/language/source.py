@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, Protocol
 
 import yaml
 
+from engine.kept import Kept
 from engine.language import textual
 from engine.language.diagnostics import Allow, Diagnostic, Mark, Severity, read_allows
 from engine.language.nodes import MapNode, Node, NumberTooLong, Plain, Scalar, ScalarNode, SeqNode, SourceText, resolve
@@ -99,6 +100,18 @@ def read_source(data: bytes, file: str) -> Source:
     data: its bytes.
     file: its name, as messages should show it.
     """
+    return _KEPT.get((file, data), len(data), lambda: _read(data, file), _unchanging)
+
+
+_KEPT: Final[Kept[Source]] = Kept(1 << 20)
+
+
+def _unchanging(source: Source) -> bool:
+    """Only about a file with problems is anything noted in its tree later on."""
+    return source.complete and not source.problems
+
+
+def _read(data: bytes, file: str) -> Source:
     problems: list[Diagnostic] = []
     if len(data) > MAX_BYTES:
         message = f"the file has {len(data)} bytes; the limit is {MAX_BYTES}"

@@ -30,7 +30,7 @@ LENGTH: Final = 12
 """Hex digits of a version: two of one playbook meet once in 10^14."""
 
 _NOT_MEANT: Final = frozenset({"title", "owner", "status", "on_change", "migrate"})
-_CARRIED: Final = ("segments", "coupons", "points", "rewards", "badges", "groups", "roles", "surveys")
+CARRIED: Final = ("segments", "coupons", "points", "rewards", "badges", "groups", "roles", "surveys")
 """Sections of which an older version keeps what it names; a tier ladder that was taken away is gone for everybody."""
 
 _NAME = re.compile(r"[^\s'\"{}\[\](),:]+")
@@ -125,7 +125,7 @@ class Sealer:
         waiting = [text]
         while waiting:
             words = set(_NAME.findall(waiting.pop()))
-            for section in _CARRIED:
+            for section in CARRIED:
                 for name, entry in self._sections().get(section, {}).items():
                     if name in words and name not in found.get(section, {}):
                         found.setdefault(section, {})[name] = plain = entry.plain()

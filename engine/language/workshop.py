@@ -67,6 +67,7 @@ class Workshop(Services):
         self.written_steps: dict[str, Mark] = {}  #: ids of the whole playbook, also of steps nobody can read
         self.variables: frozenset[str] = frozenset()
         self.watched: set[str] = set()
+        self.metrics: dict[str, str] = {}  #: metric -> "", or whose score it is
         self.holidays = False  #: the catalog has a calendar of holidays
         self.today: date | None = None  #: the present, for checks that ask for it
         self.lunar_months: dict[Month, int] = {}  #: first days the catalog gives lunar months, over the table
@@ -156,6 +157,7 @@ class Workshop(Services):
             badges=self._family("badge"), groups=self._family("group"), roles=self._family("role"),
             pools=self._family("coupon"),
             accounts=self._family("account"), holidays=self.holidays,
+            metrics=None if "metric" in self.unread else self.metrics,
         )  # fmt: skip
 
     def _family(self, kind: str, subject: str | None = None) -> frozenset[str] | None:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
+from engine.kept import Kept
 from engine.render.names import FileName, is_part, locale_chain, parse_file_name
 from engine.render.problem import TemplateProblem
 from engine.render.template import Template, read_template
@@ -25,6 +26,8 @@ _MOST_FOUND = 4096
 """How many questions ``find`` remembers the answers of."""
 
 _Key = tuple[str, str, str | None]
+_KEPT: Kept[tuple[Template | None, list[TemplateProblem]]] = Kept(1 << 20)
+"""Templates read before that have no problems."""
 
 
 class TemplateSet:
@@ -172,7 +175,9 @@ class _Loader:
             return
         file = path.relative_to(self.root).as_posix()
         whole = FileName("/".join((*above, parts.name)), parts.channel, parts.locale)
-        template, problems = read_template(file, whole, data)
+        template, problems = _KEPT.get(
+            (file, whole, data), len(data), lambda: read_template(file, whole, data), lambda read: not read[1]
+        )
         self.problems += problems
         if template is not None:
             self.templates[file] = template

@@ -34,11 +34,17 @@ class Census:
         data = ask.question.answer(self.people(), now, self.session.plan)
         return Answer(key=ask.key, granted=True, name=ask.names[0] if ask.names else None, data=data)
 
-    def people(self) -> Iterator[State]:
-        """Every user anybody has heard of, in order of id."""
+    def people(self, kind: str = USER) -> Iterator[State]:
+        """Every user (or group) anybody has heard of, in order of id."""
+        first, behind = span(kind)
+        for state in self._behind(first, behind):
+            if behind is not None and state.id >= behind:
+                return
+            yield state
+
+    def _behind(self, first: str, behind: str | None) -> Iterator[State]:
         session = self.session
-        first, _ = span(USER)
-        mine = sorted(name for name in session.states if name > first)
+        mine = sorted(name for name in session.states if name > first and (behind is None or name < behind))
         if session.resident:
             yield from (session.states[name] for name in mine)
             return

@@ -19,6 +19,8 @@ from typing import Any
 from engine.core.model import MINUTE, SECOND, Alert, PoolAlert
 from engine.errors import CannotRun, StoreError, StoreFull, StoreHeld
 from engine.ports import Channel, Feed, Store
+from engine.runtime import applied
+from engine.runtime.applied import Pin
 from engine.runtime.bell import Bell
 from engine.runtime.claims import Claims
 from engine.runtime.fittings import Change, Fittings, NoChange, Program
@@ -45,7 +47,7 @@ STALL = 2 * MINUTE
 DRAIN_SECONDS = 20.0
 """How long what is on its way out is waited for when the daemon leaves."""
 
-LAST_GOOD = "program"
+LAST_GOOD = applied.LAST_GOOD
 """Name under which the store keeps the files of the last program that was whole."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
@@ -68,6 +70,7 @@ class Daemon:
     state: what is told about the daemon.
     reloader: builds programs of edited files; None: the program stays as it is.
     listen: prepares whoever lets events in for the feeds of another program; raises CannotRun.
+    pin: the applied plan the reloader goes by; None: files are followed, whatever is applied.
     goodbye: called when the daemon begins to leave, while jobs are still done: whoever lets events in stops there.
     """
 
@@ -87,6 +90,7 @@ class Daemon:
         listen: Callable[[Sequence[Feed]], Change] = lambda feeds: NoChange(),
         piece: int = PIECE,
         fault: Callable[[str], object] = lambda point: None,
+        pin: Pin | None = None,
     ) -> None:
         self.program = program
         self.jobs = jobs or Jobs()
@@ -97,6 +101,7 @@ class Daemon:
         self._make_sending = sending
         self._secret = secret
         self._reloader = reloader
+        self._pin = pin
         self._goodbye = goodbye
         self._listen = listen
         self._piece = piece
@@ -213,6 +218,8 @@ class Daemon:
             self._disk.asked()
             if (held(self._store) or "") != self.state.held:
                 self._change_channels()  # somebody released the outbox
+            if self._pin is not None and self._pin.heed(self._store):
+                self.reload()  # somebody applied a plan
         if self.jobs.touched:
             self.jobs.touched = False
             self._worker.pump.abandon()  # nothing is under way: it only forgets the subjects it holds
@@ -258,10 +265,12 @@ class Daemon:
         at = pump.session.clock if self.clock.paused else max(self.clock.now(), pump.session.clock)
         pump.session.present = at + 1
         try:
-            return work(pump, at)
+            done = work(pump, at)
         except StoreError:
             self._failed = True  # what was decided is forgotten at the next turn
             raise
+        self._tell_pools()  # whoever gets the answer finds it in the figures
+        return done
 
     def _deliver(self) -> bool:
         """Carry out what there is room for; whether anything ended."""
@@ -484,12 +493,23 @@ class Daemon:
             state.reason = trouble or state.reload_error or state.held or state.low_disk or state.waiting
             state.next_due = None if trouble else self._next_due()
         elapsed = self.clock.elapsed()
-        if elapsed - self._told_at >= POLL:
+        again = elapsed - self._told_at >= POLL
+        if again:
             self._told_at = elapsed
             state.feeds = self._worker.gather.lags()
             state.watermarks = dict(self._marks)
-            state.pools = self._worker.pump.session.desk.coupons.figures()
             state.broken_feeds = self._worker.gather.broken
+        if not trouble:  # else the desk holds what was never committed
+            self._tell_pools(every=again)
+
+    def _tell_pools(self, *, every: bool = False) -> None:
+        """Bring up to date how coupons stand: those that something happened to, or all."""
+        coupons = self._worker.pump.session.desk.coupons
+        if every:
+            self.state.pools = coupons.figures()
+        elif coupons.moved:
+            self.state.pools = {**self.state.pools, **coupons.figures(coupons.moved)}
+        coupons.moved.clear()
 
     def _next_due(self) -> int | None:
         found = (self._worker.next_due(), self._sending.next_due())

@@ -20,6 +20,7 @@ from engine.core.model import MINUTE, SECOND
 from engine.ports import Channel, Outgoing, Pace, Sent
 from engine.runtime import tracing
 from engine.runtime.breaker import Breaker
+from engine.runtime.noting import Notes, carry
 from engine.runtime.rate import Bucket
 from engine.runtime.verdicts import Terms, failed, pause_of, proof
 
@@ -88,6 +89,7 @@ class Lane:
     crew: Crew
     bucket: Bucket | None
     terms: Terms
+    notes: Notes
     breaker: Breaker = field(default_factory=Breaker)
     gate: int = 0  #: instant before which the provider wants to be left alone
     pauses: int = 0  #: how often it has asked for that since it last took a message
@@ -144,7 +146,7 @@ class Lane:
     def _call(self, items: Sequence[Outgoing], probe: bool) -> Result:
         """In a thread of the crew: what the channel says."""
         try:
-            answers = tracing.send(self.channel, items)
+            answers = tracing.send(self.channel, items, partial(carry, self.channel, items, self.notes))
             silent, broke = items[len(answers) :], None
         except BaseException as error:  # whatever it was, the messages must come back
             answers, silent, broke = [], items, f"{type(error).__name__}: {error}"

@@ -3,7 +3,8 @@
 Rule 1: a message is marked ``sending`` durably before it touches a wire, and settled after the channel's answer.
 Rule 2: the store is touched by the engine's thread alone. Others only send, and ring when they have an answer.
 Rule 3: nothing sleeps in here: a message to be tried later carries the instant, and the caller comes back.
-Rule 4: a message is claimed when somebody is free to send it: what a crash leaves in doubt was on the wire, or nearly.
+Rule 4: a message is claimed when somebody is free to send it, noted when it begins (``noting``): what a crash
+leaves in doubt was on the wire.
 Rule 5: a channel without a ``pace`` writes to this machine; it sends in the engine's thread, in order of decision.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from heapq import heapify, heappop, heappush
 from queue import Empty, SimpleQueue
 from threading import Condition
@@ -19,6 +21,7 @@ from engine.ports import Channel, Clock, Outgoing, Pace, Sent, Settlement, Store
 from engine.runtime import tracing
 from engine.runtime.claims import Claims
 from engine.runtime.lane import Crew, Lane, Result, Threads
+from engine.runtime.noting import Notes, carry, not_sent
 from engine.runtime.rate import Bucket
 from engine.runtime.verdicts import Terms, again, at_once, doubts, overdue, proof, told, verdict
 
@@ -58,6 +61,7 @@ class Lanes:
         self._wake = wake
         self._channels = dict(channels)
         self._terms = {name: Terms.of(channel) for name, channel in self._channels.items()}
+        self._notes = Notes(store, self._terms)
         self._lanes = {
             name: self._lane(name, pace, crew)
             for name, channel in self._channels.items()
@@ -75,25 +79,31 @@ class Lanes:
 
     def _lane(self, name: str, pace: Pace, crew: Callable[[str, int], Crew]) -> Lane:
         bucket = None if pace.rate is None else Bucket(pace.rate, self._ticks())
-        return Lane(self._channels[name], pace, crew(name, pace.concurrency), bucket, self._terms[name])
+        return Lane(self._channels[name], pace, crew(name, pace.concurrency), bucket, self._terms[name], self._notes)
 
     # ------------------------------------------------------------------ what the engine's loop calls
 
     def recover(self) -> dict[str, int]:
         """Settle what a process that died left ``sending``; call it once, before the first ``drain``."""
+        self._notes.turn()
         stuck: dict[str, list[Outgoing]] = {}
-        known = {key for lane in self._lanes.values() for key in lane.flying} | {item.key for item, _, _ in self._owed}
+        ours = {key for lane in self._lanes.values() for key in lane.flying} | {item.key for item, _, _ in self._owed}
         for item in self._store.stuck():
-            if item.key not in known:
+            if item.key not in ours:
                 stuck.setdefault(item.channel, []).append(item)
-        now, ended = self._clock.now(), []
+        now, ended = self._clock.now(), list[Ended]()
         for name, items in stuck.items():
             if name in self._channels:  # of a channel that is no more nothing can be known; its messages wait
+                known = {item.key: end for item in items if (end := self._notes.left(item, now)) is not None}
+                ended += [(item, known[item.key], None) for item in items if item.key in known]
+                items = [item for item in items if item.key not in known]
                 proven, terms = proof(self._channels[name], items), self._terms[name]
                 ended += _paired(items, doubts(items, proven, "the process died while sending", terms, now, at_once))
         self._later = self._store.tries()
         heapify(self._later)
-        return self._settle(ended)
+        settled = self._settle(ended)
+        self._notes.settled()
+        return settled
 
     def drain(self, limit: int | None = None) -> dict[str, int]:
         """Settle what came back, and send what may go now, at most ``limit`` messages; how many ended how.
@@ -103,7 +113,11 @@ class Lanes:
         """
         total: Counter[str] = Counter(self._collect())
         self._turn(limit, total)
+        self._tidy()
         return dict(total)
+
+    def _tidy(self) -> None:
+        self._notes.tidy(key for lane in self._lanes.values() for key in lane.flying)
 
     def next_due(self) -> int | None:
         """The earliest instant after now at which something can be sent, as far as this process knows.
@@ -143,6 +157,7 @@ class Lanes:
         self._stopped = True
         for lane in self._lanes.values():
             lane.crew.close()
+        self._notes.close()
 
     # ------------------------------------------------------------------ lanes
 
@@ -235,7 +250,7 @@ class Lanes:
         answers: Sequence[Sent] = ()
         broke = None
         try:
-            answers = tracing.send(channel, items)
+            answers = tracing.send(channel, items, partial(carry, channel, items, self._notes))
         except Exception as error:  # a channel that breaks has answered nothing: it may have sent some, all or none
             broke = f"{type(error).__name__}: {error}"
         silent = items[len(answers) :]
@@ -278,7 +293,7 @@ class Lanes:
         now, ends = self._clock.now(), {item.key for item, _, _ in self._owed}
         for item in items:
             if item.key not in ends:
-                self._owed.append((item, Settlement(item.key, "retry", None, now, uncounted=True), None))
+                self._owed.append((item, not_sent(item, now), None))
 
     def _settle(self, ended: Iterable[Ended]) -> dict[str, int]:
         """What cannot be written stays owed, and is written the next time."""

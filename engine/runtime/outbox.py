@@ -47,6 +47,7 @@ class Outbox(Lanes):
         while True:
             total.update(self._collect())
             left = self._turn(left, total)
+            self._tidy()
             if self.in_flight():
                 self._wait()
             elif left == 0 or not self._slow():

@@ -103,6 +103,15 @@ def _word(plan: Plan) -> str:
     return msgspec.json.encode(rows).decode()
 
 
+def published(store: Store) -> dict[str, tuple[str, str]]:
+    """Playbook -> (status, version; "" where it never ran) as they were last published on a store."""
+    found = {}
+    for id_, row in (_before(store) or {}).items():
+        if "@" not in id_ and row != ["lost"]:
+            found[id_] = (str(row[0]), str(row[1]) if len(row) > 1 else "")
+    return found
+
+
 def _before(store: Store) -> dict[str, list[Any]] | None:
     word = store.get_meta(_PUBLISHED)
     return None if word is None else msgspec.json.decode(word)

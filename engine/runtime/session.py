@@ -27,6 +27,7 @@ from engine.core.subjects import SIGN, kind_of
 from engine.ports import Batch, Rejected, Store
 from engine.runtime.alarms import Alarms, Entry
 from engine.runtime.census import Census
+from engine.runtime.figuring import guarded, guarded_wake
 from engine.runtime.records import CouponRecords
 from engine.runtime.referring import KINDS, Referring
 from engine.runtime.walk import Walk
@@ -103,6 +104,10 @@ class Session:
         self.ways = {type_: dispatch.way for type_, dispatch in plan.dispatch.items()} if self.quick else {}
         self.default = plan.default.way if self.quick else slow
         self.wake = plan.wake if self.quick else slow_wake
+        if plan.scored:
+            self.ways = {type_: guarded(way, plan.scored, plan.env) for type_, way in self.ways.items()}
+            self.default = guarded(self.default, plan.scored, plan.env)
+            self.wake = guarded_wake(self.wake, plan.scored, plan.env)
         self.store = store
         self.tracing = tracing
         self.clock = store.clock()
@@ -125,7 +130,9 @@ class Session:
 
     def _new_walk(self) -> Walk | None:
         # rows of schedules that left the plan must go, or they would go on where they stood when they come back
-        return Walk(self) if self.plan.schedules or self.store.slots() else None
+        rows = self.store.slots()
+        self.plan.env.figures.load(rows)
+        return Walk(self) if self.plan.schedules or self.plan.turnings or rows else None
 
     def _new_desk(self, secret: bytes) -> Desk:
         plan = self.plan
@@ -670,6 +677,8 @@ class Session:
             inbox_done=inbox_done,
             counts=totals,
             lives=out.lives,
+            milestones=out.milestones,
+            worth=out.worth,
             errors=out.errors,
             askers=self.askers,
             slots=self.walk.handed_over() if self.walk is not None else {},

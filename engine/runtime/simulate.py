@@ -19,7 +19,7 @@ from engine.core.instants import format_instant
 from engine.core.model import Effect, Event
 from engine.core.plan import Plan
 from engine.core.starts import asked_for, take_for_verbs
-from engine.core.step import ALL, SILENT
+from engine.core.step import ALL, NOTABLE, SILENT
 from engine.core.subjects import GROUP, USER, kind_of
 from engine.errors import DrumbeatError, InternalError
 from engine.ports import Batch, NotInOrder, Store
@@ -43,6 +43,28 @@ class Replayed(Protocol):
     def hopeful(self, size: int = ...) -> Iterable[list[Event]]: ...
 
     def chunks(self, size: int = ...) -> Iterable[list[Event]]: ...
+
+
+class Observer(Protocol):
+    """Looks on while a feed is replayed, and changes nothing."""
+
+    closely: bool  #: every verdict is wanted
+
+    def saw(self, events: Sequence[Event]) -> None:
+        """These events are decided next."""
+
+    def took(self, batch: Batch) -> None:
+        """This was decided."""
+
+
+class Recorder(Protocol):
+    """Who is told everything that a simulation decides, for a report."""
+
+    def take(self, batch: Batch) -> None: ...
+
+    def begin_anew(self) -> None:
+        """What was told so far is thrown away."""
+        ...
 
 
 class Volatile(Store, Protocol):
@@ -161,6 +183,9 @@ def simulate(
     batch_size: int = 2_000,
     known_types: EventTypes | None = None,
     progress: Callable[[int], None] | None = None,
+    observer: Callable[[], Observer] | None = None,
+    recorder: Recorder | None = None,
+    log: bool = False,
 ) -> Outcome:
     """Run a whole feed through a plan.
 
@@ -172,16 +197,23 @@ def simulate(
     batch_size: events decided at once; never changes an outcome.
     known_types: whose types are let in; None: any. What schemas say of the data is the matter of ``replay``.
     progress: told how many events were decided.
+    observer: makes somebody who looks on; a new one each time the replay begins anew.
+    recorder: told all that was decided, with the events.
+    log: keep events, effects and answers in the store, too, for whoever asks about somebody.
     """
     plan = dataclasses.replace(plan, pools=with_stand_ins(plan.pools, store.code_count))
     files = [file for file in (effects, decisions) if file is not None]
-    replaying = _Replaying(plan, replay, store, until, effects, decisions, known_types, progress)
+    replaying = _Replaying(
+        plan, replay, store, until, effects, decisions, known_types, progress, observer, recorder, log
+    )
     if all(file.seekable() for file in files):  # what cannot be taken back must not be written in hope
         begins = [file.tell() for file in files]
         try:
             return replaying.run(replay.hopeful(batch_size))
         except NotInOrder:
             store.begin_anew()
+            if recorder is not None:
+                recorder.begin_anew()
             for file, begin in zip(files, begins, strict=True):
                 file.seek(begin)
                 file.truncate()
@@ -200,12 +232,18 @@ class _Replaying:
     decisions: BinaryIO | None
     known_types: EventTypes | None
     progress: Callable[[int], None] | None
+    observer: Callable[[], Observer] | None
+    recorder: Recorder | None
+    log: bool
 
     def run(self, chunks: Iterable[list[Event]]) -> Outcome:
         """From the first event to the end of the virtual clock."""
         secret = f"simulate:{self.plan.program}".encode()
-        tracing = ALL if self.decisions is not None else SILENT
-        session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=False, resident=True)
+        looker = None if self.observer is None else self.observer()
+        closely = self.decisions is not None or (looker is not None and looker.closely)
+        tracing = ALL if closely else NOTABLE if self.log else SILENT
+        log = self.log or self.recorder is not None
+        session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=log, resident=not self.log)
         rows = EffectFile(self.effects)
         tally = Tally(self.plan)
         first: int | None = None
@@ -214,9 +252,13 @@ class _Replaying:
         def hand_over() -> None:
             batch = session.batch()
             tally.take(batch)
+            if looker is not None:
+                looker.took(batch)
             rows.take(batch.effects, batch.clock)
             if self.decisions is not None:
                 self.decisions.write(b"".join(map(decision_row, batch.decisions)))
+            if self.recorder is not None:
+                self.recorder.take(batch)
             self.store.commit(batch)
 
         asked = frozenset(asked_for(self.plan.playbooks).values())
@@ -231,6 +273,8 @@ class _Replaying:
                 continue
             if first is None:
                 first = chunk[0].time
+            if looker is not None:
+                looker.saw(chunk)
             _decide(session, chunk, hand_over)
             if self.progress is not None:
                 self.progress(len(chunk))

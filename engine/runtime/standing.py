@@ -16,6 +16,10 @@ PLACE = "place"
 """Name under which a store keeps where it was written last: a hash of machine and path."""
 
 
+WIRE = "wire"
+"""Name under which a store keeps which notes of what was sent it believes."""
+
+
 def held(store: Store) -> str | None:
     """Why nothing is sent; None when it may be."""
     return store.get_meta(HELD) or None
@@ -42,5 +46,7 @@ def release(store: Store, place: str) -> str | None:
     reason = held(store)
     store.set_meta(PLACE, place)
     if reason is not None:
+        if store.get_meta(WIRE):
+            store.set_meta(WIRE, "")  # the notes beside it may be of another life
         store.set_meta(HELD, "")
     return reason

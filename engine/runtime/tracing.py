@@ -65,12 +65,12 @@ def span(name: str) -> Span:
     return _tracer(name)
 
 
-def send(channel: Channel, items: Sequence[Outgoing]) -> Sequence[Sent]:
-    """Have a channel send messages, in a span."""
+def send(channel: Channel, items: Sequence[Outgoing], carry: Callable[[], Sequence[Sent]]) -> Sequence[Sent]:
+    """Have a channel send messages, in a span; ``carry`` does it."""
     with span("send") as it:
         it.note(channel=channel.name)
         it.messages(items)
-        answers = channel.send(items)
+        answers = carry()
         it.answers(answers)
         return answers
 

@@ -68,11 +68,16 @@ class Terms:
 
     def parks(self, item: Outgoing) -> bool:
         """Whether a message that may have been sent is parked: the channel says so, or its purpose."""
-        return self.mode == "at_most_once" if self.mode is not None else item.effect.purpose == "marketing"
+        return parked_by(self.mode, item)
 
     def too_late(self, item: Outgoing, at: int) -> bool:
         """Whether a try at an instant would come when the provider may have forgotten the key."""
         return self.horizon is not None and item.first is not None and at > item.first + self.horizon
+
+
+def parked_by(mode: str | None, item: Outgoing) -> bool:
+    """Whether a channel of a mode parks a message that may have been sent."""
+    return mode == "at_most_once" if mode is not None else item.effect.purpose == "marketing"
 
 
 def backoff(key: str, tries: int) -> int:

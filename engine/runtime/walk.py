@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from engine.core.figures import ROW
 from engine.core.model import Event, State, new_state
 from engine.core.moment import Env, Moment
 from engine.core.predicate import Ask, Filter
@@ -20,6 +21,8 @@ from engine.core.slots import Due, SlotTable
 from engine.core.spreads import PREFIX, Spread, Spreads, members_of
 from engine.core.step import ALL
 from engine.core.subjects import BEFORE_USERS, GROUP, PROGRAM, PROGRAM_KIND, USER, kind_of, of_group, span
+from engine.core.turns import Turning
+from engine.runtime.figuring import turn
 
 if TYPE_CHECKING:
     from engine.runtime.session import Session
@@ -54,8 +57,8 @@ class Walk:
         self.session = session
         plan, store = session.plan, session.store
         kept = store.slots() if table is None else {}
-        rows = {name: row for name, row in kept.items() if not name.startswith(PREFIX)}
-        self.table = table or SlotTable(plan.schedules, plan.env, rows, session.clock)
+        rows = {name: row for name, row in kept.items() if not name.startswith((PREFIX, ROW))}
+        self.table = table or SlotTable((*plan.turnings, *plan.schedules), plan.env, rows, session.clock)
         self.spreads = Spreads(kept)
         self._kind = USER  #: of the subjects at hand
         self.ends = ends
@@ -150,6 +153,9 @@ class Walk:
                 left -= self._spread(left)
                 continue
             due = self.table.due()
+            if isinstance(due.scheduled, Turning):
+                left -= self._turn(due)
+                continue
             if self.part is not None:
                 if self.part:
                     self._chunk(due, self.part)
@@ -159,6 +165,8 @@ class Walk:
     def coming(self, most: int) -> list[Spot]:
         """Who is looked at next, at most so many, at the slot that is due."""
         due = self.table.due()
+        if isinstance(due.scheduled, Turning):
+            return []
         subjects = self._population(due, self.table.place(due), most)
         return [(due.scheduled.name, due.instant, subject) for subject in subjects]
 
@@ -167,7 +175,7 @@ class Walk:
         self.handed, self.entered = self.entered, []
         if self.session.fair:
             self.table.overtaken(self.session.clock)
-        return {**self.table.changes(), **self.spreads.changes()}
+        return {**self.table.changes(), **self.spreads.changes(), **self.session.plan.env.figures.changes()}
 
     def follow(self, before: Walk) -> None:
         """Know what a walk knew whose transaction was given up."""
@@ -208,6 +216,13 @@ class Walk:
         self.at = None
         self.table.walked(due, last if full else None)
         return count + 1
+
+    def _turn(self, due: Due) -> int:
+        """A period turns: its figures are taken, of what everybody did up to here."""
+        if due.instant > self.session.history_until or not self.table.skip(due):
+            turn(self.session, due.scheduled, due.instant)  # type: ignore[arg-type]  # the caller saw what it is
+            self.table.walked(due, None)
+        return CHUNK
 
     def _spread(self, most: int) -> int:
         """Hand the events of a spread to some users; how many were looked at."""

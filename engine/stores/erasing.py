@@ -40,6 +40,7 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
     "task": (),
     "nominate": ("role",),
     "select": ("name",),
+    "rank": ("name",),
     "survey": ("survey", "answered", "score", "by"),
     "draw": ("prize",),
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from engine.core.model import Answer, Decision, Effect, Entry, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.core.subjects import subject_of
 from engine.ports import Batch, Fault, Rejected, Room, Version
-from engine.stores import codec, tally
+from engine.stores import codec, tally, wirefile
 from engine.stores.sql import sqlite_copy
 from engine.stores.sql.sqlite_check import SqliteCheck
 from engine.stores.sql.sqlite_coupons import SqliteCoupons, SqliteCouponSide
@@ -30,7 +31,9 @@ from engine.stores.sql.sqlite_ledger import SqliteLedger
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
 from engine.stores.sql.sqlite_points import FAULT_POINTS
 from engine.stores.sql.sqlite_states import FOLD_BYTES, FOLD_SUBJECTS, GENTLE_BYTES, GENTLE_SUBJECTS, SqliteStates
+from engine.stores.sql.sqlite_sweep import SqliteSweep
 from engine.stores.sql.sqlite_trail import ALL, GENTLE_ROWS, TRAIL_ROWS, SqliteTrail
+from engine.stores.wirefile import WireFile
 
 __all__ = ["FAULT_POINTS", "SqliteStore"]
 
@@ -95,6 +98,10 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
 
     def _checks(self) -> SqliteCheck:
         return SqliteCheck(self._file, self._states, self._erasure, self._ledger, self._coupons)
+
+    def sweep(self) -> SqliteSweep:
+        """The way to read all of it once, for a report."""
+        return SqliteSweep(self._file)
 
     def backup(self, target: str | os.PathLike[str], marks: dict[str, str]) -> int:
         """Copy this moment of the store into a new file; see ``sqlite_copy``. Returns its size in bytes."""
@@ -250,7 +257,9 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
         rows = [(subject_of(it.user, it.group), codec.decision_body(it)) for it in batch.decisions]
         self._file.insert("add_decision", rows)
         self._step("goals")
-        write("add_goal", batch.goals)
+        worth = dict(batch.worth)
+        write("add_goal", ((*it, str(worth[n]) if n in worth else None) for n, it in enumerate(batch.goals)))
+        self._file.insert("add_milestone", batch.milestones)
         self._step("quarantine")
         write("add_rejected", map(_rejected_row, batch.rejected))
 
@@ -329,6 +338,22 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
             self._file.fault("meta.save")
             self._file.write("save_meta", [(name, value)])
 
+    def wire(self, modes: Mapping[str, str | None]) -> WireFile | None:
+        """Notes of what is about to be sent, for a session with channels of these modes; None: none are taken."""
+        known = self.get_meta(wirefile.ID)
+        try:
+            if self._file.counted and any(mode != "at_least_once" for mode in modes.values()):
+                path = wirefile.place(self._file.path)
+                return WireFile(path, known, modes, partial(self.set_meta, wirefile.ID), self._told)
+        except OSError:
+            pass  # without notes all that is claimed is in doubt, as long as the old ones are not believed
+        if known:
+            self.set_meta(wirefile.ID, "")
+        return None
+
+    def _told(self, point: str) -> None:
+        self._file.fault(point)
+
     # -- versions of playbooks
 
     def versions(self, *, used: bool = True) -> list[Version]:
@@ -397,6 +422,17 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
 
     def events(self, user: str) -> Iterator[tuple[Event, int]]:
         yield from self._events.of(user)
+
+    def decided_from(self) -> int | None:
+        return self._events.first()
+
+    def decided(self, since: int) -> Iterator[tuple[Event, int]]:
+        yield from self._events.since(since)
+
+    def unheard(self, subjects: Sequence[str], until: int) -> set[str]:
+        if not self._events.laid(until):
+            self.fold()
+        return self._events.unheard(subjects, until)
 
     def answers(self, user: str) -> dict[str, Answer]:
         return {key: codec.decode_answer(body) for key, body in self._file.rows("answers_of", user)}

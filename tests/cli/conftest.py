@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import Any
 import pytest
 
 from engine.cli.main import run
+
+HERE = str(Path(__file__).resolve().parent)
+if HERE not in sys.path:  # helpers are imported by plain name
+    sys.path.insert(0, HERE)
 
 FILES = {
     "drumbeat.yaml": (

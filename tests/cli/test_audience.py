@@ -99,7 +99,7 @@ def test_cost_of_a_coupon(tea: Path, drumbeat: Any) -> None:
     found = drumbeat("audience", "oslo", "--coupon", "gift", "--program", tea, "--format", "json").json["coupon"]
     assert found == {
         "pool": "gift", "each": 12.5, "cost": 125, "currency": "CNY", "stock_left": 4, "budget_left": 1000,
-        "per_day": 5, "enough_for": 4,
+        "per_day": 5, "enough_for": 4, "per_user": 1, "had_theirs": 0, "would_get": 10,
     }  # fmt: skip
     said = drumbeat("audience", "oslo", "--coupon", "gift", "--program", tea).out
     assert "coupon gift: 10 x 12.50 = 125.00 CNY" in said

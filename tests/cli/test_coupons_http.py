@@ -144,7 +144,7 @@ def fits(till: Till, status: int, body: Any) -> None:
 
 def test_every_answer(till: Till) -> None:
     """Semantics: coupon.request — each refusal by its name and status; a request that comes again is answered as
-    before; without the key nothing is answered."""
+    before; without the key nothing is answered. What was answered is in the metrics at once."""
     codes = till.codes()
     code = codes["u1"]
     for status, why, words in (
@@ -182,6 +182,7 @@ def test_every_answer(till: Till) -> None:
     shown = wire.getresponse().read().decode()
     wire.close()
     assert f'drumbeat_coupons_issued{{coupon="tea"}} {USERS}.0' in shown
+    assert 'drumbeat_coupons_redeemed{coupon="tea"} 2.0' in shown
     assert f'drumbeat_coupons_left{{coupon="tea"}} {1000 - USERS}.0' in shown
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ import pytest
 import yaml
 
 from engine.cli.init import EXAMPLES
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -74,5 +79,43 @@ def test_nothing_is_overwritten(drumbeat: Any, tmp_path: Path) -> None:
 def test_as_json(drumbeat: Any, tmp_path: Path) -> None:
     """One object that names what was written."""
     said = drumbeat("init", tmp_path / "shop", "--format", "json")
-    assert "playbooks/welcome.yaml" in json.loads(said.out)["files"]
+    assert "playbooks/acquire/welcome-gift.yaml" in json.loads(said.out)["files"]
     assert {path for path in said.json["files"] if not (tmp_path / "shop" / path).is_file()} == set()
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_texts_are_those_of_the_shipped_library(drumbeat: Any, tmp_path: Path, example: str) -> None:
+    """Playbooks, templates and snapshots are the library's, letter for letter; what nothing names is left out."""
+    root = tmp_path / "shop"
+    files = drumbeat("init", root, "--example", example, "--format", "json").json["files"]
+    shipped = [name for name in files if name.startswith(("playbooks/", "templates/", "scenarios/"))]
+    for name in shipped:
+        mine, theirs = ((it / name).read_text(encoding="utf-8") for it in (root, ROOT))
+        left = [line for line in mine.splitlines() if line not in theirs.splitlines()]
+        assert not left, name
+        if "/catalog/" not in name:
+            assert mine.splitlines() == [it for it in theirs.splitlines() if "yaml-language-server" not in it], name
+    lines = sum(len((root / name).read_text(encoding="utf-8").splitlines()) for name in files if name.endswith("yaml"))
+    assert lines < 600, "small enough to read"
+    coupons = yaml.safe_load((root / "playbooks/catalog/coupons.yaml").read_text(encoding="utf-8"))["coupons"]
+    assert (
+        set(coupons) == {"retail": {"newcomer-10", "win-back-30", "win-back-10"}, "community": {"newcomer-10"}}[example]
+    )
+
+
+def test_an_installed_package_has_the_library(tmp_path: Path) -> None:
+    """What is built for installing holds the library inside, and starts the same programs from it."""
+    pytest.importorskip("setuptools")  # from Python 3.12 on it is no part of a virtual environment
+    words = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path / "lib")]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+    assert (tmp_path / "lib/engine/library/playbooks/win-back/win-back.yaml").is_file()
+    made = {}
+    for name, path in (("source", ROOT), ("installed", tmp_path / "lib")):
+        shop = tmp_path / name / "shop"
+        words = [sys.executable, "-m", "engine", "init", str(shop), "--quiet"]
+        subprocess.run(
+            words, cwd=tmp_path, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(path)}
+        )
+        made[name] = {str(it.relative_to(shop)): it.read_bytes() for it in shop.rglob("*") if it.is_file()}
+    assert made["installed"] == made["source"]
+    assert len(made["source"]) > 30

@@ -9,11 +9,15 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+
+from engine.feeds import nats as nats_feed
+from engine.feeds import redis as redis_feed
 
 T = TypeVar("T")
 DEADLINE = 30.0
@@ -29,6 +33,15 @@ def eventually(ask: Callable[[], T], what: str, pause: float = 0.01) -> T:
         if time.monotonic() > end:
             pytest.fail(f"waited {DEADLINE:.0f} s in vain: {what}; at last: {found!r}")
         time.sleep(pause)
+
+
+@contextmanager
+def brisk() -> Iterator[None]:
+    """Servers answer sooner that there is nothing, so that a feed that is closed need not wait for that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redis_feed, "BLOCK", 50)
+        patch.setattr(nats_feed, "EXPIRES", 0.05)
+        yield
 
 
 def program(name: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from feed_servers import NatsServer, RedisServer, eventually, program
+from feed_servers import NatsServer, RedisServer, brisk, eventually, program
 
 from engine.cli.main import run
 from engine.core.plan import Span
@@ -140,6 +140,12 @@ class NatsKit(Kit):
 
     def unacknowledged(self) -> int:
         return self.server.unacknowledged(self.stream)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    with brisk():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from feed_servers import RedisServer, eventually
+from feed_servers import RedisServer, brisk, eventually
 
 from engine.core.plan import Span
 from engine.errors import CannotRun
@@ -18,6 +18,12 @@ from engine.runtime.clock import SystemClock
 from engine.site import Site
 
 EVENT = {"id": "e1", "type": "t", "user": "u", "time": "2026-03-01T02:00:00Z"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    with brisk():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,14 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from service_kit import Service, signups
 
 BATCH = 25
 SIZE = 64 << 10  # KiB of the disk: the reserve of the store has room twice over while nothing else lies there
+NEEDED = 24 << 10  # KiB without which it does not go on: twice its reserve, and something to work with
 ROOM = 400  # KiB that are left; a batch takes some 100 of the log and of the file
 WAITED = 6.0  # seconds for it to go on before the disk grows
 
@@ -34,12 +36,15 @@ class Disk:
     def fill(self) -> None:
         """Something else takes all but ``ROOM``."""
         free = shutil.disk_usage(self.path).free - (ROOM << 10)
-        with (self.path / "else").open("ab") as file:
+        with suppress(OSError), (self.path / "else").open("ab") as file:  # the daemon may take the last of it
             file.write(bytes(max(0, free)))
 
     def empty(self) -> None:
-        """It goes."""
+        """It goes; as the store grows, so does the disk."""
         (self.path / "else").unlink(missing_ok=True)
+        missing = NEEDED - (shutil.disk_usage(self.path).free >> 10)
+        if missing > 0:
+            self.grow(missing)
 
     def grow(self, kib: int) -> None:
         self.kib += kib
@@ -69,7 +74,7 @@ def work(root: Path, events: int) -> dict[str, float]:
                     if grown is None:
                         disk.empty()
                     else:
-                        disk.grow(ROOM)
+                        disk.grow(NEEDED)
                     grown, growths = time.monotonic(), growths + 1
                 assert growths - growths_before < 40, service.told()[-2_000:]
                 time.sleep(0.05)

@@ -45,6 +45,12 @@ BOOKS = {
     id: found
   - task: {assign: wu, title: "{{ steps.found.appointed | length }}"}
 """,
+    "board": "subject: group\ntrigger: {event: choose}\n" + ANY + """steps:
+  - rank: {name: board, by: 'count("a", within="9d")', top: 2, where: 'bucket("out") < 8000', show: user.code}
+    id: board
+  - task: {assign: li, title: "{{ steps.board.size }} of {{ steps.board.ranked }}"}
+""",
+    "placed": "trigger: {event: rank.placed}\n" + ANY + "steps:\n  - set: {user.place: \"{{ event.place }}\"}\n",
     "in": "trigger: {segment: {enters: core}}\n" + ANY + "steps:\n  - tag: {add: [core]}\n",
     "out": "trigger: {event: selection.left}\n" + ANY + "steps:\n  - tag: {remove: [core]}\n",
     "won": "trigger: {event: draw.won}\n" + ANY + "steps:\n  - set: {user.code: \"{{ event.place }}\"}\n",

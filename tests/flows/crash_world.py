@@ -208,6 +208,14 @@ def spread(passes: list[str], total: int, seed: int = 1) -> dict[str, list[int]]
     return chosen
 
 
+def at_the_seam(passes: list[str], total: int, seams: tuple[str, ...], seed: int) -> list[int]:
+    """As many moments of ``spread``, in any order, but first those at points that begin with one of ``seams``: where
+    a fault was planted. So a crash that finds it comes soon; all the others are tried when none does."""
+    order = [moment for moments in spread(passes, total).values() for moment in moments]
+    random.Random(seed).shuffle(order)
+    return sorted(order, key=lambda moment: not passes[moment - 1].startswith(seams))
+
+
 @contextmanager
 def without_disk() -> Iterator[None]:
     """Nobody waits for the disk: what a killed process has written is in the hands of the system, flushed or not."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crash_world import _ended, _live_and_die, killer, spread, without_disk
+from crash_world import _ended, _live_and_die, at_the_seam, killer, spread, without_disk
 from flow_program import lines_of, picture, run, sent_keys, simulated, write_feed
 from schedule_program import write_schedules
 from semantics_kit import event
@@ -177,8 +177,7 @@ class EarlyCursor(SqliteStore):
 def test_a_cursor_of_its_own_is_found(tmp_path: Path, planted: type[SqliteStore]) -> None:
     """A cursor that is not committed with its chunk makes these tests fail."""
     blast = Blast(tmp_path, planted, users=600)
-    moments = [moment for chosen in spread(blast.passes, 150).values() for moment in chosen]
-    random.Random(2).shuffle(moments)
+    moments = at_the_seam(blast.passes, 150, ("meta.", "commit.after_commit"), seed=2)
     for moment in moments:
         try:
             blast.crash([moment])

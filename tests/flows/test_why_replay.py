@@ -222,6 +222,34 @@ def test_until_cuts_the_story_at_an_instant(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_storm_is_cut_where_it_was_cut(tmp_path: Path) -> None:
+    """An event that made a thousand effects, most of them for others: of its own subject those on record are decided
+    again and no more; of others, to whom it came on many ways, it is counted what cannot be known.
+
+    Semantics: storm.bound — why says so too
+    """
+    send = "{{{{ user.id }}}}{}"
+    books = [
+        {
+            "playbook": f"p{n:02d}",
+            "trigger": {"event": f"e{n}"},
+            "entry": PARALLEL,
+            "steps": [{"emit": {"type": f"e{n + 1}", "user": send.format(it)}} for it in ("a", "")],
+        }
+        for n in range(16)
+    ]
+    folder = write_program(tmp_path, books)
+    rows = [("1", "e0", "10:00"), ("2", "e15", "10:01"), ("3", "e3", "10:02")]
+    append(folder, [{"id": i, "type": t, "user": "u", "time": f"2026-03-01T{at}:00Z", "data": {}} for i, t, at in rows])
+    go(folder)
+    plan, store = opened(folder)
+    found = course(plan, store, "u", fresh=fresh)
+    assert [it.verdict for it in found.decisions].count("error") == 2
+    assert sorted(map(effect_row, found.effects)) == as_stored(store, "u")
+    assert (found.unmatched, course(plan, store, "ua", fresh=fresh).unmatched > 0) == (0, True)
+    store.close()
+
+
 def test_a_playbook_published_later_is_not_said_to_have_acted_before(tmp_path: Path) -> None:
     """What happened before the first run with it, it did not see; the plan itself is left as it was."""
     folder = write_program(tmp_path, BOOKS[:1])

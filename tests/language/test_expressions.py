@@ -70,6 +70,7 @@ SCOPE = Scope(
     ladder="member",
     badges=frozenset({"gold-club"}),
     accounts=frozenset({"main"}),
+    metrics={"dau": "", "spend": "user"},
     roles=frozenset({"moderator"}),
     groups=frozenset({"sh-runners"}),
     pools=frozenset({"new-user-20"}),

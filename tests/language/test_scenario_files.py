@@ -194,7 +194,7 @@ def test_every_kind_of_effect_can_be_expected() -> None:
     one: a new kind needs a word. ``start`` is an ``emit``."""
     kinds = {
         "message", "coupon", "invite", "points", "badge", "tag", "tier", "task", "webhook", "emit", "post",
-        "nominate", "draw", "set", "redeem", "select", "survey",
+        "nominate", "draw", "set", "redeem", "rank", "select", "survey",
     }  # fmt: skip
     assert set(EFFECTS) == kinds | {"start"}
     assert {*EFFECTS, *REFUSALS, "entered", "goal", "finished", "exited", "held_out"} <= WORDS.keys()

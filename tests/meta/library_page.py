@@ -120,12 +120,17 @@ def page(book: Book) -> str:
     """The text of the page."""
     whole = [row for row in book.rows if row.waits is None]
     begun = [row for row in book.rows if row.waits is not None and row.proofs]
+    waiting = (
+        f"{len(whole)} shipped and proven, {len(book.rows) - len(whole)} wait for words the engine does not have yet "
+        f"({len(begun)} of them are there in part)."
+        if len(whole) < len(book.rows)
+        else "all of them shipped and proven."
+    )
     text = [
         "# The library: which playbook does which strategy",
         f"<!-- made from docs/library.yaml by `{COMMAND}`; a test keeps it fresh -->",
-        f"{len(book.rows)} strategies of user operations and community work:\n{len(whole)} shipped and proven, "
-        f"{len(book.rows) - len(whole)} wait for words the engine does not have yet ({len(begun)} of them are there in "
-        f"part).\n{len(playbook_files())} playbooks do them. The root of the repository is the program; "
+        f"{len(book.rows)} strategies of user operations and community work:\n{waiting}\n"
+        f"{len(playbook_files())} playbooks do them. The root of the repository is the program; "
         "`drumbeat test` runs every scenario.",
         "A row names its playbook, the steps that do it, and the scenario in which somebody walks them: the build "
         "runs\nit and looks. A row that waits says what for, and fails the build once that is there.",

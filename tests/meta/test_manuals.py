@@ -166,7 +166,8 @@ BESIDE = {
     "date": DOCS / "calendars.md",
     "calendar": DOCS / "howto.md",
     "schedule": DOCS / "howto.md",
-    **dict.fromkeys(("select", "nominate", "survey", "draw", "roles", "surveys", "segments"), DOCS / "people.md"),
+    **dict.fromkeys(("select", "rank", "nominate", "survey", "draw"), DOCS / "people.md"),
+    **dict.fromkeys(("roles", "surveys", "segments"), DOCS / "people.md"),
 }
 """Words whose keys have a page of their own."""
 

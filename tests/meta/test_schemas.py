@@ -29,7 +29,6 @@ from engine.language.pages import PLAYBOOK_PAGES, PROGRAM_PAGES, SHAPE_PAGES
 from engine.language.source import read_source
 
 PROGRAMS = [ROOT, ROOT / "examples/cdnow", ROOT / "bench/w1", ROOT / "tests/language/tea-shop"]
-PROGRAMS += [ROOT / "engine/scaffold/retail", ROOT / "engine/scaffold/community"]
 COMMAND = "drumbeat schema --write schemas"
 
 

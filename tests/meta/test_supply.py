@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -109,7 +111,7 @@ def test_mail_is_made_by_the_safe_class(trees: dict[str, ast.Module]) -> None:
     assert found == []
 
 
-MINIMUM = {"jinja2": (3, 1, 6), "pyyaml": (6, 0, 1), "apscheduler": (3, 10)}
+MINIMUM = {"jinja2": (3, 1, 6), "pyyaml": (6, 0, 1), "apscheduler": (3, 11)}
 """Package -> the first version without the holes we know of."""
 
 
@@ -214,3 +216,32 @@ def test_the_table_of_files_is_true() -> None:
     """Each file with a leave of its own is there."""
     assert all((ROOT / name).is_file() for name in (*LOADERS, *COMPILERS))
     assert Path(ROOT / "engine").is_dir()
+
+
+AUDIT = """\
+#!{python}
+import json, sys
+said = {{
+    "clean": [{{"name": "a", "version": "1", "vulns": []}}],
+    "hole": [{{"name": "a", "version": "1", "vulns": [{{"id": "CVE-1", "fix_versions": ["2"]}}]}}],
+    "passed-over": [{{"name": "a", "skip_reason": "not found"}}],
+}}[{says!r} if sys.argv[sys.argv.index("-s") + 1] == {service!r} else "passed-over"]
+print(json.dumps({{"dependencies": said}}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("says", "service", "code"), [("clean", "pypi", 0), ("clean", "osv", 0), ("hole", "osv", 1), ("passed-over", "", 3)]
+)
+def test_the_audit_tells_silence_from_health(tmp_path: Path, says: str, service: str, code: int) -> None:
+    """A known hole fails, and a service that knows nothing is not taken for one that found nothing.
+
+    Threat: supply.pinned — known holes
+    """
+    tool = tmp_path / "pip-audit"
+    tool.write_text(AUDIT.format(python=sys.executable, says=says, service=service))
+    tool.chmod(0o755)
+    words = [sys.executable, str(ROOT / ".ci/audit.py"), str(tool), "one.lock"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert ("CVE-1; mended in 2" in done.stdout) == (code == 1)

@@ -13,7 +13,9 @@ compared only where the effect did not happen; numbers are compared as exact dec
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import json
 import os
 import random
@@ -28,6 +30,8 @@ from typing import Any
 
 import oracle_time as clock
 import yaml
+
+from engine.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALE = float(os.environ.get("ORACLE_SCALE", "1"))
@@ -218,27 +222,42 @@ class Run:
         return [json.loads(line, parse_float=Decimal) for line in self.effects.decode().splitlines()]
 
 
-def simulate(program: Path, feeds: Sequence[Path], *extra: str, check: bool = True) -> Run:
-    """Run ``drumbeat simulate`` in a process of its own and collect its files."""
+def simulate(program: Path, feeds: Sequence[Path], *extra: str, check: bool = True, process: bool = False) -> Run:
+    """Run ``drumbeat simulate`` and collect its files; ``process``: in a process, with hashes, of its own."""
     effects, decisions = program / "effects.out.jsonl", program / "decisions.out.jsonl"
     for path in (effects, decisions):
         path.unlink(missing_ok=True)
-    args = [sys.executable, "-m", "engine", "simulate", "--program", str(program)]
+    args = ["simulate", "--program", str(program)]
     for feed in feeds:
         args += ["--events", str(feed)]
     args += ["--effects", str(effects), "--decisions", str(decisions), "--format", "json", "--quiet", *extra]
-    done = subprocess.run(args, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False, timeout=600)
-    if check and done.returncode != 0:
-        raise AssertionError(f"simulate left with {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}")
-    summary = json.loads(done.stdout) if done.stdout.strip().startswith("{") else {}
+    code, out, err = _in_a_process(args) if process else _here(args)
+    if check and code != 0:
+        raise AssertionError(f"simulate left with {code}\n{out[-4000:]}\n{err[-6000:]}")
+    summary = json.loads(out) if out.strip().startswith("{") else {}
     return Run(
-        done.returncode,
+        code,
         effects.read_bytes() if effects.exists() else b"",
         decisions.read_bytes() if decisions.exists() else b"",
         summary,
-        done.stdout,
-        done.stderr,
+        out,
+        err,
     )
+
+
+def _in_a_process(args: Sequence[str]) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "engine", *args],
+        cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False, timeout=600,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def _here(args: Sequence[str]) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main.run(list(args))
+    return code, out.getvalue(), err.getvalue()
 
 
 # ---------------------------------------------------------------- rows

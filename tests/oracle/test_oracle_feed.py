@@ -182,7 +182,7 @@ def test_batches_never_change_a_byte(tmp_path: Path, seed: int) -> None:
     """
     program = everything().write(tmp_path)
     path = write_feed(tmp_path / "feed.jsonl", feed(seed, scaled(120), False))
-    whole = simulate(program, [path])
+    whole = simulate(program, [path], process=True)
     assert whole.effects
     assert whole.decisions
     for size in (1, 7, 500, 5000):
@@ -196,7 +196,7 @@ def test_lines_files_twins_and_compression_do_not_matter(tmp_path: Path, seed: i
     rng = random.Random(seed)
     events = feed(seed, scaled(70), True)
     lines = [line_of(event) for event in events]
-    plain = simulate(program, [write_lines(tmp_path / "plain.jsonl", lines)])
+    plain = simulate(program, [write_lines(tmp_path / "plain.jsonl", lines)], process=True)
     assert plain.effects
 
     mixed = list(lines)
@@ -389,11 +389,11 @@ def test_exit_codes(tmp_path: Path) -> None:
     path = write_lines(
         tmp_path / "feed.jsonl", ['{"id": "1", "type": "x", "user": "u", "time": "2026-01-01T00:00:00Z"}']
     )
-    done = simulate(program, [path])
+    done = simulate(program, [path], process=True)
     assert isinstance(json.loads(done.stdout), dict)
-    assert simulate(program, [tmp_path / "nothing.jsonl"], check=False).code == 1
-    assert simulate(program, [path], "--no-such-option", check=False).code == 2
+    assert simulate(program, [tmp_path / "nothing.jsonl"], check=False, process=True).code == 1
+    assert simulate(program, [path], "--no-such-option", check=False, process=True).code == 2
     broken = Program([TAGGER | {"steps": [{"id": "t", "tagg": {"add": ["x"]}}]}]).write(tmp_path / "broken")
-    result = simulate(broken, [path], check=False)
+    result = simulate(broken, [path], check=False, process=True)
     assert result.code == 1
     assert "Traceback" not in result.stderr + result.stdout

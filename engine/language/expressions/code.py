@@ -189,7 +189,7 @@ HELPERS: Final[dict[str, Any]] = {
             *("group_name", "card_of", "roles_of", "role_change", "holds_role", "silent_days", "silent_change"),
             *("bucket", "moment_of", "as_time", "as_date", "span", "older", "newer", "since", "today", "day_number"),
             *("hour_of", "hour_at", "weekday", "is_workday", "is_holiday", "midnight", "now_midnight", "now_hour"),
-            *("cross", "matching"),
+            *("cross", "matching", "metric", "baseline", "score", "score_values", "score_borders", "figure_change"),
         )
     },
     **{

@@ -43,6 +43,7 @@ class Compiler:
         self.module = Module()
         self.bare = False  #: functions take an event instead of a moment
         self.negated = False  #: an odd number of ``not`` stands around the part
+        self.beside: list[tuple[str, str]] = []  #: what is shown beside the function being built
         self.leaves: list[tuple[str, str]] = []  #: (text, source) of the non-constant leaves
         self.changes: list[str] = []  #: sources of the instants at which time changes something
         self.guarded: frozenset[str] = frozenset()  #: fields the text asks about with ``is none`` itself

@@ -17,6 +17,7 @@ from engine.language.expressions.code import UNKNOWN, WORDS, Code, Line
 from engine.language.expressions.filtering import FILTERS
 from engine.language.expressions.issues import did_you_mean
 from engine.language.expressions.lexer import unquoted
+from engine.language.expressions.metering import METERING
 from engine.language.expressions.parse import parse
 from engine.language.expressions.scope import Scope
 from engine.language.expressions.testing import TESTS
@@ -51,7 +52,12 @@ def call(c: Compiler, node: Any) -> Code:
     if arguments is None:
         return UNKNOWN
     code = word.build(c, arguments, where)
-    return code if code is UNKNOWN else c.leaf(node, code, mark)
+    if code is UNKNOWN:
+        return code
+    beside, c.beside = c.beside, []
+    found = c.leaf(node, code, mark)
+    c.leaves += beside
+    return found
 
 
 def _other_family(name: str) -> str:
@@ -358,4 +364,5 @@ FUNCTIONS: Final[dict[str, Word]] = {
     "is_workday": Word(_clock("is_workday", "bool", ("date", "time"), "now_midnight"), ("time",)),
     "is_holiday": Word(_clock("is_holiday", "bool", ("date", "time"), "now_midnight"), ("time",)),
     "duration": Word(_duration, ("text",), subject=False),
+    **METERING,
 }

@@ -196,6 +196,13 @@ EXPRESSION_PAGES: Final[dict[str, tuple[str, str, str, str, str]]] = {
         "has_role('moderator')",
         "error",
     ),
+    "unknown-metric": (
+        "A metric that does not exist",
+        "Metrics are defined in the catalog: metric() reads a number of the program, score() a score of each user.",
+        'metric("dua") >= 100',
+        'metric("dau") >= 100',
+        "error",
+    ),
     "unknown-account": (
         "A points account that does not exist",
         "Accounts are defined under 'points' in the catalog; without any there is one, 'main'.",

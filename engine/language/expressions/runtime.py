@@ -183,6 +183,39 @@ def bucket(m: Moment, salt: Any) -> int | None:
     return draw(salt, m.state.id)
 
 
+# -- figures
+
+
+def metric(m: Moment, name: str, ago: int) -> Any:
+    """The number of the last full period, or of one so many before it."""
+    return m.env.figures.value(name, m.now, ago)
+
+
+def baseline(m: Moment, name: str, periods: int, every: int) -> Any:
+    """The median of periods before the last full one."""
+    return m.env.figures.baseline(name, m.now, periods, every)
+
+
+def score(m: Moment, name: str, part: int | None) -> int | None:
+    """The subject's frozen score."""
+    return m.env.figures.score(name, m.state, m.now, m.env, part)
+
+
+def score_values(m: Moment, name: str) -> Any:
+    """What the subject is scored by, for ``why``."""
+    return m.env.figures.values(name, m.state, m.now, m.env)
+
+
+def score_borders(m: Moment, name: str) -> Any:
+    """The frozen borders, for ``why``."""
+    return m.env.figures.borders(name, m.now)
+
+
+def figure_change(m: Moment, name: str) -> int | None:
+    """When the next figure is seen."""
+    return m.env.figures.next_turn(name, max(m.now, m.time))
+
+
 # -- times
 
 

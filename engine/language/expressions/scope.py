@@ -48,6 +48,7 @@ RESERVED_TYPES: Final = frozenset(
         "task.done",
         "selection.entered",
         "selection.left",
+        "rank.placed",
         "draw.committed",
         "draw.closed",
         "draw.won",
@@ -134,6 +135,7 @@ class Scope:
     roles: frozenset[str] | None = None
     pools: frozenset[str] | None = None  #: only told apart in messages: no expression reads a pool
     accounts: frozenset[str] | None = None  #: the same
+    metrics: Mapping[str, str] | None = None  #: metric -> "" of a number, else whose score it is: "user" or "group"
     holidays: bool = True  #: the program has a calendar of holidays
     where: bool = False  #: inside ``where=``: the event alone, without its subject
 
@@ -150,7 +152,7 @@ class Scope:
         """The names of one family: segment, group, role, badge or level."""
         families = {
             "segment": self.segments, "group": self.groups, "badge": self.badges, "level": self.levels,
-            "role": self.roles,
+            "role": self.roles, "metric": frozenset(self.metrics) if self.metrics is not None else None,
         }  # fmt: skip
         return families[name]
 
@@ -164,6 +166,7 @@ class Scope:
             ("tier level", self.levels),
             ("coupon pool", self.pools),
             ("points account", self.accounts),
+            ("metric", self.metrics),
         ):
             if names is not None and name in names:
                 return f"'{name}' is a {family}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from engine.errors import StoreError
+from engine.stores import wirefile
 from engine.stores.sql.sqlite_file import WriterLock
 from engine.stores.sql.sqlite_schema import Q, version_of
 
@@ -45,6 +46,14 @@ def copy(source: Path, target: Path, marks: dict[str, str]) -> int:
     return target.stat().st_size
 
 
+def scratch(source: Path, target: Path) -> None:
+    """A copy to try something on and to throw away: neither marked nor checked, and not on the disk for good."""
+    try:
+        _copy(source, target)
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot copy {source} to {target}: {error}") from error
+
+
 def put_back(backup: Path, target: Path, aside: Path) -> None:
     """Make a backup the store; the store that was there goes aside, unless there was none.
 
@@ -60,7 +69,7 @@ def put_back(backup: Path, target: Path, aside: Path) -> None:
         if target.exists():
             _empty_log(target)
             os.rename(target, aside)
-        for rest in ("-wal", "-shm"):
+        for rest in ("-wal", "-shm", ".wire"):
             target.with_name(target.name + rest).unlink(missing_ok=True)
         os.rename(half, target)
         _to_disk(target.parent)
@@ -105,7 +114,7 @@ def _mark(path: Path, marks: dict[str, str]) -> None:
     db = _open(path, "rw")
     try:
         db.execute("pragma journal_mode = delete").fetchall()  # one file, complete in itself
-        for name, value in marks.items():
+        for name, value in {**marks, wirefile.ID: ""}.items():
             db.execute(Q["save_meta"], (name, value))
     finally:
         db.close()

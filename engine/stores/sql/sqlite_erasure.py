@@ -88,6 +88,7 @@ class SqliteErasure:
         write("drop_trail", [(subject,)])
         write("alias_answers", [(alias, subject)])
         write("alias_goals", [(alias, subject, at)])
+        write("alias_milestones", [(alias, subject, at)])
         suspects = [Rejected(*row) for row in self._file.rows("naming", subject.encode())]
         write("drop_rejected", ((number,) for number in erasing.about(suspects, subject)))
 

@@ -70,6 +70,52 @@ class SqliteEvents:
         """Blocks that may hold events of a subject: its name stands in a list as it is encoded, as other bytes may."""
         yield from self._file.pages("blocks_of", subject, codec.names([subject]).decode()[1:-1])
 
+    def first(self) -> int | None:
+        """Engine clock at the decision of the oldest event there is, history aside."""
+        for events in self._from(0):
+            for it in events:
+                if not it[0].history:
+                    return it[1]
+        return None
+
+    def since(self, clock: int) -> Iterator[tuple[Event, int]]:
+        """Events decided after an instant of the engine's clock, in order of decision; none that come meanwhile."""
+        for events in self._from(self._place(clock)):
+            yield from (it for it in events if it[1] > clock)
+
+    def laid(self, clock: int) -> bool:
+        """Does the trail hold all blocks of what was decided up to an instant alone?"""
+        return bool(self._file.rows("names_laid")[0][0] >= self._place(clock) - 1)
+
+    def unheard(self, subjects: Sequence[str], clock: int) -> set[str]:
+        """Which of these subjects no event up to an instant is about; the trail must be laid."""
+        first = self._place(clock)
+        found = {name for (name,) in self._file.rows("unheard", codec.names(list(subjects)), first)}
+        for events in self._from(first):  # the first of them may hold both
+            return found - {it.user or it.group or "" for it, at in events if at <= clock}
+        return found
+
+    def _from(self, seq: int) -> Iterator[list[tuple[Event, int]]]:
+        """The blocks from a number on, to the last one there is now. Nothing stays open between two of them."""
+        last = self._count
+        while seq <= last and (rows := self._file.rows("block_at", seq)):
+            found, body = rows[0]
+            yield [it for it in codec.decode_events(body) if it is not None]
+            seq = found + 1
+
+    def _place(self, clock: int) -> int:
+        """Number of a block that is not behind the first event decided after an instant; blocks stand in its order."""
+        low, high = 0, self._count + 1  # all blocks before ``low`` are too old
+        while low < high:
+            middle = (low + high) // 2
+            rows = self._file.rows("block_at", middle)
+            events = [it for it in codec.decode_events(rows[0][1]) if it is not None] if rows else []
+            if not rows or (events and events[-1][1] > clock):
+                high = middle
+            else:
+                low = rows[0][0] + 1
+        return low
+
     def erase(self, subject: str, until: int) -> None:
         """Forget the events of a subject up to an instant, and their ids; their places stay."""
         self._erase_ids(subject, until)

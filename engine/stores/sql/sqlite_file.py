@@ -203,6 +203,11 @@ class SqliteFile:
             raise StoreHeld(f"store {self.path} was opened for writing by another process since", hint=_ONE_WRITER)
 
     @property
+    def counted(self) -> bool:
+        """Whether this opening is counted: the file is written, and kept."""
+        return self._epoch is not None
+
+    @property
     def read_only(self) -> bool:
         """Whether this connection may not write."""
         return self._lock is None

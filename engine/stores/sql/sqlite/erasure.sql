@@ -57,6 +57,10 @@ update answer set subject = ? where subject = ?;
 -- Goals stay, under the pseudonym; the event that began the entry is forgotten.
 update goal set user = ?, occurrence = '' where user = ? and time <= ?;
 
+-- name: alias_milestones
+-- So do the entries of playbooks, by which goals are counted.
+update milestone set user = ?, occurrence = '' where user = ? and time <= ?;
+
 -- name: naming
 -- Records in quarantine whose bytes hold a text.
 select feed, position, reason, message, raw, at, seq from quarantine where instr(raw, ?) > 0 order by seq;

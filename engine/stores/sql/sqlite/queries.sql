@@ -89,6 +89,21 @@ select seq, body from (
     where instr(block_subjects.subjects, ?2)
 ) order by seq;
 
+-- name: block_at
+-- The first block of events from a number on.
+select seq, body from event_block where seq >= ? order by seq limit 1;
+
+-- name: names_laid
+-- The last block of events whose subjects the trail holds.
+select seq from trailed where log = 1;
+
+-- name: unheard
+-- Which subjects of a JSON list stand in no block before a number, and never did as far as is known.
+select value from json_each(?1) where not exists (
+    select 1 from trail where trail.subject = json_each.value
+    and ((trail.log = 1 and trail.seq < ?2) or trail.log = 0)
+);
+
 -- name: add_effect
 -- An effect; its key must be new.
 insert into effect (seq, key, subject, time, channel, body, delivery, carries) values (?, ?, ?, ?, ?, ?, ?, ?);
@@ -276,7 +291,11 @@ select ((select coalesce(max(seq), 0) from event_block) - (select seq from trail
 
 -- name: add_goal
 -- A goal reached.
-insert into goal (playbook, occurrence, user, held, time) values (?, ?, ?, ?, ?);
+insert into goal (playbook, occurrence, user, held, time, worth) values (?, ?, ?, ?, ?, ?);
+
+-- name: add_milestone
+-- How far somebody came in a playbook.
+insert into milestone (playbook, occurrence, user, what, name, time) values (?, ?, ?, ?, ?, ?);
 
 -- name: add_rejected
 -- A record that is no event.
@@ -402,3 +421,31 @@ where not exists (select 1 from subject where subject.id = wanted.value);
 -- name: known_subjects
 -- Which subjects of a JSON array stand in the table.
 select count(*) from json_each(?) as wanted cross join subject as s on s.id = wanted.value;
+
+-- name: sweep_events
+-- Every block of decided events.
+select body from event_block order by seq;
+
+-- name: sweep_effects
+-- Every effect.
+select key, time, channel, body, delivery from effect order by seq;
+
+-- name: sweep_milestones
+-- Who came how far, in order.
+select playbook, occurrence, user, what, name, time from milestone order by seq;
+
+-- name: sweep_goals
+-- Every goal reached.
+select playbook, occurrence, user, time, worth from goal order by seq;
+
+-- name: sweep_entries
+-- Every block of the ledger.
+select body from entry_block order by seq;
+
+-- name: sweep_forgotten
+-- Subjects of whom events were forgotten.
+select subject from trail where log = 0;
+
+-- name: forgotten_until
+-- Up to when a log was forgotten.
+select at from forgotten where log = ?;

@@ -1,0 +1,286 @@
+"""The sections of the page about people, groups and what was sent; playbooks have a module of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from engine.insight.headlines import titles
+from engine.insight.page_playbooks import playbooks
+from engine.insight.report_words import Words, number, percent
+from engine.insight.sending import NOBODY, RECEIPTS
+from engine.render.charts import Bar, Line, bars, heat, lines, shaded, table
+
+__all__ = ["groups", "moves", "people", "playbooks", "sending", "tiles", "value"]
+
+MOST_ROWS = 30
+"""Rows of a chart; the table behind it has all."""
+
+
+def section(title: str, *inner: Markup | str) -> Markup:
+    """A section with its heading."""
+    return Markup("<section><h2>{}</h2>{}</section>").format(title, Markup("").join(inner))
+
+
+def behind(w: Words, inner: Markup) -> Markup:
+    """The figures behind a picture."""
+    return Markup("<details><summary>{}</summary>{}</details>").format(w("figures"), inner)
+
+
+def note(text: str) -> Markup:
+    """A line in small print."""
+    return Markup('<p class="note">{}</p>').format(text)
+
+
+def sub(title: str) -> Markup:
+    """A heading inside a section."""
+    return Markup("<h3>{}</h3>").format(title)
+
+
+def tiles(found: dict[str, Any], w: Words) -> Markup:
+    """The figures everybody asks for first."""
+    it = found["people"]
+    messages = sum(row["messages"] for row in found["channels"])
+    shown = [
+        (w("active"), number(it["active"])), (w("new"), number(it["new"])), (w("dau_mean"), number(it["dau"], 1)),
+        (w("wau_last"), number(it["wau"])), (w("mau_last"), number(it["mau"])),
+        (w("sticky"), percent(it["stickiness"])),
+        (w("entries"), number(sum(row["entered"] for row in found["playbooks"]))), (w("messages"), number(messages)),
+    ]  # fmt: skip
+    cells = Markup("").join(Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(*pair) for pair in shown)
+    return Markup('<dl class="tiles">{}</dl>').format(cells)
+
+
+# ---------------------------------------------------------------------- people
+
+
+def people(found: dict[str, Any], w: Words) -> Markup:
+    """Activity, who comes back, at which hours."""
+    it = found["people"]
+    if not it["active"]:
+        return section(w("people"), note(w("none")))
+    grain = w("by_" + it["grain"])
+    types = found["period"]["activity"]
+    active = w("activity_is", types=("、" if w.chinese else ", ").join(types)) if types else w("activity_any")
+    labels = [_label(row["from"], it["grain"]) for row in it["rows"]]
+    drawn = [Line(w(name), [row[name] for row in it["rows"]]) for name in ("mau", "wau", "dau")]
+    about = w("activity_note", grain=grain)
+    head = [w("from"), w("to"), w("dau_mean"), w("new"), w("wau"), w("mau")]
+    rows = [
+        [row["from"], row["to"], number(row["dau"], 1), number(row["new"]), number(row["wau"]), number(row["mau"])]
+        for row in it["rows"]
+    ]
+    return section(
+        w("people"), sub(w("activity")), lines(w("activity"), about, labels, drawn), note(about), note(active),
+        behind(w, table(head, rows)), _retention(found["retention"], w), _hours(found, w),
+    )  # fmt: skip
+
+
+def _label(day: str, grain: str) -> str:
+    return day[:4] if grain == "year" else day[:7] if grain == "month" else day[2:] if grain == "week" else day[5:]
+
+
+def _retention(it: dict[str, Any], w: Words) -> Markup:
+    if not it["rows"]:
+        return Markup("")
+    names = ("day_1", "day_7", "day_30")
+    tops = {name: max((row[name]["percent"] or 0 for row in it["rows"]), default=0) for name in names}
+    rows: list[list[str | Markup]] = []
+    for row in [*it["rows"], {"from": None, **it["total"]}]:
+        cells: list[str | Markup] = []
+        for name in names:
+            share = row[name]["percent"]
+            text = w("too_early") if share is None else f"{percent(share)} ({number(row[name]['back'])})"
+            cells.append(shaded(text, share or 0, tops[name]) if row["from"] else text)
+        label = w("all") if row["from"] is None else _label(row["from"], it["grain"])
+        rows.append([label if it["grain"] in ("month", "year") or row["from"] is None else row["from"],
+                     number(row["users"]), *cells])  # fmt: skip
+    head = [w("cohort"), w("users"), *(w(name) for name in names)]
+    return sub(w("retention")) + table(head, rows) + note(w("retention_note", grain=w("by_" + it["grain"])))
+
+
+def _hours(found: dict[str, Any], w: Words) -> Markup:
+    it, zone, names = found["hours"], found["period"]["zone"], w("weekdays").split()
+    if not it["total"]:
+        return Markup("")
+    if it["dated"]:
+        rows = [
+            Bar(names[day], sum(counts), number(sum(counts)), percent(100 * sum(counts) / it["total"]))
+            for day, counts in enumerate(it["counts"])
+        ]
+        return sub(w("hours")) + note(w("hours_dated")) + bars(w("hours"), rows)
+    cells = [(count, -day, -hour) for day, row in enumerate(it["counts"]) for hour, count in enumerate(row)]
+    count, day, hour = max(cells)
+    about = w("hours_note", zone=zone, day=names[-day], hour=-hour, count=number(count))
+    figures = [[names[day], *(number(count) for count in row)] for day, row in enumerate(it["counts"])]
+    return (
+        sub(w("hours")) + heat(w("hours"), about, names, it["counts"]) + note(about)
+        + behind(w, table([w("weekday"), *(str(hour) for hour in range(24))], figures))
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------- coupons and points
+
+
+def value(found: dict[str, Any], w: Words) -> Markup:
+    """What was given away and what it cost."""
+    if not found["coupons"] and not found["points"]:
+        return Markup("")
+    inner: list[Markup] = []
+    if found["coupons"]:
+        rows = [
+            Bar(it["pool"], it["issued"], f"{number(it['redeemed'])} / {number(it['issued'])}", percent(it["percent"]),
+                "given", it["redeemed"])
+            for it in found["coupons"][:MOST_ROWS]
+        ]  # fmt: skip
+        head = [w("pool"), w("issued"), w("redeemed"), w("rate"), w("cost"), w("worth_given"), w("open"), w("expired"),
+                w("returned"), w("by_playbook")]  # fmt: skip
+        name = titles(found)
+        figures = [
+            [it["pool"], number(it["issued"]), number(it["redeemed"]), percent(it["percent"]), _money(it, "cost"),
+             _money(it, "worth"), number(it["open"]), number(it["expired"]), number(it["returned"]),
+             _each(it["playbooks"], name)]
+            for it in found["coupons"]
+        ]  # fmt: skip
+        most = max(it["issued"] for it in found["coupons"])
+        title = f"{w('redeemed')} / {w('issued')}"
+        inner += [sub(title), bars(title, rows, most), note(w("coupons_note")), behind(w, table(head, figures))]
+    if found["points"]:
+        rows_ = [
+            [it["account"], w.kind(it["what"]), number(it["entries"]), number(it["points"], sign=True)]
+            for it in found["points"]
+        ]
+        inner += [sub(w("points")), table([w("account"), w("what"), w("count"), w("points")], rows_)]
+    return section(w("coupons"), *inner)
+
+
+def _money(it: dict[str, Any], name: str) -> str:
+    return f"{number(it[name], 2)} {it['currency'] or ''}".strip()
+
+
+def _each(counts: dict[str, int], name: dict[str, str]) -> str:
+    return ", ".join(f"{name.get(key, key) or '–'} {number(count)}" for key, count in counts.items())
+
+
+# ---------------------------------------------------------------------- moves and groups
+
+
+def moves(found: dict[str, Any], w: Words) -> Markup:
+    """Who moved between levels, and in and out of segments."""
+    it = found["moves"]
+    if not it["ladders"] and not it["segments"]:
+        return Markup("")
+    inner: list[Markup] = []
+    for ladder in it["ladders"]:
+        rank = {level: place for place, level in enumerate(ladder["levels"])}
+        rows = [
+            Bar(f"{move['from'] or w('nothing')} → {move['to'] or w('nothing')}", move["count"], number(move["count"]),
+                w("ladder_up" if rank.get(move["to"], -1) > rank.get(move["from"], -1) else "ladder_down"),
+                "" if rank.get(move["to"], -1) > rank.get(move["from"], -1) else "quiet")
+            for move in ladder["moves"]
+        ]  # fmt: skip
+        said = w("ladder_note", name=ladder["ladder"], up=number(ladder["up"]), down=number(ladder["down"]))
+        inner += [sub(f"{w('ladder')} {ladder['ladder']}"), Markup("<p>{}</p>").format(said), bars(said, rows)]
+    if it["segments"]:
+        rows_ = [
+            [row["segment"], number(row["entered"]), number(row["left"]),
+             number(row["entered"] - row["left"], sign=True)]
+            for row in it["segments"]
+        ]  # fmt: skip
+        inner += [sub(w("segment")), table([w("segment"), w("came"), w("went"), w("net")], rows_)]
+    return section(w("moves"), *inner)
+
+
+def groups(found: dict[str, Any], w: Words) -> Markup:
+    """How groups live."""
+    if not found["groups"]:
+        return Markup("")
+    rows = [Bar(it["group"], it["active"], number(it["active"]), w("users_unit")) for it in found["groups"][:MOST_ROWS]]
+    head = [w("group"), w("members_active"), w("posts"), w("joined"), w("left"), w("seats"), w("waiting"), w("silent")]
+    figures = [
+        [it["group"], number(it["active"]), number(it["events"]), number(it["joined"]), number(it["left"]),
+         f"{number(it['taken'])} / {number(it['capacity'])}" if it.get("capacity") else "–", number(it.get("waiting")),
+         number(it.get("silent_days"))]
+        for it in found["groups"]
+    ]  # fmt: skip
+    drawn = bars(w("members_active"), rows) if any(it["active"] for it in found["groups"]) else Markup("")
+    return section(w("groups"), drawn, table(head, figures))
+
+
+# ---------------------------------------------------------------------- sending
+
+
+def sending(found: dict[str, Any], w: Words, *, simulated: bool) -> Markup:
+    """What went out, what did not and why, and who lost to whom."""
+    inner: list[Markup] = []
+    if found["channels"]:
+        inner += _channels(found["channels"], w, simulated)
+    if found["refusals"]:
+        inner += _refusals(found, w)
+    if found["collisions"]:
+        inner += _collisions(found, w)
+    return section(w("sending"), *(inner or [note(w("none"))]))
+
+
+def _channels(rows: Sequence[dict[str, Any]], w: Words, simulated: bool) -> list[Markup]:
+    drawn = [
+        Bar(it["channel"], it["messages"] if simulated else it["sent"],
+            number(it["messages"] if simulated else it["sent"]),
+            w("simulated") if simulated else f"{w('sent')} / {number(it['messages'])}")
+        for it in rows
+    ]  # fmt: skip
+    failed = [
+        Bar(f"{it['channel']} · {w('dead')}", it["dead"], number(it["dead"]), "", "bad") for it in rows if it["dead"]
+    ]
+    states = ("messages", "sent", "dead", "unknown", "pending", "cancelled", *RECEIPTS)
+    figures = [
+        [it["channel"], *(number(it[name] + (it["sending"] if name == "pending" else 0)) for name in states)]
+        for it in rows
+    ]
+    return [sub(w("channels")), bars(w("channels"), [*drawn, *failed]),
+            behind(w, table([w("channel"), *(w(name) for name in states)], figures))]  # fmt: skip
+
+
+def _refusals(found: dict[str, Any], w: Words) -> list[Markup]:
+    rows, name = found["refusals"], titles(found)
+    drawn = [Bar(f"{w.kind(it['kind'])} · {w.reason(it['reason'])}", it["count"], number(it["count"]), "", "quiet")
+             for it in rows[:MOST_ROWS]]  # fmt: skip
+    figures = [
+        [f"{w.kind(it['kind'])} · {w.reason(it['reason'])}", number(it["count"]), _each(it["playbooks"], name)]
+        for it in rows
+    ]
+    return [sub(w("refusals")), bars(w("refusals"), drawn),
+            behind(w, table([w("reason"), w("count"), w("by_playbook")], figures))]  # fmt: skip
+
+
+MOST_RIVALS = 12
+"""Playbooks in the matrix; the table behind it has all."""
+
+
+def _collisions(found: dict[str, Any], w: Words) -> list[Markup]:
+    name = {**titles(found), NOBODY: w("nobody")}
+    losses: dict[tuple[str, str], int] = {}
+    for it in found["collisions"]:
+        losses[it["lost"], it["to"]] = losses.get((it["lost"], it["to"]), 0) + it["count"]
+    weight: dict[str, int] = {}
+    for (lost, won), count in losses.items():
+        weight[lost] = weight.get(lost, 0) + count
+        weight[won] = weight.get(won, 0) + (count if won != lost else 0)
+    known = sorted(weight, key=lambda it: (-weight[it], it))[:MOST_RIVALS]
+    rows, columns = ([it for it in known if any(pair[side] == it for pair in losses)] for side in (0, 1))
+    top = max(losses.values())
+    matrix = [
+        [name.get(lost, lost),
+         *(shaded(number(losses.get((lost, won), 0) or None), losses.get((lost, won), 0), top) for won in columns)]
+        for lost in rows
+    ]  # fmt: skip
+    figures = [
+        [name.get(it["lost"], it["lost"]), name.get(it["to"], it["to"]), w.reason(it["reason"]), number(it["count"])]
+        for it in found["collisions"]
+    ]
+    corner = f"{w('lost')} ↓  {w('won')} →"
+    head = [w("lost"), w("won"), w("reason"), w("count")]
+    return [sub(w("collisions")), table([corner, *(name.get(it, it) for it in columns)], matrix),
+            note(w("collisions_note")), behind(w, table(head, figures))]  # fmt: skip
