@@ -105,9 +105,10 @@ def _simulate(asked: Request, folder: Path) -> int:
     return 0
 
 
-def _steps(plan: Plan) -> dict[str, list[tuple[str, str]]]:
+def _steps(plan: Plan) -> dict[str, list[tuple[str, str, str]]]:
     return {
-        playbook.id: [(node.id, node.action.word) for node in playbook.nodes.values()] for playbook in plan.playbooks
+        playbook.id: [(node.id, node.action.word, node.action.gist()) for node in playbook.nodes.values()]
+        for playbook in plan.playbooks
     }
 
 
