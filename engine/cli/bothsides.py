@@ -74,10 +74,10 @@ def _place(stack: ExitStack, side: str, word: str, home: Path | None) -> Place:
     folder = _folder(word)
     if folder is not None:
         return Place(word, folder, folder)
-    if Path(word).is_dir():
-        raise ProgramError(f"{side}: there is no {PROGRAM_FILE} in {word}", hint="give the folder of a program")
     assert home is not None  # noqa: S101 - it is asked for wherever one side is no folder
     commit = commit_of(home, word)
+    if commit is None and Path(word).is_dir():
+        raise ProgramError(f"{side}: there is no {PROGRAM_FILE} in {word}", hint="give the folder of a program")
     if commit is None:
         hint = f"a folder with a {PROGRAM_FILE}, or a branch, tag or commit of the repository of {home}"
         raise UsageError(f"{side}: '{word}' is no program and no revision", hint=hint)

@@ -145,7 +145,13 @@ def sample_lines(result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     for one in result["samples"]["effects"]:
         who = one["user"] if one["user"] is not None else one["group"] if one["group"] is not None else "(program)"
         old, new = one["old"], one["new"]
-        yield who, f"{one['what']} {one['kind']} {_step(one)}", _how(one, old, new)
+        what, how = f"{one['what']} {one['kind']} {_step(one)}", _how(one, old, new)
+        yield printable(who), printable(what), printable(how)
+
+
+def printable(text: str) -> str:
+    """Without the signs a terminal would act on: ids and texts come from events."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def _how(one: dict[str, Any], old: dict[str, Any] | None, new: dict[str, Any] | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from engine.cli.diff import verdict_of
-from engine.cli.difftables import Table, sample_lines, tables
+from engine.cli.difftables import Table, printable, sample_lines, tables
 from engine.cli.tables import pad, table, width
 
 _MOST_ROWS = {"By day": 10}  #: of tables that may be long
@@ -65,4 +65,4 @@ def _samples(result: dict[str, Any]) -> Iterator[str]:
             yield f"{pad(who, cells[0])}  {pad(what, cells[1])}  {how}".rstrip()
     for way, words in (("first_time", "who got nothing before"), ("no_longer", "who get nothing any more")):
         if result["samples"][way]:
-            yield f"{words}: {', '.join(result['samples'][way])}"
+            yield f"{words}: {printable(', '.join(result['samples'][way]))}"

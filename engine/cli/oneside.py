@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from engine.cli.common import alone, progress_bar, quick_garbage, verdict
+from engine.cli.common import EXIT_CANNOT, EXIT_INTERRUPTED, alone, progress_bar, quick_garbage, verdict
 from engine.core.plan import Plan
 from engine.errors import DrumbeatError
 from engine.insight.diff import Side
@@ -57,7 +58,14 @@ def main(request: Path) -> int:
         return _failed(folder, Failure(message=str(error), exit_code=error.exit_code))
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        return _failed(folder, Failure(message=what, exit_code=3))
+        return _failed(folder, Failure(message=what, exit_code=EXIT_CANNOT))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED  # whoever asked was interrupted, too, and says so
+    except Exception as error:
+        if os.environ.get("DRUMBEAT_TRACE"):
+            raise
+        what = f"an internal fault of Drumbeat: {type(error).__name__}: {error} (DRUMBEAT_TRACE=1 shows where)"
+        return _failed(folder, Failure(message=what, exit_code=EXIT_CANNOT))
 
 
 def _simulate(asked: Request, folder: Path) -> int:
@@ -97,9 +105,10 @@ def _simulate(asked: Request, folder: Path) -> int:
     return 0
 
 
-def _steps(plan: Plan) -> dict[str, list[tuple[str, str]]]:
+def _steps(plan: Plan) -> dict[str, list[tuple[str, str, str]]]:
     return {
-        playbook.id: [(node.id, node.action.word) for node in playbook.nodes.values()] for playbook in plan.playbooks
+        playbook.id: [(node.id, node.action.word, node.action.gist()) for node in playbook.nodes.values()]
+        for playbook in plan.playbooks
     }
 
 

@@ -143,9 +143,8 @@ def _wall(us: int) -> str:
 
 def _library() -> tuple[Any, Any]:
     try:
-        import pyarrow  # type: ignore[import-untyped] # it ships no types
-        import pyarrow.parquet  # type: ignore[import-untyped]
-
-        return pyarrow, pyarrow.parquet
+        import pyarrow  # type: ignore[import-untyped, unused-ignore]  # it may bring its types some day
+        from pyarrow import parquet
     except ImportError:
         raise CannotRun("reading Parquet needs pyarrow", hint="pip install 'drumbeat[parquet]'") from None
+    return pyarrow, parquet

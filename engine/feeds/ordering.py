@@ -83,6 +83,11 @@ class Ordering:
         self._again: list[Sorter | None] = [None] * len(sources)  # numbers of the repetitions of each file
 
     def __iter__(self) -> Iterator[Placed]:
+        for source in self._sources:
+            if source.path.is_fifo():
+                raise CannotRun(
+                    f"{source.name} is a pipe, and its records have to be put in order", hint="write it to a file first"
+                )
         with Sorter(self._bound) as suspects:
             self._index(suspects)
             if len(suspects):

@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 import msgspec
+import pytest
 from wcwidth import wcswidth
 
 from engine.cli import oneside
@@ -141,6 +142,24 @@ def test_what_is_the_same_is_no_difference(make: Make) -> None:
     assert "Under another name" in text(found)
 
 
+def test_another_name_and_another_threshold(make: Make) -> None:
+    """A playbook that was renamed and changed at once is the same one; one that went while another came is not."""
+    old = make(FILES, FEED, "old")
+    renamed = GREET.replace("playbook: greet", "playbook: welcome").replace(">= 10", ">= 30").replace("say_gift", "t")
+    found = compared(old, make({**FILES, "playbooks/thanks.yaml": renamed}, FEED, "new"))
+    assert found["renamed"]["playbooks"] == [{"old": "greet", "new": "welcome"}]
+    assert [(row["playbook"], row["was"]) for row in found["journeys"]] == [("welcome", "greet")]
+    assert [(row["playbook"], row["old"], row["new"], row["lost"]) for row in found["by"]["playbook"]] == [
+        ("welcome", 12, 8, 4)
+    ]
+    other = GREET.replace("playbook: greet", "playbook: survey").partition("steps:")[0] + "steps: [{tag: {add: [x]}}]\n"
+    found = compared(old, make({**FILES, "playbooks/thanks.yaml": other}, FEED, "other"))
+    assert found["renamed"]["playbooks"] == []
+    assert {(row["playbook"], row["gained"], row["lost"]) for row in found["by"]["playbook"]} == {
+        ("greet", 0, 12), ("survey", 3, 0),
+    }  # fmt: skip
+
+
 def test_revisions(drumbeat: Drumbeat, make: Make) -> None:
     """A revision is the program's own folder as it was then; the work tree and the index stay as they are."""
     root = make({**FILES, "templates/thanks.box.j2": "多谢\n"}, FEED, "repo/shops/tea")
@@ -182,6 +201,25 @@ def test_an_invalid_side_is_named(drumbeat: Drumbeat, make: Make) -> None:
     said = drumbeat("diff", good, good, "--events", good / "broken.jsonl.gz")
     assert said.code == 3
     assert "broken.jsonl.gz" in said.err
+
+
+def test_a_fault_of_a_side_is_told(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever breaks inside of a side is one sentence for who asked, never a traceback; an interruption is none."""
+    root = make(FILES, FEED)
+    for error, code in ((RuntimeError("broken"), 3), (KeyboardInterrupt(), 130)):
+
+        def breaks(*_: object, error: BaseException = error) -> None:
+            raise error
+
+        monkeypatch.setattr("engine.language.compile.compile_program", breaks)
+        request = root / oneside.REQUEST
+        asked = oneside.Request(
+            label="x", revision=None, root=str(root), home=str(root), events=[], until=None, color=False, quiet=True
+        )
+        request.write_bytes(msgspec.json.encode(asked))
+        assert oneside.main(request) == code
+    failure = msgspec.json.decode((root / oneside.FAILURE).read_bytes(), type=oneside.Failure)
+    assert failure.message.startswith("an internal fault of Drumbeat: RuntimeError: broken")
 
 
 def test_what_cannot_be_compared(drumbeat: Drumbeat, make: Make, tmp_path: Path) -> None:

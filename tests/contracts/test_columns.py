@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +17,6 @@ from pyarrow import parquet
 from engine.cli.main import run
 from engine.core.model import Event
 from engine.errors import CannotRun, UsageError
-from engine.feeds import columns as columns_module
 from engine.feeds.files import JsonlFeed
 from engine.feeds.replay import Replay
 from engine.feeds.table import CsvMapping, mapping_of
@@ -113,7 +113,7 @@ def test_what_cannot_be_an_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path.write_bytes(b"PAR1 nothing PAR1")
     with pytest.raises(CannotRun, match=r"cannot read a\.parquet"):
         events(path)
-    monkeypatch.setattr(columns_module, "import_module", lambda name: (_ for _ in ()).throw(ImportError(name)))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(CannotRun, match=r"pip install 'drumbeat\[parquet\]'"):
         events(path)
 

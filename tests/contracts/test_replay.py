@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import os
 import random
 import tracemalloc
 from collections import Counter
@@ -288,6 +289,13 @@ def test_file_that_shrinks(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(CannotRun, match="shorter"):
         list(chunks)
+
+
+def test_a_pipe_cannot_be_put_in_order(tmp_path: Path) -> None:
+    """What can be read once only is refused instead of waited for."""
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(CannotRun, match=r"pipe\.jsonl is a pipe.*write it to a file"):
+        replayed([tmp_path / "pipe.jsonl"])
 
 
 @pytest.mark.parametrize("shuffled", [False, True])

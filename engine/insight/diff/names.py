@@ -2,7 +2,7 @@
 
 Rule 1: only a name that one side does not know can be the new name, or the old one, of something.
 Rule 2: what people get decides: names that give the same kind of effect to the same subject at the same instant.
-Rule 3: where no effect tells, the build does: the only candidate of the same verbs, or as many steps of one verb.
+Rule 3: where no effect tells, the build does: a playbook half of whose steps do the same, or as many steps of a verb.
 Rule 4: a step stays in its playbook. What goes on in another one is found row by row, by what it means.
 Rule 5: everything is the same with the sides exchanged.
 """
@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+_ENOUGH: Final = 0.5
 
 Name = tuple[str, str]
 """(playbook, step); "" stands for none."""
@@ -29,7 +31,7 @@ class Side(msgspec.Struct, kw_only=True):
     zone: str = "UTC"  #: of the program; its days are counted in it
     links: str | None = None  #: where signed links lead
     titles: dict[str, str] = {}  #: playbook -> title
-    steps: dict[str, list[tuple[str, str]]] = {}  #: playbook -> (step, verb), in order
+    steps: dict[str, list[tuple[str, str, str]]] = {}  #: playbook -> (step, verb, what it does in a word), in order
     summary: dict[str, Any] = {}  #: figures of its simulation: events, users, journeys, playbooks, clock
     put_off: dict[str, dict[str, int]] = {}  #: playbook -> step -> how often quiet hours put it off
     cpu_seconds: float = 0.0  #: processor time of its simulation
@@ -37,7 +39,7 @@ class Side(msgspec.Struct, kw_only=True):
 
     def names(self) -> set[Name]:
         """Every step there is."""
-        return {(playbook, step) for playbook, steps in self.steps.items() for step, _ in steps}
+        return {(playbook, step) for playbook, steps in self.steps.items() for step, *_ in steps}
 
 
 @dataclass
@@ -105,7 +107,7 @@ def naming(old: Side, new: Side, votes: Votes) -> Naming:
     return Naming(playbooks, steps)
 
 
-def _by_votes(item: tuple[tuple[Any, Any], int]) -> Any:
+def _by_votes(item: tuple[tuple[Any, Any], float]) -> Any:
     """Many votes first; then an order that does not care which side is which."""
     (before, after), number = item
     return -number, min(before, after), max(before, after)
@@ -125,14 +127,17 @@ def _playbooks(old: Side, new: Side, votes: Votes) -> dict[str, str]:
         enough = 2 * number >= min(rows[False, before], rows[True, after])
         if enough and before not in found and after not in found.values():
             found[before] = after
-    rest_old = [it for it in gone if it not in found]
-    rest_new = [it for it in come if it not in found.values()]
-    for before in rest_old:
-        verbs = old.steps[before]
-        alike = [it for it in rest_new if new.steps[it] == verbs]
-        if len(alike) == 1 and sum(old.steps[it] == verbs for it in rest_old) == 1:
-            found[before] = alike[0]
+    alike = {(one, other): _alike(old.steps[one], new.steps[other]) for one in gone for other in come}
+    for (before, after), share in sorted(alike.items(), key=_by_votes):
+        if share >= _ENOUGH and before not in found and after not in found.values():
+            found[before] = after
     return found
+
+
+def _alike(old: list[tuple[str, str, str]], new: list[tuple[str, str, str]]) -> float:
+    """Share of the steps that do the same, of the longer list."""
+    one, other = (Counter((verb, gist) for _, verb, gist in steps) for steps in (old, new))
+    return (one & other).total() / max(len(old), len(new), 1)
 
 
 def _by_verb(
@@ -142,10 +147,10 @@ def _by_verb(
     """Steps nobody got anything from: as many of a verb gone as have come are the same ones, in order."""
     gone: dict[str, list[Name]] = {}
     come: dict[str, list[Name]] = {}
-    for step, verb in old.steps[before]:
+    for step, verb, _ in old.steps[before]:
         if (before, step) in loose_old and (before, step) not in steps:
             gone.setdefault(verb, []).append((before, step))
-    for step, verb in new.steps.get(after, []):
+    for step, verb, _ in new.steps.get(after, []):
         if (after, step) in loose_new and (after, step) not in taken:
             come.setdefault(verb, []).append((after, step))
     for verb, names in gone.items():
