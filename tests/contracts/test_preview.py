@@ -17,8 +17,11 @@ from engine.cli.main import run
 from engine.insight import sms
 from engine.wiring import open_store
 
+pytest.importorskip("apprise")
+# the library's plugins use modules of Python that are to go
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 TIME = "2026-03-02T02:00:00Z"
-BASE = "https://go.shop.example"
 HEAD = """\
 program: tea
 timezone: Asia/Shanghai
@@ -159,13 +162,11 @@ def plain(text: str) -> str:
     return _TOKEN.sub(lambda match: match[1] + "x" * len(match[2]), text)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_preview_is_what_is_delivered_byte_for_byte(world: World) -> None:
     """Mail (HTML and text), HTTP, webhook, file, console and Apprise, for two people in two locales.
 
     Semantics: preview.bytes
     """
-    pytest.importorskip("apprise")
     mails = {re.search(rb"(?m)^To: (.*?)\r$", raw)[1].decode(): raw for raw in MAILS[world.port]}  # type: ignore[index]
     lines = (world.root / "out/box.jsonl").read_bytes().splitlines(keepends=True)
     requests: dict[str, list[Any]] = {}
