@@ -90,7 +90,7 @@ def answer(
         rows[it.id]["version"] = _version(it, versions, found.clock)
         rows[it.id]["gates"] = gates(plan, it, found.state, found.clock) if found.state is not None else []
         if life is None:
-            lost = {"of": None, "options": [], "from": None, "cannot_say": forgotten_words(gone, _NO_MORE)[0]}
+            lost = {"of": None, "options": (), "from": None, "cannot_say": forgotten_words(gone, _NO_MORE)[0]}
             rows[it.id]["nearest_change"] = lost if playbook is not None else None
             continue
         mine = _TRIES if playbook is not None else min(left, _TRIES_EACH)
