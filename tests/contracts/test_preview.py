@@ -41,7 +41,12 @@ channels:
     body: {{text: "{{{{ text }}}}", to: "{{{{ to }}}}", ref: "{{{{ key }}}}"}}
     allow_http: true
     allow_private: true
-  hook: {{via: webhook, url: "http://127.0.0.1:{http}/hook", allow_http: true, allow_private: true}}
+  hook:
+    via: webhook
+    url: "http://127.0.0.1:{http}/hook"
+    secret: ["${{HOOK_SECRET}}"]
+    allow_http: true
+    allow_private: true
   box: {{via: file, path: out/box.jsonl}}
   screen: {{via: console}}
   robot: {{via: apprise, url: "json://127.0.0.1:{http}/robot"}}
@@ -144,6 +149,7 @@ def world(
     MAILS[port].clear()
     monkeypatch.setenv("SMS_TOKEN", "s3cret-token")
     monkeypatch.setenv("QA_PHONE", "+999")
+    monkeypatch.setenv("HOOK_SECRET", "whsec_" + "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0")
     files = {"drumbeat.yaml": HEAD.format(mail=port, http=provider.port), "playbooks/thanks.yaml": BOOK,
              "playbooks/gift.yaml": GIFT, "playbooks/catalog/c.yaml": COUPON, **TEMPLATES,
              "feed.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS)}  # fmt: skip
@@ -189,7 +195,9 @@ def test_preview_is_what_is_delivered_byte_for_byte(world: World) -> None:
         assert (head["url"].rsplit("/", 1)[1], head["X-Token"]) == (phone.replace("+", "%2B"), "***")
         assert head["Idempotency-Key"] == sent.headers["idempotency-key"]
         hooked = [it for it in requests["hook"] if json.loads(it.body)["data"]["user"] == user]
-        assert plain(world.wire(user, "hook")["body"]) == plain(hooked[0].body.decode())
+        wire = world.wire(user, "hook")
+        assert plain(wire["body"]) == plain(hooked[0].body.decode())
+        assert (dict(wire["head"])["webhook-signature"], "webhook-signature" in hooked[0].headers) == ("***", True)
         line = next(it for it in lines if json.loads(it)["user"] == user)
         assert plain(world.wire(user, "box")["body"]) == plain(line.decode())
         robot = next(it.json() for it in requests["robot"] if ("Ada" in it.json()["message"]) is (user == "u1"))
