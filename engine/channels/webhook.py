@@ -110,7 +110,9 @@ class WebhookChannel:
             return Wire("request", b"", refused=f"channel {self.name} has no 'url' for messages")
         body, url = _write(self._message(item)), self._url.reveal()
         head = (("method", "POST"), ("url", url), *self._signed(item, url, {}, body, _JSON).items())
-        return Wire("request", body, tuple((key, self._veil.covered(value)) for key, value in head))
+        # a signature would let whoever sees it send the request in our name
+        shown = ((key, "***" if key.lower() == "webhook-signature" else value) for key, value in head)
+        return Wire("request", body, tuple((key, self._veil.covered(value)) for key, value in shown))
 
     def close(self) -> None:
         """Close what connections are open."""

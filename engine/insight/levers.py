@@ -10,13 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 from typing import Any, Final
 
 from jinja2 import nodes
 
-from engine.core.instants import format_instant, from_datetime, parse_duration
+from engine.core.instants import format_instant, parse_duration
 from engine.insight.judged import Branch
+from engine.insight.leaves import (
+    MIRROR,
+    UNKNOWN,
+    base_of,
+    called,
+    computed,
+    divided,
+    edge_of,
+    field_of,
+    is_fixed,
+    is_number,
+    recorded,
+    small,
+    unit_of,
+    values_for,
+    whole_for,
+)
 from engine.language.expressions.parse import parse
 from engine.language.expressions.unparse import unparse
 
@@ -43,9 +60,7 @@ class Change:
 
 _FLIP: Final = {"gteq": "lt", "lt": "gteq", "gt": "lteq", "lteq": "gt", "eq": "ne", "ne": "eq", "in": "notin",
                 "notin": "in"}  # fmt: skip
-_MIRROR: Final = {"gteq": "lteq", "lteq": "gteq", "gt": "lt", "lt": "gt", "eq": "eq", "ne": "ne"}
 _PLAIN: Final = ("default", "round", "int", "float", "lower", "upper")
-_UNKNOWN: Final = object()
 
 
 def levers(leaf: Branch, want: bool) -> list[Change]:
@@ -90,29 +105,29 @@ class _Leaf:
 
     def sides(self, left: nodes.Node, op: str, right: nodes.Node) -> Iterator[Change]:
         a, b = self.value(left), self.value(right)
-        if b is not _UNKNOWN:
+        if b is not UNKNOWN:
             yield from self.reach(left, op, b)
-        if a is not _UNKNOWN:
-            yield from self.reach(right, _MIRROR[op], a)
+        if a is not UNKNOWN:
+            yield from self.reach(right, MIRROR[op], a)
 
     def inside(self, item: nodes.Node, container: nodes.Node, want: bool) -> Iterator[Change]:
         if isinstance(container, (nodes.List, nodes.Tuple)):
             if want:
                 for one in container.items:
-                    if self.value(one) is not _UNKNOWN:
+                    if self.value(one) is not UNKNOWN:
                         yield from self.reach(item, "eq", self.value(one))
             else:
                 yield from self.reach(item, "notin", [self.value(one) for one in container.items])
             return
-        wanted, of = self.value(item), _field(container)
-        if wanted is _UNKNOWN or of is None:
+        wanted, of = self.value(item), field_of(container)
+        if wanted is UNKNOWN or of is None:
             return
         root, names = of
         if root in ("user", "group") and len(names) == 1:
             yield from self.listed(names[0], wanted, want, self.value(container))
         elif root == "event" and len(names) == 1 and not isinstance(has := self.value(container), str):
             kept = [one for one in (has if isinstance(has, (list, tuple)) else ()) if one != wanted]
-            yield Change(DATA, self.text, names[0], [*kept, wanted] if want else kept, None if has is _UNKNOWN else has)
+            yield Change(DATA, self.text, names[0], [*kept, wanted] if want else kept, None if has is UNKNOWN else has)
 
     def listed(self, name: str, item: Any, want: bool, has: Any) -> Iterator[Change]:
         if name == "tags":
@@ -130,7 +145,7 @@ class _Leaf:
         given = [self.value(one) for one in node.args]
         if node.name == "none":
             yield from self.missing(node.node, want)
-        elif node.name in ("at_least", "above", "below") and given and given[0] is not _UNKNOWN:
+        elif node.name in ("at_least", "above", "below") and given and given[0] is not UNKNOWN:
             op = {"at_least": "gteq", "above": "gt", "below": "lt"}[node.name]
             yield from self.reach(node.node, op if want else _FLIP[op], given[0])
         elif node.name in ("older_than", "newer_than") and given and isinstance(given[0], (str, timedelta)):
@@ -139,7 +154,7 @@ class _Leaf:
             yield from self.reach(node.node, "eq", given[0].replace("*", "").replace("?", "x"))
 
     def missing(self, node: nodes.Node, want: bool) -> Iterator[Change]:
-        type_, _ = _recorded(node)
+        type_, _ = recorded(node)
         if type_ is not None:
             if not want:
                 yield Change(EVENTS, self.text, type_, has=None)
@@ -151,16 +166,16 @@ class _Leaf:
     def aged(self, node: nodes.Node, length: str | timedelta, old: bool) -> Iterator[Change]:
         """An age: a field that holds a time can hold another one; a newer event makes what is old new."""
         micros = parse_duration(length) if isinstance(length, str) else length // timedelta(microseconds=1)
-        type_, name = _recorded(node)
+        type_, name = recorded(node)
         if type_ is not None and name == "time" and not old:
             yield Change(EVENTS, self.text, type_, has=self.value(node))
-        of = _field(node)
+        of = field_of(node)
         if of is not None and of[0] in ("user", "group", "event") and len(of[1]) == 1:
             kind = DATA if of[0] == "event" else TRAIT
             yield Change(kind, self.text, of[1][0], _Age(micros, old), self.value(node))
 
     def called(self, node: nodes.Call, want: bool) -> Iterator[Change]:
-        name = _called(node)
+        name = called(node)
         first = self.value(node.args[0]) if node.args else None
         if name == "in_group":
             yield Change(JOIN if want else LEAVE, self.text, str(first), has=not want)
@@ -175,24 +190,24 @@ class _Leaf:
         """What a part was, as far as the decision saw it."""
         if isinstance(node, nodes.Const):
             return node.value
-        found = self.seen.get(unparse(node), _UNKNOWN)
-        if found is not _UNKNOWN:
-            return _UNKNOWN if isinstance(found, str) and found.startswith("error: ") else found
-        if isinstance(node, nodes.Call) and _called(node) == "duration":
+        found = self.seen.get(unparse(node), UNKNOWN)
+        if found is not UNKNOWN:
+            return UNKNOWN if isinstance(found, str) and found.startswith("error: ") else found
+        if isinstance(node, nodes.Call) and called(node) == "duration":
             text = getattr(node.args[0], "value", None) if node.args else None
-            return timedelta(microseconds=parse_duration(text)) if isinstance(text, str) else _UNKNOWN
+            return timedelta(microseconds=parse_duration(text)) if isinstance(text, str) else UNKNOWN
         if isinstance(node, nodes.Neg):
             inner = self.value(node.node)
-            return -inner if _number(inner) else _UNKNOWN
+            return -inner if is_number(inner) else UNKNOWN
         if isinstance(node, (nodes.List, nodes.Tuple)):
             parts = [self.value(one) for one in node.items]
-            return _UNKNOWN if any(one is _UNKNOWN for one in parts) else parts
+            return UNKNOWN if any(one is UNKNOWN for one in parts) else parts
         if isinstance(node, nodes.Filter) and node.node is not None and node.name == "default":
             inner = self.value(node.node)
             return self.value(node.args[0]) if inner is None else inner
         if isinstance(node, (nodes.Add, nodes.Sub, nodes.Mul)):
-            return _computed(node, self.value(node.left), self.value(node.right))
-        return _UNKNOWN
+            return computed(node, self.value(node.left), self.value(node.right))
+        return UNKNOWN
 
     def reach(self, node: nodes.Node, op: str, target: Any) -> Iterator[Change]:
         """What makes ``node op target`` true."""
@@ -202,9 +217,9 @@ class _Leaf:
             yield from self.solved(node, op, target)
         elif isinstance(node, nodes.Call):
             yield from self.of_history(node, op, target)
-        elif (of := _field(node)) is not None:
+        elif (of := field_of(node)) is not None:
             yield from self.of_field(node, *of, op, target)
-        elif _recorded(node)[1] is not None:
+        elif recorded(node)[1] is not None:
             yield from self.of_last(node, op, target)
 
     def solved(self, node: nodes.BinExpr, op: str, target: Any) -> Iterator[Change]:
@@ -216,10 +231,10 @@ class _Leaf:
             elif isinstance(node, nodes.Sub):
                 needs = [lambda: target + b, lambda: a - target]
             else:
-                needs = [lambda: _divided(target, b), lambda: _divided(target, a)]
-            ops = (op, _MIRROR[op] if isinstance(node, nodes.Sub) else op)
+                needs = [lambda: divided(target, b), lambda: divided(target, a)]
+            ops = (op, MIRROR[op] if isinstance(node, nodes.Sub) else op)
             for part, its, known, needed in zip((node.left, node.right), ops, other, needs, strict=True):
-                if known is not _UNKNOWN and known is not None and not _fixed(part):
+                if known is not UNKNOWN and known is not None and not is_fixed(part):
                     yield from self.reach(part, its, needed())
         except (ArithmeticError, TypeError, KeyError):
             return
@@ -227,22 +242,22 @@ class _Leaf:
     # ------------------------------------------------------------------ history
 
     def of_history(self, node: nodes.Call, op: str, target: Any) -> Iterator[Change]:
-        name, has = _called(node), self.value(node)
+        name, has = called(node), self.value(node)
         if isinstance(node.node, nodes.Getattr):  # user.get('x')
             if node.args and isinstance(node.args[0], nodes.Const):
-                yield from self._field(TRAIT, str(node.args[0].value), has, op, target)
+                yield from self.to_hold(TRAIT, str(node.args[0].value), has, op, target)
             return
         if not node.args or not isinstance(node.args[0], nodes.Const):
             return
         first = str(node.args[0].value)
-        if name == "points" and _number(target) and _number(has):
+        if name == "points" and is_number(target) and is_number(has):
             yield from self._points(first, has, op, target)
             return
         where = next((one.value for one in node.kwargs if isinstance(one, nodes.Keyword) and one.key == "where"), None)
         must = _brings(where)
         if must is None:
             return
-        if name == "count" and _number(target) and _number(has):
+        if name == "count" and is_number(target) and is_number(has):
             yield from self._counted(first, has, op, target, must, sure=where is None)
         elif name == "distinct" and len(node.args) > 1 and isinstance(node.args[1], nodes.Const):
             for one in self._counted(first, has, op, target, must, sure=False):
@@ -255,7 +270,7 @@ class _Leaf:
     def _counted(
         self, type_: str, has: Any, op: str, target: Any, must: Mapping[str, Any], *, sure: bool
     ) -> Iterator[Change]:
-        needs = _whole(op, target, has)
+        needs = whole_for(op, target, has)
         if needs is None:
             return
         if needs > has:
@@ -266,52 +281,52 @@ class _Leaf:
     def _amounts(
         self, name: str, type_: str, of: str, has: Any, op: str, target: Any, must: Mapping[str, Any]
     ) -> Iterator[Change]:
-        there = has if _number(has) else Decimal(0)
-        if not _number(target):
+        there = has if is_number(has) else Decimal(0)
+        if not is_number(target):
             return
         if name == "sum":
-            unit = _unit(there, target)
-            wanted = _edge(op, target, unit, there)
+            unit = unit_of(there, target)
+            wanted = edge_of(op, target, unit, there)
             if wanted is not None and wanted > there:
-                yield Change(EVENTS, self.text, type_, has=has, data={**must, of: _small(wanted - there)})
+                yield Change(EVENTS, self.text, type_, has=has, data={**must, of: small(wanted - there)})
         elif (name == "max" and op in ("gt", "gteq", "eq")) or (name == "min" and op in ("lt", "lteq", "eq")):
-            wanted = _edge(op, target, _unit(there, target), there)
+            wanted = edge_of(op, target, unit_of(there, target), there)
             if wanted is not None:
-                yield Change(EVENTS, self.text, type_, has=has, data={**must, of: _small(wanted)})
+                yield Change(EVENTS, self.text, type_, has=has, data={**must, of: small(wanted)})
 
     def of_last(self, node: nodes.Node, op: str, target: Any) -> Iterator[Change]:
         """``last('x').amount``: one more event that brings it; what the first one was cannot be helped."""
-        type_, name = _recorded(node)
-        if type_ is None or name in (None, "time") or _called(_base(node)) != "last":
+        type_, name = recorded(node)
+        if type_ is None or name in (None, "time") or called(base_of(node)) != "last":
             return
-        for one in self._field(DATA, str(name), self.value(node), op, target):
+        for one in self.to_hold(DATA, str(name), self.value(node), op, target):
             yield Change(EVENTS, self.text, type_, has=one.has, data={str(name): one.value})
 
     # ------------------------------------------------------------------ fields
 
     def of_field(self, node: nodes.Node, root: str, names: list[str], op: str, target: Any) -> Iterator[Change]:
         has = self.value(node)
-        has = None if has is _UNKNOWN else has
+        has = None if has is UNKNOWN else has
         if root == "event" and names[0] == "data":
             names = names[1:]
         if not names:
             return
         if root in ("user", "group") and len(names) == 1:
             if names[0] == "points":
-                if _number(target) and _number(has):
+                if is_number(target) and is_number(has):
                     yield from self._points("", has, op, target)
             elif names[0] not in _OWN:
-                yield from self._field(TRAIT, names[0], has, op, target)
+                yield from self.to_hold(TRAIT, names[0], has, op, target)
         elif root == "event" and len(names) == 1 and names[0] not in _OWN_EVENT:
-            yield from self._field(DATA, names[0], has, op, target)
+            yield from self.to_hold(DATA, names[0], has, op, target)
 
     def _points(self, account: str, has: Any, op: str, target: Any) -> Iterator[Change]:
-        needs = _whole(op, target, has)
+        needs = whole_for(op, target, has)
         if needs is not None and needs != has:
             yield Change(POINTS, self.text, account, int(needs - has), has)
 
-    def _field(self, kind: str, name: str, has: Any, op: str, target: Any) -> Iterator[Change]:
-        for value in _values(op, target, has):
+    def to_hold(self, kind: str, name: str, has: Any, op: str, target: Any) -> Iterator[Change]:
+        for value in values_for(op, target, has):
             yield Change(kind, self.text, name, value, has, other=op in ("ne", "notin"))
 
 
@@ -342,7 +357,7 @@ def settled(value: Any, instant: int, has: Any) -> Any:
 
 def span(change: Change) -> tuple[Decimal, Decimal, Decimal] | None:
     """(what there is, what it would be, the smallest step towards it) of a change of a number."""
-    if change.kind in (TRAIT, DATA) and _number(change.value) and _number(change.has):
+    if change.kind in (TRAIT, DATA) and is_number(change.value) and is_number(change.has):
         there, value = Decimal(change.has), Decimal(change.value)
     elif change.kind == POINTS:
         there, value = Decimal(0), Decimal(change.value)
@@ -351,7 +366,7 @@ def span(change: Change) -> tuple[Decimal, Decimal, Decimal] | None:
     else:
         return None
     whole = change.kind == POINTS or (isinstance(change.value, int) and isinstance(change.has, int))
-    unit = Decimal(1) if whole else _unit(there, value)
+    unit = Decimal(1) if whole else unit_of(there, value)
     return there, value, unit if value > there else -unit
 
 
@@ -359,56 +374,16 @@ def with_number(change: Change, value: Decimal) -> Change:
     """The same change with another number."""
     field_ = _amount_of(change)
     if change.kind == EVENTS and field_ is not None:
-        return replace(change, data={**change.data, field_: _small(value)})
-    return replace(change, value=_small(value))
+        return replace(change, data={**change.data, field_: small(value)})
+    return replace(change, value=small(value))
 
 
 def _amount_of(change: Change) -> str | None:
-    numbers = [name for name, one in change.data.items() if _number(one)]
+    numbers = [name for name, one in change.data.items() if is_number(one)]
     return numbers[-1] if numbers else None
 
 
 # ---------------------------------------------------------------------- reading nodes
-
-
-def _called(node: Any) -> str:
-    target = node.node if isinstance(node, nodes.Call) else None
-    return str(target.name) if isinstance(target, nodes.Name) else ""
-
-
-def _base(node: nodes.Node) -> nodes.Node:
-    while isinstance(node, (nodes.Getattr, nodes.Getitem)):
-        node = node.node
-    return node
-
-
-def _links(node: nodes.Node) -> list[str] | None:
-    names: list[str] = []
-    while isinstance(node, (nodes.Getattr, nodes.Getitem)):
-        if isinstance(node, nodes.Getattr):
-            names.append(node.attr)
-        elif isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
-            names.append(node.arg.value)
-        else:
-            return None
-        node = node.node
-    return names[::-1]
-
-
-def _field(node: nodes.Node) -> tuple[str, list[str]] | None:
-    """(root, names) of ``user.city``."""
-    base, names = _base(node), _links(node)
-    return (base.name, names) if isinstance(base, nodes.Name) and names else None
-
-
-def _recorded(node: nodes.Node) -> tuple[str | None, str | None]:
-    """(event type, field or None) of ``last('x').amount``."""
-    base, names = _base(node), _links(node)
-    if _called(base) not in ("first", "last", "since") or names is None or len(names) > 1:
-        return None, None
-    first = base.args[0] if isinstance(base, nodes.Call) and base.args else None
-    type_ = first.value if isinstance(first, nodes.Const) else None
-    return (str(type_), names[0] if names else None) if type_ is not None else (None, None)
 
 
 def _brings(where: nodes.Node | None) -> dict[str, Any] | None:
@@ -433,103 +408,3 @@ def brings(node: nodes.Node) -> dict[str, Any] | None:
     return None if found is None or isinstance(found.value, _Age) else {found.name: found.value}
 
 
-# ---------------------------------------------------------------------- values
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, Decimal)) and not isinstance(value, bool)
-
-
-def _fixed(node: nodes.Node) -> bool:
-    return isinstance(node, nodes.Const) or _called(node) == "duration"
-
-
-def _computed(node: nodes.BinExpr, a: Any, b: Any) -> Any:
-    if a is _UNKNOWN or b is _UNKNOWN or a is None or b is None:
-        return _UNKNOWN
-    turn: dict[type, Callable[[Any, Any], Any]] = {
-        nodes.Add: lambda x, y: x + y, nodes.Sub: lambda x, y: x - y, nodes.Mul: lambda x, y: x * y,
-    }  # fmt: skip
-    try:
-        return turn[type(node)](a, b)
-    except (TypeError, ArithmeticError):
-        return _UNKNOWN
-
-
-def _divided(target: Any, by: Any) -> Any:
-    if not _number(by) or by <= 0:
-        raise ArithmeticError
-    return Decimal(target) / Decimal(by)
-
-
-def _whole(op: str, target: Any, has: Any) -> int | None:
-    """The whole number nearest to ``has`` with ``number op target``."""
-    if not _number(target) or not _number(has):
-        return None
-    low = int(Decimal(target).to_integral_value(ROUND_FLOOR))
-    high = int(Decimal(target).to_integral_value(ROUND_CEILING))
-    needs = {"gteq": high, "gt": low + 1, "lteq": low, "lt": high - 1, "eq": low if low == high else None,
-             "ne": int(has) + 1}.get(op)  # fmt: skip
-    return needs
-
-
-def _unit(*values: Any) -> Decimal:
-    """The smallest step between amounts as they are written here; at least a hundredth."""
-    digits = [-int(it.as_tuple().exponent) for it in values if isinstance(it, Decimal) and it.is_finite()]
-    return Decimal(1).scaleb(-max([2, *digits]))
-
-
-def _edge(op: str, target: Any, unit: Decimal, has: Any) -> Decimal | None:
-    edge = Decimal(target)
-    if op in ("gteq", "lteq", "eq"):
-        return edge
-    if op in ("gt", "lt"):
-        return edge + unit if op == "gt" else edge - unit
-    return Decimal(has) + unit if op == "ne" and Decimal(has) == edge else None
-
-
-def _small(value: Decimal) -> int | Decimal:
-    """A number in its plainest form."""
-    return int(value) if value == value.to_integral_value() else value.normalize()
-
-
-def _values(op: str, target: Any, has: Any) -> Iterator[Any]:
-    """What a field may hold so that ``field op target``."""
-    if op == "notin":
-        yield from (it for it in _others(target[0] if target else None) if it not in target)
-    elif op == "ne":
-        yield from _others(target)
-    elif op == "eq":
-        yield _plain(target)
-    elif _number(target):
-        whole = isinstance(target, int) and (has is None or isinstance(has, int))
-        edge = _edge(op, target, Decimal(1) if whole else _unit(target, has), has)
-        if edge is not None:
-            yield _small(edge)
-    elif isinstance(target, (date, timedelta, str)):
-        step = timedelta(seconds=1) if isinstance(target, (datetime, timedelta)) else timedelta(days=1)
-        if op in ("gteq", "lteq"):
-            yield _plain(target)
-        elif not isinstance(target, str):
-            yield _plain(target + step if op == "gt" else target - step)
-        elif op == "gt":
-            yield target + " "
-
-
-def _others(target: Any) -> Iterator[Any]:
-    """Something else than a value, of its kind."""
-    if isinstance(target, bool):
-        yield not target
-    elif _number(target):
-        yield _small(Decimal(target) + 1)
-    elif isinstance(target, str):
-        yield f"not {target}"
-    else:
-        yield from ("x", 1, True)
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it."""
-    if isinstance(value, datetime):
-        return format_instant(from_datetime(value))
-    return value.isoformat() if isinstance(value, date) else value

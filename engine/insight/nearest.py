@@ -16,28 +16,25 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from engine.core.instants import parse_duration, parse_instant
+from engine.core.instants import parse_instant
 from engine.core.model import Decision, Event, Why
 from engine.core.moment import Moment
 from engine.core.plan import Plan, Playbook, Segment
 from engine.insight import levers
 from engine.insight.judged import Branch, Glimpse, judge, tree_of
 from engine.insight.levers import Change
+from engine.insight.needs import Set, Sight, because, cost, key_of, needs
 from engine.insight.replay import Course, Life
 from engine.insight.subject import instant
 from engine.insight.supposing import Placed, apply, row
-from engine.language.expressions.parse import parse, walk
-from engine.language.expressions.unparse import quoted, unparse
+from engine.language.expressions.parse import parse
+from engine.language.expressions.unparse import quoted
 from engine.triggers.count import Count
 
 ENTERED: Final = ("entered", "held_out")
-_MOST_SETS = 60  #: combinations of changes looked at for one line of a verdict
 _MOST_OPTIONS = 3  #: equally near ones that are named
 _DEEPEST = 4  #: lines of a verdict that may have to change, one after another
 _AT_ONCE = 12  #: so many times less are tried one by one
-
-Set = tuple[Change, ...]
-
 
 @dataclass
 class Asking:
@@ -62,8 +59,7 @@ class _Scene:
     events: list[tuple[Event, int]]
     places: list[Placed]
     cause: str | None = None  #: id of the event from outside it goes back to
-    trees: dict[str, Branch] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
+    sight: Sight | None = None
     turns: dict[str, int] = field(default_factory=dict)
 
 
@@ -83,6 +79,10 @@ class _Search:
     def __init__(self, asking: Asking) -> None:
         self.it = asking
         self.part = asking.plan.part(asking.life.subject)
+
+    def sight(self, scene: _Scene) -> Sight:
+        """What is to be seen of segments and ladders in a scene."""
+        return scene.sight or Sight(self.part)
 
     # ------------------------------------------------------------------ ways to ask
 
@@ -152,7 +152,7 @@ class _Search:
             if held is not None and held.test is not None and self.it.found.state is not None:
                 clock = self.it.found.clock
                 tree = judge(held.test, Moment(self.it.found.state, None, clock, clock, self.part.env))
-                yield from _needs(tree, getattr(trigger, "of_members", True), _Scene(_NOTHING, [], []), self.part)
+                yield from needs(tree, getattr(trigger, "of_members", True), Sight(self.part))
             elif not trigger.own:
                 brings = {}
                 where = getattr(trigger, "where", None) or trigger.condition
@@ -193,7 +193,8 @@ class _Search:
         glimpse = Glimpse(scene.decision.time, self.it.segments, self.part.ladders)
         course = self.suppose(scene.events, scene.decision.time, glimpse=glimpse)
         scene.decision = _same(course.decisions, scene.decision) or scene.decision
-        scene.trees, scene.metrics, scene.turns = glimpse.trees, glimpse.metrics, glimpse.turns
+        scene.sight = Sight(self.part, glimpse.trees, glimpse.metrics)
+        scene.turns = glimpse.turns
 
     def options(self, scene: _Scene) -> tuple[list[dict[str, Any]], str | None]:
         """(the nearest changes, why there are none)."""
@@ -202,21 +203,21 @@ class _Search:
         for line in scene.decision.why if entered else _failing(scene.decision):
             branch = self.branch(line)
             if branch is not None:
-                sets += _needs(branch, not entered, scene, self.part)
+                sets += needs(branch, not entered, self.sight(scene))
         stays: str | None = None
         found: list[tuple[Set, Placed, str]] = []
-        for changes in sorted(dict.fromkeys(map(_key, sets)), key=lambda it: _cost(it.changes)):
+        for changes in sorted(dict.fromkeys(map(key_of, sets)), key=lambda it: cost(it.changes)):
             if found and len(changes.changes) > len(found[0][0]):
                 break
             got = self.tried(changes.changes, scene, 0)
             if isinstance(got, str):
                 stays = stays or got
-            elif got is not None and all(_key(got[0]) != _key(it[0]) for it in found):
+            elif got is not None and all(key_of(got[0]) != key_of(it[0]) for it in found):
                 found.append(got)
             if len(found) >= _MOST_OPTIONS:
                 break
         least = min((len(it[0]) for it in found), default=0)
-        near = sorted((it for it in found if len(it[0]) == least), key=lambda it: _cost(it[0]))
+        near = sorted((it for it in found if len(it[0]) == least), key=lambda it: cost(it[0]))
         if not sets:
             stays = _unturned(scene.decision)
         return [self.option(*it) for it in near], stays
@@ -234,8 +235,8 @@ class _Search:
             behind = [line for line in _failing(after) if not _alike(line, scene.decision)]
             for line in behind:
                 branch = self.branch(line)
-                more = [] if branch is None else _needs(branch, True, scene, self.part)
-                for one in sorted(more, key=_cost)[:3]:
+                more = [] if branch is None else needs(branch, True, self.sight(scene))
+                for one in sorted(more, key=cost)[:3]:
                     got = self.tried((*changes, *one), scene, depth + 1)
                     if isinstance(got, tuple):
                         return got
@@ -337,7 +338,8 @@ class _Search:
                 return None
             proved = verdicts[1] == decision.verdict
         tree = self.branch(line)
-        return {"at": instant(at), "because": _because(tree, at, scene) if tree else line.text, "proved": proved}
+        words = because(tree, at, self.sight(scene), scene.events) if tree is not None else line.text
+        return {"at": instant(at), "because": words, "proved": proved}
 
     def at_another_time(self, scene: _Scene, event: Event, at: int) -> str | None:
         """The verdict had the same event come at another time."""
@@ -398,94 +400,6 @@ def _not_before(line: Why) -> int | None:
     return parse_instant(at) if dash and line.at == "entry" and at else None
 
 
-# ---------------------------------------------------------------------- from trees to sets of changes
-
-
-@dataclass(frozen=True)
-class _Key:
-    """A set of changes that is equal to another one that asks for the same."""
-
-    changes: Set = field(compare=False)
-    text: str
-
-
-def _key(changes: Set) -> _Key:
-    return _Key(changes, repr(sorted(repr(_bare(it)) for it in changes)))
-
-
-def _bare(it: Change) -> Change:
-    return replace(it, leaf="", has=None, value=None if it.other else it.value)
-
-
-def _cost(changes: Set) -> tuple[int, int]:
-    return len(changes), sum(it.times for it in changes)
-
-
-def _needs(branch: Branch, want: bool, scene: _Scene, plan: Plan) -> list[Set]:
-    """Sets of changes each of which may be enough for a branch to be ``want``; one of none when it is."""
-    if branch.value is want:
-        return [()]
-    if branch.op == "not" and branch.parts:
-        return _needs(branch.parts[0], not want, scene, plan)
-    if not branch.parts:
-        return _of_leaf(branch, want, scene, plan)
-    each = [_needs(part, want, scene, plan) for part in branch.parts]
-    if (branch.op == "or") is want:  # any part is enough
-        return _nearest_of(one for some in each for one in some)
-    sets: list[Set] = [()]
-    for some in each:
-        sets = _nearest_of((*one, *(it for it in other if it not in one)) for one in sets for other in some)
-    return sets
-
-
-def _nearest_of(sets: Iterator[Set]) -> list[Set]:
-    return sorted(sets, key=_cost)[:_MOST_SETS]
-
-
-def _of_leaf(leaf: Branch, want: bool, scene: _Scene, plan: Plan) -> list[Set]:
-    node = parse(leaf.text).node
-    segment = next((_first(it) for it in walk(node) if _names_segment(it)), None) if node is not None else None
-    if segment is not None:
-        tree = scene.trees.get(segment)
-        if tree is None:
-            return []
-        return _needs(tree, want if tree.value is leaf.value else not want, scene, plan)
-    found: list[Set] = [(change,) for change in levers.levers(leaf, want)]
-    if "user.tier" in leaf.seen:
-        found += [(change,) for change in _of_tier(leaf, want, scene, plan)]
-    return found
-
-
-def _names_segment(node: Any) -> bool:
-    name = getattr(node, "name", None) if node.__class__.__name__ == "Test" else getattr(
-        getattr(node, "node", None), "name", None
-    )  # fmt: skip
-    return name == "in_segment" and bool(getattr(node, "args", None))
-
-
-def _first(node: Any) -> str | None:
-    value = getattr(node.args[0], "value", None)
-    return value if isinstance(value, str) else None
-
-
-def _of_tier(leaf: Branch, want: bool, scene: _Scene, plan: Plan) -> Iterator[Change]:
-    """A level is reached by its metric."""
-    ladder = next((it for it in plan.ladders if it.name == plan.env.ladder), None)
-    if ladder is None or ladder.name not in scene.metrics:
-        return
-    node = parse(ladder.metric.text).node
-    if node is None:
-        return
-    metric, value = unparse(node), scene.metrics[ladder.name]
-    for name, threshold in ladder.levels:
-        if f"'{name}'" not in leaf.text:
-            continue
-        up = value is None or value < threshold
-        text = f"{metric} {'>=' if up else '<'} {threshold}"
-        step = Branch(op="leaf", text=text, value=False, seen={metric: 0 if value is None else value})
-        yield from levers.levers(step, True)
-
-
 def _of_the_engine(type_: str) -> bool:
     """Does only the engine say so?"""
     return type_ in _ENGINES or type_.split(".")[0] in ("segment", "journey", "selection", "draw")
@@ -496,33 +410,6 @@ _ENGINES: Final = frozenset(
      "coupon.unsent", "message.sent", "group.target_met", "invite.offered", "webhook.answered"}
 )  # fmt: skip
 """What no feed tells."""
-
-
-def _because(tree: Branch, at: int, scene: _Scene) -> str:
-    """What time changes: an event that leaves its window, or the part that goes by the clock."""
-    for leaf in _leaves(tree, scene):
-        node = parse(leaf.text).node
-        for one in walk(node) if node is not None else ():
-            window = next((it.value for it in getattr(one, "kwargs", None) or () if it.key == "within"), None)
-            text, type_ = getattr(window, "value", None), _first(one) if getattr(one, "args", None) else None
-            if not isinstance(text, str) or type_ is None:
-                continue
-            left = at - parse_duration(text)
-            if any(event.type == type_ and event.time == left for event, _ in scene.events):
-                return f"the {type_} of {instant(left)} falls out of its window of {text}"
-    return f"by time alone: {tree.text}"
-
-
-def _leaves(tree: Branch, scene: _Scene) -> Iterator[Branch]:
-    if tree.parts:
-        for part in tree.parts:
-            yield from _leaves(part, scene)
-        return
-    yield tree
-    node = parse(tree.text).node
-    for one in walk(node) if node is not None else ():
-        if _names_segment(one) and (inner := scene.trees.get(_first(one) or "")) is not None:
-            yield from _leaves(inner, scene)
 
 
 __all__ = ["Asking", "nearest"]

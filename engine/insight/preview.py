@@ -8,6 +8,7 @@ Rule 2: all else is real: the person's fields, the newest event that would begin
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -41,6 +42,9 @@ NOBODY = "preview"
 """Id of the journey of somebody no event would begin one for."""
 
 _PHONES = frozenset({"phone", "mobile", "tel", "sms"})
+
+
+_BODY = re.compile(r"<body[^>]*>", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -348,8 +352,10 @@ def as_test(it: Outgoing, to: str, stamp: int) -> Outgoing:
     fields = dict(detail.get("fields") or {})
     if fields.get("title"):
         detail["fields"] = {**fields, "title": mark + fields["title"]}
-    if not detail.get("html"):
-        detail["text"] = mark + detail["text"]
+    text = detail["text"]
+    begins = _BODY.search(text) if detail.get("html") else None
+    at = 0 if begins is None else begins.end()
+    detail["text"] = text[:at] + mark + text[at:]
     key = f"test:{it.key}:{instant(stamp)}"
     effect = structs.replace(it.effect, key=key, user=TEST.lower(), to=to, detail=detail, spares=(), carries=())
     return structs.replace(it, key=key, effect=effect)

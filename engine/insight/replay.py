@@ -21,32 +21,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from engine.core.existing import Standing
-from engine.core.figures import ROW
-from engine.core.judging import TOO_MANY
-from engine.core.model import MOST_EFFECTS, Answer, Decision, Effect, Event, Release, Reserve, State, Why
+from engine.core.model import MOST_EFFECTS, Answer, Decision, Effect, Event, Reserve, State, Why
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
 from engine.core.slots import Due, SlotTable, replayed
-from engine.core.spreads import PREFIX
 from engine.core.step import ALL
-from engine.core.subjects import SIGN, USER, kind_of, subject_of
+from engine.core.subjects import SIGN, subject_of
 from engine.insight.judged import Glimpse, placed, watching
+from engine.insight.record import Asked, Record, RecordedDesk
 from engine.ports import Store
 from engine.runtime.arming import met_before
-from engine.runtime.session import HISTORY_UNTIL, Session
+from engine.runtime.session import Session
 from engine.runtime.walk import Walk
 
 _MOST_PASSES = 64
 """How many orders are tried at most; each takes some milliseconds."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A scarce unit that was asked for, and the answer on record."""
-
-    time: int
-    ask: Reserve
-    answer: Answer
 
 
 @dataclass
@@ -105,7 +94,7 @@ class Life:
         self.fresh = fresh
         self.subject = user
         self.passes = 0  #: how often it was supposed to have been otherwise
-        record = _Record.read(plan, store, user)
+        record = Record.read(plan, store, user)
         record.published = {it.id: int(store.get_meta(f"published:{it.id}") or 0) for it in plan.playbooks}
         reopened = {it.id: int(store.get_meta(f"opened:{it.id}") or 0) for it in plan.playbooks}
         turns: list[tuple[int, str, Standing | None]] = [(at, id_, None) for id_, at in reopened.items() if at]
@@ -182,92 +171,10 @@ def _moved(early: Early, before: Sequence[tuple[Event, int]], after: Sequence[tu
     return found
 
 
-# ---------------------------------------------------------------------- the record
-
-
-@dataclass
-class _Record:
-    """What a store keeps of one subject."""
-
-    user: str
-    events: list[tuple[Event, int]]
-    answers: dict[str, Answer]
-    effects: dict[str, str]  #: key -> status
-    times: dict[str, int]  #: effect key -> instant
-    end: int  #: where the engine stands
-    settled: int  #: wake-ups up to here have fired
-    slots: dict[str, bytes]  #: how far the slots of schedules are walked
-    storms: frozenset[int] = frozenset()  #: instants at which an event was cut for making too many effects
-    history_until: int = 0  #: time of the newest event of the history that came in before the first decision
-    published: dict[str, int] = field(default_factory=dict)  #: playbook -> instant
-    edits: Mapping[str, Callable[[State], None]] = field(default_factory=dict)
-    """Id of an event -> what is supposed to have been done to the state right before it."""
-    supposed: bool = False  #: not everything here is on record
-    turns: list[tuple[int, str, Standing | None]] = field(default_factory=list)
-    """(instant, playbook, the trigger that let in who was in its segment; None: it was opened again after a pause)."""
-
-    @classmethod
-    def read(cls, plan: Plan, store: Store, user: str) -> _Record:
-        state = store.load([user]).get(user)
-        end = store.clock()
-        waiting = state.wake_at if state is not None and state.wake_at is not None else end + 1
-        effects, times = {}, {}
-        for effect, _ in store.effects(user):
-            if _others(plan, user, effect):
-                continue
-            effects[effect.key], times[effect.key] = effect.status, effect.time
-        # a run that was killed may have left wake-ups of its last instant unfired
-        settled = min(end, waiting - 1)
-        events, answers = [it for it in store.events(user) if _hears(plan, user, it[0])], store.answers(user)
-        slots = {name: row for name, row in store.slots().items() if not name.startswith((PREFIX, ROW))}
-        found = cls(user, events, answers, effects, times, end, settled, slots)
-        found.storms = frozenset(it.time for it in store.decisions(user) if _stormed(it))
-        # that of all, also of others, unless some of it came in only after the engine had begun
-        history, begun = int(store.get_meta(HISTORY_UNTIL) or 0), next((clock for _, clock in events if clock), end)
-        found.history_until = history if history <= begun else 0
-        return found
-
-
-def _stormed(decision: Decision) -> bool:
-    """Is this the error of an event that made too many effects?"""
-    return decision.verdict == "error" and any(why.text == TOO_MANY for why in decision.why)
-
-
-def _hears(plan: Plan, subject: str, event: Event) -> bool:
-    """A store names more events for the program than it hears."""
-    return kind_of(subject) == USER or event.user == subject or subject in plan.others(event)
-
-
-def _others(plan: Plan, user: str, effect: Effect) -> bool:
-    """Was an effect on this subject decided by another one: a prize that the program or a group drew?"""
-    playbook = plan.by_id.get(effect.playbook or "")
-    return playbook is not None and playbook.subject != kind_of(user)
-
-
-class _RecordedDesk(Desk):
-    """Answers as the record says; what is not on record is denied."""
-
-    def __init__(self, plan: Plan, answers: Mapping[str, Answer], asked: list[Asked], *, supposed: bool) -> None:
-        super().__init__(pools=plan.pools, groups=plan.rooms, limits=plan.limits, zone=plan.env.zone, secret=b"")
-        self._recorded = answers
-        self._asked = asked
-        self._supposed = supposed
-
-    def take(self, ask: Reserve, now: int) -> Answer:
-        """The recorded answer; where something is supposed, a limit nobody asked about before has room."""
-        room = self._supposed and ask.kind == "slot"
-        answer = self._recorded.get(ask.key) or Answer(key=ask.key, granted=room, reason=None if room else "unknown")
-        self._asked.append(Asked(now, ask, answer))
-        return answer
-
-    def give_back(self, release: Release) -> None:
-        """Nothing was taken."""
-
-
 class _One(Session):
     """A session in which one subject is alone."""
 
-    def __init__(self, plan: Plan, store: Store, record: _Record, course: Course) -> None:
+    def __init__(self, plan: Plan, store: Store, record: Record, course: Course) -> None:
         self.course = course
         self.user = record.user
         self.record = record
@@ -276,7 +183,7 @@ class _One(Session):
         self.history_until = plan.env.history["until"] = record.history_until
 
     def _new_desk(self, secret: bytes) -> Desk:
-        return _RecordedDesk(self.plan, self.answers, self.course.asked, supposed=self.record.supposed)
+        return RecordedDesk(self.plan, self.answers, self.course.asked, supposed=self.record.supposed)
 
     def _new_walk(self) -> Walk | None:
         """The slots of the record, up to the last one that was decided for this subject."""
@@ -363,7 +270,7 @@ class _One(Session):
 # ---------------------------------------------------------------------- one way through
 
 
-def _pass(plan: Plan, record: _Record, early: Early, fresh: Callable[[], Store], until: int | None = None) -> Course:
+def _pass(plan: Plan, record: Record, early: Early, fresh: Callable[[], Store], until: int | None = None) -> Course:
     """All events in order, with the wake-ups between them."""
     found = Course()
     store = fresh()
@@ -433,13 +340,13 @@ def _pass(plan: Plan, record: _Record, early: Early, fresh: Callable[[], Store],
     return found
 
 
-def _unmatched(effects: Sequence[Effect], record: _Record, end: int) -> int:
+def _unmatched(effects: Sequence[Effect], record: Record, end: int) -> int:
     here = {(it.key, it.status) for it in effects}
     there = {(key, status) for key, status in record.effects.items() if record.times[key] <= end}
     return len(here ^ there)
 
 
-def _best(plan: Plan, record: _Record, fresh: Callable[[], Store]) -> tuple[Early, Course]:
+def _best(plan: Plan, record: Record, fresh: Callable[[], Store]) -> tuple[Early, Course]:
     """The order of what happened at one instant that gives the effects on record, or comes nearest."""
     early: dict[int, tuple[int, int]] = {}
     best = _pass(plan, record, early, fresh)

@@ -42,6 +42,8 @@ WHY_FORGOTTEN = (
     "nothing is decided once more; effects and journeys are on record, of verdicts only errors, limits and late ones"
 )
 
+_NO_MORE = "nothing can be decided once more"
+
 OTHER_VERSION = "decided under another version of the program; shown with the present one"
 
 
@@ -88,7 +90,8 @@ def answer(
         rows[it.id]["version"] = _version(it, versions, found.clock)
         rows[it.id]["gates"] = gates(plan, it, found.state, found.clock) if found.state is not None else []
         if life is None:
-            rows[it.id]["nearest_change"] = None
+            lost = {"of": None, "options": (), "from": None, "cannot_say": forgotten_words(gone, _NO_MORE)[0]}
+            rows[it.id]["nearest_change"] = lost if playbook is not None else None
             continue
         mine = _TRIES if playbook is not None else min(left, _TRIES_EACH)
         asking = Asking(life, plan, it, found, segments or {}, mine)
