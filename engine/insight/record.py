@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from engine.core.existing import Standing
-from engine.core.judging import TOO_MANY
 from engine.core.figures import ROW
+from engine.core.judging import TOO_MANY
 from engine.core.model import Answer, Decision, Effect, Event, Release, Reserve, State
 from engine.core.plan import Plan
 from engine.core.scarce import Desk

@@ -63,7 +63,7 @@ def _lines(
     shown = range(0, len(labels), every)
     below_axis = _EMPTY.join(
         Markup('<text class="tick" text-anchor="{}" x="{:.1f}" y="{}">{}</text>').format(
-            "start" if place == 0 and len(labels) > 1 else "end" if place == len(labels) - 1 and place else "middle",
+            "start" if x(place) < left + 20 else "end" if x(place) > width - 40 else "middle",
             x(place), height - 8, labels[place],
         )
         for place in shown

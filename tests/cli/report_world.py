@@ -28,7 +28,8 @@ CATALOG = """
 segments: {buyers: {if: 'count("order.paid") >= 3'}}
 tiers: {member: {metric: 'sum("order.paid", "amount")', levels: {bronze: 0, silver: 100, gold: 300}, grace: 30d}}
 coupons:
-  gift: {title: t, value: {off: 5, currency: USD}, codes: {generate: G}, valid_for: 20d, limits: {per_user: 1, total: 700}}
+  gift:
+    {title: t, value: {off: 5, currency: USD}, codes: {generate: G}, valid_for: 20d, limits: {per_user: 1, total: 700}}
 """
 BOOKS = {
     "welcome": """

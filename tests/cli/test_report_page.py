@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for n in range(260):
         user = f"u{n}{EVIL}" if n % 3 else f"u{n}"
         day = 1 + n % 20
-        rows.append({"type": "user.signup", "user": user, "time": f"2026-03-{day:02d}T09:{n % 60:02d}:00+08:00", "data": {}})
+        at = f"2026-03-{day:02d}T09:{n % 60:02d}:00+08:00"
+        rows.append({"type": "user.signup", "user": user, "time": at, "data": {}})
         for step in range(1, 4):
             data = {"amount": 10, "group": EVIL}
             at = f"2026-03-{day + step:02d}T1{step}:{n % 60:02d}:00+08:00"
@@ -78,8 +80,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def page(hostile: Path) -> str:
     """Its page."""
     out = hostile / "out" / "deep" / "report.html"
-    words = ["report", "--program", str(hostile), "--events", str(hostile / "feed.jsonl"), "--html", str(out), "--quiet"]
-    assert run(words) == 0
+    feed = str(hostile / "feed.jsonl")
+    assert run(["report", "--program", str(hostile), "--events", feed, "--html", str(out), "--quiet"]) == 0
     return out.read_text("utf-8")
 
 
@@ -88,7 +90,7 @@ def test_names_stay_text(page: str) -> None:
     found = Page(page)
     assert not {tag for tag, _ in found.tags} & FORBIDDEN
     for _, attributes in found.tags:
-        assert not [name for name in attributes if name.startswith("on") or name in ("style", "src", "href", "xlink:href")]
+        assert not [it for it in attributes if it.startswith("on") or it in ("style", "src", "href", "xlink:href")]
     assert "<script>alert(1)</script>" in found.text  # as text: the title, and the group
     assert "<b>礼</b>" in found.text
     assert "<script" not in page
@@ -148,7 +150,7 @@ def test_scales_are_round() -> None:
     """From nothing to at least the largest figure, in four to seven equal and round steps; whole ones for counts."""
     for top in (0.3, 1, 4, 5, 7, 10, 11, 99, 228, 1_000, 10_912, 123_456_789):
         found = scale(top)
-        steps = {round(b - a, 9) for a, b in zip(found, found[1:], strict=False)}
+        steps = {round(b - a, 9) for a, b in pairwise(found)}
         assert found[0] == 0
         assert top <= found[-1] <= 2 * top
         assert len(steps) == 1

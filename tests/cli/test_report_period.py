@@ -67,7 +67,7 @@ def number(day: str) -> int:
 
 
 def test_activity_is_what_plain_sql_counts(shop: Path, ask: Callable[..., Any]) -> None:
-    """DAU, WAU, MAU, new users and hours of every point: counted anew for each by plain SQL over the feed, on local days."""
+    """DAU, WAU, MAU, new users and hours of every point: plain SQL over the feed counts each anew, on local days."""
     db, found = activities(shop), ask(shop)
     first = db.execute("select min(day) from act").fetchone()[0]
 
@@ -243,7 +243,8 @@ def test_periods_and_words(shop: Path, ask: Callable[..., Any], capsys: pytest.C
     capsys.readouterr()
     words = ["report", "--program", str(shop), "--from", "1997-02-01", "--to", "1997-02-07"]
     assert run([*words, "--locale", "en"]) == 0
-    assert f"Holdout has {book['holdout']['entries']}, {book['missing']['holdout']} more needed" in capsys.readouterr().out
+    missing = f"Holdout has {book['holdout']['entries']}, {book['missing']['holdout']} more needed"
+    assert missing in capsys.readouterr().out
     assert run(words) == 0  # the program's own language
     assert f"对照组现有 {book['holdout']['entries']} 人次" in capsys.readouterr().out
     empty = ask(shop, "--from", "2001-01-01", "--to", "2001-01-02")

@@ -50,6 +50,7 @@ def known(user: str, word: str = CANARY) -> dict[str, Any]:
         "answers": [Answer(key("m", user), True, name="p")],
         "decisions": [decision(user, time=3)],
         "goals": [("welcome", f"{word}-{user}", user, False, 3)],
+        "milestones": [("welcome", f"{word}-{user}", user, "entered", None, 3)],
         "rejected": [Rejected("f", 1, "json", "no", f'{{"user": "{user}", "x": "{word}"}}'.encode(), 3)],
     }  # fmt: skip
 

@@ -94,7 +94,7 @@ def test_the_sequential_interval_and_its_p_agree() -> None:
 
 
 def test_looking_often_does_not_fool_it() -> None:
-    """Of A/A tests looked at 60 times, fewer than one in twenty is ever called clear; the ordinary test is fooled often."""
+    """Of A/A tests looked at 60 times, fewer than one in twenty is ever called clear; the ordinary test is fooled."""
     chance = np.random.default_rng(6)
     fooled = naive = 0
     rounds, looks, size = 400, 60, 100

@@ -85,7 +85,7 @@ delete from effect;
 -- name: add_milestone
 -- A piece of rows: what is nothing stands there as an empty text, or as no number.
 insert into milestone select
-    nullif(playbook, ''), nullif(occurrence, ''), nullif(user, ''), nullif(what, ''), nullif(name, ''), instant, day
+    nullif(playbook, ''), occurrence, nullif(user, ''), nullif(what, ''), nullif(name, ''), instant, day
 from piece;
 
 -- name: clear_milestone
@@ -95,7 +95,7 @@ delete from milestone;
 -- name: add_goal
 -- A piece of rows: what is nothing stands there as an empty text, or as no number.
 insert into goal select
-    nullif(playbook, ''), nullif(occurrence, ''), nullif(user, ''), instant, day,
+    nullif(playbook, ''), occurrence, nullif(user, ''), instant, day,
     case when isnan(worth) then null else worth end
 from piece;
 
