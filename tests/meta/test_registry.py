@@ -52,6 +52,7 @@ HELPERS = {
     "feeds/replay": "files read whole and put in order, for simulate",
     "feeds/table": "rows of CSV files, used by files",
     "stores/erasing": "what an erasure leaves, used by the stores",
+    "stores/lake": "the tables of a report, thrown away afterwards",
     "stores/codec": "states to bytes and back, used by the stores",
     "stores/memory_coupons": "coupons of the memory store",
     "stores/memory_forgetting": "retention of the memory store",
