@@ -55,6 +55,7 @@ HELPERS = {
     "feeds/columns": "Parquet: rows that become JSON",
     "feeds/table": "rows of CSV files, used by files",
     "stores/erasing": "what an erasure leaves, used by the stores",
+    "stores/lake": "the tables of a report, thrown away afterwards",
     "stores/codec": "states to bytes and back, used by the stores",
     "stores/memory_coupons": "coupons of the memory store",
     "stores/memory_forgetting": "retention of the memory store",
