@@ -70,6 +70,7 @@ class Figures:
     scores: Mapping[str, Any] = field(default_factory=dict)
     taken: dict[str, list[Taken]] = field(default_factory=dict)
     _changed: set[str] = field(default_factory=set)
+    _spans: dict[str, tuple[int, int]] = field(default_factory=dict)  #: metric -> the period last asked about
 
     # ------------------------------------------------------------------ keeping
 
@@ -169,8 +170,10 @@ class Figures:
         """Keep the values of a subject at the last turn, before anything is decided for it after that."""
         kept = state.memory.get(STASH)
         for name in names:
-            calendar = self.calendars[name]
-            turn = calendar.before(now)
+            span = self._spans.get(name)
+            if span is None or not span[0] < now <= span[1]:
+                span = self._spans[name] = self._span(name, now)
+            turn = span[0]
             rows = kept.get(name, []) if kept is not None else []
             if rows and rows[0][0] >= turn:
                 continue
@@ -182,6 +185,12 @@ class Figures:
             kept = {**(kept or {}), name: [*fresh, *rows][:2]}
         if kept is not None and kept is not state.memory.get(STASH):
             state.memory[STASH] = kept
+
+    def _span(self, name: str, now: int) -> tuple[int, int]:
+        """The last turn before an instant, and the end of that turn's period (never too late)."""
+        calendar = self.calendars[name]
+        turn = calendar.before(now)
+        return turn, max(now, calendar.after(turn) or now)
 
     def _at(self, name: str, state: State, turn: int, env: Any) -> list[Figure] | None:
         found: list[Figure] | None = self.scores[name].values(state, turn, env) if known(state) else None

@@ -204,14 +204,16 @@ class Walk:
         count = len(subjects)
         full = count >= most
         self._end = subjects[-1] if full else None
-        self._ahead = list(subjects)  # sorted, so it is a heap
         session.bring(subjects)
+        self._ahead = self._likely(due, subjects)  # sorted, so it is a heap
         last = place
         while self._ahead and len(self.entered) < self.most:
             subject = heappop(self._ahead)
             if subject > last:
                 self._look(due, subject)
                 last = subject
+        if not self._ahead and self._end is not None:
+            last = max(last, self._end)  # those behind the last likely one were looked at, too
         full = full or bool(self._ahead)
         self.at = None
         self.table.walked(due, last if full else None)
@@ -278,6 +280,31 @@ class Walk:
             session.states[subject] = state
             self.entered.append(self.at)
             session.enter_at(state, due, why)
+
+    def _likely(self, due: Due, subjects: list[str]) -> list[str]:
+        """Those of some subjects whom the audience may let in: most slots let in next to nobody.
+
+        Rule 1 of ``slotting`` makes it sound: who is not in the audience is not touched. Who cannot be judged, and who
+        stands on no ladder yet, is looked at as usual; so is who changes while the chunk is walked (``moved``).
+        """
+        session, plan = self.session, self.session.plan
+        if session.tracing == ALL or self._kind != USER:
+            return list(subjects)
+        states, test = session.states.get, due.scheduled.trigger.audience.test
+        watching, ladders = plan.watching, len(plan.ladders)
+        m = Moment(new_state(""), None, session.clock, session.clock, plan.env)
+        found = []
+        for subject in subjects:
+            state = states(subject)
+            if state is None:
+                continue
+            m.state = state
+            try:
+                if (watching and not (state.born and len(state.tiers) == ladders)) or test(m):
+                    found.append(subject)
+            except Exception:  # an error is noted where everybody is judged
+                found.append(subject)
+        return found
 
     def _population(self, due: Due, after: str, most: int) -> list[str]:
         if self.only is not None:
