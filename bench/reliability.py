@@ -40,7 +40,7 @@ class Part:
 
 
 def _tests(file: str, which: str = "") -> Callable[[float, Path], Sequence[str]]:
-    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", file, *(["-k", which] if which else [])]
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *file.split(), *(["-k", which] if which else [])]
     return lambda share, out: [*words, f"--junitxml={out}"]
 
 
@@ -157,8 +157,8 @@ PARTS = {
         _sizes(records=1_000_000),
     ),
     "crowd": Part(
-        "people on their way while every kind of step is edited",
-        _tests("tests/flows/test_editing_crowd.py"),
+        "people on their way while every kind of step is edited, and others moved by a map",
+        _tests("tests/flows/test_editing_crowd.py tests/flows/test_editing_crowd_moved.py"),
         _of_tests,
         _sizes(crowd=1_500),
     ),
@@ -196,7 +196,7 @@ PARTS = {
         "strangers, slow clients and bodies without end",
         _tests("tests/e2e/test_strangers.py"),
         _of_tests,
-        _sizes(strangers=1_000_000, slow_clients=1_000, body_mib=10_240),
+        _sizes(strangers=1_000_000, capped=1_000_000, slow_clients=1_000, body_mib=10_240),
     ),
     "erase": Part(
         "people who were erased, looked for in the bytes",

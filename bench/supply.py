@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The wheel, built twice, byte by byte the same? And does comparing a token take as long whatever it shares with ours?
 
-    python bench/supply.py [--tries 10000] [--json FILE]
+    python bench/supply.py [--tries 10000] [--json FILE] [--keep FOLDER]
 
 pip fetches what builds wheels, and nothing else. Exit 1 when the wheels differ, or when the time to refuse a token of
 which all but the last letter is right is told apart from that of a wholly wrong one (Welch's t above 4.5).
@@ -30,7 +30,7 @@ from engine.site import Secret  # noqa: E402
 TOKEN = "k7Qz" * 8
 
 
-def wheel(folder: Path) -> tuple[str, str]:
+def wheel(folder: Path, keep: Path | None = None) -> tuple[str, str]:
     """Name and digest of a wheel built from a fresh copy of what is committed."""
     source, out = folder / "source", folder / "out"
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
@@ -41,6 +41,8 @@ def wheel(folder: Path) -> tuple[str, str]:
     words = ["-m", "pip", "wheel", "-q", "--no-deps", "-w", str(out), str(source)]
     subprocess.run([sys.executable, *words], env=env, check=True)
     (built,) = out.iterdir()
+    if keep is not None:
+        shutil.copy(built, keep / built.name)
     return built.name, sha256(built.read_bytes()).hexdigest()
 
 
@@ -63,11 +65,12 @@ def told_apart(tries: int) -> dict[str, float]:
 def main() -> int:
     p = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     p.add_argument("--tries", type=int, default=10_000)
+    p.add_argument("--keep", type=Path, help="put the wheel there")
     p.add_argument("--json", type=Path, help="write the figures there")
     given = p.parse_args()
     root = Path(tempfile.mkdtemp(prefix="supply-"))
     try:
-        one, other = wheel(root / "one"), wheel(root / "other")
+        one, other = wheel(root / "one"), wheel(root / "other", given.keep)
     finally:
         shutil.rmtree(root)
     found = {"wheel": one[0], "digest": one[1][:16], "same": one == other, "tries": given.tries}

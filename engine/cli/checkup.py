@@ -29,7 +29,6 @@ _STUCK = {
     "unknown": "ask the provider, then drumbeat outbox retry or drumbeat outbox drop",
     "dead": "drumbeat outbox list shows why",
 }
-_REMOTE = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "ceph", "glusterfs")
 _STEP = 1_000_000
 
 
@@ -194,27 +193,17 @@ def _ledger(found: Any, opened: Any) -> Iterator[Finding]:
 
 
 def _disk(path: Path) -> Iterator[Finding]:
+    from engine.stores.sql.sqlite_place import file_system, is_remote
+
     folder = path.parent
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    kind = _file_system(folder)
-    if kind.startswith(_REMOTE):
-        advice = "put the store on a local disk: locks and syncing of network file systems cannot be trusted"
+    kind = file_system(path if path.exists() else folder)
+    if is_remote(kind):
+        advice = "put the store on a local disk: run refuses this one; locks and syncing cannot be trusted there"
         yield Finding("disk", BAD, f"{folder} is on {kind}", advice)
     elif free < _ROOM:
         yield Finding("disk", WARN, f"{free // (1 << 20):,} MiB free at {folder}", "make room before it is full")
     else:
         yield Finding("disk", OK, f"{free // _ROOM:,} GiB free")
-
-
-def _file_system(folder: Path) -> str:
-    """Kind of the file system a folder is on; "" where the machine does not say."""
-    try:
-        lines = Path("/proc/mounts").read_text("utf-8").splitlines()
-    except OSError:
-        return ""
-    whole = folder.resolve()
-    mounts = [(Path(parts[1]), parts[2]) for line in lines if len(parts := line.split()) > 2]
-    inside = [(len(place.parts), kind) for place, kind in mounts if whole.is_relative_to(place)]
-    return max(inside, default=(0, ""))[1]

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from engine.cli.common import EXIT_OK, EXIT_WRONG, emit_json, progress_bar, store_options, with_store, writer
-from engine.cli.tables import table
+from engine.cli.tables import csv_line, table
 from engine.errors import CannotRun, UsageError
 
 
@@ -253,18 +253,9 @@ _COLUMNS = ("code", "pool", "user", "status", "given", "expires_at", "moved", "c
 
 
 def _csv(shown: Iterator[dict[str, Any]]) -> None:
-    import csv
-
-    out = csv.writer(sys.stdout, lineterminator="\n")
-    out.writerow(_COLUMNS)
+    sys.stdout.write(csv_line(_COLUMNS))
     for row in shown:
-        out.writerow([_harmless(row[name]) for name in _COLUMNS])
-
-
-def _harmless(value: Any) -> str:
-    """A cell no spreadsheet takes for a formula."""
-    text = "" if value is None else str(value)
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+        sys.stdout.write(csv_line([row[name] for name in _COLUMNS]))
 
 
 def _n(number: int | None) -> str:

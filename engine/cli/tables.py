@@ -1,8 +1,8 @@
-"""Tables for terminals, full-width characters counted as two cells."""
+"""Tables for terminals, full-width characters counted as two cells; and for spreadsheets, without formulas."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from wcwidth import wcswidth
 
@@ -52,3 +52,23 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[i
         lines.append("  ".join(parts).rstrip())
     lines.insert(1, "  ".join("-" * size for size in cells))
     return "\n".join(lines)
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
+            "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
+"""What a cell begins with that spreadsheets take for a formula, the wide forms of East Asian keyboards among it."""
+
+_APART = frozenset(",;\t\r\n\"")
+"""What one spreadsheet or another cuts a line at, by its locale: a cell that holds one of these stands in quotes."""
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    """A line of CSV in which no cell is a formula: what looks like one gets an apostrophe before it."""
+    return ",".join(map(_cell, cells)) + "\n"
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    if text.lstrip(" \N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}").startswith(_FORMULA):
+        text = "'" + text
+    return '"' + text.replace('"', '""') + '"' if _APART.intersection(text) else text

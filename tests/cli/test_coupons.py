@@ -166,7 +166,10 @@ def test_stock_cost_and_forecast(root: Path, drumbeat: Any) -> None:
 
 
 def test_export(root: Path, drumbeat: Any) -> None:
-    """Every coupon as a line of CSV, harmless in a spreadsheet, or as JSON."""
+    """Every coupon as a line of CSV, harmless in a spreadsheet, or as JSON.
+
+    Threat: export.formula — coupons
+    """
     (root / "a.csv").write_text("=1+1\nC2\n", encoding="utf-8")
     drumbeat("coupons", "import", "cake", root / "a.csv", "--program", root)
     say(root, ("cake", "@u1", 0, {}), ("cake", "u2", 1, {}))

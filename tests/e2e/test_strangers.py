@@ -1,7 +1,8 @@
 """Clients that mean no good, before a daemon of its own process: strangers without end, slow ones, bodies without end.
 
 Sizes: ``DRUMBEAT_STRANGERS`` users and types nobody knows (default 3,000), ``DRUMBEAT_SLOW_CLIENTS`` connections whose
-headers never end (default 60), ``DRUMBEAT_BODY_MIB`` of one body without a length (default 256).
+headers never end (default 60), ``DRUMBEAT_BODY_MIB`` of one body without a length (default 256),
+``DRUMBEAT_CAPPED`` of them against a cap on new users of a fiftieth of that a minute (default 3,000).
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from service_kit import Service, signups, stamp
+from service_kit import FILES, Service, signups, stamp
 
 STRANGERS = int(os.environ.get("DRUMBEAT_STRANGERS", "3000"))
 SLOW = int(os.environ.get("DRUMBEAT_SLOW_CLIENTS", "60"))
+CAPPED = int(os.environ.get("DRUMBEAT_CAPPED", "3000"))
 BODY = int(os.environ.get("DRUMBEAT_BODY_MIB", "256"))
 Told = Callable[[str, object], None]
 
@@ -65,6 +67,59 @@ def test_strangers_without_end(service: Service, record_property: Told) -> None:
     assert b"type-1" not in page
     assert grown < 100
     service.end()
+
+
+def test_strangers_over_the_cap(tmp_path: Path, record_property: Told) -> None:
+    """Whoever brings more new users than the cap allows is told to wait, and no more of them are stored; who is known
+    goes on; neither memory nor the series of the metrics grow with those who were refused.
+
+    Threat: ingest.rate — strangers over the cap
+    """
+    cap = max(60, CAPPED // 50)
+    files = {**FILES, "drumbeat.yaml": FILES["drumbeat.yaml"].replace("port: 0", f"port: 0, new_users: {cap}/min")}
+    service = Service(tmp_path, files)
+    service.start()
+    connection = service.connection()
+    try:
+        assert service.post(signups(["known"]), connection)[0] == 202
+        service.until(lambda: len(service.sent()) == 1)
+        counts, waits, known, before, begun = {202: 0, 429: 0}, set(), 0, 0.0, time.monotonic()
+        for first in range(0, CAPPED, 500):
+            at = stamp()
+            rows = [
+                {"id": f"s{n}", "type": f"type-{n}", "user": f"stranger-{n}", "time": at, "data": {f"key-{n}": n}}
+                for n in range(first, min(CAPPED, first + 500))
+            ]
+            status, _, headers = service.post("\n".join(map(json.dumps, rows)).encode(), connection)
+            counts[status] += len(rows)
+            if status == 429:
+                waits.add(int(headers["retry-after"]))
+            row = {"id": f"k{first}", "type": "hello", "user": "known", "time": stamp(), "data": {}}
+            known += service.post(json.dumps(row).encode() + b"\n", connection)[0] == 202
+            if first <= CAPPED // 10:
+                before = service.memory()
+        took = time.monotonic() - begun
+        service.until(lambda: service.get("/readyz")[0] == 200)
+        page = service.get("/metrics")[1].decode()
+        grown = service.memory() - before
+        series = [line for line in page.splitlines() if line and not line.startswith("#")]
+        service.end()
+    finally:
+        connection.close()
+        service.stop()
+    record_property("capped_strangers", CAPPED)
+    record_property("capped_seconds", round(took))
+    record_property("capped_accepted", counts[202])
+    record_property("capped_refused_429", counts[429])
+    record_property("capped_series", len(series))
+    record_property("capped_rss_grown_mb", round(grown))
+    assert counts[429] > CAPPED / 2
+    assert counts[202] <= cap * (1 + took / 60) + 500
+    assert min(waits) > 0
+    assert known == len(range(0, CAPPED, 500)), "who is known is never held up"
+    assert len(series) < 1_000
+    assert "stranger" not in page
+    assert grown < 50
 
 
 def test_slow_clients(service: Service, record_property: Told) -> None:

@@ -34,7 +34,7 @@ from flow_program import (
 
 from engine import wiring
 from engine.runtime.intake import Intake
-from engine.stores.sql import sqlite_file
+from engine.stores.sql import sqlite_file, sqlite_place
 from engine.stores.sqlite import SqliteStore
 
 BATCH = 7
@@ -222,6 +222,7 @@ def without_disk() -> Iterator[None]:
     settings = tuple(it for it in sqlite_file._WRITER if "synchronous" not in it)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlite_file, "_WRITER", ("pragma synchronous = off", *settings))
+        patch.setattr(sqlite_place, "SYNCED", 0)
         patch.setattr(os, "fsync", lambda fd: None)
         yield
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from engine.errors import InternalError, StoreError, StoreFull, StoreHeld
 from engine.ports import Room
 from engine.stores.sql import repeated, sqlite_reserve
+from engine.stores.sql.sqlite_place import refuse_remote, refuse_unsafe
 from engine.stores.sql.sqlite_schema import Q, migrate
 
 LIBRARY: tuple[int, ...] = sqlite3.sqlite_version_info
@@ -149,6 +150,8 @@ class SqliteFile:
     ) -> SqliteFile:
         if read_only and not path.exists():
             raise StoreError(f"there is no store at {path}", hint="`drumbeat run` makes one")
+        if durable and not read_only:
+            refuse_remote(path)
         lock = None if read_only else WriterLock(path)
         db = None
         try:
@@ -157,6 +160,8 @@ class SqliteFile:
             db = _connect(path, read_only, busy_seconds)
             if not durable:
                 db.execute(_RELAXED)
+            elif not read_only:
+                refuse_unsafe(db, path)
             migrate(db, path, read_only=read_only, fault=fault)
         except BaseException as error:
             if db is not None:
