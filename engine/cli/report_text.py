@@ -74,7 +74,7 @@ def _playbooks(found: dict[str, Any], w: Words) -> str:
         if not it["entered"]:
             continue
         stages = it["funnel"]
-        labels = stage_labels(stages, w)
+        labels = stage_labels(stages, w, it["holdout"] is not None)
         first = stages[0]["reached"] if stages else 0
         rows = [
             [label, number(stage["reached"]), percent(100 * stage["reached"] / first) if first else "–"]
@@ -109,7 +109,17 @@ def _coupons(found: dict[str, Any], w: Words) -> str:
         for it in found["coupons"]
     ]  # fmt: skip
     head = [w("pool"), w("issued"), w("redeemed"), w("rate"), w("cost"), w("open"), w("expired")]
-    return table(head, rows) if rows else ""
+    if not rows:
+        return ""
+    name = titles(found)
+    own = [
+        [name.get(book, book) or "–", it["pool"], number(by["issued"]), number(by["redeemed"]), percent(by["percent"]),
+         f"{number(by['cost'], 2)} {it['currency'] or ''}".strip()]
+        for it in found["coupons"] for book, by in it["playbooks"].items()
+    ]  # fmt: skip
+    return "\n\n".join(
+        [table(head, rows), table([w("playbook"), w("pool"), w("issued"), w("redeemed"), w("rate"), w("cost")], own)]
+    )
 
 
 def _moves(found: dict[str, Any], w: Words) -> str:
@@ -118,8 +128,16 @@ def _moves(found: dict[str, Any], w: Words) -> str:
         for it in found["moves"]["ladders"] for move in it["moves"]
     ]  # fmt: skip
     out = [table([w("ladder"), w("count")], rows)] if rows else []
-    rows = [[it["segment"], number(it["entered"]), number(it["left"])] for it in found["moves"]["segments"]]
-    out += [table([w("segment"), w("came"), w("went")], rows)] if rows else []
+    rows = [
+        [f"{it['ladder']}: {own['level'] or w('nothing')}", number(own["users"])]
+        for it in found["moves"]["ladders"] for own in it["standing"]
+    ]  # fmt: skip
+    out += [table([w("ladder"), w("now")], rows)] if rows else []
+    rows = [
+        [it["segment"], number(it["entered"]), number(it["left"]), number(it["now"])]
+        for it in found["moves"]["segments"]
+    ]
+    out += [table([w("segment"), w("came"), w("went"), w("now")], rows)] if rows else []
     return "\n\n".join(out)
 
 

@@ -47,7 +47,7 @@ def day(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
 def period_of_store(found: Any, opened: Any, first: int | None, last: int | None) -> dict[str, Any]:
     """The figures of a store that is open for reading."""
     from engine.core import localtime
-    from engine.insight import rooms
+    from engine.insight import people, rooms
     from engine.insight.period import figures
     from engine.insight.tables import Source
 
@@ -62,6 +62,7 @@ def period_of_store(found: Any, opened: Any, first: int | None, last: int | None
         source = Source(
             plan=found.plan, tables=lake, clock=opened.clock(), forgotten=sweep.forgotten(),
             entries_since=sweep.entries_since(), groups=tuple(rooms.rows(found.plan, opened)), zone_of=zone_of,
+            standing=people.standing(opened.places()),
         )  # fmt: skip
         return figures(source, first, last)
 
@@ -88,13 +89,16 @@ def period_of_feed(
 
 def period_of_lake(found: Any, lake: Any, store: Any, first: int | None, last: int | None) -> dict[str, Any]:
     """The figures of what a simulation told a lake; ``store``: the memory it was kept in."""
-    from engine.insight import rooms
+    from engine.insight import people, rooms
     from engine.insight.period import figures
     from engine.insight.tables import Source
 
     lake.settle()
     groups = tuple(rooms.rows(found.plan, store))
-    return figures(Source(plan=found.plan, tables=lake, clock=store.clock(), groups=groups), first, last)
+    stand = people.standing(store.subjects())
+    return figures(
+        Source(plan=found.plan, tables=lake, clock=store.clock(), groups=groups, standing=stand), first, last
+    )
 
 
 def write_page(path: Path, period: dict[str, Any], locale: str, *, simulated: bool) -> None:

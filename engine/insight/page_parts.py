@@ -42,15 +42,36 @@ def sub(title: str) -> Markup:
 def tiles(found: dict[str, Any], w: Words) -> Markup:
     """The figures everybody asks for first."""
     it = found["people"]
+    before = {"active": it["active_before"], **(it["before"] or {})}
     messages = sum(row["messages"] for row in found["channels"])
+    entries = sum(row["entered"] for row in found["playbooks"])
     shown = [
-        (w("active"), number(it["active"])), (w("new"), number(it["new"])), (w("dau_mean"), number(it["dau"], 1)),
-        (w("wau_last"), number(it["wau"])), (w("mau_last"), number(it["mau"])),
-        (w("sticky"), percent(it["stickiness"])),
-        (w("entries"), number(sum(row["entered"] for row in found["playbooks"]))), (w("messages"), number(messages)),
-    ]  # fmt: skip
-    cells = Markup("").join(Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(*pair) for pair in shown)
-    return Markup('<dl class="tiles">{}</dl>').format(cells)
+        (w("active"), number(it["active"]), change(it["active"], before["active"])),
+        (w("new"), number(it["new"]), change(it["new"], before.get("new"))),
+        (w("dau_mean"), number(it["dau"], 1), change(it["dau"], before.get("dau"))),
+        (w("wau_last"), number(it["wau"]), change(it["wau"], before.get("wau"))),
+        (w("mau_last"), number(it["mau"]), change(it["mau"], before.get("mau"))),
+        (w("sticky"), percent(it["stickiness"]), ""),
+        (w("entries"), number(entries), change(entries, before.get("entries"))),
+        (w("messages"), number(messages), change(messages, before.get("messages"))),
+    ]
+    cells = Markup("").join(
+        Markup("<div><dt>{}</dt><dd>{}{}</dd></div>").format(
+            name, figure, Markup(" <small>{}</small>").format(rise) if rise else ""
+        )
+        for name, figure, rise in shown
+    )
+    drawn = Markup('<dl class="tiles">{}</dl>').format(cells)
+    if it["before"] is None:
+        return drawn
+    return drawn + note(w("tiles_note", first=it["before"]["from"], last=it["before"]["to"]))
+
+
+def change(now: float | None, before: float | None) -> str:
+    """How a figure differs from the one before, in per cent; nothing where there is none to compare with."""
+    if now is None or not before:
+        return ""
+    return f"{number(100 * (now - before) / before, 1, sign=True)}\u00a0%"
 
 
 # ---------------------------------------------------------------------- people
@@ -136,17 +157,16 @@ def value(found: dict[str, Any], w: Words) -> Markup:
             for it in found["coupons"][:MOST_ROWS]
         ]  # fmt: skip
         head = [w("pool"), w("issued"), w("redeemed"), w("rate"), w("cost"), w("worth_given"), w("open"), w("expired"),
-                w("returned"), w("by_playbook")]  # fmt: skip
-        name = titles(found)
+                w("returned")]  # fmt: skip
         figures = [
             [it["pool"], number(it["issued"]), number(it["redeemed"]), percent(it["percent"]), _money(it, "cost"),
-             _money(it, "worth"), number(it["open"]), number(it["expired"]), number(it["returned"]),
-             _each(it["playbooks"], name)]
+             _money(it, "worth"), number(it["open"]), number(it["expired"]), number(it["returned"])]
             for it in found["coupons"]
         ]  # fmt: skip
         most = max(it["issued"] for it in found["coupons"])
         title = f"{w('redeemed')} / {w('issued')}"
-        inner += [sub(title), bars(title, rows, most), note(w("coupons_note")), behind(w, table(head, figures))]
+        inner += [sub(title), bars(title, rows, most), table(head, figures), note(w("coupons_note")),
+                  sub(w("coupons_by_playbook")), _givers(found, w)]  # fmt: skip
     if found["points"]:
         rows_ = [
             [it["account"], w.kind(it["what"]), number(it["entries"]), number(it["points"], sign=True)]
@@ -154,6 +174,17 @@ def value(found: dict[str, Any], w: Words) -> Markup:
         ]
         inner += [sub(w("points")), table([w("account"), w("what"), w("count"), w("points")], rows_)]
     return section(w("coupons"), *inner)
+
+
+def _givers(found: dict[str, Any], w: Words) -> Markup:
+    """What the coupons of each playbook came to."""
+    name = titles(found)
+    rows = [
+        [name.get(book, book) or "–", it["pool"], number(own["issued"]), number(own["redeemed"]),
+         percent(own["percent"]), _money({**own, "currency": it["currency"]}, "cost")]
+        for it in found["coupons"] for book, own in it["playbooks"].items()
+    ]  # fmt: skip
+    return table([w("playbook"), w("pool"), w("issued"), w("redeemed"), w("rate"), w("cost")], rows)
 
 
 def _money(it: dict[str, Any], name: str) -> str:
@@ -181,16 +212,29 @@ def moves(found: dict[str, Any], w: Words) -> Markup:
                 "" if rank.get(move["to"], -1) > rank.get(move["from"], -1) else "quiet")
             for move in ladder["moves"]
         ]  # fmt: skip
-        said = w("ladder_note", name=ladder["ladder"], up=number(ladder["up"]), down=number(ladder["down"]))
-        inner += [sub(f"{w('ladder')} {ladder['ladder']}"), Markup("<p>{}</p>").format(said), bars(said, rows)]
+        said = w("ladder_note", up=number(ladder["up"]), down=number(ladder["down"]))
+        inner += [sub(f"{w('ladder')} {ladder['ladder']}"), *_standing(ladder["standing"], w),
+                  Markup("<p>{}</p>").format(said), bars(said, rows) if rows else Markup("")]  # fmt: skip
     if it["segments"]:
         rows_ = [
             [row["segment"], number(row["entered"]), number(row["left"]),
-             number(row["entered"] - row["left"], sign=True)]
+             number(row["entered"] - row["left"], sign=True), number(row["now"])]
             for row in it["segments"]
         ]  # fmt: skip
-        inner += [sub(w("segment")), table([w("segment"), w("came"), w("went"), w("net")], rows_)]
-    return section(w("moves"), *inner)
+        inner += [sub(w("segment")), table([w("segment"), w("came"), w("went"), w("net"), w("now")], rows_)]
+    return section(w("moves"), *inner, note(w("standing_note", clock=found["period"]["clock"])))
+
+
+def _standing(levels: list[dict[str, Any]], w: Words) -> list[Markup]:
+    """How many stand at each level now."""
+    of = sum(it["users"] for it in levels)
+    if not of:
+        return []
+    rows = [
+        Bar(it["level"] or w("nothing"), it["users"], number(it["users"]), percent(100 * it["users"] / of))
+        for it in levels
+    ]  # fmt: skip
+    return [Markup("<h4>{}</h4>").format(w("standing")), bars(w("standing"), rows)]
 
 
 def groups(found: dict[str, Any], w: Words) -> Markup:
@@ -270,10 +314,11 @@ def _collisions(found: dict[str, Any], w: Words) -> list[Markup]:
         weight[won] = weight.get(won, 0) + (count if won != lost else 0)
     known = sorted(weight, key=lambda it: (-weight[it], it))[:MOST_RIVALS]
     rows, columns = ([it for it in known if any(pair[side] == it for pair in losses)] for side in (0, 1))
-    top = max(losses.values())
+    top = max((count for (lost, won), count in losses.items() if lost != won), default=0)
     matrix = [
         [name.get(lost, lost),
-         *(shaded(number(losses.get((lost, won), 0) or None), losses.get((lost, won), 0), top) for won in columns)]
+         *(shaded(number(losses.get((lost, won), 0) or None), losses.get((lost, won), 0) * (lost != won), top)
+           for won in columns)]
         for lost in rows
     ]  # fmt: skip
     figures = [

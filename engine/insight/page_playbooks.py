@@ -61,6 +61,8 @@ def _conversion(it: dict[str, Any], w: Words) -> str:
 def _card(it: dict[str, Any], w: Words) -> Markup:
     goal = w("goal_of", events=", ".join(it["goal"])) if it["goal"] else w("no_goal")
     inner = [_funnel(it, w), _compared(it, w), *(_split(split, w) for split in it["splits"])]
+    if not any(inner):
+        inner.append(_note(w("nothing_seen", n=number(it["entered"]))))
     if it["exits"]:
         said = ", ".join(f"{w.reason(one['reason'] or 'unknown')} {number(one['journeys'])}" for one in it["exits"])
         inner.append(_note(w("exits", list=said)))
@@ -75,7 +77,7 @@ def _funnel(it: dict[str, Any], w: Words) -> Markup:
         return _EMPTY
     first = stages[0]["reached"]
     rows, figures = [], []
-    labels = stage_labels(stages, w)
+    labels = stage_labels(stages, w, it["holdout"] is not None)
     for label, stage in zip(labels, stages, strict=True):
         part = percent(100 * stage["reached"] / first) if first else "–"
         rows.append(Bar(label, stage["reached"], number(stage["reached"]), part,
@@ -85,9 +87,15 @@ def _funnel(it: dict[str, Any], w: Words) -> Markup:
     return Markup("<h4>{}</h4>{}{}").format(w("funnel"), bars(w("funnel"), rows), _behind(w, table(head, figures)))
 
 
-def stage_labels(stages: list[dict[str, Any]], w: Words) -> list[str]:
-    """The stages of a funnel as people know them; two that would be called alike get the step's own id."""
+def stage_labels(stages: list[dict[str, Any]], w: Words, held: bool) -> list[str]:
+    """The stages of a funnel as people know them; two that would be called alike get the step's own id.
+
+    ``held``: there is a holdout, so who is in the funnel is the treated side.
+    """
     found = [_stage_words(it, w) for it in stages]
+    if not held:
+        found = [w("entered_all") if it["stage"] == "entered" else name
+                 for name, it in zip(found, stages, strict=True)]  # fmt: skip
     return [f"{it} ({stage['step']})" if found.count(it) > 1 else it for it, stage in zip(found, stages, strict=True)]
 
 
@@ -109,7 +117,7 @@ def _compared(it: dict[str, Any], w: Words) -> Markup:
         return _EMPTY
     if holdout is None:
         words = w("no_holdout", share=_share(treated)) if treated["share"] else _few(w, {"treated": treated["entries"]})
-        return _note(words) + (_worth(w, {"treated": treated}) if treated["worth"] else _EMPTY)
+        return _note(words) + (_worth(treated, w) if treated["worth"] else _EMPTY)
     sides = {"treated": treated, "holdout": holdout}
     title = w("comparison")
     out = [Markup("<h4>{}</h4>").format(title), *lift(it, w)]
@@ -158,10 +166,10 @@ def _few(w: Words, entries: dict[str, int], word: str = "few") -> str:
     return w(word, sides=("，" if w.chinese else ", ").join(short), enough=ENOUGH)
 
 
-def _worth(w: Words, sides: dict[str, dict[str, Any]]) -> Markup:
-    rows = [[w(name), number(side["worth"]["sum"], 2), number(side["worth"]["per_entry"], 2)]
-            for name, side in sides.items() if side["worth"]]  # fmt: skip
-    return table([w("side"), w("worth"), w("per_entry")], rows)
+def _worth(side: dict[str, Any], w: Words) -> Markup:
+    worth = side["worth"]
+    words = w("worth_alone", sum=number(worth["sum"], 2), each=number(worth["per_entry"], 2))
+    return Markup("<p>{}</p>").format(words)
 
 
 def _with_interval(it: dict[str, float]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from engine.insight.tables import Source, Span, date_of, rounded
+from engine.core.subjects import SIGN
+from engine.insight.tables import Source, Span, Standing, date_of, rounded
 
 WEEK, MONTH = 7, 30
 """Days of a week and of a month, as "active users of a week" and "of a month" count them."""
@@ -39,6 +41,7 @@ def activity(source: Source, span: Span, known: Span) -> dict[str, Any]:
     return {
         "active": _one(ask("active_in", span.first, span.last)),
         "active_before": _one(ask("active_in", before.first, before.last)) if before.first >= known.first else None,
+        "before": _before(source, before, known),
         "new": _one(ask("new_in", span.first, span.last)),
         "dau": rounded(sum(it[0] for it in daily.values()) / span.days, 1),
         "wau": wau[-1] if span.last >= known.first + WEEK - 1 else None,
@@ -47,6 +50,27 @@ def activity(source: Source, span: Span, known: Span) -> dict[str, Any]:
         "grain": span.grain,
         "rows": rows,
     }
+
+
+def _before(source: Source, before: Span, known: Span) -> dict[str, Any] | None:
+    """The same figures of the same number of days before; None: not all of those days are known."""
+    if before.first < known.first:
+        return None
+    ask = source.tables.rows
+    entries, messages = ask("entries_in", before.first, before.last)[0]
+    entered = ask("daily", before.first, before.last)
+    found: dict[str, Any] = {
+        "from": date_of(before.first).isoformat(),
+        "to": date_of(before.last).isoformat(),
+        "new": _one(ask("new_in", before.first, before.last)),
+        "dau": rounded(sum(it[1] for it in entered) / before.days, 1),
+        "entries": entries,
+        "messages": messages,
+    }
+    for name, width in (("wau", WEEK), ("mau", MONTH)):
+        whole = before.last >= known.first + width - 1
+        found[name] = _one(ask("active_in", before.last - width + 1, before.last)) if whole else None
+    return found
 
 
 def _one(rows: list[tuple[Any, ...]]) -> int:
@@ -99,7 +123,7 @@ def _back(of: int, came: int) -> dict[str, Any]:
 
 
 def moves(source: Source, span: Span) -> dict[str, Any]:
-    """Moves on ladders, and in and out of the segments somebody listens for."""
+    """Moves on ladders, and in and out of the segments somebody listens for, with who stands there now."""
     ladders: dict[str, dict[str, Any]] = {}
     for name, below, above, count in source.tables.rows("climbs", span.first, span.last):
         ladder = next((it for it in source.plan.ladders if it.name == name), None)
@@ -108,12 +132,33 @@ def moves(source: Source, span: Span) -> dict[str, Any]:
             found["levels"] = [level for level, _ in ladder.levels]
             found["up" if ladder.rank(above) > ladder.rank(below) else "down"] += count
         found["moves"].append({"from": below, "to": above, "count": count})
+    for ladder in source.plan.ladders:
+        if any(name == ladder.name for name, _ in source.standing.levels):
+            levels = [level for level, _ in ladder.levels]
+            ladders.setdefault(ladder.name, {"ladder": ladder.name, "up": 0, "down": 0, "levels": levels, "moves": []})
+    for name, found in ladders.items():
+        own = {level: n for (of, level), n in source.standing.levels.items() if of == name}
+        order = [*found["levels"], *(it for it in sorted(own, key=str) if it not in found["levels"])]
+        found["standing"] = [{"level": level, "users": own.get(level, 0)} for level in order]
+    moved = {
+        name: (entered, left) for name, entered, left in source.tables.rows("moves", span.first, span.last) if name
+    }
     segments = [
-        {"segment": name, "entered": entered, "left": left}
-        for name, entered, left in source.tables.rows("moves", span.first, span.last)
-        if name is not None
+        {"segment": name, "entered": entered, "left": left, "now": source.standing.segments[name]}
+        for name in sorted({*moved, *source.standing.segments})
+        for entered, left in [moved.get(name, (0, 0))]
     ]
     return {"ladders": list(ladders.values()), "segments": segments}
+
+
+def standing(places: Iterable[Any]) -> Standing:
+    """Who stands where. ``places``: whatever has ``id``, ``tiers`` and ``segments`` of a state."""
+    found = Standing()
+    for it in places:
+        if it.id[:1] != SIGN:
+            found.levels.update((ladder, place[0]) for ladder, place in it.tiers.items())
+            found.segments.update(it.segments)
+    return found
 
 
 def groups(source: Source, span: Span) -> list[dict[str, Any]]:

@@ -44,9 +44,12 @@ def refusals(source: Source, span: Span) -> list[dict[str, Any]]:
 
 def coupons(source: Source, span: Span) -> list[dict[str, Any]]:
     """Coupons given in the period and what became of them since; ``cost``: what those redeemed took off."""
-    givers: dict[str, dict[str, int]] = {}
-    for pool, playbook, count in source.tables.rows("coupon_givers", span.first, span.last):
-        givers.setdefault(pool, {})[playbook] = count
+    givers: dict[str, dict[str, dict[str, Any]]] = {}
+    for pool, playbook, given, back, used, paid in source.tables.rows("coupon_givers", span.first, span.last):
+        share = rounded(100 * used / (given - back), 1) if given > back else None
+        givers.setdefault(pool, {})[playbook] = {
+            "issued": given, "redeemed": used, "percent": share, "cost": rounded(paid, 2)
+        }  # fmt: skip
     found = []
     rows = source.tables.rows("coupons", span.first, span.last, source.clock)
     for name, issued, worth, redeemed, cost, expired, returned in rows:
@@ -88,7 +91,8 @@ def collisions(source: Source, span: Span) -> list[dict[str, Any]]:
     """For each two playbooks how often one was refused because the other had taken the place.
 
     A message that found a cap or quota used up lost to every playbook whose messages had filled it, each counted once;
-    a coupon that a user might have once only lost to whoever gave it.
+    a coupon that a user might have once only lost to whoever gave it; a coupon or seat of which none was left lost to
+    every playbook that had taken some.
     """
     counts: Counter[tuple[str, str, str]] = Counter()
     window = source.plan.cap_window
@@ -102,6 +106,8 @@ def collisions(source: Source, span: Span) -> list[dict[str, Any]]:
                 counts[lost[2], winner, lost[5]] += 1
     for lost_by, winner, count in source.tables.rows("used_up", span.first, span.last):
         counts[lost_by, winner, "per_user"] += count
+    for lost_by, winner, reason, count in source.tables.rows("taken", span.first, span.last):
+        counts[lost_by, winner, reason] += count
     return [
         {"lost": loser, "to": winner, "reason": reason, "count": count}
         for (loser, winner, reason), count in sorted(counts.items(), key=lambda it: (-it[1], it[0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -26,6 +27,14 @@ class Tables(Protocol):
     ) -> list[tuple[Any, ...]]: ...
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How many users stand at each level and are in each segment that somebody listens for, as the store stands."""
+
+    levels: Counter[tuple[str, str | None]] = field(default_factory=Counter)  #: (ladder, level) -> users
+    segments: Counter[str] = field(default_factory=Counter)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """A program, what happened, and what is known of how much of it is there."""
@@ -36,6 +45,7 @@ class Source:
     forgotten: int | None = None  #: instant up to which events were forgotten
     entries_since: int | None = None  #: instant before which entries of playbooks are not known
     groups: tuple[Mapping[str, Any], ...] = ()  #: as ``rooms.rows``
+    standing: Standing = field(default_factory=lambda: Standing())  #: who stands where at the clock
     zone_of: Callable[[str], ZoneInfo | None] = field(default=lambda user: None)  #: own zone of a user, where known
 
     @property

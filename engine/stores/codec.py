@@ -70,6 +70,17 @@ _write_lines = _encoder.encode_lines
 _any = msgspec.json.Decoder(float_hook=Decimal)
 
 _state = msgspec.json.Decoder(State, float_hook=Decimal)
+
+
+class Place(msgspec.Struct, gc=False):
+    """Where a subject stands: the part of a state a report looks at."""
+
+    id: str
+    tiers: dict[str, list[Any]] = {}
+    segments: list[str] = []
+
+
+_place = msgspec.json.Decoder(Place)
 _heads = msgspec.json.Decoder(_Head)
 _event = msgspec.json.Decoder(Event, float_hook=Decimal)
 _answer = msgspec.json.Decoder(Answer, float_hook=Decimal)
@@ -155,6 +166,11 @@ def _check_keys(state: State) -> None:
                     "".join(value)
                 except TypeError as error:
                     raise InternalError(f"state of {state.id!r}: {place!r} has a key that is not text") from error
+
+
+def decode_place(raw: bytes) -> Place:
+    """Where the subject of an encoded state stands."""
+    return _place.decode(raw)
 
 
 def decode_state(raw: bytes) -> State:

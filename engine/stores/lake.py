@@ -142,6 +142,8 @@ class Lake:
             place, below, above = of("ladder"), of("from"), of("to")
         elif kind == "coupon":
             place = of("pool")
+        elif kind == "invite":
+            place = of("group")
         row = (key, time, 0, playbook, step, kind, user, group, status, reason, channel or _text(of("via")),
                _text(of("purpose")), delivery, place, below, above)  # fmt: skip
         self._add("effect", row)
@@ -155,8 +157,8 @@ class Lake:
         self._add("goal", (playbook, occurrence, user, time, 0, None if worth is None else float(worth)))
 
     def entry(self, it: Entry) -> None:
-        """An entry of the ledger; seats are the matter of the store."""
-        if it.book in ("coupon", "points"):
+        """An entry of the ledger."""
+        if it.book in ("coupon", "points", "seat"):
             amount = None if it.amount is None else float(it.amount)
             row = (it.time, 0, it.book, it.name, it.what, it.delta, it.subject, it.unit, amount, it.playbook,
                    it.until or 0)  # fmt: skip

@@ -452,6 +452,10 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
     def subjects(self) -> Iterator[State]:
         return self._states.all()
 
+    def places(self) -> Iterator[codec.Place]:
+        """Where every subject stands."""
+        return self._states.places()
+
     def head_count(self) -> int:
         return self._states.count()
 

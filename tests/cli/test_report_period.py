@@ -179,8 +179,37 @@ def test_who_lost_to_whom(shop: Path, ask: Callable[..., Any]) -> None:
     assert {(it["lost"], it["to"]): it["count"] for it in found if it["reason"] == "cap"} == expected
     assert expected["again", "welcome"] > 100
     assert not any(it["to"] == "?" for it in found)
+    gave = [(it.time, it.playbook) for it in rows if it.kind == "coupon" and it.status == "planned"]
+    dry: Counter[tuple[str, str]] = Counter()
+    for it in rows:
+        if it.kind == "coupon" and it.reason == "sold_out":
+            dry.update((it.playbook, giver) for giver in {by for at, by in gave if at <= it.time})
+    assert {(it["lost"], it["to"]): it["count"] for it in found if it["reason"] == "sold_out"} == dry
+    assert len(dry) > 1
     once = sum(it["count"] for it in found if it["reason"] == "per_user")
     assert once == sum(it.reason == "per_user" for it in rows)
+
+
+def test_who_stands_where(shop: Path, ask: Callable[..., Any]) -> None:
+    """Users at each level and in each segment now: what the states in the store say, and what the moves come to."""
+    store = SqliteStore.open(shop / "drumbeat.db", read_only=True)
+    try:
+        states = list(store.subjects())
+    finally:
+        store.close()
+    found = ask(shop)["moves"]
+    (ladder,) = found["ladders"]
+    levels = Counter(it.tiers["member"][0] for it in states if "member" in it.tiers)
+    assert [(it["level"], it["users"]) for it in ladder["standing"]] == [
+        (level, levels[level]) for level in ("bronze", "silver", "gold")
+    ]
+    moved = Counter[str]()
+    for it in ladder["moves"]:
+        moved[it["to"]] += it["count"]
+        moved[it["from"]] -= it["count"]
+    assert levels["silver"] == moved["silver"] > 0
+    (segment,) = found["segments"]
+    assert segment["now"] == sum("buyers" in it.segments for it in states) == segment["entered"] - segment["left"]
 
 
 def test_the_feed_says_what_the_store_says(shop: Path, ask: Callable[..., Any]) -> None:
@@ -236,6 +265,14 @@ def test_periods_and_words(shop: Path, ask: Callable[..., Any], capsys: pytest.C
     db = activities(shop)
     before = (number("1997-01-25"), number("1997-01-31"))
     assert found["people"]["active_before"] == db.execute(_ACTIVE, before).fetchone()[0]
+    week = ask(shop, "--from", "1997-01-25", "--to", "1997-01-31")
+    told = found["people"]["before"]
+    assert (told["from"], told["to"]) == ("1997-01-25", "1997-01-31")
+    for name in ("new", "dau", "wau", "mau"):
+        assert told[name] == week["people"][name]
+    assert told["entries"] == sum(it["entered"] for it in week["playbooks"]) > 0
+    assert told["messages"] == sum(it["messages"] for it in week["channels"]) > 0
+    assert ask(shop, "--from", "1997-01-01", "--to", "1997-01-31")["people"]["before"] is None
     (book,) = [it for it in found["playbooks"] if it["playbook"] == "welcome"]
     assert book["missing"]["until"] == "shown"
     assert book["missing"]["holdout"] == 100 - book["holdout"]["entries"] > 0

@@ -126,6 +126,14 @@ class SqliteStates:
             for _, raw in merge(sorted(fresh.items()), self._table_all(fresh)):
                 yield codec.decode_state(raw)
 
+    def places(self) -> Iterator[codec.Place]:
+        """Of every state only where its subject stands: a small part of the work of ``all``."""
+        with self._file.snapshot():
+            self._follow_if_reader()
+            fresh = dict(self._fresh)
+            for _, raw in merge(sorted(fresh.items()), self._table_all(fresh)):
+                yield codec.decode_place(raw)
+
     def count(self) -> int:
         """How many users there are."""
         with self._file.snapshot():

@@ -46,6 +46,7 @@ class _Detail(msgspec.Struct, gc=False):
     via: Any = None
     purpose: Any = None
     pool: Any = None
+    group: Any = None
     ladder: Any = None
     below: Any = msgspec.field(default=None, name="from")
     above: Any = msgspec.field(default=None, name="to")

@@ -7,6 +7,12 @@ from entry as e left join reached as r
     on r.playbook = e.playbook and r.occurrence = e.occurrence and r.user = e.user and r.entered = e.instant
 where e.day between ? and ? group by 1, 2 order by 1, 2;
 
+-- name: entries_in
+-- Entries of a period that were no shadow, and its messages that were decided.
+select (select count(*) from entry where coalesce(held, '') <> 'shadow' and day between ?1 and ?2),
+    (select count(*) from effect
+     where delivery is not null and channel is not null and day between ?1 and ?2);
+
 -- name: arms
 -- Who was drawn for which arm in a period, and reached the goal of that entry afterwards; with sums as above. Whoever was
 -- held back for another reason than the arm is in none.

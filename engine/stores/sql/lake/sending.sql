@@ -37,6 +37,29 @@ select f.playbook, l.playbook, count(*) from effect as f asof join (
 where f.kind = 'coupon' and f.status = 'denied' and f.reason = 'per_user' and f.day between ? and ?
 group by 1, 2 order by 3 desc;
 
+-- name: taken
+-- Coupons and seats refused in a period because none was left: which playbooks had taken them. Of a pool that is
+-- empty or has spent its budget all that ever gave, of one with so many a day those of that day, of a group those
+-- whose newest invite still held its seat, or might have become a membership.
+with lost as (
+    select case kind when 'coupon' then 'coupon' else 'seat' end as book, place, playbook, reason, instant, day from effect
+    where status = 'denied' and (kind, reason) in (
+        ('coupon', 'sold_out'), ('coupon', 'budget'), ('coupon', 'per_day'), ('invite', 'full'), ('invite', 'waitlist')
+    ) and day between ? and ?
+), gave as (
+    select book, name, playbook, instant, day, until from ledger
+    where (book, what) in (('coupon', 'issued'), ('seat', 'held')) and playbook is not null
+), rival as (
+    select l.*, g.playbook as taker from lost as l
+    join (select distinct book, name, playbook from gave) as g on g.book = l.book and g.name = l.place
+)
+select r.playbook, r.taker, r.reason, count(*) from rival as r asof join gave as g
+    on g.book = r.book and g.name = r.place and g.playbook = r.taker and g.instant <= r.instant
+where case r.reason
+    when 'per_day' then g.day = r.day when 'full' then g.until > r.instant when 'waitlist' then g.until > r.instant
+    else true end
+group by 1, 2, 3;
+
 -- name: coupons
 -- Coupons issued in a period, by pool: how many, what they may cost, and what became of them and cost up to an instant.
 with unit as (
@@ -51,9 +74,16 @@ select name, count(*), coalesce(sum(amount), 0), count(*) filter (where now = 'r
 from unit where day between ?1 and ?2 group by 1 order by 2 desc, 1;
 
 -- name: coupon_givers
--- Which playbook gave how many coupons of which pool in a period.
-select name, coalesce(playbook, ''), count(*) from ledger
-where book = 'coupon' and what = 'issued' and day between ? and ? group by 1, 2 order by 1, 3 desc;
+-- Which playbook gave how many coupons of which pool in a period, how many of those came back unused or were redeemed,
+-- and what the redeemed ones cost.
+with unit as (
+    select name, unit, arg_max(what, instant) as now, max(amount) as amount,
+        max(playbook) filter (where what = 'issued') as playbook, max(day) filter (where what = 'issued') as day
+    from ledger where book = 'coupon' and unit is not null group by 1, 2
+)
+select name, coalesce(playbook, ''), count(*), count(*) filter (where now = 'returned'),
+    count(*) filter (where now = 'redeemed'), coalesce(sum(amount) filter (where now = 'redeemed'), 0)
+from unit where day between ? and ? group by 1, 2 order by 1, 3 desc, 2;
 
 -- name: points
 -- Points booked in a period, by account and what it was.

@@ -6,7 +6,7 @@ create table event (
 );
 
 -- name: open_effect
--- What was decided, done or not. place: the ladder of a tier, the pool of a coupon.
+-- What was decided, done or not. place: the ladder of a tier, the pool of a coupon, the group of an invite.
 create table effect (
     key varchar, instant bigint, day integer, playbook varchar, step varchar, kind varchar, user varchar, grp varchar,
     status varchar, reason varchar, channel varchar, purpose varchar, delivery varchar, place varchar, below varchar,
