@@ -28,7 +28,7 @@ class Tame(TextIOWrapper):
 
 
 def guard_terminals() -> None:
-    r"""Let what goes to a terminal be tamed, and what has no letters there be shown as ``\u4e2d`` instead of failing."""
+    r"""Let what goes to a terminal be tamed, and what it cannot show appear as ``\u4e2d`` instead of failing."""
     sys.stdout, sys.stderr = _guarded(sys.stdout), _guarded(sys.stderr)
 
 
