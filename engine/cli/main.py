@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from io import TextIOWrapper
 from itertools import pairwise
 
 import click
 
 from engine import __version__
 from engine.cli.common import EXIT_CANNOT, EXIT_INTERRUPTED, alone, colors, one_json
+from engine.cli.terminal import guard_terminals
 from engine.errors import DrumbeatError, ProgramError
 
 VERBS = {
@@ -83,9 +83,7 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code; no traceback ever reaches a user."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal that has no Chinese shows \\u4e2d instead of failing
-            stream.reconfigure(errors="backslashreplace")
+    guard_terminals()
     alone()
     sys.exit(run(args))
 

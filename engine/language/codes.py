@@ -81,8 +81,9 @@ YAML_PAGES: Final[dict[str, Page]] = {
     ),
     "yaml-control": Page(
         "an invisible character",
-        "Control characters, line separators and byte order marks inside a text cannot be seen, and most stores and "
-        "channels refuse them. They come along when text is copied from chats and documents. Delete them.",
+        "Control characters, line separators, byte order marks and marks that turn the direction of writing cannot be "
+        "seen; most stores and channels refuse them, and a reviewer reads another text than the engine. They come "
+        "along when text is copied from chats and documents. Delete them.",
         "title: wel\u2028come",
         "title: welcome",
     ),

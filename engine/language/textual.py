@@ -18,7 +18,7 @@ MOST_REPEATS: Final = 20
 
 # Besides what YAML forbids: NEL, LS and PS, which libyaml takes for line breaks and editors do not, and a byte
 # order mark inside the text. With them, line numbers would differ from what people see.
-_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 _NOT_BREAK = re.compile(r"[^\r\n]")
 _TABS = re.compile(r"\t+")
 _LEADING_TABS = re.compile(r"(?m)^ *\t+")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,23 @@ def test_commands_of_its_readme_work(
     for words in [*typed, *(step for step in steps if step[:1] == ["drumbeat"])]:
         assert drumbeat(*words[1:]).code == 0, words
     assert len(typed) == 5
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_first_change_of_its_readme(
+    drumbeat: Any, tmp_path: Path, example: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sentence changed in the template the README names fails the tests; ``--update`` makes it the new snapshot."""
+    root = tmp_path / "shop"
+    drumbeat("init", root, "--example", example)
+    monkeypatch.chdir(root)
+    named = re.search(r"`(templates/\S+\.j2)`", (root / "README.md").read_text(encoding="utf-8"))
+    assert named is not None
+    text = root / named[1]
+    text.write_text(text.read_text(encoding="utf-8") + "再说一句。\n", encoding="utf-8")
+    assert drumbeat("test").code == 1
+    assert drumbeat("test", "--update").code == 0
+    assert drumbeat("test").code == 0
 
 
 def test_the_program_is_called_like_its_folder(drumbeat: Any, tmp_path: Path) -> None:

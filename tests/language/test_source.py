@@ -197,6 +197,7 @@ def test_nothing_but_the_document_is_read() -> None:
         ("a: 1".encode("utf-16"), [(1, 1, "yaml-encoding")]),
         ("a: x\0y\nb: \x1b[0m\nc: \u2028", [(1, 5, "yaml-control"), (2, 4, "yaml-control"), (3, 4, "yaml-control")]),
         ('a: "x\\0"', [(1, 6, "yaml-control")]),
+        ("a: x\u202ey\nb: \u2066z", [(1, 5, "yaml-control"), (2, 4, "yaml-control")]),
         ("a:\n\tb: 1\nc: 2\n\td: 3", [(2, 1, "yaml-tab"), (4, 1, "yaml-tab")]),
         ("a:\tb\nc: d\te\nf: [\n\tg]", [(1, 3, "yaml-tab"), (2, 5, "yaml-tab"), (4, 1, "yaml-tab")]),
         ("a: 1\n \tb: 2", [(2, 2, "yaml-tab")]),

@@ -199,7 +199,8 @@ def test_short_documents_of_signs(text: str) -> None:
     check(text.encode())
 
 
-_SEEN = st.characters(exclude_categories=("Cs", "Cc", "Cn", "Zl", "Zp"), exclude_characters="\ufeff")
+_TURNS = "\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_SEEN = st.characters(exclude_categories=("Cs", "Cc", "Cn", "Zl", "Zp"), exclude_characters=_TURNS)
 _TEXT = st.text(_SEEN, max_size=30)
 _WORDS = ["word", " ", "  ", "\n", "\n\n", "中文，", "'", '"', "\\", "# ", ": ", "\t"]
 _LONG = st.lists(st.sampled_from(_WORDS), max_size=30)
