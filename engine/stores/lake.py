@@ -156,7 +156,7 @@ class Lake:
 
     def entry(self, it: Entry) -> None:
         """An entry of the ledger; seats are the matter of the store."""
-        if it.book in ("coupon", "points"):
+        if it.book in ("coupon", "points", "entitlement"):
             amount = None if it.amount is None else float(it.amount)
             row = (it.time, 0, it.book, it.name, it.what, it.delta, it.subject, it.unit, amount, it.playbook,
                    it.until or 0)  # fmt: skip
