@@ -99,11 +99,11 @@ class BookPoints(Action):
     def _book(self, run: Run, delta: int) -> None:
         if delta < 0:
             points.take(run.state, self.account, -delta)
-            run.book("points", self.account, "taken", delta)
+            run.book(run.plan.book(self.account), self.account, "taken", delta)
             return
         until = run.plan.lapses(run.state, self.account, run.now)
         points.add(run.state, self.account, delta, until)
-        run.book("points", self.account, "earned", delta, until=until)
+        run.book(run.plan.book(self.account), self.account, "earned", delta, until=until)
 
 
 def _whole(value: Any) -> bool:

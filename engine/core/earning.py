@@ -41,11 +41,12 @@ def _booked(
 ) -> None:  # fmt: skip
     """Write a movement down: into the ledger (points that wait are a book of their own), as a row, and as an event."""
     at, subject, entries = turn.now if time is None else time, turn.state.id, turn.out.entries
+    book = turn.plan.book(account)
     if delta:
-        entries.append(Entry(key, at, "points", account, what, delta, subject, until=until, origin=origin))
+        entries.append(Entry(key, at, book, account, what, delta, subject, until=until, origin=origin))
     if waits:
         name = account + PENDING
-        waiting = Entry(f"{key}:pending", at, "points", name, what, waits, subject, until=until, origin=origin)
+        waiting = Entry(f"{key}:pending", at, book, name, what, waits, subject, until=until, origin=origin)
         if what == "earned":
             waiting.key, waiting.what = key, "pending"
         entries.append(waiting)
@@ -289,7 +290,7 @@ def forget(turn: Judging, event: Event) -> None:
         for claim in purse.claims:
             if claim.settles is not None and claim.left:
                 entry = Entry(
-                    effect_key("undo", claim.key, event.id), event.time, "points", name + PENDING, "reversed",
+                    effect_key("undo", claim.key, event.id), event.time, turn.plan.book(name), name + PENDING, "reversed",
                     -claim.left, turn.state.id, origin=claim.key,
                 )  # fmt: skip
                 turn.out.entries.append(entry)

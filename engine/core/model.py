@@ -325,11 +325,12 @@ class Entry(msgspec.Struct):
     name: str  #: account, pool, group ...
     what: str
     """Of points: earned pending settled taken expired reversed; of coupons: issued redeemed reversed expired
-    returned; of seats: held joined released; of all: opening, which is what stood there before there was a ledger."""
+    returned; of seats: held joined released; of caps: used, one for each window of an entry ``limit`` that is over; of
+    all: opening, which is what stood there before there was a ledger."""
     delta: int  #: whole units; what the balance of (book, name, subject) changes by
     subject: str | None = None  #: whose
     unit: str | None = None  #: code, room id ...
-    amount: Decimal | None = None  #: money it stands for
+    amount: Decimal | None = None  #: money it stands for; of caps: how many there were
     until: int | None = None  #: instant at which it lapses
     playbook: str | None = None
     step: str | None = None

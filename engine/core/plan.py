@@ -423,6 +423,11 @@ class Plan:
         found = self.accounts.get(account)
         return None if found is None or found.expires is None else found.lapses(instant, zone_of(state, self.env))
 
+    def book(self, account: str) -> str:
+        """The book of the ledger in which units of an account move."""
+        found = self.accounts.get(account)
+        return "points" if found is None else found.book
+
     @cached_property
     def standing(self) -> tuple[list[str], frozenset[str]]:
         """Names of the watched segments, and of the ladders, a subject stands on once it was placed."""

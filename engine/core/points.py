@@ -60,6 +60,7 @@ class Account:
     remind: int | None = None  #: microseconds before a lot lapses at which that is told
     daily_cap: int | None = None  #: points all rules give at most a local day
     negative: bool = False  #: a reversal may take more than there is
+    book: str = "points"  #: of the ledger in which its units move: points | entitlement
     rules: tuple[EarnRule, ...] = ()
 
     def lapses(self, instant: int, zone: str) -> int | None:

@@ -96,9 +96,10 @@ def end(turn: Judging, journey: Journey) -> None:
 def _write(turn: Judging, journey: Journey, it: Reserved, what: str, *, main: int, held: int, unit: int) -> None:
     """The movement in the ledger, and a row and an event of what can be spent."""
     origin = None if what == "held" else f"{it.key}:held"
+    own = turn.plan.book(it.account)
     for suffix, book, name, delta in (
-        ("", "points", it.account, main),
-        ("_back" if held < 0 else "_up", "points", it.account + HELD, held),
+        ("", own, it.account, main),
+        ("_back" if held < 0 else "_up", own, it.account + HELD, held),
         ("_unit", "reward", it.reward, unit),
     ):
         if delta or book == "reward":

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from engine.core import draws, localtime, rewards
+from engine.core.chance import effect_key
 from engine.core.coupon_desk import CouponDesk
 from engine.core.coupons import MOVES, CouponPool, NoRecords, PoolState, Records
 from engine.core.model import Alert, Answer, Entry, Release, Reserve
@@ -28,6 +30,8 @@ class SlotState(msgspec.Struct):
     used: int = 0
     booked: int = 0  #: entries that ever had to wait: the place of the next one in the order of arrival
     told: int = 0  #: end of the last window of which the operator was told
+    most: int = 0  #: places there were in the window, by the largest limit that held in it
+    total: int = 0  #: places ever taken; those of windows that are over stand in the ledger
 
 
 _KINDS: dict[str, type[Any]] = {
@@ -62,7 +66,7 @@ class Desk:
     census: Callable[[Reserve, int], Answer] | None = None  #: answers questions about everybody
     run_slots: dict[str, int] = field(default_factory=dict)
     records: Records = field(default_factory=NoRecords)
-    entries: Callable[[], Sequence[Entry]] = list  #: of the ledger, decided since the last commit
+    entries: Callable[[], list[Entry]] = list  #: of the ledger, decided since the last commit
 
     def __post_init__(self) -> None:
         self.coupons = CouponDesk(
@@ -127,9 +131,10 @@ class Desk:
             return Answer(key=ask.key, granted=used < limit.count, reason="limit", name=name, at=now)
         state: SlotState = self.state("slot", name)
         self.dirty.add(f"slot:{name}")
+        state.total = state.total or state.used
         end = self._boundary(now, limit.per)
         if state.end < end:
-            state.start, state.end, state.used = now, end, 0
+            self._turn(name, state, now, now, end)
         over = state.end > end or state.used >= limit.count
         if over and state.told < end:
             state.told = end
@@ -137,12 +142,25 @@ class Desk:
         if over and ask.match == "drop":
             return Answer(key=ask.key, granted=False, reason="limit", name=name)
         if state.used >= limit.count:
-            state.start, state.end, state.used = state.end, self._boundary(state.end, limit.per), 0
+            self._turn(name, state, now, state.end, self._boundary(state.end, limit.per))
         state.used += 1
+        state.total += 1
+        state.most = max(state.most, limit.count)
         if state.end == end:
             return Answer(key=ask.key, granted=True, name=name, at=now)
         state.booked += 1
         return Answer(key=ask.key, granted=True, name=name, at=state.start, data={"place": state.booked})
+
+    def _turn(self, name: str, state: SlotState, now: int, start: int, end: int) -> None:
+        """The next window begins; how many places of the last one were taken is one entry of the ledger."""
+        if state.used:
+            self.entries().append(
+                Entry(
+                    effect_key("cap", name, str(state.end)), now, "cap", name, "used", state.used,
+                    amount=Decimal(state.most), until=state.end, playbook=name,
+                )
+            )  # fmt: skip
+        state.start, state.end, state.used, state.most = start, end, 0, 0
 
     def _alert(self, name: str, now: int, *, waits: bool) -> None:
         limit = self.limits[name]

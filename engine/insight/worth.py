@@ -16,9 +16,10 @@ def point_rows(store: Store) -> list[dict[str, Any]]:
     """Of each account (what waits, or is reserved, is one of its own): points and entries by what moved them."""
     sums: Counter[tuple[str, str]] = Counter()
     entries: Counter[tuple[str, str]] = Counter()
-    for it in store.ledger(book="points"):
-        sums[it.name, it.what] += it.delta
-        entries[it.name, it.what] += 1
+    for book in ("points", "entitlement"):
+        for it in store.ledger(book=book):
+            sums[it.name, it.what] += it.delta
+            entries[it.name, it.what] += 1
     return [
         {"account": name, "what": what, "points": sums[name, what], "entries": number}
         for (name, what), number in sorted(entries.items())

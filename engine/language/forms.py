@@ -386,6 +386,9 @@ SECTIONS: dict[str, Shape] = {
                 "remind": optional(Duration(), "how long before they lapse `points.expiring` is told"),
                 "daily_cap": optional(Int(low=1), "most points all rules give a local day"),
                 "negative": optional(Text(("allowed",)), "a reversal may take more than there is (else it is owed)"),
+                "book": optional(
+                    Text(("points", "entitlement")), "entitlement: units of a benefit, kept apart in the ledger"
+                ),
                 "earn": optional(Many(EARN, only_list=True), "earning rules"),
             },
             flag=True,

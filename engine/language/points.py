@@ -39,6 +39,7 @@ def account(shop: Workshop, name: str, fields: dict[str, Any], node: Node) -> Ac
         remind=None if remind is None else remind.elapsed,
         daily_cap=fields.get("daily_cap"),
         negative="negative" in fields,
+        book=fields.get("book", "points"),
         rules=tuple(rules),
     )
 

@@ -24,6 +24,7 @@ from engine.core.scarce import Desk
 from engine.core.slots import NEVER, Due
 from engine.core.step import ALL, DONE, SILENT, SLOW, Turn
 from engine.core.subjects import SIGN, kind_of
+from engine.core.unnaming import state_without
 from engine.ports import Batch, Rejected, Store
 from engine.runtime.alarms import Alarms, Entry
 from engine.runtime.census import Census
@@ -167,6 +168,7 @@ class Session:
         self._nested = 0  #: wake-ups being fired inside of one another
         self._offering = False  #: seats that came free are being offered
         self._forgotten = 0  #: erased subjects whom the desk has forgotten
+        self._unnamed = 0  #: those whom groups and the program have forgotten
 
     def _new_turn(self, plan: Plan) -> Turn:
         turn = Turn(plan, self.out, self.tracing)
@@ -285,6 +287,20 @@ class Session:
             self._event(event, event.user)
         for subject in self.plan.others(event):
             self._hears(event, subject, place)
+        if len(self.out.erased) > self._unnamed:
+            self._unname()
+
+    def _unname(self) -> None:
+        """Groups and the program forget the names of who was erased just now."""
+        gone = [subject for subject, _ in self.out.erased[self._unnamed :]]
+        self._unnamed = len(self.out.erased)
+        for kind in self.plan.parts:
+            for state in Census(self).people(kind):
+                kept = state
+                for subject in gone:
+                    kept = state_without(kept, subject)
+                if kept is not state:
+                    self.states[kept.id] = self.touched[kept.id] = kept
 
     def _hears(self, event: Event, subject: str, place: int) -> None:
         """Decide an event for a group or the program; ``place``: where it stands in ``decided``."""
@@ -653,6 +669,8 @@ class Session:
     ) -> Batch:
         """All that was decided since the last call, as one transaction; the session goes on afterwards."""
         out = self.out
+        if len(out.erased) > self._unnamed and self.plan.parts:
+            self._unname()
         if self.stop < _FOREVER:
             self._stop_at_spreads()
         totals = dict(counts or {})

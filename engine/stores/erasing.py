@@ -16,6 +16,7 @@ import msgspec
 from msgspec import structs
 
 from engine.core.model import NONE, Answer, Effect, Entry, State
+from engine.core.unnaming import GONE, called, pattern
 from engine.ports import Rejected
 
 ALIAS = "erased-"
@@ -77,31 +78,53 @@ _KEY = re.compile(r"[0-9a-f]{32}(:[a-z_]+)?")
 """An effect key, and what of its step it was."""
 
 
-def unnamed(effect: Effect, subject: str, alias: str) -> Effect | None:
-    """An effect on a group or the program without the name of somebody who was erased; None when it names him not."""
-    detail = renamed(effect.detail, subject, alias)
-    if detail == effect.detail:
-        return None
-    if effect.detail.get("candidate") == subject:
-        detail["title"] = ""  # it was about him
-    return structs.replace(effect, detail=detail)
+class Unnamed:
+    """Takes somebody who was erased out of rows and answers on groups and the program.
 
+    Parameters
+    ----------
+    subject, alias: the id, and the pseudonym that stands where rows had it.
+    answers: those that name the subject: under what other names lists show it stands in them.
+    """
 
-def answer_unnamed(answer: Answer, subject: str, alias: str) -> Answer | None:
-    """As ``unnamed``, of what the census answered."""
-    data = renamed(answer.data, subject, alias)
-    return None if data == answer.data else structs.replace(answer, data=data)
+    def __init__(self, subject: str, alias: str, answers: Iterable[Answer] = ()) -> None:
+        self.subject = subject
+        self.alias = alias
+        names = dict.fromkeys(name for it in answers for name in called(it.data, subject))
+        self.words = [subject, *names]
+        self._found = pattern(subject, list(names))
 
+    def effect(self, effect: Effect) -> Effect | None:
+        """An effect without the name of the subject; None when it names it not."""
+        ours = _KEPT.get(effect.kind, ())  # words of the program, such as the name of a group
+        detail = {
+            name: it if name in ours and isinstance(it, str) else self.value(it) for name, it in effect.detail.items()
+        }
+        if detail == effect.detail:
+            return None
+        if effect.detail.get("candidate") == self.subject:
+            detail["title"] = ""  # it was about him
+        spares = [structs.replace(it, text=it.text and self._text(it.text)) for it in effect.spares]
+        return structs.replace(effect, detail=detail, spares=spares)
 
-def renamed(value: Any, subject: str, alias: str) -> Any:
-    """A value in which a text that is the id of a subject is its pseudonym."""
-    if isinstance(value, str):
-        return alias if value == subject else value
-    if isinstance(value, Mapping):
-        return {name: renamed(one, subject, alias) for name, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [renamed(one, subject, alias) for one in value]
-    return value
+    def answer(self, answer: Answer) -> Answer | None:
+        """As ``effect``, of what the census answered."""
+        data = self.value(answer.data)
+        return None if data == answer.data else structs.replace(answer, data=data)
+
+    def value(self, value: Any) -> Any:
+        """The pseudonym for the id, and no name where the id or the name stands in words."""
+        if isinstance(value, str):
+            return self.alias if value == self.subject else self._text(value)
+        if isinstance(value, Mapping):
+            about = value.get("user") == self.subject
+            return {name: None if about and name == "name" else self.value(one) for name, one in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.value(one) for one in value]
+        return value
+
+    def _text(self, text: str) -> str:
+        return self._found.sub(GONE, text)
 
 
 def _word(reason: str | None) -> str | None:

@@ -158,7 +158,7 @@ class Lake:
 
     def entry(self, it: Entry) -> None:
         """An entry of the ledger."""
-        if it.book in ("coupon", "points", "seat"):
+        if it.book in ("coupon", "points", "seat", "entitlement"):
             amount = None if it.amount is None else float(it.amount)
             row = (it.time, 0, it.book, it.name, it.what, it.delta, it.subject, it.unit, amount, it.playbook,
                    it.until or 0)  # fmt: skip

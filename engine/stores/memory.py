@@ -248,13 +248,14 @@ class MemoryStore(MemoryOutbox, MemoryCoupons):
 
     def _unname(self, subject: str, alias: str, at: int) -> None:
         """Rows about groups and the program name users: who was chosen, proposed, drawn."""
+        asked = [answers for asker, answers in self._answers.items() if asker[:1] == SIGN]
+        names = erasing.Unnamed(subject, alias, (it for answers in asked for it in answers.values()))
         for row in self._rows.values():
             if row.effect.user is None and row.effect.time <= at:
-                row.effect = erasing.unnamed(row.effect, subject, alias) or row.effect
-        for asker, answers in self._answers.items():
-            if asker[:1] == SIGN:
-                for key, answer in answers.items():
-                    answers[key] = erasing.answer_unnamed(answer, subject, alias) or answer
+                row.effect = names.effect(row.effect) or row.effect
+        for answers in asked:
+            for key, answer in answers.items():
+                answers[key] = names.answer(answer) or answer
 
     def _scrub(self, row: Row, alias: str) -> None:
         row.effect = erasing.scrubbed(row.effect, alias)

@@ -150,6 +150,7 @@ def _sums(sums: LedgerSums) -> Iterator[Fault]:
     """What the ledger says otherwise than states and resources, which were compared."""
     yield from _told("points-balance", "what a user has is not the sum of the ledger", sums.balances())
     yield from _told("ledger-pool", "a pool gave something else than the ledger says", sums.pools())
+    yield from _told("ledger-cap", "a limit let in more than it may, or than the ledger says", sums.caps())
     yield from _told("ledger-room", "a room counts other seats than the ledger says", sums.rooms())
     yield from _told("ledger-key", "a key stands in the ledger twice", sums.repeated())
 

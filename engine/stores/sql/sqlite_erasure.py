@@ -94,15 +94,18 @@ class SqliteErasure:
 
     def _unname(self, subject: str, alias: str, at: int) -> None:
         """Rows about groups and the program name users: who was chosen, proposed, drawn."""
-        write, name = self._file.write, msgspec.json.encode(subject)[1:-1]
-        for seq, key, time, channel, body in self._file.rows("effects_naming", name, at):
-            effect = erasing.unnamed(codec.effect_from(key, time, channel, body), subject, alias)
+        write, rows = self._file.write, self._file.rows
+        answers = [codec.decode_answer(body) for _, body in rows("answers_naming", _bytes_of(subject))]
+        names = erasing.Unnamed(subject, alias, answers)
+        found = {row[0]: row for word in names.words for row in rows("effects_naming", _bytes_of(word), at)}
+        for seq, key, time, channel, body in found.values():
+            effect = names.effect(codec.effect_from(key, time, channel, body))
             if effect is not None:
                 write("rename_in_effect", [(codec.effect_body(effect), seq)])
-        for key, body in self._file.rows("answers_naming", name):
-            answer = erasing.answer_unnamed(codec.decode_answer(body), subject, alias)
+        for it in answers:
+            answer = names.answer(it)
             if answer is not None:
-                write("rename_in_answer", [(codec.encode_answer(answer), key)])
+                write("rename_in_answer", [(codec.encode_answer(answer), it.key)])
 
     def drop_state(self, subject: str) -> None:
         """The state that stood in the table."""
@@ -132,3 +135,8 @@ class SqliteErasure:
         if self._file.checkpoint("truncate"):
             with self._file.transaction("meta"):
                 self._file.write("save_meta", [(UNSCRUBBED, "")])
+
+
+def _bytes_of(word: str) -> bytes:
+    """A word as it stands in what is kept."""
+    return msgspec.json.encode(word)[1:-1]

@@ -70,4 +70,4 @@ class SqliteLedger:
 
 
 def _names(entries: Sequence[Entry]) -> str:
-    return codec.names(list(dict.fromkeys(it.subject for it in entries))).decode()
+    return codec.names(list(dict.fromkeys(it.subject for it in entries if it.subject is not None))).decode()

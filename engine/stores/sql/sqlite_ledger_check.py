@@ -17,6 +17,7 @@ from engine.core.coupons import PoolState
 from engine.core.model import State
 from engine.core.points import PENDING
 from engine.core.rewards import HELD, RewardState
+from engine.core.scarce import SlotState
 from engine.core.seats import GroupState
 from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_file import SqliteFile
@@ -36,21 +37,31 @@ class LedgerSums:
         self._rewards: Counter[str] = Counter()
         self._given: Counter[str] = Counter()  #: pool -> codes given and not returned
         self._spent: dict[str, Decimal] = {}
+        self._caps: Counter[str] = Counter()  #: playbook -> places taken in windows that are over
+        self._over: list[str] = []  #: windows in which more were taken than there were
         self._read()
         self._wrong: list[str] = []
 
     def _read(self) -> None:
         for it in SqliteLedger(self._file).read(None, None, None):
             if it.subject is not None:
-                self._had[it.book, it.name, self._same(it.subject)] += it.delta
+                book = "points" if it.book == "entitlement" else it.book  # a state holds both as units of accounts
+                self._had[book, it.name, self._same(it.subject)] += it.delta
             if it.book == "reward":
                 self._rewards[it.name] += it.delta
+            elif it.book == "cap":
+                self._caps[it.name] += it.delta
+                self._within(it.name, it.delta, int(it.amount or it.delta))
             elif it.book == "seat":
                 self._rooms[f"{it.name}/{it.unit}"] += it.delta
             elif it.book == "coupon" and it.what in _GIVEN:
                 self._given[it.name] += _GIVEN[it.what]
                 amount = (it.amount or Decimal(0)) * _GIVEN[it.what]
                 self._spent[it.name] = self._spent.get(it.name, Decimal(0)) + amount
+
+    def _within(self, playbook: str, used: int, most: int) -> None:
+        if most and used > most:  # 0: a window that was open when this was not counted yet
+            self._over.append(f"{playbook}: {used} of {most}")
 
     def _same(self, subject: str) -> str:
         return self._erasure.alias(subject) if self._erasure.at([subject]) else subject
@@ -97,6 +108,18 @@ class LedgerSums:
                 yield f"{pool}: {state.issued} counted, {given} in the ledger"
             elif state.spent != spent:
                 yield f"{pool}: {state.spent} spent, {spent} in the ledger"
+
+    def caps(self) -> Iterator[str]:
+        """Limits of playbooks that let more in than they should, or other than the ledger says."""
+        for name, raw in self._file.rows("all_resources"):
+            kind, _, playbook = name.partition(":")
+            if kind == "slot":
+                state = msgspec.msgpack.decode(raw, type=SlotState)
+                self._within(playbook, state.used, state.most)
+                booked = self._caps[playbook] + state.used
+                if state.total and state.total != booked:
+                    yield f"{playbook}: {state.total} counted, {booked} in the ledger"
+        yield from self._over
 
     def rooms(self) -> Iterator[str]:
         """Rooms that count other seats than the ledger says are taken."""

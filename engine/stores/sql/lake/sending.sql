@@ -87,5 +87,5 @@ from unit where day between ? and ? group by 1, 2 order by 1, 3 desc, 2;
 
 -- name: points
 -- Points booked in a period, by account and what it was.
-select name, what, count(*), sum(delta) from ledger where book = 'points' and day between ? and ?
+select name, what, count(*), sum(delta) from ledger where book in ('points', 'entitlement') and day between ? and ?
 group by 1, 2 order by 1, 2;
