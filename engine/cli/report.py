@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def report(
     if events:
         period = reporting.period_of_feed(found, events, first, last, quiet)
     else:
+        found = _at_work(found, store, quiet)
         shown = figures_of(found, store)
         if not totals and reporting.can_tell():
             period = _period_of(found, store, first, last)
@@ -89,6 +91,21 @@ def _period_of(found: Any, store: str | None, first: int | None, last: int | Non
         return period_of_store(found, opened, first, last)
     finally:
         opened.close()
+
+
+def _at_work(found: Any, store: str | None, quiet: bool) -> Any:
+    """The program the store is run by: what is reported was decided by it."""
+    from engine import wiring
+    from engine.cli.atwork import at_work
+
+    opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
+    try:
+        now, remarks = at_work(found, opened)
+    finally:
+        opened.close()
+    for remark in remarks:
+        say(f"note: {remark}", quiet)
+    return replace(now, settings=found.settings)
 
 
 def figures_of(found: Any, store: str | None = None) -> dict[str, Any]:
