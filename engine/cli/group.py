@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, say
+from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, say, tell
 from engine.cli.user import LAST, lines
 
 
@@ -42,5 +42,5 @@ def group(
     if format_ == "json":
         emit_json(seen)
     else:
-        click.echo("\n".join(lines(seen)))
+        tell(lines(seen))
     return EXIT_OK

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, say
+from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, say, tell
 from engine.cli.reporting import LOCALES, day
 from engine.cli.tables import table
 from engine.errors import UsageError
@@ -78,7 +78,7 @@ def report(
             from engine.cli.report_text import period_text
 
             parts.append(period_text(period, words, simulated=bool(events)))
-        click.echo("\n\n".join(parts))
+        tell(["\n\n".join(parts)])
     return EXIT_OK
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, say
+from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, say, tell
 from engine.cli.tables import pad, width
 from engine.cli.why import gist, shown, standing
 
@@ -45,7 +45,7 @@ def user(
     if format_ == "json":
         emit_json(seen)
     else:
-        click.echo("\n".join(lines(seen)))
+        tell(lines(seen))
     return EXIT_OK
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, moment, replayed
+from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, moment, replayed, tell
 from engine.errors import UsageError
 
 _SHOWN = 10
@@ -76,7 +76,7 @@ def why(
     if format_ == "json":
         emit_json(said)
     else:
-        click.echo("\n".join(lines(said)))
+        tell(lines(said))
     return EXIT_OK
 
 
