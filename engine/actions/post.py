@@ -80,23 +80,24 @@ class PostToGroup(Action):
 
     def run(self, run: Run) -> Node | Pause | None:
         run.mark(run.now)
-        group = self._group(run)
+        group = self.room_of(run)
         if self.at is not None:
-            due = self._due(run, self.at, _zone(run, group))
+            due = self._due(run, self.at, zone_there(run, group))
             if due > run.now:
                 return run.pause_until(due, "at")
         return self._decide(run, group)
 
     def resume(self, run: Run, cause: Event | Answer | None) -> Node | Pause | None:
         """What had to wait is judged as if it were reached now."""
-        group = self._group(run)
+        group = self.room_of(run)
         stale = stale_condition(run)
         if stale is not None:
             run.explain("if", False, f"no longer: {stale}")
             return self._refuse(run, "condition", group)
         return self._decide(run, group)
 
-    def _group(self, run: Run) -> str:
+    def room_of(self, run: Run) -> str:
+        """The group it goes to. Raises MissingVariable and ExpressionError where none is given."""
         if self.group is None:
             return name_of(run.state.id)
         found = self.group.get(run.m)
@@ -109,17 +110,17 @@ class PostToGroup(Action):
     # ------------------------------------------------------------------ gates
 
     def _decide(self, run: Run, group: str) -> Node | Pause | None:
-        zone = _zone(run, group)
+        zone = zone_there(run, group)
         if run.held:
             run.effect("post", self._detail(group, None))
             return run.node.next
         if frozen(run, PURPOSE, zone):
             return self._refuse(run, "freeze", group)
-        channel = self._channel(run, group)
+        channel = self.channel_for(run, group)
         if channel is None:
             return self._refuse(run, "no_channel", group)
         try:
-            detail = self._rendered(run, group, channel, zone)
+            detail = self.rendered(run, group, channel, zone)
         except (MissingVariable, RenderError) as error:
             run.explain("render", False, str(error))
             return self._refuse(run, "missing_variable" if isinstance(error, MissingVariable) else "render", group)
@@ -153,7 +154,8 @@ class PostToGroup(Action):
             run.explain("at", True, f"best_hour: {at}, {whose}")
         return next_time(run.now, at, zone)
 
-    def _channel(self, run: Run, group: str) -> str | None:
+    def channel_for(self, run: Run, group: str) -> str | None:
+        """The channel of a group; None: the template is not written for it."""
         card = run.plan.env.cards.get(group, NO_CARD)
         for name in (card.channel, card.platform):
             if name in self.via:
@@ -163,7 +165,8 @@ class PostToGroup(Action):
             return None
         return self.via[0] if self.via else None
 
-    def _rendered(self, run: Run, group: str, channel: str, zone: str) -> dict[str, Any]:
+    def rendered(self, run: Run, group: str, channel: str, zone: str) -> dict[str, Any]:
+        """The detail of the post. Raises MissingVariable and RenderError."""
         values = {name: value.get(run.m) for name, value in self.values.items()}
         template = self.templates(channel, None)
         if template is None:
@@ -199,7 +202,7 @@ class PostToGroup(Action):
         return {"group": group, "template": self.template, "text": text}
 
 
-def _zone(run: Run, group: str) -> str:
+def zone_there(run: Run, group: str) -> str:
     """The group's zone, else the program's."""
     if kind_of(run.state.id) == GROUP and name_of(run.state.id) == group:
         return run.zone

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, colors, common_options, compiled, emit_json, moment, say
+from engine.cli.common import EXIT_OK, EXIT_WRONG, colors, common_options, compiled, emit_json, moment, say, tell
 from engine.cli.tables import table
 from engine.core.shapes import PURPOSES
 from engine.errors import ProgramError, UsageError
@@ -99,7 +99,7 @@ def audience(
     if format_ == "json":
         emit_json(seen)
     else:
-        click.echo("\n".join(lines(seen)))
+        tell(lines(seen))
         if not seen.get("same_program", True):
             say("note: the store was last run by another version of the program", quiet)
     return EXIT_OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -129,6 +130,15 @@ def say(text: str, quiet: bool = False) -> None:
     if not quiet:
         with suppress(OSError):
             click.echo(text, err=True)
+
+
+_ACTED_ON = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal would act on, or what turns the direction of writing: ids, titles and texts come from others."""
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Results as text, with nothing in them that a terminal would act on."""
+    click.echo(_ACTED_ON.sub("?", "\n".join(lines)))
 
 
 def emit_json(value: Any) -> None:

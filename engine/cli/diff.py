@@ -12,7 +12,17 @@ from typing import Any, BinaryIO
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, colors, columns_option, common_options, emit_json, feed_paths, moment
+from engine.cli.common import (
+    EXIT_OK,
+    EXIT_WRONG,
+    colors,
+    columns_option,
+    common_options,
+    emit_json,
+    feed_paths,
+    moment,
+    tell,
+)
 from engine.errors import UsageError
 
 
@@ -73,7 +83,7 @@ def diff(
     else:
         from engine.cli.difftext import text
 
-        click.echo(text(result))
+        tell([text(result)])
     return EXIT_WRONG if result["different"] else EXIT_OK
 
 

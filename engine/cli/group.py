@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json
+from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, say, tell
 from engine.cli.user import LAST, lines
 
 
@@ -26,17 +26,21 @@ def group(
 ) -> int:
     """Members, roles, silence, traits, journeys and the timeline of GROUP."""
     from engine import wiring
+    from engine.cli.atwork import at_work
     from engine.core.subjects import of_group
     from engine.insight.subject import portrait
 
     found = compiled(program)
     opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
     try:
+        found, remarks = at_work(found, opened)
+        for remark in remarks:
+            say(f"note: {remark}", quiet)
         seen = portrait(found.plan, opened, of_group(group), None if all_ else LAST)
     finally:
         opened.close()
     if format_ == "json":
         emit_json(seen)
     else:
-        click.echo("\n".join(lines(seen)))
+        tell(lines(seen))
     return EXIT_OK

@@ -18,6 +18,7 @@ from engine.cli.common import (
     quick_garbage,
     say,
     store_options,
+    tell,
 )
 from engine.errors import ProgramError
 
@@ -89,7 +90,7 @@ def plan(
     if format_ == "json":
         emit_json(row)
     else:
-        click.echo("\n".join(lines(row)))
+        tell(lines(row))
     if not row["gates"]["allowed"]:
         return EXIT_WRONG
     return EXIT_CHANGES if detailed_exitcode and row["changes"] else EXIT_OK

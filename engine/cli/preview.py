@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, common_options, compiled, emit_json, moment, replayed
+from engine.cli.common import EXIT_OK, EXIT_WRONG, common_options, compiled, emit_json, moment, replayed, tell
+from engine.core.subjects import GROUP, USER, kind_of, of_group
 from engine.errors import CannotRun, DrumbeatError, ProgramError, UsageError
 
 _PAGE = 500
@@ -17,6 +18,7 @@ _PAGE = 500
 @click.command()
 @click.argument("what", metavar="TEMPLATE|PLAYBOOK[:STEP]")
 @click.option("--user", default=None, help="For this user of the store, or of --events.")
+@click.option("--group", default=None, help="For this group: what a playbook of groups posts.")
 @click.option("--sample", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="For a made-up user: JSON with user, traits, event, steps.")  # fmt: skip
 @click.option("--events", multiple=True, metavar="FILE", help="Users of a feed instead of a store.")
@@ -35,6 +37,7 @@ _PAGE = 500
 def preview(
     what: str,
     user: str | None,
+    group: str | None,
     sample: Path | None,
     events: tuple[str, ...],
     locale: str | None,
@@ -60,8 +63,10 @@ def preview(
     from engine.render import TemplateSet
     from engine.runtime.clock import SystemClock
 
-    if (user is None) == (sample is None) and not (longest and user is None and sample is None):
-        raise UsageError("preview needs a user", hint="--user ID of the store or of --events, or --sample FILE")
+    whose = [it for it in (user, group, sample) if it is not None]
+    if len(whose) > 1 or (not whose and not longest):
+        hint = "--user ID (or --group ID) of the store or of --events, or --sample FILE"
+        raise UsageError("preview needs a user" if not whose else "preview is of one user or group", hint=hint)
     found = compiled(program)
     templates, _ = TemplateSet.load(found.root)
     opened = _opened(wiring, found, events, store, at, needed=sample is None or longest is not None)
@@ -76,8 +81,9 @@ def preview(
             _known_tester(wiring, found, to)
         messages = []
         code = EXIT_OK
-        person = _person(look, opened, user, sample) if longest is None or user or sample else None
+        person = _person(look, opened, of_group(group) if group is not None else user, sample) if whose else None
         for source in sources:
+            _about(source, None if person is None else person.state.id)
             shown = [] if person is None else look.shown(
                 found.plan, source, person, now, templates=templates, locale=locale, channel=channel, every=every
             )  # fmt: skip
@@ -92,7 +98,7 @@ def preview(
                 "playbook": source.playbook.id if source.playbook.id in found.plan.by_id else None,
                 "step": source.node.id,
                 "template": source.action.template,
-                "purpose": source.action.purpose,
+                "purpose": source.purpose,
                 "forms": rows,
                 "held_back_by": [] if person is None else look.closed(found.plan, source, person.state, now),
                 "longest": [] if longest is None else look.longest(
@@ -103,10 +109,22 @@ def preview(
         if opened is not None:
             opened.close()
     if format_ == "json":
-        emit_json({"what": what, "user": user, "messages": messages})
+        emit_json({"what": what, "user": user, **({} if group is None else {"group": group}), "messages": messages})
     else:
-        click.echo("\n".join(line for it in messages for line in lines(it, wire=wire)))
+        tell(line for it in messages for line in lines(it, wire=wire))
     return code
+
+
+def _about(source: Any, subject: str | None) -> None:
+    """Raise UsageError where a playbook about others than users, or than groups, is asked for one."""
+    about = source.playbook.subject
+    if about != (USER if subject is None else kind_of(subject)):
+        name = source.playbook.id
+        hint = f"drumbeat preview {name} --group ID" if about == GROUP else f"drumbeat preview {name} --user ID"
+        if about not in (USER, GROUP):
+            hint = f"drumbeat simulate shows what {name} posts"
+        raise UsageError(f"playbook '{name}' is about {'the program' if about not in (USER, GROUP) else about + 's'}",
+                         hint=hint)  # fmt: skip
 
 
 def _opened(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, say
+from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, say, tell
 from engine.cli.reporting import LOCALES, day
 from engine.cli.tables import table
 from engine.errors import UsageError
@@ -59,6 +60,7 @@ def report(
     if events:
         period = reporting.period_of_feed(found, events, first, last, quiet)
     else:
+        found = _at_work(found, store, quiet)
         shown = figures_of(found, store)
         if not totals and reporting.can_tell():
             period = _period_of(found, store, first, last)
@@ -76,7 +78,7 @@ def report(
             from engine.cli.report_text import period_text
 
             parts.append(period_text(period, words, simulated=bool(events)))
-        click.echo("\n\n".join(parts))
+        tell(["\n\n".join(parts)])
     return EXIT_OK
 
 
@@ -89,6 +91,21 @@ def _period_of(found: Any, store: str | None, first: int | None, last: int | Non
         return period_of_store(found, opened, first, last)
     finally:
         opened.close()
+
+
+def _at_work(found: Any, store: str | None, quiet: bool) -> Any:
+    """The program the store is run by: what is reported was decided by it."""
+    from engine import wiring
+    from engine.cli.atwork import at_work
+
+    opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
+    try:
+        now, remarks = at_work(found, opened)
+    finally:
+        opened.close()
+    for remark in remarks:
+        say(f"note: {remark}", quiet)
+    return replace(now, settings=found.settings)
 
 
 def figures_of(found: Any, store: str | None = None) -> dict[str, Any]:

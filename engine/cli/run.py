@@ -104,7 +104,7 @@ def _work(program: Path | None, follow_files: bool, store: str | None, batch: in
     from engine.language.compile import compile_program
     from engine.language.keeping import pack
     from engine.ports import LiveFeed
-    from engine.runtime import applied
+    from engine.runtime import applied, programs
     from engine.runtime.claims import Claims
     from engine.runtime.clock import SystemClock
     from engine.runtime.outbox import Outbox
@@ -146,8 +146,12 @@ def _work(program: Path | None, follow_files: bool, store: str | None, batch: in
                 secret=wiring.secret_of(opened), known_types=found.known_types, batch=batch, progress=advance,
                 alert=_alerting(quiet),
             )  # fmt: skip
-            if packed == pack(root) and applied.read(opened) is None and opened.get_meta(applied.LAST_GOOD) != packed:
-                opened.set_meta(applied.LAST_GOOD, packed)  # nobody wrote to the files since they were compiled
+            if (pinned := applied.read(opened)) is not None:
+                programs.keep(opened, pinned.plan, pinned.pack)
+            elif packed == pack(root):  # nobody wrote to the files since they were compiled
+                programs.keep(opened, found.plan.digest, packed)
+                if opened.get_meta(applied.LAST_GOOD) != packed:
+                    opened.set_meta(applied.LAST_GOOD, packed)
             done = pump.until_idle()
         seconds = clock.elapsed() - begun
     for version, why_not in done.published.stuck.items():

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json
+from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, say, tell
 from engine.cli.tables import pad, width
 from engine.cli.why import gist, shown, standing
 
@@ -30,18 +30,22 @@ def user(
 ) -> int:
     """Traits, tiers, points, groups, journeys and the timeline of USER."""
     from engine import wiring
+    from engine.cli.atwork import at_work
     from engine.insight.subject import portrait
 
     found = compiled(program)
     opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
     try:
+        found, remarks = at_work(found, opened)
+        for remark in remarks:
+            say(f"note: {remark}", quiet)
         seen = portrait(found.plan, opened, user, None if all_ else LAST)
     finally:
         opened.close()
     if format_ == "json":
         emit_json(seen)
     else:
-        click.echo("\n".join(lines(seen)))
+        tell(lines(seen))
     return EXIT_OK
 
 

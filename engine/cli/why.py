@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, moment, replayed
+from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, moment, replayed, tell
 from engine.errors import UsageError
 
 _SHOWN = 10
@@ -45,6 +45,7 @@ def why(
     Its events are decided once more by the very core that decided them; nothing is written and nothing is sent.
     """
     from engine import wiring
+    from engine.cli.atwork import Past, past
     from engine.core.subjects import PROGRAM, subject_of
     from engine.insight.why import answer
     from engine.stores.memory import MemoryStore
@@ -65,18 +66,23 @@ def why(
     else:
         opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
     try:
-        older = found if events else wiring.with_older(found, opened)
+        known = Past(found) if events else past(found, opened, _first(opened, subject))
         said = answer(
-            older.plan or found.plan, opened, subject, playbook=playbook, until=at,
-            fresh=lambda: MemoryStore(keep_log=False), segments=found.audiences.segments,
+            known.found.plan, opened, subject, playbook=playbook, until=at, eras=known.eras, remarks=known.remarks,
+            fresh=lambda: MemoryStore(keep_log=False), segments=known.found.audiences.segments,
         )  # fmt: skip
     finally:
         opened.close()
     if format_ == "json":
         emit_json(said)
     else:
-        click.echo("\n".join(lines(said)))
+        tell(lines(said))
     return EXIT_OK
+
+
+def _first(store: Any, subject: str) -> int:
+    """The engine's clock at the first event of a subject."""
+    return min((clock for _, clock in store.events(subject)), default=0)
 
 
 def _who(said: dict[str, Any]) -> str:
@@ -123,6 +129,8 @@ def _playbook(it: dict[str, Any]) -> list[str]:
 def _decision(it: dict[str, Any]) -> list[str]:
     late = f" (due then, carried out at {it['carried_out']})" if it["carried_out"] else ""
     out = [f"{it['verdict']} at {it['time']}{late}, {cause(it['cause'])}"]
+    if not it["present"]:
+        out[0] += f", by version {it['version']} (an older one)"
     for line in it["why"]:
         out += [f"  {text}" for text in _why(line)]
     return out

@@ -60,6 +60,8 @@ class Change:
 
 _FLIP: Final = {"gteq": "lt", "lt": "gteq", "gt": "lteq", "lteq": "gt", "eq": "ne", "ne": "eq", "in": "notin",
                 "notin": "in"}  # fmt: skip
+_PULLS: Final = (0, 2, 20, 2000)
+"""How far beyond an average one more value is tried, in distances to it."""
 _PLAIN: Final = ("default", "round", "int", "float", "lower", "upper")
 
 
@@ -262,8 +264,10 @@ class _Leaf:
         elif name == "distinct" and len(node.args) > 1 and isinstance(node.args[1], nodes.Const):
             for one in self._counted(first, has, op, target, must, sure=False):
                 yield replace(one, fresh=str(node.args[1].value))
-        elif name in ("sum", "min", "max") and len(node.args) > 1 and isinstance(node.args[1], nodes.Const):
+        elif name in ("sum", "avg", "min", "max") and len(node.args) > 1 and isinstance(node.args[1], nodes.Const):
             yield from self._amounts(name, first, str(node.args[1].value), has, op, target, must)
+        elif name == "streak" and is_number(target) and is_number(has):
+            yield from self._streak(first, has, op, target)
         elif name == "since" and op in ("lt", "lteq"):
             yield Change(EVENTS, self.text, first, has=has)
 
@@ -289,10 +293,33 @@ class _Leaf:
             wanted = edge_of(op, target, unit, there)
             if wanted is not None and wanted > there:
                 yield Change(EVENTS, self.text, type_, has=has, data={**must, of: small(wanted - there)})
+        elif name == "avg":
+            yield from self._average(type_, of, has, op, target, must)
         elif (name == "max" and op in ("gt", "gteq", "eq")) or (name == "min" and op in ("lt", "lteq", "eq")):
             wanted = edge_of(op, target, unit_of(there, target), there)
             if wanted is not None:
                 yield Change(EVENTS, self.text, type_, has=has, data={**must, of: small(wanted)})
+
+    def _average(
+        self, type_: str, of: str, has: Any, op: str, target: Any, must: Mapping[str, Any]
+    ) -> Iterator[Change]:
+        """One more event pulls an average along; over how many it is, nobody saw, so several are tried."""
+        there = has if is_number(has) else Decimal(target)
+        edge = edge_of(op, target, unit_of(there, target), there)
+        if edge is None:
+            return
+        pulls = [edge + (edge - there) * weight for weight in (_PULLS if is_number(has) else (0,))]
+        kept = [it for it in dict.fromkeys(pulls) if it >= 0]
+        for amount in kept if len(kept) == len(pulls) else [*kept, Decimal(0)]:
+            yield Change(EVENTS, self.text, type_, has=has, data={**must, of: small(amount)})
+
+    def _streak(self, type_: str, has: Any, op: str, target: Any) -> Iterator[Change]:
+        """The day at hand may still count; days that are over cannot be had any more."""
+        needs = whole_for(op, target, has)
+        if needs is not None and needs == has + 1:
+            yield Change(EVENTS, self.text, type_, has=has)
+        elif needs is not None and needs < has:
+            yield Change(FEWER, self.text, type_, has=has)
 
     def of_last(self, node: nodes.Node, op: str, target: Any) -> Iterator[Change]:
         """``last('x').amount``: one more event that brings it; what the first one was cannot be helped."""

@@ -19,6 +19,7 @@ from msgspec import structs
 from engine.actions.coupon import GiveCoupon
 from engine.actions.invite import Invite
 from engine.actions.message import SendMessage
+from engine.actions.post import PURPOSE, PostToGroup, zone_there
 from engine.core.journeys import Run, as_datetime
 from engine.core.judging import ALL
 from engine.core.links import Links
@@ -27,7 +28,7 @@ from engine.core.moment import Moment
 from engine.core.plan import ChannelInfo, Node, Plan, Playbook, zone_of
 from engine.core.step import Turn
 from engine.core.subjects import USER, shown_as
-from engine.errors import ProgramError
+from engine.errors import DrumbeatError, MissingVariable, ProgramError, RenderError
 from engine.insight import sms
 from engine.insight.gates import gates
 from engine.insight.subject import instant
@@ -49,11 +50,16 @@ _BODY = re.compile(r"<body[^>]*>", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Source:
-    """A message step, with the templates it may send."""
+    """A message or a post, with the templates it may send."""
 
     playbook: Playbook
     node: Node
-    action: SendMessage
+    action: SendMessage | PostToGroup
+
+    @property
+    def purpose(self) -> str:
+        """What it is for, to caps and freezes."""
+        return PURPOSE if isinstance(self.action, PostToGroup) else self.action.purpose
 
 
 @dataclass(frozen=True)
@@ -100,21 +106,19 @@ def sources(plan: Plan, templates: TemplateSet, what: str) -> list[Source]:
             near = nearest(step, ids) if step else None
             hint = f"did you mean '{near}'?" if near else "its messages: " + (", ".join(ids) or "none")
             raise ProgramError(f"playbook '{name}' has no message step '{step}'" if step else
-                               f"playbook '{name}' sends no message to users", hint=hint)  # fmt: skip
+                               f"playbook '{name}' sends no message", hint=hint)  # fmt: skip
         return found
     if what not in templates.names():
         near = nearest(what, [*templates.names(), *plan.by_id])
         hint = f"did you mean '{near}'?" if near else "a template such as welcome/hello, or a playbook"
         raise ProgramError(f"there is no template and no running playbook '{what}'", hint=hint)
-    users = [it for playbook in plan.playbooks for it in _steps(playbook) if it.action.template == what]
-    return users[:1] or [_alone(plan, templates, what)]
+    using = [it for playbook in plan.playbooks for it in _steps(playbook) if it.action.template == what]
+    return using[:1] or [_alone(plan, templates, what)]
 
 
 def _steps(playbook: Playbook) -> list[Source]:
-    if playbook.subject != USER:
-        return []
     nodes = playbook.nodes.values()
-    return [Source(playbook, it, it.action) for it in nodes if isinstance(it.action, SendMessage)]
+    return [Source(playbook, it, it.action) for it in nodes if isinstance(it.action, (SendMessage, PostToGroup))]
 
 
 def _alone(plan: Plan, templates: TemplateSet, name: str) -> Source:
@@ -153,6 +157,8 @@ def shown(
         raise ProgramError(f"the message does not go by '{channel}'",
                            hint=f"did you mean '{near}'?" if near else f"it goes by {', '.join(via)}")  # fmt: skip
     names = [channel] if channel is not None else list(via) if every else via[:1]
+    if channel is None and not every and isinstance(source.action, PostToGroup):
+        names = _channel_of_group(plan, source, person, now) or names
     out = []
     for name in names:
         if every and locale is None:
@@ -161,6 +167,19 @@ def shown(
         else:
             out.append(_one(plan, source, person, now, plan.channels[name], locale, None))
     return out
+
+
+def _channel_of_group(plan: Plan, source: Source, person: Person, now: int) -> list[str]:
+    """The channel a post would go by; none where that cannot be told."""
+    action = source.action
+    if not isinstance(action, PostToGroup):
+        return []
+    run, _ = _run(plan, source, action, structs.replace(person.state), person, now)
+    try:
+        name = action.channel_for(run, action.room_of(run))
+    except DrumbeatError:  # said where it is rendered
+        return []
+    return [] if name is None else [name]
 
 
 def _one(
@@ -178,8 +197,7 @@ def _one(
     template = action.templates(channel.name, own if isinstance(own, str) else None)
     run, sampled = _run(plan, source, action, structs.replace(state), person, now)
     try:
-        detail, fault = action.rendered(run, channel)
-        address = action.address(run, channel)
+        detail, fault, address = _written(run, action, channel)
     except Exception as error:  # a value of `with` or `to` that cannot be worked out: what a journey would stop at
         detail, fault, address = {}, "error", None
         run.explain("render", False, str(error) or type(error).__name__)
@@ -192,15 +210,30 @@ def _one(
     user, group = shown_as(state.id)
     to = None if address in (None, "") else str(address)
     effect = Effect(
-        run.key(), now, source.playbook.id, source.node.id, "message", user, group, "planned", None, detail,
-        deliver=channel.name, purpose=action.purpose, to=to,
+        run.key(), now, source.playbook.id, source.node.id, source.action.word, user, group, "planned", None, detail,
+        deliver=channel.name, purpose=None if isinstance(action, PostToGroup) else action.purpose, to=to,
     )  # fmt: skip
     item = Outgoing(key=effect.key, channel=channel.name, effect=effect, attempts=0)
     return Shown(channel.name, where, file, item, None, said, sampled, html)
 
 
+def _written(
+    run: Run, action: SendMessage | PostToGroup, channel: ChannelInfo
+) -> tuple[dict[str, Any], str | None, Any]:
+    """(detail, why there is none, address)."""
+    if isinstance(action, SendMessage):
+        detail, fault = action.rendered(run, channel)
+        return detail, fault, action.address(run, channel)
+    try:
+        group = action.room_of(run)
+        return action.rendered(run, group, channel.name, zone_there(run, group)), None, group
+    except (MissingVariable, RenderError) as error:
+        run.explain("render", False, str(error))
+        return {}, "missing_variable" if isinstance(error, MissingVariable) else "render", None
+
+
 def _run(
-    plan: Plan, source: Source, action: SendMessage, state: State, person: Person, now: int
+    plan: Plan, source: Source, action: SendMessage | PostToGroup, state: State, person: Person, now: int
 ) -> tuple[Run, tuple[str, ...]]:
     """The journey at the step, as far as it is known."""
     playbook = source.playbook
@@ -222,6 +255,7 @@ def _run(
     journey.results = results
     if plan.links is not None:
         plan = dataclasses.replace(plan, links=_Marked(base=plan.links.base, hosts=plan.links.hosts))
+    plan = plan if (part := plan.part(state.id)) is plan else part
     turn = Turn(plan, Out(), ALL)
     turn.state, turn.now, turn.cause = state, now, {"wake": NOBODY}
     m = Moment(state, entry, now, now, plan.env, entry, results, journey.trigger, playbook.variables)

@@ -13,6 +13,7 @@ from engine.core.plan import Plan
 from engine.core.scarce import Desk
 from engine.core.spreads import PREFIX
 from engine.core.subjects import USER, kind_of
+from engine.insight.eras import Era
 from engine.ports import Store
 from engine.runtime.session import HISTORY_UNTIL
 
@@ -44,8 +45,9 @@ class Record:
     edits: Mapping[str, Callable[[State], None]] = field(default_factory=dict)
     """Id of an event -> what is supposed to have been done to the state right before it."""
     supposed: bool = False  #: not everything here is on record
-    turns: list[tuple[int, str, Standing | None]] = field(default_factory=list)
-    """(instant, playbook, the trigger that let in who was in its segment; None: it was opened again after a pause)."""
+    turns: list[tuple[int, str, Standing | Era | None]] = field(default_factory=list)
+    """(instant, playbook, what happened then): the trigger that let in who was in its segment; a program that was put
+    to work; None: the playbook was opened again after a pause."""
 
     @classmethod
     def read(cls, plan: Plan, store: Store, user: str) -> Record:

@@ -11,15 +11,18 @@ not known which of them were cut; then what differs is counted (``Course.unmatch
 Rule 4: what happened first at one and the same instant is not recorded when several subjects (or several runs, or
 several slots) had a part in it. The usual order is tried first; where it does not give the effects on record, the
 others are.
+Rule 5: each part of a life is decided by the program that was at work then, as far as the store kept it (``eras``).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
+from engine.core.changing import PUBLISH
 from engine.core.existing import Standing
 from engine.core.model import MOST_EFFECTS, Answer, Decision, Effect, Event, Reserve, State, Why
 from engine.core.plan import Plan
@@ -27,6 +30,7 @@ from engine.core.scarce import Desk
 from engine.core.slots import Due, SlotTable, replayed
 from engine.core.step import ALL
 from engine.core.subjects import SIGN, subject_of
+from engine.insight.eras import Era, distinct, era_at, take_over
 from engine.insight.judged import Glimpse, placed, watching
 from engine.insight.record import Asked, Record, RecordedDesk
 from engine.ports import Store
@@ -53,7 +57,11 @@ class Course:
     ties: dict[int, int] = field(default_factory=dict)  #: instant -> events decided there beside wake-ups and slots
     slots: dict[int, int] = field(default_factory=dict)  #: instant with ties -> slots of it
     unmatched: int = 0  #: effects on record and not here, or here and not on record
+    under: dict[int, Era] = field(default_factory=dict)  #: ``id`` of a decision -> the program that made it
 
+
+Turn = tuple[int, str, Standing | Era | None]
+"""As in ``Record.turns``."""
 
 Early = Mapping[int, tuple[int, int]]
 """Instant -> (before which of its events, 0 the first, its wake-ups fired; how many of its slots did, too).
@@ -87,21 +95,30 @@ class Life:
     Parameters
     ----------
     plan, store, user, fresh: as for ``replay``.
+    eras: the programs that were at work, in order, the last one that of ``plan``; none: it decided everything.
     """
 
-    def __init__(self, plan: Plan, store: Store, user: str, fresh: Callable[[], Store]) -> None:
+    def __init__(
+        self, plan: Plan, store: Store, user: str, fresh: Callable[[], Store], eras: Sequence[Era] = ()
+    ) -> None:
         self.plan = plan
+        self.eras = tuple(eras) or (Era(0, plan),)
         self.fresh = fresh
         self.subject = user
         self.passes = 0  #: how often it was supposed to have been otherwise
         record = Record.read(plan, store, user)
-        record.published = {it.id: int(store.get_meta(f"published:{it.id}") or 0) for it in plan.playbooks}
-        reopened = {it.id: int(store.get_meta(f"opened:{it.id}") or 0) for it in plan.playbooks}
-        turns: list[tuple[int, str, Standing | None]] = [(at, id_, None) for id_, at in reopened.items() if at]
+        playbooks = {it.id for one in distinct(self.eras) for it in one.playbooks}
+        record.published = {id_: int(store.get_meta(f"published:{id_}") or 0) for id_ in playbooks}
+        reopened = {id_: int(store.get_meta(f"opened:{id_}") or 0) for id_ in playbooks}
+        turns: list[Turn] = [(at, id_, None) for id_, at in reopened.items() if at]
+        turns += [(era.since, "", era) for era in self.eras[1:]]
         met = met_before(store)
-        admitting = plan.part(user).admitting
-        turns += [(at, it.playbook, it) for it in admitting if (at := met.get(it.met_as())) is not None]
-        record.turns = sorted(turns, key=lambda it: (it[0], it[2] is not None))
+        for era, after in pairwise((*self.eras, Era(record.end + 1, plan))):
+            for it in era.plan.part(user).admitting:
+                at = met.get(it.met_as())
+                if at is not None and (era is self.eras[0] or era.since <= at) and at < after.since:
+                    turns.append((at, it.playbook, it))
+        record.turns = sorted(turns, key=lambda it: (it[0], 0 if it[2] is None else 1 if isinstance(it[2], Era) else 2))
         self._record = record
         self._slots = store.slots()
         self._early: Early = {}
@@ -109,9 +126,9 @@ class Life:
     def course(self, until: int | None = None) -> Course:
         """As it was, up to an instant; None: where the engine stands."""
         with self._put_to_work():
-            self._early, found = _best(self.plan, self._record, self.fresh)
+            self._early, found = _best(self.eras, self._record, self.fresh)
             if until is not None and until < self._record.end:
-                found = _pass(self.plan, self._record, self._early, self.fresh, until)
+                found = _pass(self.eras, self._record, self._early, self.fresh, until)
         return found
 
     @property
@@ -140,11 +157,22 @@ class Life:
         record = replace(self._record, events=list(events), edits=dict(edits or {}), supposed=True)
         record.end, record.settled = max(record.end, until), max(record.settled, until)
         with self._put_to_work(glimpse):
-            return _pass(self.plan, record, _moved(self._early, self._record.events, events), self.fresh, until)
+            return _pass(self.eras, record, _moved(self._early, self._record.events, events), self.fresh, until)
+
+    def era(self, instant: int) -> Era:
+        """The program that decided what happened at an instant."""
+        return era_at(self.eras, instant)
 
     @contextmanager
     def _put_to_work(self, glimpse: Glimpse | None = None) -> Iterator[None]:
-        plan, before = self.plan, dict(self.plan.env.published)
+        with ExitStack() as all_:
+            for plan in distinct(self.eras):
+                all_.enter_context(self._at_work(plan, glimpse))
+            yield
+
+    @contextmanager
+    def _at_work(self, plan: Plan, glimpse: Glimpse | None) -> Iterator[None]:
+        before = dict(plan.env.published)
         figures = plan.env.figures
         taken = dict(figures.taken)
         figures.load(self._slots)  # what was seen at each decision is found by its instant
@@ -174,8 +202,9 @@ def _moved(early: Early, before: Sequence[tuple[Event, int]], after: Sequence[tu
 class _One(Session):
     """A session in which one subject is alone."""
 
-    def __init__(self, plan: Plan, store: Store, record: Record, course: Course) -> None:
+    def __init__(self, plan: Plan, store: Store, record: Record, course: Course, since: int = 0) -> None:
         self.course = course
+        self.since = since  #: from when on it decides
         self.user = record.user
         self.record = record
         self.answers = record.answers
@@ -195,7 +224,7 @@ class _One(Session):
         if record.user[:1] == SIGN:  # one that is known to the catalog may have had a slot before it heard of anything
             begun = min([begun, *(at - 1 for at in record.times.values())])
         table = SlotTable(plan.schedules, plan.env, kept, 0)
-        table.begin_all(begun, record.end)
+        table.begin_all(max(begun, self.since), record.end)
         return Walk(self, table, ends, only=self.user)
 
     def _route(self, event: Event) -> None:
@@ -270,20 +299,27 @@ class _One(Session):
 # ---------------------------------------------------------------------- one way through
 
 
-def _pass(plan: Plan, record: Record, early: Early, fresh: Callable[[], Store], until: int | None = None) -> Course:
+def _pass(
+    eras: Sequence[Era], record: Record, early: Early, fresh: Callable[[], Store], until: int | None = None
+) -> Course:
     """All events in order, with the wake-ups between them."""
     found = Course()
     store = fresh()
-    session = _One(plan, store, record, found)
+    era = eras[0]
+    session = _One(era.plan, store, record, found)
     end = record.end if until is None else min(until, record.end)
 
     def hand_over() -> None:
         batch = session.batch()
-        found.decisions.extend(placed(it, plan) for it in batch.decisions)
+        for it in batch.decisions:
+            if it.cause != PUBLISH:  # that is on record
+                found.decisions.append(placed(it, era.plan))
+                found.under[id(it)] = era
         found.effects.extend(it for it in batch.effects if subject_of(it.user, it.group) == record.user)
         store.commit(batch)
 
-    plan.env.published.update(record.published)
+    for one in distinct(eras):
+        one.env.published.update(record.published)
     ahead = deque(record.turns)
 
     def settle(instant: int) -> None:
@@ -298,9 +334,17 @@ def _pass(plan: Plan, record: Record, early: Early, fresh: Callable[[], Store], 
             hand_over()
         hand_over()
 
-    def turn(at: int, playbook: str, standing: Standing | None) -> None:
+    def turn(at: int, playbook: str, standing: Standing | Era | None) -> None:
+        nonlocal era, session
         if standing is None:
-            plan.env.published[playbook] = at
+            for one in distinct(eras):
+                one.env.published[playbook] = at
+        elif isinstance(standing, Era):
+            before, era = era, standing
+            session = _One(era.plan, store, record, found, at)
+            taken = frozenset(key for key, time in record.times.items() if time <= at)
+            take_over(session, record.user, before.plan, at, taken)
+            hand_over()
         else:
             session.note(standing, at)
             hand_over()
@@ -346,10 +390,10 @@ def _unmatched(effects: Sequence[Effect], record: Record, end: int) -> int:
     return len(here ^ there)
 
 
-def _best(plan: Plan, record: Record, fresh: Callable[[], Store]) -> tuple[Early, Course]:
+def _best(eras: Sequence[Era], record: Record, fresh: Callable[[], Store]) -> tuple[Early, Course]:
     """The order of what happened at one instant that gives the effects on record, or comes nearest."""
     early: dict[int, tuple[int, int]] = {}
-    best = _pass(plan, record, early, fresh)
+    best = _pass(eras, record, early, fresh)
     left = _MOST_PASSES
     while best.unmatched and left > 0:
         nearer = None
@@ -361,7 +405,7 @@ def _best(plan: Plan, record: Record, fresh: Callable[[], Store]) -> tuple[Early
             for slots in range(best.slots.get(instant, 0) + 1)
         ]
         for trial in [it for it in trials if it != early][:left]:
-            found = _pass(plan, record, trial, fresh)
+            found = _pass(eras, record, trial, fresh)
             left -= 1
             if found.unmatched < (nearer[1] if nearer is not None else best).unmatched:
                 nearer = (trial, found)

@@ -7,7 +7,7 @@ Rule 2: a playbook that was never looked at is an answer too: what it listens to
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine.core import localtime
@@ -18,6 +18,7 @@ from engine.core.model import Decision, Journey, Why
 from engine.core.moment import Moment
 from engine.core.plan import Plan, Playbook, Segment, zone_of
 from engine.core.subjects import kind_of, name_of, shown_as
+from engine.insight.eras import Era, era_at
 from engine.insight.gates import gates
 from engine.insight.judged import Branch, by_time, changes, placed, tree_of
 from engine.insight.nearest import Asking, nearest
@@ -56,6 +57,8 @@ def answer(
     until: int | None = None,
     fresh: Callable[[], Store],
     segments: Mapping[str, Segment] | None = None,
+    eras: Sequence[Era] = (),
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """All that is to be said about a subject.
 
@@ -66,13 +69,19 @@ def answer(
     until: as things stood then; None: as they stand.
     fresh: makes an empty store in memory.
     segments: those of the program, to be shown part by part where they decide.
+    eras: the programs that were at work, that of ``plan`` last; none: what was decided before it is not known.
+    remarks: what is to be said about them.
     """
     kept = known_user(store, user)
+    present = plan
+    if until is not None and until < store.clock() and eras:
+        then = era_at(eras, until)
+        plan, segments = then.plan, then.segments  # as things stood then
     if playbook is not None:
         known_playbook(plan, playbook)
     gone = store.forgotten(user)
-    life = Life(plan, store, user, fresh) if gone is None else None
-    found = life.course(until) if life is not None else _on_record(plan, store, user, until)
+    life = Life(present, store, user, fresh, eras) if gone is None else None
+    found = life.course(until) if life is not None else _on_record(present, store, user, until)
     if until is None:  # what stands in the store is what is, also where it was begun by an older version
         found.state = kept
     # what publications did to journeys cannot be found out from events; it is on record
@@ -86,8 +95,9 @@ def answer(
     rows = {}
     left = _TRIES_OF_ALL
     for it in chosen:
-        rows[it.id] = _playbook(plan, it, found, effects)
-        rows[it.id]["version"] = _version(it, versions, found.clock)
+        newest = present.by_id.get(it.id, it).version
+        rows[it.id] = _playbook(plan, it, found, effects, newest)
+        rows[it.id]["version"] = _version(newest, it, versions, found.clock, eras)
         rows[it.id]["gates"] = gates(plan, it, found.state, found.clock) if found.state is not None else []
         if life is None:
             lost = {"of": None, "options": (), "from": None, "cannot_say": forgotten_words(gone, _NO_MORE)[0]}
@@ -104,9 +114,10 @@ def answer(
         "events": sum(not event.internal for event in found.events.values()),
         "remarks": [
             *forgotten_words(gone, WHY_FORGOTTEN),
-            *_remarks(plan, store, found, playbook, group=group is not None),
+            *remarks,
+            *_remarks(plan, store, found, playbook, group=group is not None, known=bool(eras)),
         ],
-        "program": _program(plan, store),
+        "program": _program(present, store),
         "playbooks": rows,
         "ladders": [row for row in effects if row["playbook"] is None] if playbook is None else [],
     }
@@ -128,7 +139,16 @@ def _nearest(asking: Asking, *, alone: bool) -> dict[str, Any] | None:
         return nearest(asking, None) if alone else None
     if not entries or (entries[-1].verdict in ("entered", "held_out") and not alone):
         return None
+    era = asking.found.under.get(id(entries[-1]))
+    if era is not None and era.plan is not asking.plan and it_was(era, asking):
+        asking.plan, asking.playbook = era.plan, era.plan.by_id[asking.playbook.id]
+        asking.segments = era.segments
     return nearest(asking, entries[-1])
+
+
+def it_was(era: Era, asking: Asking) -> bool:
+    """Had the program of then the playbook?"""
+    return asking.playbook.id in era.plan.by_id
 
 
 def _versions(store: Store) -> dict[str, list[Version]]:
@@ -139,15 +159,19 @@ def _versions(store: Store) -> dict[str, list[Version]]:
     return found
 
 
-def _version(playbook: Playbook, versions: Mapping[str, list[Version]], at: int) -> dict[str, Any]:
+def _version(
+    present: str, playbook: Playbook, versions: Mapping[str, list[Version]], at: int, eras: Sequence[Era]
+) -> dict[str, Any]:
     """By what meaning of the playbook it was decided then, as far as the store knows."""
     known = versions.get(playbook.id, [])
     then = next((it for it in reversed(known) if it.since <= at), None)
+    if eras:  # a version may have come back, so when it came first says nothing
+        then = next((it for it in known if it.hash == playbook.version), None)
     return {
-        "present": playbook.version,
+        "present": present,
         "then": None if then is None else then.hash,
         "since": None if then is None else instant(then.since),
-        "same": then is None or then.hash == playbook.version,
+        "same": then is None or then.hash == present,
     }
 
 
@@ -167,16 +191,18 @@ def _on_record(plan: Plan, store: Store, user: str, until: int | None) -> Course
     )
 
 
-def _remarks(plan: Plan, store: Store, found: Course, playbook: str | None, *, group: bool) -> list[str]:
+def _remarks(
+    plan: Plan, store: Store, found: Course, playbook: str | None, *, group: bool, known: bool
+) -> list[str]:
     out = []
     decided_by = store.get_meta("plan")
-    if decided_by is not None and decided_by != plan.digest:
+    if decided_by is not None and decided_by != plan.digest and not known:
         out.append(OTHER_VERSION)
     journeys = found.state.journeys if found.state is not None else ()
     older = sorted({it.playbook for it in journeys if playbook in (None, it.playbook) and _older(plan, it)})
     if older:
         names = ", ".join(older)
-        out.append(f"a journey of {names} runs on an older version; conditions are shown as the present one has them")
+        out.append(f"a journey of {names} runs on an older version")
     if found.unmatched:
         out.append(
             f"{found.unmatched} effect(s) differ from the record: they were decided by an earlier version, or in an"
@@ -217,7 +243,9 @@ def _cause(cause: dict[str, str], found: Course) -> dict[str, Any]:
     return shown
 
 
-def _playbook(plan: Plan, playbook: Playbook, found: Course, effects: list[dict[str, Any]]) -> dict[str, Any]:
+def _playbook(
+    plan: Plan, playbook: Playbook, found: Course, effects: list[dict[str, Any]], newest: str
+) -> dict[str, Any]:
     looks = [it for it in found.decisions if it.playbook == playbook.id]
     entries = [it for it in looks if it.verdict in ENTRY]
     last = looks[-1] if looks and not (entries and looks[-1] is entries[-1]) else None
@@ -229,8 +257,8 @@ def _playbook(plan: Plan, playbook: Playbook, found: Course, effects: list[dict[
         "verdict": looks[-1].verdict if looks else None,
         "looked_at": len(looks),
         "verdicts": dict(sorted(Counter(it.verdict for it in looks).items())),
-        "entry": _decision(entries[-1], playbook, found, own) if entries else None,
-        "last": _decision(last, playbook, found, own) if last is not None else None,
+        "entry": _decision(entries[-1], playbook, found, own, newest) if entries else None,
+        "last": _decision(last, playbook, found, own, newest) if last is not None else None,
         "listens": [_listening(plan, trigger, found) for trigger in playbook.triggers],
         "journeys": [journey_row(plan, it) for it in state.journeys if it.playbook == playbook.id] if state else [],
         "goals": [goal_row(it) for it in state.goals if _open(it.until, it.playbook, playbook, found)] if state else [],
@@ -244,18 +272,24 @@ def _open(until: int, of: str, playbook: Playbook, found: Course) -> bool:
 
 
 def _decision(
-    decision: Decision, playbook: Playbook, found: Course, effects: list[dict[str, Any]]
+    decision: Decision, playbook: Playbook, found: Course, effects: list[dict[str, Any]], newest: str
 ) -> dict[str, Any]:
+    era = found.under.get(id(decision))
+    then = era.plan.by_id.get(decision.playbook) if era is not None else None
+    playbook = playbook if then is None else then
     lines = [_line(why) for why in decision.why]
     if decision.verdict in ("entered", "held_out") and playbook.holdout is not None:
         drawn = bucket(playbook.holdout.salt, name_of(found.state.id) if found.state else "")
         text = f"drew {drawn} of {BUCKETS}, held out below {playbook.holdout.percent}"
         lines.append({"at": "holdout", "value": decision.verdict != "held_out", "text": text, "seen": {}})
     # what came by time is decided once more at its due instant; its effects tell when it was carried out
+    version = None if then is None else then.version
     late = [row["time"] for row in effects if row["due"] == instant(decision.time)]
     return {
         "time": instant(decision.time),
         "carried_out": min(late, default=None) if "wake" in decision.cause else None,
+        "version": version,
+        "present": version in (None, newest),
         "verdict": decision.verdict,
         "cause": _cause(decision.cause, found),
         "why": lines,

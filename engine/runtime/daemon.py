@@ -19,7 +19,7 @@ from typing import Any
 from engine.core.model import MINUTE, SECOND, Alert, PoolAlert
 from engine.errors import CannotRun, StoreError, StoreFull, StoreHeld
 from engine.ports import Channel, Feed, Store
-from engine.runtime import applied
+from engine.runtime import applied, programs
 from engine.runtime.applied import Pin
 from engine.runtime.bell import Bell
 from engine.runtime.claims import Claims
@@ -436,6 +436,7 @@ class Daemon:
 
     def _keep(self, program: Program) -> None:
         """The files of a program that is at work are the last good ones."""
+        programs.keep(self._store, program.plan.digest, program.pack)
         if program.pack and self._store.get_meta(LAST_GOOD) != program.pack:
             self._store.set_meta(LAST_GOOD, program.pack)
 

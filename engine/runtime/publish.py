@@ -20,6 +20,7 @@ from engine.core.model import State
 from engine.core.plan import Plan, Playbook
 from engine.errors import CannotRun
 from engine.ports import Store, Version
+from engine.runtime import programs
 from engine.runtime.session import Session
 
 AT_ONCE = 1_000
@@ -51,6 +52,7 @@ def announce(plan: Plan, store: Store) -> None:
         elif playbook.status in _OPEN and before is not None and not _was_open(before, playbook.id):
             store.set_meta(opened, str(store.clock()))
         plan.env.published[playbook.id] = max(int(since), int(store.get_meta(opened) or 0))
+    programs.note(store, plan.digest)
     if store.get_meta("plan") != plan.digest:
         store.set_meta("plan", plan.digest)
 

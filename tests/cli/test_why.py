@@ -212,11 +212,12 @@ def test_unknown_names_fail_with_the_nearest_one(shop: Path, capsys: pytest.Capt
 
 
 def test_another_version_of_the_program_is_pointed_out(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The store remembers which version decided; explaining with another one says so."""
+    """The store remembers which version decided: that one explains, and it says so where the folder holds another."""
     path = shop / "playbooks" / "loyal.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace(">= 2", ">= 1"), encoding="utf-8")
     said = ask(capsys, shop, "why", "--user", "ben")
-    assert "note: decided under another version of the program; shown with the present one" in said
+    assert "note: the store is not yet run by what the folder holds: what is said is by the program at work, " in said
+    assert "count('order.paid') >= 2" in said
 
 
 def test_without_a_store_it_cannot_run(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,9 @@ WHEN = {
         ORDER, 'user.city != "上海" and (sum("order.paid", "amount", within="4d") >= 90 or "vip" in user.tags)'
     ),
     "kinds": (ORDER, 'distinct("page.seen", "page") >= 2 and max("order.paid", "amount") >= 80'),
+    "mean": (ORDER, 'avg("order.paid", "amount", within="6d") >= 70'),
+    "small": (ORDER, 'avg("order.paid", "amount") < 55'),
+    "daily": (ORDER, 'streak("page.seen") >= 2'),
     "old": (ORDER, 'user.created_at is older_than("4d") and user.level in ["a", "b"]'),
     "fresh": (ORDER, 'last("page.seen").time is newer_than("1h") or last("page.seen").page == "help"'),
     "gold": (ORDER, 'user.tier is at_least("gold") and points("main") >= 20'),

@@ -198,7 +198,7 @@ def test_ci_skips_no_server() -> None:
     assert order == sorted(order)
     servers = ROOT / ".ci/servers"
     assert servers.stat().st_mode & 0o100
-    assert all(it in servers.read_text(encoding="utf-8") for it in ("redis-server", "nats-server"))
+    assert all(it in servers.read_text(encoding="utf-8") for it in ("redis-server", "nats-server", "chromium"))
 
 
 def test_links_lead_somewhere() -> None:
