@@ -149,17 +149,20 @@ def _simulate(asked: Request) -> int:
             _say(Coupled(str(coupled)))
             return 0
     told.rest()
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    _say(
-        Done(
-            events=outcome.events, clock=outcome.clock, assigned_ids=replay.assigned_ids, users=outcome.users,
-            journeys=outcome.journeys, effects=outcome.effects, playbooks=outcome.playbooks,
-            quotas={name: Quota(it.allows, it.sent, it.refused, it.users) for name, it in outcome.quotas.items()},
-            put_off=[(*place, number) for place, number in outcome.put_off.items()],
-            cpu_seconds=round(used.ru_utime + used.ru_stime, 2), peak_mb=round(used.ru_maxrss / 1024, 1),
-        )
-    )  # fmt: skip
+    _say(figures(outcome, replay.assigned_ids))
     return 0
+
+
+def figures(outcome: Any, assigned_ids: bool) -> Done:
+    """What a part says at its end."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return Done(
+        events=outcome.events, clock=outcome.clock, assigned_ids=assigned_ids, users=outcome.users,
+        journeys=outcome.journeys, effects=outcome.effects, playbooks=outcome.playbooks,
+        quotas={name: Quota(it.allows, it.sent, it.refused, it.users) for name, it in outcome.quotas.items()},
+        put_off=[(*place, number) for place, number in outcome.put_off.items()],
+        cpu_seconds=round(used.ru_utime + used.ru_stime, 2), peak_mb=round(used.ru_maxrss / 1024, 1),
+    )  # fmt: skip
 
 
 class _Told:

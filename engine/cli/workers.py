@@ -132,7 +132,7 @@ def together(
             if out is not None:
                 merge([file for file in files if file is not None], out)
         done = tuple(it.done for it in parts if it.done is not None)
-    return Together(_outcome(done), done[0].assigned_ids, done)
+    return Together(whole(done), done[0].assigned_ids, done)
 
 
 class _Part:
@@ -246,28 +246,28 @@ def _take(word: oneshard.Word, part: _Part, parts: list[_Part], progress: Callab
             part.done = word
 
 
-def _outcome(parts: Sequence[oneshard.Done]) -> Outcome:
+def whole(parts: Sequence[oneshard.Done]) -> Outcome:
     """The figures of all parts as those of one."""
     from engine.runtime.simulate import Outcome, QuotaUse
 
     first = parts[0]
     if any((it.events, it.clock) != (first.events, first.clock) for it in parts):
         raise CannotRun("the feed was changed while it was simulated", hint="simulate it again")
-    whole = Outcome(events=first.events, clock=first.clock, users=sum(it.users for it in parts))
-    whole.journeys = _sum([it.journeys for it in parts])
+    all_ = Outcome(events=first.events, clock=first.clock, users=sum(it.users for it in parts))
+    all_.journeys = _sum([it.journeys for it in parts])
     kinds = sorted({kind for it in parts for kind in it.effects})
-    whole.effects = {kind: dict(sorted(_sum([it.effects.get(kind, {}) for it in parts]).items())) for kind in kinds}
-    whole.playbooks = {name: _sum([it.playbooks[name] for it in parts]) for name in first.playbooks}
+    all_.effects = {kind: dict(sorted(_sum([it.effects.get(kind, {}) for it in parts]).items())) for kind in kinds}
+    all_.playbooks = {name: _sum([it.playbooks[name] for it in parts]) for name in first.playbooks}
     for name in first.quotas:
         uses = [it.quotas[name] for it in parts]
-        whole.quotas[name] = QuotaUse(
+        all_.quotas[name] = QuotaUse(
             uses[0].allows, _sum([it.sent for it in uses]), _sum([it.refused for it in uses]),
             set().union(*(it.users for it in uses)),
         )  # fmt: skip
-    whole.put_off = Counter()
+    all_.put_off = Counter()
     for part in parts:
-        whole.put_off.update({(playbook, step): number for playbook, step, number in part.put_off})
-    return whole
+        all_.put_off.update({(playbook, step): number for playbook, step, number in part.put_off})
+    return all_
 
 
 def _sum(figures: Sequence[dict[str, int]]) -> dict[str, int]:

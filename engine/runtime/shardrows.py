@@ -1,4 +1,4 @@
-"""Rows of several parts, each with its place in the order of one core: written by a part, merged by who has them all."""
+"""Rows of several parts, each with its place in the order of one core: a part writes them, who has all merges them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from engine.errors import DrumbeatError, InternalError
 from engine.ports import Batch, NotInOrder, Store
 from engine.runtime.rows import EffectFile, decision_row, effect_row
 from engine.runtime.session import Session
-from engine.runtime.shards import Shard
+from engine.runtime.shards import Coupled, Shard
 
 
 class Replayed(Protocol):
@@ -310,7 +310,7 @@ def _decide(session: Session, chunk: list[Event], hand_over: Callable[[], None])
         while left:
             left = left[session.take(left) :]
             hand_over()
-    except DrumbeatError:
+    except (DrumbeatError, Coupled):
         raise
     except Exception as error:
         raise InternalError(
