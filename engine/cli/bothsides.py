@@ -17,6 +17,7 @@ import msgspec
 from engine.cli import oneside
 from engine.cli.against import commit_of, program_at
 from engine.cli.common import emit_json, program_root
+from engine.cli.workers import cores
 from engine.errors import CannotRun, InternalError, ProgramError, UsageError
 from engine.insight.diff import Side, Sides
 from engine.language.files import PROGRAM_FILE
@@ -112,6 +113,7 @@ def _begin(
     asked = oneside.Request(
         label=place.label, revision=place.revision, root=str(place.root), home=str(place.home),
         events=[str(path) for path in feed.events], columns=feed.columns, until=feed.until, color=color, quiet=quiet,
+        workers=max(1, cores() // 2),
     )  # fmt: skip
     request.write_bytes(msgspec.json.encode(asked))
     here = str(Path(__file__).resolve().parents[2])  # the same engine, wherever this one was imported from

@@ -37,6 +37,7 @@ class Request(msgspec.Struct, kw_only=True):
     until: int | None  #: end of the virtual clock, microseconds
     color: bool  #: diagnostics in colours
     quiet: bool  #: no progress
+    workers: int = 1  #: processes it may take
 
 
 class Failure(msgspec.Struct, kw_only=True):
@@ -69,6 +70,7 @@ def main(request: Path) -> int:
 
 
 def _simulate(asked: Request, folder: Path) -> int:
+    from engine.cli.workers import Feed, in_parts
     from engine.feeds.layouts import layout_of
     from engine.feeds.replay import Replay
     from engine.language.compile import compile_program
@@ -86,20 +88,24 @@ def _simulate(asked: Request, folder: Path) -> int:
         (folder / ROWS).open("wb", buffering=1 << 20) as rows,
         progress_bar(None, "simulating", asked.quiet) as advance,
     ):
+        feed = Feed([Path(path) for path in asked.events], asked.columns, until=asked.until, home=Path(asked.home))
+        # nobody asked for processes, so nobody need be told why there is one
+        apart = in_parts(found, feed, None, at_most=asked.workers, effects=rows, progress=advance, quiet=True)
         outcome = simulate(
             found.plan, replay, MemoryStore(keep_log=False), until=asked.until, effects=rows,
             known_types=found.known_types, progress=advance,
-        )  # fmt: skip
+        ) if apart is None else apart.outcome  # fmt: skip
     put_off: dict[str, dict[str, int]] = {}
     for (playbook, step), number in sorted(outcome.put_off.items()):
         put_off.setdefault(playbook, {})[step] = number
-    used = resource.getrusage(resource.RUSAGE_SELF)
+    used, parts = resource.getrusage(resource.RUSAGE_SELF), () if apart is None else apart.parts
     side = Side(
         label=asked.label, revision=asked.revision, program=found.plan.program, zone=found.plan.env.zone,
         links=None if found.plan.links is None else found.plan.links.base,
         titles={playbook.id: playbook.title for playbook in found.plan.playbooks}, steps=_steps(found.plan),
         summary=_summary(outcome), put_off=put_off,
-        cpu_seconds=round(used.ru_utime + used.ru_stime, 2), peak_mb=round(used.ru_maxrss / 1024, 1),
+        cpu_seconds=round(used.ru_utime + used.ru_stime + sum(it.cpu_seconds for it in parts), 2),
+        peak_mb=round(used.ru_maxrss / 1024 + sum(it.peak_mb for it in parts), 1),
     )  # fmt: skip
     (folder / SIDE).write_bytes(msgspec.json.encode(side))
     return 0

@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 @click.option("--decisions", type=click.Path(path_type=Path, dir_okay=False), help="Write every verdict here.")
 @click.option("--report", is_flag=True, help="What each playbook did, and why some never fired; in JSON all of it.")
 @click.option("--html", "html", type=click.Path(path_type=Path, dir_okay=False), help="The page of ``report``.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=None,
+    help="Processes that share the users out among them; the result is the same (default: by cores and size).",
+)  # fmt: skip
 @click.option("--strict", is_flag=True, help="Quarantined or repeated records give exit code 1.")
 @click.option("--batch", type=click.IntRange(min=1), default=2_000, hidden=True)
 @common_options
@@ -57,6 +61,7 @@ def simulate(
     decisions: Path | None,
     report: bool,
     html: Path | None,
+    workers: int | None,
     strict: bool,
     batch: int,
     program: Path | None,
@@ -66,6 +71,7 @@ def simulate(
 ) -> int:
     """Replay feed files in memory; nothing is written to the store and nothing is sent."""
     from engine.cli import reporting
+    from engine.cli.workers import Feed, in_parts
     from engine.feeds.layouts import layout_of
     from engine.feeds.replay import Replay
     from engine.runtime.clock import SystemClock
@@ -92,11 +98,16 @@ def simulate(
         _writing(decisions) as verdicts,
         progress_bar(None, "simulating", quiet) as advance,
     ):
+        feed = Feed(paths, columns, map_, until, batch)
+        alone = "a report looks at everything in one process" if report or html is not None else None
+        apart = in_parts(
+            found, feed, workers, alone=alone, effects=rows, decisions=verdicts, progress=advance, quiet=quiet
+        )
         outcome = replay_feed(
             found.plan, replay, store, until=until, effects=rows, decisions=verdicts,
             batch_size=batch, known_types=found.known_types, progress=advance,
             observer=None if looks is None else looks.anew(closely), recorder=lake,
-        )  # fmt: skip
+        ) if apart is None else apart.outcome  # fmt: skip
         seconds = clock.elapsed() - begun
         if lake is not None:
             period = reporting.period_of_lake(found, lake, store, None, None)
@@ -107,7 +118,7 @@ def simulate(
                 until=until, batch_size=batch, known_types=found.known_types, progress=advance,
                 observer=looks.anew(True),
             )  # fmt: skip
-    if replay.assigned_ids:
+    if replay.assigned_ids if apart is None else apart.assigned_ids:
         say("note: records without id were given file:line as id", quiet)
     for name in sorted(name for name, pool in found.plan.pools.items() if pool.imported):
         say(f"note: the codes of coupon {name} are imported; here others stand in for them, up to its total", quiet)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import BinaryIO
 
 import msgspec
@@ -55,8 +55,9 @@ def decision_row(decision: Decision) -> bytes:
 class EffectFile:
     """Writes effects sorted by (time, key), whatever the size of the batches they come in."""
 
-    def __init__(self, out: BinaryIO | None) -> None:
+    def __init__(self, out: BinaryIO | None, row: Callable[[Effect], bytes] = effect_row) -> None:
         self._out = out
+        self._row = row
         self._held: list[Effect] = []
 
     def take(self, effects: Iterable[Effect], clock: int) -> None:
@@ -78,7 +79,7 @@ class EffectFile:
         if self._out is None:
             return
         effects.sort(key=lambda effect: (effect.time, effect.key))
-        self._out.write(b"".join(map(effect_row, effects)))
+        self._out.write(b"".join(map(self._row, effects)))
 
 
 def event_row(event: Event) -> bytes:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from engine.core.fuse import slow
 from engine.core.fuse_wakes import slow_wake
@@ -70,6 +71,8 @@ class Session:
     log: hand the decided events over too; False for a store that keeps none.
     marking: hand over what became of journeys too.
     """
+
+    desk_kind: ClassVar[type[Desk]] = Desk
 
     def __init__(
         self,
@@ -137,7 +140,7 @@ class Session:
 
     def _new_desk(self, secret: bytes) -> Desk:
         plan = self.plan
-        return Desk(
+        return self.desk_kind(
             pools=plan.pools,
             records=CouponRecords(self.store, lambda: self.out),
             entries=lambda: self.out.entries,

@@ -23,8 +23,9 @@ from engine.core.step import ALL, NOTABLE, SILENT
 from engine.core.subjects import GROUP, USER, kind_of
 from engine.errors import DrumbeatError, InternalError
 from engine.ports import Batch, NotInOrder, Store
-from engine.runtime.rows import EffectFile, decision_row
+from engine.runtime.rows import EffectFile, decision_row, effect_row
 from engine.runtime.session import Session
+from engine.runtime.shards import Coupled, Shard
 
 
 class Replayed(Protocol):
@@ -186,6 +187,7 @@ def simulate(
     observer: Callable[[], Observer] | None = None,
     recorder: Recorder | None = None,
     log: bool = False,
+    shard: Shard | None = None,
 ) -> Outcome:
     """Run a whole feed through a plan.
 
@@ -200,11 +202,13 @@ def simulate(
     observer: makes somebody who looks on; a new one each time the replay begins anew.
     recorder: told all that was decided, with the events.
     log: keep events, effects and answers in the store, too, for whoever asks about somebody.
+    shard: the part of the subjects that is decided; None: all. Rows come with their places then, and Coupled is raised
+        when they cannot be decided apart. What the outcome says of events and of the clock is of all.
     """
     plan = dataclasses.replace(plan, pools=with_stand_ins(plan.pools, store.code_count))
     files = [file for file in (effects, decisions) if file is not None]
     replaying = _Replaying(
-        plan, replay, store, until, effects, decisions, known_types, progress, observer, recorder, log
+        plan, replay, store, until, effects, decisions, known_types, progress, observer, recorder, log, shard
     )
     if all(file.seekable() for file in files):  # what cannot be taken back must not be written in hope
         begins = [file.tell() for file in files]
@@ -235,6 +239,7 @@ class _Replaying:
     observer: Callable[[], Observer] | None
     recorder: Recorder | None
     log: bool
+    shard: Shard | None
 
     def run(self, chunks: Iterable[list[Event]]) -> Outcome:
         """From the first event to the end of the virtual clock."""
@@ -243,8 +248,10 @@ class _Replaying:
         closely = self.decisions is not None or (looker is not None and looker.closely)
         tracing = ALL if closely else NOTABLE if self.log else SILENT
         log = self.log or self.recorder is not None
-        session = Session(self.plan, self.store, secret=secret, tracing=tracing, log=log, resident=not self.log)
-        rows = EffectFile(self.effects)
+        shard = self.shard
+        begin = Session if shard is None else shard.begin
+        session = begin(self.plan, self.store, secret=secret, tracing=tracing, log=log, resident=not self.log)
+        rows = EffectFile(self.effects, effect_row if shard is None else shard.effect)
         tally = Tally(self.plan)
         first: int | None = None
         unknown = 0
@@ -256,7 +263,9 @@ class _Replaying:
                 looker.took(batch)
             rows.take(batch.effects, batch.clock)
             if self.decisions is not None:
-                self.decisions.write(b"".join(map(decision_row, batch.decisions)))
+                self.decisions.write(
+                    b"".join(map(decision_row, batch.decisions)) if shard is None else shard.decisions(batch.decisions)
+                )
             if self.recorder is not None:
                 self.recorder.take(batch)
             self.store.commit(batch)
@@ -273,11 +282,14 @@ class _Replaying:
                 continue
             if first is None:
                 first = chunk[0].time
+            read = len(chunk)
+            if shard is not None:
+                chunk = shard.own(chunk)
             if looker is not None:
                 looker.saw(chunk)
             _decide(session, chunk, hand_over)
             if self.progress is not None:
-                self.progress(len(chunk))
+                self.progress(read)
         end = self.until if self.until is not None else self.replay.end
         if end is not None:
             while not session.settle(end):
@@ -298,7 +310,7 @@ def _decide(session: Session, chunk: list[Event], hand_over: Callable[[], None])
         while left:
             left = left[session.take(left) :]
             hand_over()
-    except DrumbeatError:
+    except (DrumbeatError, Coupled):
         raise
     except Exception as error:
         raise InternalError(
