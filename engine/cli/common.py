@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from engine.cli.terminal import tame
 from engine.errors import ProgramError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -132,13 +132,9 @@ def say(text: str, quiet: bool = False) -> None:
             click.echo(text, err=True)
 
 
-_ACTED_ON = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What a terminal would act on, or what turns the direction of writing: ids, titles and texts come from others."""
-
-
 def tell(lines: Iterable[str]) -> None:
     """Results as text, with nothing in them that a terminal would act on."""
-    click.echo(_ACTED_ON.sub("?", "\n".join(lines)))
+    click.echo(tame("\n".join(lines)))
 
 
 def emit_json(value: Any) -> None:

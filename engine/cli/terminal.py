@@ -9,7 +9,7 @@ from typing import TextIO
 
 #: Characters that move the cursor, ring, colour, or turn the direction of writing; our own colours pass.
 _COMMANDS = re.compile(
-    "\x1b(?!\\[(?:0|1|2|1;31|1;33)m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+    "\x1b(?!\\[(?:0|1|2|1;31|1;33)m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 )
 
 
