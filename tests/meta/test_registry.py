@@ -60,7 +60,6 @@ HELPERS = {
     "stores/memory_coupons": "coupons of the memory store",
     "stores/memory_forgetting": "retention of the memory store",
     "stores/memory_outbox": "the outbox of the memory store",
-    "stores/lake": "tables for reports, filled from a store or a feed",
     "stores/sealing": "coupon codes at rest, used by the stores",
     "stores/tally": "counters, used by the stores",
     "stores/wakes": "the index of wake-ups of the memory store",
