@@ -375,6 +375,8 @@ def _cannot_open(path: Path, error: sqlite3.Error) -> StoreError:
         return StoreFull(f"cannot open the store {path}: {error}", hint="make room on its disk")
     if "not a database" in str(error):
         return StoreError(f"{path} is not an SQLite database", hint="name another file as the store")
+    if path.is_dir():
+        return StoreError(f"cannot open the store {path}: it is a folder", hint=f"name a file: {path / 'drumbeat.db'}")
     return StoreError(f"cannot open the store {path}: {error}", hint="does its folder exist, and may it be written?")
 
 
