@@ -281,7 +281,8 @@ class SqliteFile:
         """What a statement that failed means; on a full disk the reserve is given up for what comes next."""
         words = f"store {self.path} cannot be written: {error}"
         if not _is_full(error, self.path):
-            return StoreError(words)
+            beside = f"let the user who runs drumbeat write it, {self.path.name}-wal and {self.path.name}-shm"
+            return StoreError(words, hint=beside if "readonly" in str(error) else "")
         self.full = True
         hint = "the reserve beside it was given up: clean up, or make room" if sqlite_reserve.give(self.path) else ""
         return StoreFull(words, hint=hint or "make room on its disk")
