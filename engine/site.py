@@ -96,7 +96,9 @@ class Site:
             try:
                 found = path.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
-                raise CannotRun(f"{what} names the file {path}, and it cannot be read: {error}") from error
+                why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+                hint = "write the secret into it, and let the user who runs drumbeat read it"
+                raise CannotRun(f"{what} names the file {path}, and it cannot be read: {why}", hint=hint) from error
             self.seen.add(found)
             return found
         if _NAME.fullmatch(name) is None:

@@ -60,7 +60,8 @@ class FileChannel:
             os.ftruncate(self._fd, self._end)
             _sync_folder(self.path.parent)
         except OSError as error:
-            raise CannotRun(f"channel {name!r}: cannot write {self.path}: {error.strerror}") from error
+            hint = "let its path name a file in a folder that may be written"
+            raise CannotRun(f"channel {name!r}: cannot write {self.path}: {error.strerror}", hint=hint) from error
 
     @classmethod
     def open(cls, name: str, fields: Mapping[str, Any], site: Site) -> FileChannel:

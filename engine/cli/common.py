@@ -221,7 +221,8 @@ def feed_paths(patterns: tuple[str, ...]) -> list[Path]:
         found = sorted(path.parent.glob(path.name)) if any(mark in path.name for mark in "*?[") else []
         files = [one for one in found if one.is_file()]
         if not files:
-            raise ProgramError(f"no input file matches {pattern}", hint="check the path")
+            hint = f"it is a folder; write {path}/*.jsonl for what lies in it" if path.is_dir() else "check the path"
+            raise ProgramError(f"no input file matches {pattern}", hint=hint)
         out.extend(files)
     return out
 

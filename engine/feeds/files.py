@@ -141,7 +141,8 @@ class Source:
         inner, self.compression = (path.stem, path.suffix) if path.suffix in (".gz", ".zst") else (path.name, "")
         self._mapping = mapping if inner.endswith(".csv") else None
         if inner.endswith(".csv") and mapping is None:
-            raise UsageError(f"{name} is CSV and needs a mapping", hint="say which columns hold time, type and user")
+            hint = "say which columns hold what: --columns time=...,type=...,user=..., or csv: in its feed"
+            raise UsageError(f"{name} is CSV and needs a mapping", hint=hint)
         self._table: Table | None = None
         self._rows: Columns | None = None
         if inner.endswith(".parquet"):

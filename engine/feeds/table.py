@@ -90,13 +90,15 @@ class Table:
         try:
             self.columns = self._cells(header.removeprefix(b"\xef\xbb\xbf"))
         except EventRejected as error:
-            raise UsageError(f"{name}: the header line cannot be read: {error.message}") from None
+            raise UsageError(f"{name}: the header line cannot be read: {error.message}", hint=_advice(header)) from None
         m = mapping
         self._ids = [m.id] if isinstance(m.id, str) else list(m.id or [])
         self._roles = {c: r for r, c in (("type", m.type), ("time", m.time), ("user", m.user), ("group", m.group)) if c}
         missing = [c for c in (*self._ids, *self._roles, *m.numbers) if c not in self.columns]
         if missing:
-            raise UsageError(f"{name} has no column {missing[0]!r}", hint="its columns: " + ", ".join(self.columns))
+            hint = "its columns: " + ", ".join(self.columns)
+            other = _other_delimiter(self.columns, mapping)
+            raise UsageError(f"{name} has no column {missing[0]!r}", hint=f"{hint}; {other}" if other else hint)
         twice = sorted({c for c in self.columns if self.columns.count(c) > 1})
         if twice:
             raise UsageError(f"{name} has two columns {twice[0]!r}", hint="rename one")
@@ -155,6 +157,34 @@ class Table:
 def joined_id(parts: list[str]) -> str:
     """An id of one column or several; the separator is escaped inside the parts: different rows never get one id."""
     return "|".join(p.replace("\\", "\\\\").replace("|", "\\|") for p in parts) if len(parts) > 1 else parts[0]
+
+
+def _advice(header: bytes) -> str:
+    """What to do about a header that cannot be read: what spreadsheets write is GBK or has semicolons."""
+    try:
+        text = header.decode("utf-8")
+    except UnicodeDecodeError:
+        return "save the file as CSV UTF-8; it looks like GBK" if _is_gbk(header) else "save the file as UTF-8"
+    found = next((mark for mark in ";\t" if mark in text), None)
+    return _delimiter(found) if found is not None else "quote each cell that holds a comma or a quote"
+
+
+def _is_gbk(raw: bytes) -> bool:
+    try:
+        raw.decode("gbk")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _other_delimiter(columns: list[str], mapping: CsvMapping) -> str:
+    """Advice for a header that is a single cell because something else than ``delimiter`` stands between its cells."""
+    found = next((mark for mark in ";\t," if mark != mapping.delimiter and mark in columns[0]), None)
+    return _delimiter(found) if found is not None and len(columns) == 1 else ""
+
+
+def _delimiter(mark: str) -> str:
+    return f"its cells stand apart by {mark!r}: say it as the delimiter"
 
 
 def _text(text: str) -> str:

@@ -55,7 +55,7 @@ TABLE = [
     Case("simulate --program {p} --events {p}/feed.jsonl --quiet", 1, "", "error[unknown-key]", INVALID),
     Case("simulate --program {p} --events {p}/nothing.jsonl", 1, "", "no input file matches"),
     Case("simulate --program {p} --events {p}/*.csv", 1, "", "no input file matches"),
-    Case("simulate --program {p} --events {p}/playbooks", 1, "", "no input file matches"),
+    Case("simulate --program {p} --events {p}/playbooks", 1, "", "it is a folder; write "),
     Case("simulate --program {p} --events {p}/feed.jsonl --events {p}/no.jsonl", 1, "", "no input file matches"),
     Case("validate --program {p}/nowhere", 1, "", "there is no folder"),
     Case("validate --program {p}/feed.jsonl", 1, "", "there is no folder"),

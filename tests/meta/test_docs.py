@@ -11,9 +11,13 @@ import click
 import pytest
 from meta_harness import ROOT
 
+from engine.actions import ACTIONS
 from engine.cli.docs import all_pages
 from engine.cli.main import VERBS, cli, run
 from engine.language.codes import PAGES
+from engine.language.forms import SECTIONS
+from engine.language.scenario_forms import WORDS
+from engine.triggers import TRIGGERS
 
 REFERENCE = ROOT / "docs" / "reference"
 COMMAND = "drumbeat docs --write docs/reference"
@@ -128,3 +132,20 @@ def test_schema_and_docs_write(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert run(["docs", "--write", str(tmp_path / "d"), "--quiet"]) == 0
     assert {path.name for path in (tmp_path / "d").iterdir()} == all_pages().keys()
     assert run(["docs", "nothing"]) == 2
+
+
+def test_the_language_names_every_word() -> None:
+    """``docs/language.md`` shows each trigger, step, section of the catalog, and what a scenario can expect."""
+    text = _read(ROOT / "docs" / "language.md")
+    lacking = [f"trigger {word}" for word in TRIGGERS if f"`{word}:" not in text]
+    lacking += [f"step {word}" for word in ACTIONS if f"| `{word}:" not in text]
+    lacking += [f"section {word}" for word in SECTIONS if not re.search(rf"\b{word}\b", text)]
+    expected = text.partition("What can be expected:")[2].partition("The world is closed")[0]
+    lacking += [f"expect {word}" for word in WORDS if f"`{word}`" not in expected]
+    assert not lacking
+
+
+def test_no_change_is_told_twice() -> None:
+    """No line of the changelog stands there twice, which is what a merge of two sides leaves behind."""
+    lines = [line for line in _read(ROOT / "CHANGELOG.md").splitlines() if len(line) > 30]
+    assert not sorted({line for line in lines if lines.count(line) > 1})

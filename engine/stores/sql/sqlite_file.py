@@ -286,7 +286,8 @@ class SqliteFile:
         """What a statement that failed means; on a full disk the reserve is given up for what comes next."""
         words = f"store {self.path} cannot be written: {error}"
         if not _is_full(error, self.path):
-            return StoreError(words)
+            beside = f"let the user who runs drumbeat write it, {self.path.name}-wal and {self.path.name}-shm"
+            return StoreError(words, hint=beside if "readonly" in str(error) else "")
         self.full = True
         hint = "the reserve beside it was given up: clean up, or make room" if sqlite_reserve.give(self.path) else ""
         return StoreFull(words, hint=hint or "make room on its disk")
@@ -380,6 +381,8 @@ def _cannot_open(path: Path, error: sqlite3.Error) -> StoreError:
         return StoreFull(f"cannot open the store {path}: {error}", hint="make room on its disk")
     if "not a database" in str(error):
         return StoreError(f"{path} is not an SQLite database", hint="name another file as the store")
+    if path.is_dir():
+        return StoreError(f"cannot open the store {path}: it is a folder", hint=f"name a file: {path / 'drumbeat.db'}")
     return StoreError(f"cannot open the store {path}: {error}", hint="does its folder exist, and may it be written?")
 
 
