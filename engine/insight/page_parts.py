@@ -188,7 +188,8 @@ def _givers(found: dict[str, Any], w: Words) -> Markup:
 
 
 def _money(it: dict[str, Any], name: str) -> str:
-    return f"{number(it[name], 2)} {it['currency'] or ''}".strip()
+    """An amount; a percentage off has no currency, and where no redemption told what it took off, no amount."""
+    return f"{number(it[name], 2)} {it['currency'] or ''}".strip() if it[name] or it["currency"] else number(None)
 
 
 def _each(counts: dict[str, int], name: dict[str, str]) -> str:
