@@ -324,7 +324,7 @@ def test_without_the_libraries(
 
 
 def test_a_group_has_a_funnel_and_a_past(tmp_path: Path, ask: Callable[..., Any]) -> None:
-    """What is done for a group stands in the funnel of its playbook, and its posts are compared with the days before."""
+    """What is done for a group stands in the funnel of its playbook; its posts are compared with days before."""
     files = {
         "drumbeat.yaml": "program: club\nactivity: [group.post]\nchannels: {club: {via: file, path: out/club.jsonl}}\n",
         "playbooks/silent.yaml": "playbook: silent\ntitle: silent\nsubject: group\n"
