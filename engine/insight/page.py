@@ -67,7 +67,9 @@ def coverage(found: dict[str, Any], w: Words, *, simulated: bool = False) -> str
     out = []
     if it["events_from"]:
         out.append(w("held", first=it["events_from"], last=it["events_to"], events=number(it["events"])))
-    if it["last_day_open"]:
+    else:
+        out.append(w("no_events"))
+    if it["last_day_open"] and it["events_from"]:
         out.append(w("open_day"))
     if it["events_from"] and it["from"] < it["events_from"]:
         out.append(w("outside"))

@@ -188,7 +188,8 @@ def _givers(found: dict[str, Any], w: Words) -> Markup:
 
 
 def _money(it: dict[str, Any], name: str) -> str:
-    return f"{number(it[name], 2)} {it['currency'] or ''}".strip()
+    """An amount; a percentage off has no currency, and where no redemption told what it took off, no amount."""
+    return f"{number(it[name], 2)} {it['currency'] or ''}".strip() if it[name] or it["currency"] else number(None)
 
 
 def _each(counts: dict[str, int], name: dict[str, str]) -> str:
@@ -242,13 +243,22 @@ def groups(found: dict[str, Any], w: Words) -> Markup:
     if not found["groups"]:
         return Markup("")
     rows = [Bar(it["group"], it["active"], number(it["active"]), w("users_unit")) for it in found["groups"][:MOST_ROWS]]
-    head = [w("group"), w("members_active"), w("posts"), w("joined"), w("left"), w("seats"), w("waiting"), w("silent")]
-    figures = [
-        [it["group"], number(it["active"]), number(it["events"]), number(it["joined"]), number(it["left"]),
-         f"{number(it['taken'])} / {number(it['capacity'])}" if it.get("capacity") else "–", number(it.get("waiting")),
-         number(it.get("silent_days"))]
-        for it in found["groups"]
-    ]  # fmt: skip
+    columns = {
+        w("group"): [it["group"] for it in found["groups"]],
+        w("members_active"): [number(it["active"]) for it in found["groups"]],
+        w("posts"): [number(it["events"]) for it in found["groups"]],
+        w("posts_change"): [change(it["events"], it["events_before"]) or "–" for it in found["groups"]],
+        w("members"): [number(it.get("members")) for it in found["groups"]],
+        w("joined"): [number(it["joined"]) for it in found["groups"]],
+        w("left"): [number(it["left"]) for it in found["groups"]],
+        w("seats"): [
+            f"{number(it['taken'])} / {number(it['capacity'])}" if it.get("capacity") else "–" for it in found["groups"]
+        ],
+        w("waiting"): [number(it.get("waiting")) for it in found["groups"]],
+        w("silent"): [number(it.get("silent_days")) for it in found["groups"]],
+    }
+    head = [name for name, cells in columns.items() if set(cells) != {"–"}]
+    figures = list(zip(*(columns[name] for name in head), strict=True))
     drawn = bars(w("members_active"), rows) if any(it["active"] for it in found["groups"]) else Markup("")
     return section(w("groups"), drawn, table(head, figures))
 

@@ -161,14 +161,19 @@ def standing(places: Iterable[Any]) -> Standing:
     return found
 
 
-def groups(source: Source, span: Span) -> list[dict[str, Any]]:
+def groups(source: Source, span: Span, known: Span) -> list[dict[str, Any]]:
     """How groups live: who is active in them, joins and leaves; seats and silence as the store stands."""
     found: dict[str, dict[str, Any]] = {}
     for name, active, events, joined, left in source.tables.rows("group_life", span.first, span.last):
         found[name] = {"group": name, "active": active, "events": events, "joined": joined, "left": left}
     for room in source.groups:
-        row = found.setdefault(
-            room["group"], {"group": room["group"], "active": 0, "events": 0, "joined": 0, "left": 0}
-        )
+        empty = {"group": room["group"], "active": 0, "events": 0, "joined": 0, "left": 0}
+        row = found.setdefault(room["group"], empty)
         row |= {name: room[name] for name in ("taken", "capacity", "waiting", "members", "silent_days") if name in room}
+    before = Span(span.first - span.days, span.first - 1)
+    earlier: dict[str, int] = {}
+    if before.first >= known.first:
+        earlier = {name: events for name, _, events, *_ in source.tables.rows("group_life", before.first, before.last)}
+    for name, row in found.items():
+        row["events_before"] = earlier.get(name, 0) if before.first >= known.first else None
     return sorted(found.values(), key=lambda it: (-it["active"], -it["joined"], it["group"]))

@@ -36,7 +36,7 @@ def figures(source: Source, first: int | None = None, last: int | None = None) -
         "coupons": sending.coupons(source, span),
         "points": sending.points(source, span),
         "moves": people.moves(source, span),
-        "groups": people.groups(source, span),
+        "groups": people.groups(source, span, known),
         "channels": sending.channels(source, span),
         "refusals": sending.refusals(source, span),
         "collisions": sending.collisions(source, span),

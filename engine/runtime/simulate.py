@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, BinaryIO, Concatenate, ParamSpec, Protocol
 
+import msgspec
+
 from engine.core.admission import EventTypes
 from engine.core.coupons import with_stand_ins
 from engine.core.instants import format_instant
@@ -295,6 +297,8 @@ class _Replaying:
             while not session.settle(end):
                 hand_over()
             hand_over()
+        if self.recorder is not None and session.resident:  # so that a report can say who stands where
+            self.store.commit(msgspec.structs.replace(session.batch(), states=list(session.states.values())))
         rows.close()
         outcome = _outcome(tally, self.replay, len(session.states) - session.strangers, first, end, unknown)
         if session.routing:

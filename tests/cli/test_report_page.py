@@ -163,7 +163,8 @@ def test_headlines_compare_with_the_days_before() -> None:
     nobody = {"of": 0, "back": 0, "percent": None}
     found: dict[str, Any] = {
         "period": {"days": 7},
-        "people": {"active": 30, "active_before": 20, "before": None, "new": 4, "dau": 5.0, "mau": None, "stickiness": None},
+        "people": {"active": 30, "active_before": 20, "before": None, "new": 4, "dau": 5.0, "mau": None,
+                   "stickiness": None},
         "retention": {"total": {"users": 4, "day_1": nobody, "day_7": nobody, "day_30": nobody}},
         "playbooks": [], "channels": [], "refusals": [], "coupons": [], "collisions": [],
     }  # fmt: skip

@@ -321,3 +321,28 @@ def test_without_the_libraries(
         assert "pip install 'drumbeat[report]'" in capsys.readouterr().err
     assert run(["report", "--program", str(shop), "--totals", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_group_has_a_funnel_and_a_past(tmp_path: Path, ask: Callable[..., Any]) -> None:
+    """What is done for a group stands in the funnel of its playbook; its posts are compared with days before."""
+    files = {
+        "drumbeat.yaml": "program: club\nactivity: [group.post]\nchannels: {club: {via: file, path: out/club.jsonl}}\n",
+        "playbooks/silent.yaml": "playbook: silent\ntitle: silent\nsubject: group\n"
+        "trigger: {inactivity: 3d, activity: [group.post]}\nentry: {mode: parallel, limit: unlimited}\n"
+        "goal: {event: group.post, within: 7d}\nsteps: [{post: {template: talk}}]\n",
+        "templates/talk.club.j2": "talk",
+        "feed.jsonl": "".join(
+            json.dumps({"id": f"e{n}", "type": "group.post", "user": f"u{n}", "group": "tea", "time": f"2026-03-{day}"
+                        "T09:00:00Z", "data": {}}) + "\n"
+            for n, day in enumerate(("01", "02", "03", "08", "09"))
+        ),
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    feed = str(tmp_path / "feed.jsonl")
+    found = ask(tmp_path, "--events", feed, "--from", "2026-03-06", "--to", "2026-03-10")
+    (group,) = found["groups"]
+    assert (group["events"], group["events_before"], group["silent_days"]) == (2, 3, 0)
+    (book,) = ask(tmp_path, "--events", feed)["playbooks"]
+    assert [(it["stage"], it["reached"]) for it in book["funnel"]] == [("entered", 1), ("step", 1), ("goal", 1)]

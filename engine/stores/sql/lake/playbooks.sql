@@ -33,11 +33,14 @@ group by 1, 2 order by 1, 2;
 select playbook, name, count(*) from milestone where what = 'exited' and day between ? and ? group by 1, 2 order by 1, 3 desc;
 
 -- name: steps
--- Steps of treated entries of a period: how many entries got something there, and how many were refused.
-with own as (
+-- Steps of treated entries of a period: how many entries got something there, and how many were refused. What is done
+-- for a group or for the program has no user; its entry is that of the subject.
+with done as (
+    select *, coalesce(user, chr(1) || coalesce('group:' || grp, 'program')) as subject from effect
+    where step is not null
+), own as (
     select f.playbook, f.step, f.kind, f.status, e.user, e.occurrence, e.instant, e.day, e.held
-    from effect as f asof join entry as e on e.playbook = f.playbook and e.user = f.user and e.instant <= f.instant
-    where f.step is not null
+    from done as f asof join entry as e on e.playbook = f.playbook and e.user = f.subject and e.instant <= f.instant
 )
 select playbook, step, min(kind), count(distinct (user, occurrence, instant)) filter (where status = 'planned'),
     count(distinct (user, occurrence, instant)) filter (where status in ('suppressed', 'denied'))
