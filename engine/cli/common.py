@@ -228,10 +228,11 @@ def feed_paths(patterns: tuple[str, ...]) -> list[Path]:
 
 
 @contextmanager
-def quick_garbage(*, never: bool = False) -> Iterator[None]:
+def quick_garbage(*, never: bool = False, last: bool = False) -> Iterator[None]:
     """States live long and hold no cycles: looking for such again and again is a waste.
 
     ``never``: do not look at all; for verbs that end soon, and whose trees were measured to hold no cycles either.
+    ``last``: what is held at the end may be held until the process ends: nothing looks for it any more.
     """
     gc.collect()
     gc.freeze()
@@ -241,8 +242,11 @@ def quick_garbage(*, never: bool = False) -> Iterator[None]:
         yield
     finally:
         if not (never and _alone):  # a process that is about to end need not look through everything once more
+            if last and _alone:
+                gc.freeze()  # a session holds itself in a cycle, and with it every subject: none is worth a look now
             gc.set_threshold(*old)
-            gc.unfreeze()
+            if not (last and _alone):
+                gc.unfreeze()
 
 
 def alone() -> None:

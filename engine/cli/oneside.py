@@ -84,7 +84,7 @@ def _simulate(asked: Request, folder: Path) -> int:
     replay = Replay([Path(path) for path in asked.events], asked.until, layout=layout, types=found.known_types)
     _say(READY)
     with (
-        quick_garbage(),
+        quick_garbage(last=True),
         (folder / ROWS).open("wb", buffering=1 << 20) as rows,
         progress_bar(None, "simulating", asked.quiet) as advance,
     ):

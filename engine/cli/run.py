@@ -138,7 +138,7 @@ def _work(program: Path | None, follow_files: bool, store: str | None, batch: in
         for channel in channels.values():
             closing.callback(channel.close)
         begun = clock.elapsed()
-        with quick_garbage(), progress_bar(None, "running", quiet) as advance:
+        with quick_garbage(last=True), progress_bar(None, "running", quiet) as advance:
             outbox = Outbox(opened, channels, clock, Claims(found.plan, opened, clock), pause=clock.pause)
             closing.callback(outbox.close)
             pump = Pump(

@@ -93,7 +93,7 @@ def simulate(
     whole = html is not None or (report and format_ == "json" and reporting.can_tell())
     with (
         reporting.lake_of(found.plan) if whole else contextlib.nullcontext() as lake,
-        quick_garbage(),
+        quick_garbage(last=True),
         _writing(effects) as rows,
         _writing(decisions) as verdicts,
         progress_bar(None, "simulating", quiet) as advance,
