@@ -519,6 +519,10 @@ class Store(Protocol):
         ...
 
     # -- reading
+    def fold(self) -> None:
+        """Put what was written lately in its places, so that many questions about single users are answered quickly."""
+        ...
+
     def effects(self, user: str | None = None) -> Iterator[tuple[Effect, str]]:
         """Effects with their delivery status, ordered by (time, key)."""
         ...

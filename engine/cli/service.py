@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -114,6 +115,7 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
     from engine.runtime.steady import SteadyClock
     from engine.runtime.tracing import tracing
 
+    _leave_no_core()
     clock, jobs, state = SteadyClock(SystemClock(), believing=wishes.trust_clock), Jobs(), DaemonState()
     with ExitStack() as closing:
         store, path = _open(wishes, signals)
@@ -196,6 +198,11 @@ def _open(wishes: Wishes, signals: Signals) -> tuple[Any, Path]:
             told = True
             signals.leaving.wait(_STANDBY)
     return None, path
+
+
+def _leave_no_core() -> None:
+    """A process that crashes must not write its memory to a disk: keys and people's data are in it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def _nobody(feeds: Any) -> Any:

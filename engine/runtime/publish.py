@@ -66,6 +66,8 @@ def publish(plan: Plan, store: Store, session: Session) -> Published:
         return done
     used: set[tuple[str, str]] = set()
     subjects = list(_to_change(plan, store, used, done))
+    if subjects:
+        store.fold()  # else each of them looks through all that was done lately for everybody
     rest = iter(subjects)
     while some := list(islice(rest, AT_ONCE)):
         for subject in some:

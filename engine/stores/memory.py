@@ -364,6 +364,9 @@ class MemoryStore(MemoryOutbox, MemoryCoupons):
 
     # -- reading
 
+    def fold(self) -> None:
+        """Everything is in its place already."""
+
     def effects(self, user: str | None = None) -> Iterator[tuple[Effect, str]]:
         rows = [it for it in self._rows.values() if user is None or user == subject_of(it.effect.user, it.effect.group)]
         for row in sorted(rows, key=lambda it: (it.effect.time, it.effect.key)):

@@ -142,6 +142,22 @@ def test_events_wakeups_and_leaving(service: Service) -> None:
     assert "2 sent" in out
 
 
+def test_a_crash_leaves_no_core(service: Service) -> None:
+    """Whatever its surroundings allow, the daemon's own memory is never written to a disk when it crashes.
+
+    Threat: secret.logs — core dumps
+    """
+    allowed = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (allowed[1], allowed[1]))
+    try:
+        daemon = service.at_work()
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, allowed)
+    limits = Path(f"/proc/{daemon.pid}/limits").read_text(encoding="ascii")
+    (line,) = (it for it in limits.splitlines() if it.startswith("Max core file size"))
+    assert line.split()[4] == "0"
+
+
 def test_links_of_messages_are_answered(service: Service) -> None:
     """What was sent holds links to the daemon itself: a click is led on, a POST unsubscribes, and nothing more is sent.
 

@@ -165,7 +165,10 @@ def test_copies_are_remembered_within_bounds() -> None:
 
 @pytest.mark.parametrize("path", ["/v1/openapi.json", "/metrics", "/readyz"])
 def test_what_is_not_public_needs_a_key(tmp_path: Path, path: str) -> None:
-    """Everything but /healthz needs a key; where only this machine can ask, health and metrics do not."""
+    """Everything but /healthz needs a key; where only this machine can ask, health and metrics do not.
+
+    Threat: console.web, ingest.auth — nothing is open that need not be
+    """
     with served(tmp_path, LOCKED, env=ENV) as desk:
         assert desk.get("/healthz").json == {"status": "ok"}
         open_ = path != "/v1/openapi.json"
@@ -234,7 +237,10 @@ def test_two_feeds_share_a_listener_and_keep_their_keys(tmp_path: Path) -> None:
 
 
 def test_a_page_that_points_its_name_here_gets_nothing(tmp_path: Path) -> None:
-    """Without keys only names of this machine are served: a site in a browser cannot speak for its visitor."""
+    """Without keys only names of this machine are served: a site in a browser cannot speak for its visitor.
+
+    Threat: console.web, ingest.auth — a name that points here
+    """
     with served(tmp_path) as desk:
         port = desk.address[1]
         for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "127.evil.example", ""):

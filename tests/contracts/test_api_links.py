@@ -36,6 +36,7 @@ def test_opening_the_link_asks_and_changes_nothing(world: World) -> None:
     """What only looks (GET, HEAD) finds a question with one button, and is no word of the person.
 
     Semantics: link.unsubscribe
+    Threat: console.web — opening a page
     """
     _, out, _ = links(world)
     with world.open() as desk:

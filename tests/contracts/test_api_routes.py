@@ -281,3 +281,21 @@ def test_without_a_program_nothing_is_taken() -> None:
     assert [it.code for it in engine.reasons()] == ["plan"]
     with pytest.raises(Refused, match="no program is loaded yet"):
         engine.running()
+
+
+def test_there_is_no_console(tmp_path: Path) -> None:
+    """No route gives out a cookie or a page, and what a browser sends along by itself opens nothing.
+
+    Threat: console.web — no session
+    """
+    with served(tmp_path, {"auth": ["${TOKEN}"]}, env={"TOKEN": TOKEN}) as desk:
+        key = {"authorization": f"Bearer {TOKEN}"}
+        paths = [*desk.get("/v1/openapi.json", key).json["paths"], "/", "/login", "/console", "/admin", "/index.html"]
+        for path in paths:
+            for method in ("GET", "POST"):
+                for headers in ({}, key):
+                    answer = desk.call(method, path, b"{}" if method == "POST" else b"", {**JSON, **headers})
+                    assert "set-cookie" not in answer.headers
+                    assert "html" not in answer.headers.get("content-type", "")
+        browser = {"cookie": f"session={TOKEN}; token={TOKEN}", "origin": "https://evil.example"}
+        assert desk.call("POST", "/v1/events", b"{}", {**JSON, **browser}).status == 401

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -229,30 +230,34 @@ def test_interrupted_migration_leaves_no_trace(old: Path) -> None:
     assert "nickname" in tables(old)
 
 
-@pytest.mark.parametrize("stop", range(0, 88, 4))
-def test_killed_while_a_store_is_made(tmp_path: Path, stop: int) -> None:
-    """A process killed while it makes a store leaves a file that the next process opens and completes.
+def test_killed_while_a_store_is_made(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    """A process killed at any statement while it makes a store leaves a file that the next one opens and completes.
 
     Failure: migration.cut — killed
     """
-    path = tmp_path / "s.db"
-    child = os.fork()
-    if child == 0:
-        passed: list[str] = []
+    passed: list[str] = []
+    SqliteStore.open(tmp_path / "whole.db", fault=passed.append).close()
+    moments = len(passed)
+    assert moments > 80
+    for stop in range(1, moments + 1):
+        path = tmp_path / f"{stop}.db"
+        child = os.fork()
+        if child == 0:
+            left = iter(range(stop - 1, -1, -1))
 
-        def fault(point: str) -> None:
-            passed.append(point)
-            if len(passed) > stop or point == "migrate.before_commit":
-                os.kill(os.getpid(), signal.SIGKILL)
+            def fault(point: str, left: Iterator[int] = left) -> None:
+                if next(left) == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
-        SqliteStore.open(path, fault=fault)
-        os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.WTERMSIG(status) == signal.SIGKILL
-    store = SqliteStore.open(path)
-    store.set_meta("a", "b")
-    store.close()
-    assert SqliteStore.open(path).get_meta("a") == "b"
+            SqliteStore.open(path, fault=fault)
+            os._exit(1)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status), stop
+        store = SqliteStore.open(path)
+        store.set_meta("a", "b")
+        assert store.check() == []
+        store.close()
+    record_property("moments", moments)
 
 
 def test_a_database_of_somebody_else_is_refused(tmp_path: Path) -> None:

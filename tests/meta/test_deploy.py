@@ -55,6 +55,7 @@ def test_the_unit_is_shut_in() -> None:
     assert found["KillSignal"] == "SIGTERM"
     assert int(found["TimeoutStopSec"]) >= DRAIN_SECONDS + 5
     assert "-HUP" in found["ExecReload"]
+    assert found["LimitCORE"] == "0"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
