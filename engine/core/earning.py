@@ -290,8 +290,8 @@ def forget(turn: Judging, event: Event) -> None:
         for claim in purse.claims:
             if claim.settles is not None and claim.left:
                 entry = Entry(
-                    effect_key("undo", claim.key, event.id), event.time, turn.plan.book(name), name + PENDING, "reversed",
-                    -claim.left, turn.state.id, origin=claim.key,
+                    effect_key("undo", claim.key, event.id), event.time, turn.plan.book(name), name + PENDING,
+                    "reversed", -claim.left, turn.state.id, origin=claim.key,
                 )  # fmt: skip
                 turn.out.entries.append(entry)
         points.keep(turn.state, name, Purse(lots=purse.lots))

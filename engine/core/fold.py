@@ -234,7 +234,8 @@ def changed_points(state: State, event: Event, folding: Folding) -> None:
         else:
             points.take(state, account, -delta)
         what = "taken" if delta < 0 else "earned"
-        folding.entries.append(Entry(event.id, event.time, folding.accounts[account].book, account, what, delta, state.id, until=until))
+        book = folding.accounts[account].book
+        folding.entries.append(Entry(event.id, event.time, book, account, what, delta, state.id, until=until))
 
 
 def selected(state: State, event: Event, folding: Folding) -> None:
