@@ -6,7 +6,9 @@ import gc
 import json
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -138,7 +140,25 @@ _ACTED_ON = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\u
 
 def tell(lines: Iterable[str]) -> None:
     """Results as text, with nothing in them that a terminal would act on."""
-    click.echo(_ACTED_ON.sub("?", "\n".join(lines)))
+    click.echo(visible("\n".join(lines)))
+
+
+def visible(text: str) -> str:
+    """A text with nothing in it that a terminal would act on."""
+    return _ACTED_ON.sub("?", text)
+
+
+@contextmanager
+def tidied_up() -> Iterator[None]:
+    """Who is told to end (SIGTERM) clears away what it made for the while, as after Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def emit_json(value: Any) -> None:
