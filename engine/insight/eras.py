@@ -71,5 +71,7 @@ def _arm(plan: Plan, state: State, before: Plan, since: int) -> None:
     fresh |= {it.name for it in part.ladders} - {it.name for it in old.ladders}
     if fresh and (part is not plan or kind_of(state.id) == USER):
         place(part, Moment(state, None, since, since, part.env))
-    if any(it.own and it.stamp and it.awaits(state) for playbook in part.playbooks for it in playbook.triggers):
+    kind = kind_of(state.id)
+    mine = [it for it in part.playbooks if it.subject == kind and not it.paused]
+    if any(it.own and it.stamp and it.awaits(state) for playbook in mine for it in playbook.triggers):
         state.wake_at = since if state.wake_at is None else min(since, state.wake_at)
