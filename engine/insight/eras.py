@@ -42,6 +42,19 @@ def distinct(eras: Sequence[Era]) -> list[Plan]:
     return list({id(era.plan): era.plan for era in eras}.values())
 
 
+def reopenings(eras: Sequence[Era]) -> list[tuple[int, str]]:
+    """(instant, playbook) of each that was open to entries, then was not, and is again, as ``announce`` saw it."""
+    found: list[tuple[int, str]] = []
+    met: set[str] = set()
+    before: set[str] = set()
+    for era in eras:
+        now = {id_ for id_, status in era.plan.statuses.items() if status in ("live", "shadow")}
+        found += [(era.since, id_) for id_ in sorted((now - before) & met)]
+        met |= {it.id for it in era.plan.playbooks}
+        before = now
+    return found
+
+
 def take_over(session: Session, subject: str, before: Plan, since: int, taken: frozenset[str]) -> None:
     """Bring a subject in line with a program that was put to work, as its publication did.
 
