@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from engine.channels import CHANNELS
-from engine.errors import CannotRun, EventRejected
+from engine.errors import CannotRun, EventRejected, StoreError
 from engine.feeds import FEEDS
 from engine.feeds.files import Layout, Line, Source, is_blank, kept, split_lines
 from engine.feeds.mapping import PayloadMap
@@ -105,8 +105,13 @@ def trial_store(
             hint="name a folder with more room: TMPDIR=/var/tmp drumbeat plan",
         )
     seal = _seal(settings, root, lenient=False)
-    sqlite_copy.scratch(path, folder / name)
-    store = SqliteStore.open(folder / name, durable=False)
+    try:
+        sqlite_copy.scratch(path, folder / name)
+        store = SqliteStore.open(folder / name, durable=False)
+    except StoreError as error:  # what is wrong with the copy is wrong with the store
+        error.message = error.message.replace(f"cannot copy {path} to {folder / name}", f"cannot copy {path}")
+        error.message = error.message.replace(str(folder / name), str(path))
+        raise
     try:
         store.seal(seal)
     except BaseException:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -135,6 +137,19 @@ def say(text: str, quiet: bool = False) -> None:
 def tell(lines: Iterable[str]) -> None:
     """Results as text, with nothing in them that a terminal would act on."""
     click.echo(tame("\n".join(lines)))
+
+
+@contextmanager
+def tidied_up() -> Iterator[None]:
+    """Who is told to end (SIGTERM) clears away what it made for the while, as after Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def emit_json(value: Any) -> None:

@@ -22,6 +22,7 @@ from engine.cli.common import (
     feed_paths,
     moment,
     tell,
+    tidied_up,
 )
 from engine.errors import UsageError
 
@@ -68,6 +69,7 @@ def diff(
         raise UsageError("--changes names people, so it does not go with --mask", hint="leave one of them out")
     feed = Feed(_readable(events), columns, until)
     with (
+        tidied_up(),
         tempfile.TemporaryDirectory(prefix="drumbeat-diff-") as work,
         places(old, new, program) as both,
         simulated(both, feed, Path(work), color=colors(no_color, sys.stderr), quiet=quiet) as sides,

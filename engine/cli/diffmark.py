@@ -47,6 +47,7 @@ def _lines(result: dict[str, Any], most: int) -> Iterator[str]:
     yield (
         f"{_code(_side(old))} → {_code(_side(new))}, over {new['events']['accepted']:,} events"
         f" ({clock['from'] or '-'} … {clock['until'] or '-'})."
+        + (f" {new['events']['quarantined']:,} records were no events." if new["events"]["quarantined"] else "")
     )
     if not result["different"]:
         return

@@ -24,6 +24,8 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
     yield f"before     {_side(old)}"
     yield f"after      {_side(new)}"
     yield f"feed       {new['events']['accepted']:,} events, {clock['from'] or '-'} .. {clock['until'] or '-'}"
+    if new["events"]["quarantined"]:
+        yield f"           {new['events']['quarantined']:,} records are no events that are let in"
     if old["events"]["accepted"] != new["events"]["accepted"]:
         yield f"           before: {old['events']['accepted']:,} events were accepted"
     yield (

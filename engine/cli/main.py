@@ -11,7 +11,7 @@ import click
 
 from engine import __version__
 from engine.cli.common import EXIT_CANNOT, EXIT_INTERRUPTED, alone, colors, one_json
-from engine.cli.terminal import guard_terminals
+from engine.cli.terminal import guard_terminals, tame
 from engine.errors import DrumbeatError, ProgramError
 
 VERBS = {
@@ -105,7 +105,7 @@ def run(args: list[str] | None = None) -> int:
     except DrumbeatError as error:
         if isinstance(error, ProgramError):
             _show_problems(error)
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {tame(str(error))}", err=True)
         return fail(str(error), error.exit_code)
     except (BrokenPipeError, SystemExit):  # click leaves by SystemExit then, and for nothing else
         # the reader went away (``| head``); a second write at exit must not complain
@@ -113,10 +113,10 @@ def run(args: list[str] | None = None) -> int:
         return 0
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        click.echo(f"error: {what}", err=True)
+        click.echo(f"error: {tame(what)}", err=True)
         return fail(what, EXIT_CANNOT)
     except Exception as error:
-        click.echo(f"error: an internal fault of Drumbeat: {type(error).__name__}: {error}", err=True)
+        click.echo(f"error: an internal fault of Drumbeat: {type(error).__name__}: {tame(str(error))}", err=True)
         if os.environ.get("DRUMBEAT_TRACE"):
             raise
         click.echo("  this is our mistake; DRUMBEAT_TRACE=1 shows where it happened", err=True)

@@ -19,6 +19,7 @@ from engine.cli.common import (
     say,
     store_options,
     tell,
+    tidied_up,
 )
 from engine.errors import ProgramError
 
@@ -76,6 +77,7 @@ def plan(
     root = program_root(program)
     gates = Gates(max_audience, max_cost, allow_over)
     with ExitStack() as closing:
+        closing.enter_context(tidied_up())
         folder = root
         if against is not None:
             from engine.cli.against import program_at

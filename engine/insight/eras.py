@@ -42,6 +42,19 @@ def distinct(eras: Sequence[Era]) -> list[Plan]:
     return list({id(era.plan): era.plan for era in eras}.values())
 
 
+def reopenings(eras: Sequence[Era]) -> list[tuple[int, str]]:
+    """(instant, playbook) of each that was open to entries, then was not, and is again, as ``announce`` saw it."""
+    found: list[tuple[int, str]] = []
+    met: set[str] = set()
+    before: set[str] = set()
+    for era in eras:
+        now = {id_ for id_, status in era.plan.statuses.items() if status in ("live", "shadow")}
+        found += [(era.since, id_) for id_ in sorted((now - before) & met)]
+        met |= {it.id for it in era.plan.playbooks}
+        before = now
+    return found
+
+
 def take_over(session: Session, subject: str, before: Plan, since: int, taken: frozenset[str]) -> None:
     """Bring a subject in line with a program that was put to work, as its publication did.
 
@@ -71,5 +84,7 @@ def _arm(plan: Plan, state: State, before: Plan, since: int) -> None:
     fresh |= {it.name for it in part.ladders} - {it.name for it in old.ladders}
     if fresh and (part is not plan or kind_of(state.id) == USER):
         place(part, Moment(state, None, since, since, part.env))
-    if any(it.own and it.stamp and it.awaits(state) for playbook in part.playbooks for it in playbook.triggers):
+    kind = kind_of(state.id)
+    mine = [it for it in part.playbooks if it.subject == kind and not it.paused]
+    if any(it.own and it.stamp and it.awaits(state) for playbook in mine for it in playbook.triggers):
         state.wake_at = since if state.wake_at is None else min(since, state.wake_at)

@@ -30,7 +30,7 @@ from engine.core.scarce import Desk
 from engine.core.slots import Due, SlotTable, replayed
 from engine.core.step import ALL
 from engine.core.subjects import SIGN, subject_of
-from engine.insight.eras import Era, distinct, era_at, take_over
+from engine.insight.eras import Era, distinct, era_at, reopenings, take_over
 from engine.insight.judged import Glimpse, placed, watching
 from engine.insight.record import Asked, Record, RecordedDesk
 from engine.ports import Store
@@ -110,7 +110,9 @@ class Life:
         playbooks = {it.id for one in distinct(self.eras) for it in one.playbooks}
         record.published = {id_: int(store.get_meta(f"published:{id_}") or 0) for id_ in playbooks}
         reopened = {id_: int(store.get_meta(f"opened:{id_}") or 0) for id_ in playbooks}
-        turns: list[Turn] = [(at, id_, None) for id_, at in reopened.items() if at]
+        # a store keeps when a playbook was opened again last; the times before are told by the programs themselves
+        openings = {(at, id_) for id_, at in reopened.items() if at} | set(reopenings(self.eras))
+        turns: list[Turn] = [(at, id_, None) for at, id_ in sorted(openings)]
         turns += [(era.since, "", era) for era in self.eras[1:]]
         met = met_before(store)
         for era, after in pairwise((*self.eras, Era(record.end + 1, plan))):

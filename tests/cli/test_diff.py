@@ -123,6 +123,8 @@ def test_what_is_the_same_is_no_difference(make: Make) -> None:
     """Renamed, moved and renumbered steps, another playbook id, another program name: no difference.
 
     Their keys and codes are others, and the texts hold the codes.
+
+    Semantics: diff.same
     """
     old = make(FILES, FEED, "old")
     renamed = (
@@ -266,8 +268,37 @@ def test_gates(make: Make) -> None:
     assert {"kind": "coupon", "status": "denied", "reason": "sold_out", "old": 0, "new": 2} in found["held_back"]
 
 
+def test_every_figure_stands_in_every_form(make: Make) -> None:
+    """Messages, coupons and their cost, points, caps that are hit, quiet hours that put off: text, JSON and Markdown.
+
+    Semantics: diff.forms
+    """
+    old = make(FILES, FEED, "old")
+    program = (old / "drumbeat.yaml").read_text(encoding="utf-8")
+    belts = program.replace("quiet_hours: never", 'quiet_hours: {from: "03:00", to: "08:00"}, '
+                            "caps: [{purpose: service, max: 1, per: 30d}]")  # fmt: skip
+    assert belts != program
+    fewer = GREET.replace("amount >= 10", "amount >= 20")
+    new = make({**FILES, "drumbeat.yaml": belts, "playbooks/thanks.yaml": fewer}, FEED, "new")
+    found = compared(old, new, "2026-03-09T00:00:00Z")
+    cost = found["cost"]
+    assert (cost["messages"]["old"], cost["coupons"][0]["old"], cost["coupons"][0]["new"]) == (6, 3, 2)
+    assert cost["messages"]["new"] < 6
+    assert [(it["currency"], it["old"], it["new"]) for it in cost["coupon_value"]] == [("CNY", 60, 40)]
+    assert [(it["account"], it["old"], it["new"]) for it in cost["points"]] == [("main", 15, 10)]
+    assert any((it["reason"], it["old"]) == ("cap", 0) and it["new"] for it in found["held_back"])
+    assert any(it["new"] > it["old"] for it in found["put_off"])
+    for said in (text(found), markdown(found)):
+        for words in ("By playbook", "By step", "By channel", "By day", "messages", "coupon gift", "CNY at most",
+                      "points main", "message suppressed: cap", "Put off by quiet hours"):  # fmt: skip
+            assert words in said, words
+
+
 def test_a_comment_fits(make: Make) -> None:
-    """However much differs, the Markdown fits into a comment; what comes from events forms no table, calls nobody."""
+    """However much differs, the Markdown fits into a comment; what comes from events forms no table, calls nobody.
+
+    Semantics: diff.comment
+    """
     feed = "".join(
         json.dumps({"id": f"e{n}", "type": "order.paid", "user": f"@all|`#{n}<b>", "data": {"amount": 15},
                     "time": f"2026-{n % 12 + 1:02d}-{n % 28 + 1:02d}T01:00:00Z"}) + "\n"

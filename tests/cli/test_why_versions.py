@@ -133,7 +133,7 @@ def test_a_folder_that_was_edited_and_not_run_changes_no_answer(root: Path, drum
 
 
 def test_an_applied_plan_is_what_is_told(root: Path, drumbeat: Drumbeat, tmp_path: Path) -> None:
-    """A pinned store is explained by its plan, whatever the folder holds."""
+    """Semantics: plan.pinned — a store is explained by its plan, whatever the folder holds."""
     (root / FILE).write_text(LOYAL % THREE, encoding="utf-8")
     plan = tmp_path / "plan.json"
     assert drumbeat("plan", "--program", root, "--out", plan).code == 0

@@ -53,6 +53,7 @@ channels:
 policies: {{default: {{consent: {{marketing: opt_out, service: none}}, quiet_hours: never}}}}
 """
 COUPON = """
+groups: {club: {title: 读书会, channel: box, rooms: [{id: r, link: "https://x.example/1", capacity: 9}]}}
 coupons:
   gift: {title: t, value: {off: 5}, codes: {generate: TEA}, valid_for: 7d, limits: {per_user: 1, total: 9}}
 """
@@ -88,7 +89,19 @@ link_shop: "https://shop.example/o?ref={{ event.order }}"
 <p>You paid {{ event.amount }}. <a href="{{ links.shop }}">again</a>
 <a href="{{ links.unsubscribe }}">stop</a></p></body></html>
 """
+ROOM = """\
+playbook: room
+title: t
+owner: tea@shop.example
+subject: group
+trigger: {event: group.joined}
+entry: {mode: parallel, limit: unlimited}
+steps:
+  - {post: {template: room}, id: tell}
+"""
 TEMPLATES = {
+    "templates/room.box.j2": "{{ group.title }}: {{ event.user }} 来了 {{ group.members }}\n",
+    "templates/room.hook.j2": "{{ group.title }} grows",
     "templates/hello.email.en.j2": HTML,
     "templates/hello.email.zh-CN.j2": "---\nsubject: 谢谢\n---\n谢谢 {{ user.name }}\n.\n收到 {{ event.amount }}\n",
     "templates/hello.sms.j2": "Hi {{ user.name }}, {{ event.amount }} received. {{ links.unsubscribe }}",
@@ -106,6 +119,7 @@ ROWS = [
      "data": {"name": "阿达" * 30, "email": "u2@shop.example", "phone": "+200", "locale": "zh-CN"}},
     {"id": "e3", "type": "order.paid", "user": "u1", "time": TIME, "data": {"amount": 20.5, "order": "o 1"}},
     {"id": "e4", "type": "order.paid", "user": "u2", "time": TIME, "data": {"amount": 7, "order": "o2"}},
+    {"id": "e5", "type": "group.joined", "user": "u1", "group": "club", "time": TIME, "data": {}},
 ]  # fmt: skip
 
 
@@ -151,7 +165,7 @@ def world(
     monkeypatch.setenv("QA_PHONE", "+999")
     monkeypatch.setenv("HOOK_SECRET", "whsec_" + "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0")
     files = {"drumbeat.yaml": HEAD.format(mail=port, http=provider.port), "playbooks/thanks.yaml": BOOK,
-             "playbooks/gift.yaml": GIFT, "playbooks/catalog/c.yaml": COUPON, **TEMPLATES,
+             "playbooks/gift.yaml": GIFT, "playbooks/room.yaml": ROOM, "playbooks/catalog/c.yaml": COUPON, **TEMPLATES,
              "feed.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS)}  # fmt: skip
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +185,7 @@ def plain(text: str) -> str:
 def test_preview_is_what_is_delivered_byte_for_byte(world: World) -> None:
     """Mail (HTML and text), HTTP, webhook, file, console and Apprise, for two people in two locales.
 
-    Semantics: preview.bytes
+    Semantics: preview.bytes, render.preview
     """
     mails = {re.search(rb"(?m)^To: (.*?)\r$", raw)[1].decode(): raw for raw in MAILS[world.port]}  # type: ignore[index]
     lines = (world.root / "out/box.jsonl").read_bytes().splitlines(keepends=True)
@@ -207,6 +221,25 @@ def test_preview_is_what_is_delivered_byte_for_byte(world: World) -> None:
     tokens = _TOKEN.findall(world.wire("u1", "sms")["body"])
     assert tokens
     assert all(token.startswith("TEST") for _, token in tokens)
+
+
+def test_a_post_of_a_group_is_what_is_delivered(world: World) -> None:
+    """What a playbook of groups posts, for a group; a user has no such message, and that is said.
+
+    Semantics: preview.bytes, render.preview
+    """
+    lines = (world.root / "out/box.jsonl").read_bytes().splitlines(keepends=True)
+    (line,) = [it for it in lines if json.loads(it)["group"] == "club"]
+    said = world.preview("room", "--group", "club", "--wire", "--at", TIME)
+    (message,) = said["messages"]
+    (form,) = message["forms"]
+    assert (message["purpose"], form["channel"], form["to"]) == ("community", "box", "club")
+    assert form["text"].startswith("读书会: ")
+    assert form["wire"]["body"] == line.decode()
+    both = world.preview("room:tell", "--group", "club", "--all", "--at", TIME)["messages"][0]["forms"]
+    assert [it["channel"] for it in both] == ["hook", "box"]
+    assert "playbook 'room' is about groups" in world.preview("room", "--user", "u1", code=2)
+    assert "playbook 'thanks' is about users" in world.preview("thanks", "--group", "club", code=2)
 
 
 def _undone(raw: str) -> str:

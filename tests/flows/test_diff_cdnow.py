@@ -106,6 +106,8 @@ def test_one_threshold_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
     Each with the right kind of change, the instants before and after, and the sums of coupons, money and points. Whose
     fourth and fifth order came at one instant is not named: the effect hangs on another order, and means the same.
+
+    Semantics: diff.exact
     """
     old, new = tmp_path / "old", write(tmp_path / "new")
     write(old)

@@ -79,7 +79,7 @@ def happened(root: Path) -> tuple[Counter[Any], Counter[Any], dict[str, Any]]:
 def test_a_plan_is_what_then_happens(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Who moves, stops and enters at once, and every effect of the weeks that follow: planned as it then comes.
 
-    Semantics: publish.existing-segment
+    Semantics: plan.engine, publish.existing-segment
     """
     before = looks(shop)
     code, plan = said(capsys, "plan", "--program", shop, "--detailed-exitcode")

@@ -99,7 +99,10 @@ def test_a_plan_for_a_store_that_is_not_there_yet(tmp_path: Path, capsys: pytest
 
 def test_a_stale_plan_is_refused(shop: Heard) -> None:
     """Stale: the folder changed, the store runs another plan, another plan was applied; or the file was edited, or it
-    was made on another store. Each is named, exit code 1, and the store is as it was."""
+    was made on another store. Each is named, exit code 1, and the store is as it was.
+
+    Semantics: plan.stale
+    """
     file = shop.plan()
     before = at_work(shop.root)
     write(shop.root, EDITED)
@@ -176,7 +179,10 @@ def test_killed_while_it_is_applied(shop: Heard, point: str) -> None:
 
 
 def test_only_read_beside_a_daemon_at_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """While a daemon holds the store, a plan is made and not a byte of it changes; the daemon goes on as before."""
+    """While a daemon holds the store, a plan is made and not a byte of it changes; the daemon goes on as before.
+
+    Semantics: plan.read-only
+    """
     world = Life(tmp_path / "life")
     world.start()
     for number in range(30):
