@@ -38,6 +38,7 @@ _OFFSET: Final = 1 << 63  # instants before 1970 sort before the others, too
 _TIME: Final = Struct(">Q")
 _EVENT: Final = Struct(">QBQ")
 _WAKE: Final = Struct(">QBQI")
+_A: Final = {"hour": "an hour", "day": "a day", "run": "in a run"}
 _WINDOW: Final = "|"  # behind it, in the name of a bound: which window of it
 
 
@@ -172,7 +173,7 @@ class ShardDesk(Desk):
     def _entry(self, ask: Reserve, now: int) -> Answer:
         name = ask.names[0]
         limit = self.limits[name]
-        bound = f"playbook {name} takes {limit.count} a {limit.per}"
+        bound = f"playbook {name} takes {limit.count} {_A[limit.per]}"
         answer = super().take(ask, now)
         if not answer.granted or answer.data:
             raise Coupled(bound)
