@@ -106,6 +106,16 @@ def test_points_of_a_period_and_members_of_a_group(tmp_path: Path) -> None:
     assert {row["user"]: row["detail"]["value"] for row in seen.effects if row["kind"] == "set"} == {"u2": 1, "u1": 2}
 
 
+def test_who_cannot_be_judged_is_left_out_and_counted(tmp_path: Path) -> None:
+    """Somebody whose number is none is in no list and no reason to fail: the row says how many they were."""
+    board = BOARD.replace("""'count("a", within="7d")'""", "user.worth * 1")
+    people = [event(f"w{n}", "user.updated", "08:00", f"u{n}", worth=worth) for n, worth in enumerate((5, "much", 7))]
+    seen = ranked(tmp_path, [*people, close("10:00")], board=board)
+    (row,) = [it for it in seen.effects if it["kind"] == "rank"]
+    assert rows_of(seen) == [[(1, "u2", 7), (2, "u0", 5)]]
+    assert row["detail"]["unjudged"] == 1
+
+
 def test_held_back_nobody_is_told(tmp_path: Path) -> None:
     """In the shadow there is a row, and no word to anybody."""
     seen = ranked(tmp_path, [*acts("09:00", u1=1), close("10:00")], board="status: shadow\n" + BOARD)
