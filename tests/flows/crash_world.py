@@ -149,7 +149,8 @@ class World:
             assert found[part] == value, part
         codes = [it.detail["code"] for it in found["effects"] if it.kind == "coupon" and it.status == "planned"]
         assert len(codes) == len(set(codes))
-        assert Counter(sent_keys(root, "box")) == self.sent["box"], "at_least_once: lost, and the file knows no doubles"
+        got, want = Counter(sent_keys(root, "box")), self.sent["box"]
+        assert got == want, f"at_least_once: lost {want - got}, and the file knows no doubles {got - want}"
         ads = Counter(sent_keys(root, "ads"))
         assert not ads - self.sent["ads"], "at_most_once: sent twice"
         assert set((self.sent["ads"] - ads).elements()) <= parked(root), "at_most_once: missing and not parked"
