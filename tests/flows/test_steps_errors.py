@@ -56,7 +56,7 @@ SURE = {"badge", "coupon", "redeem", "split", "start", "stop", "tag"}
 """Verbs with nothing to work out: they are denied or done, and never fail."""
 
 CENSUS = {"draw", "rank", "select"}
-"""Verbs that ask about everybody; of whom it cannot be told, is left out and counted: ``test_select``, ``test_rank``."""
+"""Verbs that ask about everybody; who cannot be judged is left out and counted: ``test_select``, ``test_rank``."""
 
 OF_GROUPS = {"nominate"}
 """Verbs only groups have (see ``test_nominate``)."""
