@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import click
 
@@ -267,3 +267,14 @@ def quick_garbage(*, never: bool = False, last: bool = False) -> Iterator[None]:
 def alone() -> None:
     """This process does one verb and ends."""
     _alone.append(True)
+
+
+@contextmanager
+def writing(path: Path | None) -> Iterator[BinaryIO | None]:
+    """A file for output, in a folder that is made where it is missing; None: there is none."""
+    if path is None:
+        yield None
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb", buffering=1 << 20) as out:
+        yield out

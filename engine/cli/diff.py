@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
@@ -23,6 +21,7 @@ from engine.cli.common import (
     moment,
     tell,
     tidied_up,
+    writing,
 )
 from engine.errors import UsageError
 
@@ -73,7 +72,7 @@ def diff(
         tempfile.TemporaryDirectory(prefix="drumbeat-diff-") as work,
         places(old, new, program) as both,
         simulated(both, feed, Path(work), color=colors(no_color, sys.stderr), quiet=quiet) as sides,
-        _writing(changes) as out,
+        writing(changes) as out,
     ):
         result = compare(sides, limit=limit, changes=out, mask=mask)
     if format_ == "json":
@@ -98,14 +97,6 @@ def _readable(events: tuple[str, ...]) -> list[Path]:
     return paths
 
 
-@contextlib.contextmanager
-def _writing(path: Path | None) -> Iterator[BinaryIO | None]:
-    if path is None:
-        yield None
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb", buffering=1 << 20) as out:
-        yield out
 
 
 def verdict_of(result: dict[str, Any]) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,7 @@ from engine.cli.common import (
     progress_bar,
     quick_garbage,
     say,
+    writing,
 )
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ def simulate(
     with (
         reporting.lake_of(found.plan) if whole else contextlib.nullcontext() as lake,
         quick_garbage(last=True),
-        _writing(effects) as rows,
-        _writing(decisions) as verdicts,
+        writing(effects) as rows,
+        writing(decisions) as verdicts,
         progress_bar(None, "simulating", quiet) as advance,
     ):
         feed = Feed(paths, columns, map_, until, batch)
@@ -152,16 +153,6 @@ class _Looks:
             return self.last
 
         return made
-
-
-@contextlib.contextmanager
-def _writing(path: Path | None) -> Iterator[BinaryIO | None]:
-    if path is None:
-        yield None
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb", buffering=1 << 20) as out:
-        yield out
 
 
 def _summary(outcome: Any, seconds: float) -> dict[str, Any]:

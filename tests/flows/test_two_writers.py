@@ -45,8 +45,8 @@ def begun(world: World, root: Path, passing: Callable[[str], object]) -> int:
 
 
 def test_a_second_writer_fences_the_first(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    """A second process begins at any moment of the first, and no lock keeps it: one of them cannot commit any more,
-    and everything is decided and sent once.
+    """A second process begins in the midst of the first, which waits for it, and no lock keeps it: one of them cannot
+    commit any more, and everything is decided and sent once. While the first sends, see the next test.
 
     Semantics: store.fenced
     Failure: two.daemons — without a lock
@@ -93,6 +93,32 @@ def test_a_second_writer_fences_the_first(tmp_path: Path, record_property: Calla
     assert fenced > WRITERS // 2, "the second came too late: nothing was tried"
     record_property("writers", WRITERS)
     record_property("fenced", fenced)
+
+
+def test_two_writers_at_any_moment(tmp_path: Path) -> None:
+    """A second process begins at any moment of the first, also while it sends, and neither waits for the other:
+    everything is decided and sent once.
+
+    Semantics: store.fenced
+    """
+    world, rng = World(tmp_path), random.Random(3)
+    for _ in range(WRITERS):
+        with world.folder_for("any") as root:
+            SqliteStore.open(root / "s.db").close()
+            hear, tell = os.pipe()
+            first = begun(world, root, lambda point: os.write(tell, b"."))  # noqa: B023 - called in this round alone
+            heard, wanted = 0, rng.randrange(1, len(world.passes) // 2)
+            while heard < wanted:
+                heard += len(os.read(hear, wanted - heard))
+            second = begun(world, root, lambda point: None)
+            os.close(tell)
+            while os.read(hear, 65_536):
+                pass
+            os.close(hear)
+            codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in (first, second)]
+            assert set(codes) <= {0, FENCED}
+            world.work(root)
+            world.check(root, 1)
 
 
 def test_a_writer_that_counts_its_days_is_not_fenced(tmp_path: Path) -> None:
