@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
+from hashlib import blake2b
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from engine.core.model import Answer, Decision, Effect, Entry, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.core.subjects import subject_of
+from engine.errors import StoreHeld
 from engine.ports import Batch, Rejected, Version
 from engine.stores import codec, tally
 from engine.stores.sql.postgres_events import PgEvents, PgLedger
@@ -60,7 +62,7 @@ class PgStore:
         url: str,
         *,
         read_only: bool = False,
-        role: Role | None = None,
+        beside: bool = False,
         fault: Callable[[str], object] = nothing,
         durable: bool = True,
     ) -> PgStore:
@@ -69,11 +71,17 @@ class PgStore:
         Parameters
         ----------
         url: ``postgresql://...`` with its secrets filled in; ``schema=`` names the schema.
-        read_only, role: what the session does; without either it decides.
+        read_only: the session only reads.
+        beside: where another session decides, this one takes events in and works at the outbox.
         durable: what is committed survives the loss of power.
         """
-        role = role or (Role.READS if read_only else Role.DECIDES)
-        file = PgFile.open(url, role=role, fault=fault, durable=durable)
+        role = Role.READS if read_only else Role.DECIDES
+        try:
+            file = PgFile.open(url, role=role, fault=fault, durable=durable)
+        except StoreHeld:
+            if not beside or read_only:
+                raise
+            file = PgFile.open(url, role=Role.SERVES, fault=fault, durable=durable)
         try:
             return cls(file)
         except BaseException:
@@ -91,6 +99,10 @@ class PgStore:
 
     def close(self) -> None:
         self._file.close()
+
+    def mark(self) -> str:
+        """What tells this schema of this server from a copy of it."""
+        return blake2b("\n".join(self._file.rows("cluster")[0]).encode(), digest_size=16).hexdigest()
 
     # -- deciding
 

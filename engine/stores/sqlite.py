@@ -20,6 +20,7 @@ from engine.core.subjects import subject_of
 from engine.ports import Batch, Fault, Rejected, Room, Version
 from engine.stores import codec, tally, wirefile
 from engine.stores.sql import sqlite_copy
+from engine.stores.sql.points import WITH_FOLDS as FAULT_POINTS
 from engine.stores.sql.sqlite_check import SqliteCheck
 from engine.stores.sql.sqlite_coupons import SqliteCoupons, SqliteCouponSide
 from engine.stores.sql.sqlite_erasure import SqliteErasure
@@ -29,7 +30,6 @@ from engine.stores.sql.sqlite_forgetting import SqliteForgetting
 from engine.stores.sql.sqlite_keys import KEY_PIECE, KEY_ROWS, SqliteKeys
 from engine.stores.sql.sqlite_ledger import SqliteLedger
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
-from engine.stores.sql.sqlite_points import FAULT_POINTS
 from engine.stores.sql.sqlite_states import FOLD_BYTES, FOLD_SUBJECTS, GENTLE_BYTES, GENTLE_SUBJECTS, SqliteStates
 from engine.stores.sql.sqlite_sweep import SqliteSweep
 from engine.stores.sql.sqlite_trail import ALL, GENTLE_ROWS, TRAIL_ROWS, SqliteTrail
