@@ -22,9 +22,10 @@ from engine.ports import Batch, Rejected, Version
 from engine.stores import codec, tally
 from engine.stores.sql.postgres_events import PgEvents, PgLedger
 from engine.stores.sql.postgres_file import Lost, PgFile, Role, nothing, part_of
+from engine.stores.sql.points import FAULT_POINTS
 from engine.stores.sql.postgres_states import PgStates
 
-__all__ = ["PgStore", "Role"]
+__all__ = ["FAULT_POINTS", "PgStore", "Role"]
 
 _TRIES = 5  #: how often a verb is begun when its connection is lost again and again
 

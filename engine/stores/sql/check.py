@@ -1,4 +1,4 @@
-"""What must be true of a store file whatever happened to it: each promise one check, each breach named.
+"""What must be true of a store whatever happened to it: each promise one check, each breach named.
 
 Rule 1: only reading; in one snapshot, so a writer may go on.
 Rule 2: what two places say must agree: index and state, ledger and balance, pool and codes, counter and log.
@@ -7,26 +7,25 @@ Rule 2: what two places say must agree: index and state, ledger and balance, poo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
 
 import msgspec
 
+from engine.core.model import State
 from engine.core.seats import GroupState
 from engine.errors import StoreError
 from engine.ports import Fault
-from engine.stores import codec
 from engine.stores.sql import migrations
-from engine.stores.sql.sqlite_check_coupons import CouponStory
-from engine.stores.sql.sqlite_coupons import SqliteCoupons
-from engine.stores.sql.sqlite_erasure import SqliteErasure
-from engine.stores.sql.sqlite_file import SqliteFile
-from engine.stores.sql.sqlite_ledger import SqliteLedger
-from engine.stores.sql.sqlite_ledger_check import LedgerSums
-from engine.stores.sql.sqlite_states import SqliteStates
+from engine.stores.sql.check_coupons import CouponStory
+from engine.stores.sql.check_ledger import LedgerSums
+from engine.stores.sql.coupons import Coupons
+from engine.stores.sql.erasure import Erasure
+from engine.stores.sql.filed import QueryFile, ReadsEntries
 
 _SHOWN = 5
 
-_ROWS = {
+QUERIES: Mapping[str, tuple[str, str]] = {
     "check_wakes": ("wake-index", "the index of wake-ups does not say what the state says"),
     "check_names": ("state-name", "a state stands at another subject's place"),
     "check_subjects": ("effect-subject", "an effect is found under another name than the one it is about"),
@@ -42,16 +41,26 @@ _ROWS = {
 """Query -> name of the check and what it means when it finds rows."""
 
 
-class SqliteCheck:
-    """Checks one file."""
+class ReadsStates(Protocol):
+    """The states of a store."""
+
+    def all(self) -> Iterator[State]: ...
+
+
+class Check:
+    """Checks one store."""
+
+    dialect: str  #: whose queries and migrations they are
+    damaged: str  #: what it means when the database itself finds something
+    queries: Mapping[str, tuple[str, str]] = QUERIES
 
     def __init__(
         self,
-        file: SqliteFile,
-        states: SqliteStates,
-        erasure: SqliteErasure,
-        ledger: SqliteLedger,
-        coupons: SqliteCoupons,
+        file: QueryFile,
+        states: ReadsStates,
+        erasure: Erasure,
+        ledger: ReadsEntries,
+        coupons: Coupons,
     ) -> None:
         self._file = file
         self._states = states
@@ -67,7 +76,7 @@ class SqliteCheck:
         with self._file.snapshot():
             damage = self._damage()
             if damage:
-                yield Fault("file", "SQLite finds the file damaged", len(damage), damage[:_SHOWN])
+                yield Fault("file", self.damaged, len(damage), damage[:_SHOWN])
                 return
             for check in checks:
                 yield from check()
@@ -75,28 +84,32 @@ class SqliteCheck:
     def ledger(self) -> Iterator[Fault]:
         """The sums of the ledger alone."""
         with self._file.snapshot():
-            sums = LedgerSums(self._file, self._erasure)
+            sums = LedgerSums(self._file, self._ledger, self._erasure)
             for state in self._states.all():
                 sums.compare(state)
             yield from _sums(sums)
 
+    def _elsewhere(self) -> list[str]:
+        """Subjects whose state is not in the table."""
+        return []
+
     def _damage(self) -> list[str]:
-        """What SQLite finds; it may find it while it looks."""
+        """What the database finds; it may find it while it looks."""
         try:
             return [str(row[0]) for row in self._file.rows("integrity") if row[0] != "ok"]
         except StoreError as error:
             return [error.message]
 
     def _queries(self) -> Iterator[Fault]:
-        for query, (name, message) in _ROWS.items():
+        for query, (name, message) in self.queries.items():
             yield from _told(name, message, (str(row[0]) for row in self._file.rows(query)))
 
     def _orphans(self) -> Iterator[Fault]:
-        rows = self._file.rows("check_orphans", codec.names(self._states.in_log()))
+        rows = self._file.rows("check_orphans", self._file.names(self._elsewhere()))
         yield from _told("orphan-effect", "an effect is about a user without a state", (str(row[0]) for row in rows))
 
     def _schema(self) -> Iterator[Fault]:
-        known = {it.version: it.digest for it in migrations("sqlite")}
+        known = {it.version: it.digest for it in migrations(self.dialect)}
         rows = self._file.rows("check_migrations")
         wrong = [str(version) for version, digest in rows if known.get(version) != digest]
         yield from _told("schema", "a migration was applied in another wording than this program's", wrong)
@@ -122,7 +135,7 @@ class SqliteCheck:
 
     def _people(self) -> Iterator[Fault]:
         """What states say, against the ledger and versions."""
-        sums = LedgerSums(self._file, self._erasure)
+        sums = LedgerSums(self._file, self._ledger, self._erasure)
         known = {(row[0], row[1]) for row in self._file.rows("versions", 0)}
         held: Counter[str] = Counter()
         lost = []

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from engine.core.model import Entry
+
 
 class QueryFile(Protocol):
     """A connection to a store, see ``SqliteFile`` and ``PgFile``."""
@@ -40,3 +42,13 @@ class QueryFile(Protocol):
     ) -> AbstractContextManager[None]: ...
 
     def snapshot(self) -> AbstractContextManager[None]: ...
+
+    def names(self, words: Iterable[str | None]) -> Any:
+        """Texts as a query takes them together."""
+        ...
+
+
+class ReadsEntries(Protocol):
+    """The ledger of a store."""
+
+    def read(self, subject: str | None, book: str | None, name: str | None) -> Iterator[Entry]: ...

@@ -1,8 +1,8 @@
 """PostgreSQL's words for questions about states, see :mod:`engine.stores.sql.asking`.
 
-``doc`` is the state as ``jsonb``, whose numbers are exact and whose texts are compared by code points (collation "C"). It
-holds no NUL: U+FFFF stands for it, so a text with U+FFFF is one nobody is certain about. A state that PostgreSQL cannot
-keep so (a number of more than 131,072 digits) is null there: whoever asks sees to it that it is judged in Python.
+``doc`` is the state as ``jsonb``, whose numbers are exact and whose texts are compared by code points (collation "C").
+It holds no NUL: U+FFFF stands for it, so a text with U+FFFF is one nobody is certain about. A state that PostgreSQL
+cannot keep so (a number of more than 131,072 digits) is null there: whoever asks has it judged in Python.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class PostgresWords:
         return None if "\\u0000" in written or "\uffff" in written else written
 
     def among(self, names: str) -> str:
-        return f"(id in (select jsonb_array_elements_text({names}::jsonb)))"  # noqa: S608 - our words and placeholders
+        return f"(id in (select jsonb_array_elements_text({names}::jsonb)))"
 
 
 def _kind(raw: str) -> str:
