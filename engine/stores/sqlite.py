@@ -21,6 +21,7 @@ from engine.ports import Batch, Fault, Rejected, Room, Version
 from engine.stores import codec, tally, wirefile
 from engine.stores.sql import sqlite_copy
 from engine.stores.sql.coupons import Coupons, CouponSide
+from engine.stores.sql.points import WITH_FOLDS as FAULT_POINTS
 from engine.stores.sql.sqlite_check import SqliteCheck
 from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_events import SqliteEvents
@@ -29,7 +30,6 @@ from engine.stores.sql.sqlite_forgetting import SqliteForgetting
 from engine.stores.sql.sqlite_keys import KEY_PIECE, KEY_ROWS, SqliteKeys
 from engine.stores.sql.sqlite_ledger import SqliteLedger
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
-from engine.stores.sql.sqlite_points import FAULT_POINTS
 from engine.stores.sql.sqlite_states import FOLD_BYTES, FOLD_SUBJECTS, GENTLE_BYTES, GENTLE_SUBJECTS, SqliteStates
 from engine.stores.sql.sqlite_trail import ALL, GENTLE_ROWS, TRAIL_ROWS, SqliteTrail
 from engine.stores.sql.sweep import Sweep

@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from engine.stores.sql.postgres_file import Role
-from engine.stores.postgres import PgStore
+
+from engine.stores.postgres import PgStore, Role
 
 _NAMES = count(1)
 _USER = "nobody"  #: the server will not run as root

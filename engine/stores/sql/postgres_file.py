@@ -14,6 +14,7 @@ Rule 4: the statements of a transaction travel together; ``send`` waits for no a
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -27,7 +28,9 @@ import psycopg
 from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
 
+from engine.core.model import Event
 from engine.errors import InternalError, StoreError, StoreFull, StoreHeld
+from engine.stores import codec
 from engine.stores.sql.postgres_place import Place, place
 from engine.stores.sql.postgres_schema import Q, migrate
 
@@ -54,7 +57,9 @@ _RELAXED = "set synchronous_commit to off"
 _BEGIN = "begin isolation level read committed"
 _MOMENT = "begin isolation level repeatable read, read only"
 _PAUSES = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)  #: seconds before each try to connect again
+_LOOKED_FOR = 0.5  #: seconds: where nothing is there to be read, others' transactions are waited for about so long
 _OURS = "drumbeat"
+_COLUMNS = re.compile(r"\bunnest\(\s*\$1\b")
 _ALONE = "one session decides on a store; another one was opened for that since"
 
 
@@ -86,14 +91,14 @@ def part_of(subject: str | None) -> int:
 @cache
 def _takes_columns(query: str) -> bool:
     """Does a statement take all its rows at once, as a list a column?"""
-    return "unnest($1" in Q[query]
+    return _COLUMNS.search(Q[query]) is not None
 
 
 class PgFile:
     """One connection to a store. ``fault`` is called with the name of each point of a transaction."""
 
     def __init__(self, at: Place, role: Role, durable: bool, patience: Sequence[float] = _PAUSES) -> None:
-        self.place = at
+        self.at = at
         self.role = role
         self.fault: Callable[[str], object] = nothing
         self.full = False  #: the disk of the server was found full
@@ -104,6 +109,7 @@ class PgFile:
         self._turn = 0  #: transactions committed by those who decide
         self._cursors = 0
         self._inside = False
+        self._pipe: psycopg.Pipeline | None = None
         self._waiting = Pause()
         self.db: psycopg.Connection[Any] = self._connect()
         self._session = self._myself()
@@ -130,7 +136,7 @@ class PgFile:
             if role is Role.DECIDES:
                 file._take_right()
             with file._plain():
-                migrate(file.db, file.place, read_only=role is not Role.DECIDES, fault=fault)
+                migrate(file.db, file.at, read_only=role is not Role.DECIDES, fault=fault)
             if role is Role.DECIDES:
                 file._count_epoch()
         except BaseException:
@@ -140,9 +146,9 @@ class PgFile:
         return file
 
     @property
-    def path(self) -> Place:
-        """Where the store is, as messages show it."""
-        return self.place
+    def place(self) -> str:
+        """Where the store is, as people may see it."""
+        return self.at.shown
 
     @property
     def read_only(self) -> bool:
@@ -159,7 +165,7 @@ class PgFile:
     def _connect(self) -> psycopg.Connection[Any]:
         try:
             db = psycopg.connect(
-                self.place.url,
+                self.at.url,
                 autocommit=True,
                 cursor_factory=psycopg.RawCursor,
                 prepare_threshold=1,
@@ -171,11 +177,11 @@ class PgFile:
             )
         except psycopg.OperationalError as error:
             raise StoreError(
-                f"the server of store {self.place} cannot be reached: {_words(error)}",
+                f"the server of store {self.at} cannot be reached: {_words(error)}",
                 hint="does PostgreSQL run there, and may this user use that database?",
             ) from None  # the driver's words may hold the address
         except psycopg.Error:
-            raise StoreError(f"the address of store {self.place} is none a driver takes") from None
+            raise StoreError(f"the address of store {self.at} is none a driver takes") from None
         try:
             db.prepared_max = 500
             for setting in _SETTINGS:
@@ -185,7 +191,7 @@ class PgFile:
                     db.execute(setting)
             if not self._durable:
                 db.execute(_RELAXED)
-            db.execute(Q["set_path"], (f'"{self.place.schema}"',))
+            db.execute(Q["set_path"], (f'"{self.at.schema}"',))
         except psycopg.Error as error:
             db.close()
             raise self._unreadable("settings", error) from error
@@ -199,33 +205,33 @@ class PgFile:
         """Raise StoreError where the server keeps to less than a store promises."""
         encoding, fsync, pages, synchronous, version = self._one("server")
         if version < _OLDEST:
-            raise StoreError(f"store {self.place} needs PostgreSQL {_OLDEST // 10000}, and that is {version // 10000}")
+            raise StoreError(f"store {self.at} needs PostgreSQL {_OLDEST // 10000}, and that is {version // 10000}")
         if encoding != "UTF8":
             raise StoreError(
-                f"the database of store {self.place} has the encoding {encoding}; it needs UTF8",
+                f"the database of store {self.at} has the encoding {encoding}; it needs UTF8",
                 hint="create database ... encoding 'UTF8' template template0",
             )
         if self._durable and not self.read_only and (fsync, pages, synchronous == "off") != ("on", "on", False):
             raise StoreError(
-                f"store {self.place} would not be safe: fsync {fsync}, full_page_writes {pages}, "
+                f"store {self.at} would not be safe: fsync {fsync}, full_page_writes {pages}, "
                 f"synchronous_commit {synchronous}",
                 hint="each must be on, or what was committed may be gone after a loss of power",
             )
 
     def _take_right(self) -> None:
         """Be the one who decides; raises StoreHeld, naming who is."""
-        if not self._one("lock", self.place.key)[0]:
+        if not self._one("lock", self.at.key)[0]:
             raise self._held()
 
     def _held(self) -> StoreHeld:
-        for _, name, address, _ in self.rows("holder", self.place.key):
+        for _, name, address, _ in self.rows("holder", self.at.key):
             process, _, host = name.removeprefix(_OURS).strip().partition("@")
             who = f"process {process} on {host}" if host else f"{name or 'a session'} from {address}"
             break
         else:
             who = "process unknown"
         return StoreHeld(
-            f"store {self.place} is being written by {who}",
+            f"store {self.at} is being written by {who}",
             hint="stop that process, or open the store for reading",
         )
 
@@ -312,15 +318,51 @@ class PgFile:
         """Texts as a query takes them together."""
         return list(words)
 
-    def send(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run a named statement for each row, or for all at once where it takes columns; no answer is waited for."""
-        self._run(query, rows)
+    def send(self, query: str, rows: Iterable[Sequence[Any]]) -> Callable[[], int]:
+        """Run a named statement for each row, or for all at once where it takes columns; no answer is waited for.
+
+        Gives what tells the number of rows it changed, once the answer is there.
+        """
+        sent = self._run(query, rows)
+        return lambda: sum(cursor.rowcount for cursor in sent)
 
     def write(self, query: str, rows: Iterable[Sequence[Any]]) -> int:
-        """As ``send``; the number of rows it changed."""
-        return max(0, sum(cursor.rowcount for cursor in self._run(query, rows)))
+        """As ``send``, and waits for the answer: the number of rows it changed."""
+        changed = self.send(query, rows)
+        self._wait()
+        return changed()
 
-    insert = write
+    def _wait(self) -> None:
+        """What was sent is answered; raises what is wrong with it."""
+        if self._pipe is not None:
+            self._pipe.sync()
+
+    def insert(self, query: str, rows: Sequence[Sequence[Any]]) -> int:
+        """As ``write``, for an ``insert``."""
+        return self.write(query, rows)
+
+    def put(self, events: Sequence[Event]) -> int:
+        """Put events into the inbox; how many were not there and not decided."""
+        if not events:
+            return 0
+        rows = [(part_of(it.user or it.group), it.id, codec.encode_event(it)) for it in events]
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        sent = self.db.execute(Q["add_inbox"], (*columns, self.taken))
+        self.taken += len(events)
+        self._wait()
+        return sent.rowcount
+
+    def settled(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Events of the inbox after a number, as far as none can become visible any more that would be before them."""
+        rows = self.rows("read_inbox", after, limit)
+        for pause in self._pauses if rows and not rows[-1][2] else ():
+            # something runs on this server that began before; mostly it has nothing to do with us
+            strange = [number for (number,) in self.rows("strange_transactions")]
+            rows = self.rows("read_inbox_beside", after, limit, strange)
+            if not rows or rows[0][2] or pause >= _LOOKED_FOR:
+                break
+            self._waiting.wait(pause)
+        return [(seq, body) for seq, body, done in rows if done]
 
     def _run(self, query: str, rows: Iterable[Sequence[Any]]) -> list[psycopg.Cursor[Any]]:
         listed = rows if isinstance(rows, (list, tuple)) else list(rows)
@@ -330,9 +372,9 @@ class PgFile:
             return [self.db.execute(Q[query], [list(column) for column in zip(*listed, strict=True)])]
         return [self.db.execute(Q[query], row) for row in listed]
 
-    def changed(self, query: str, *values: Any) -> int:
-        """Run a named statement once; the number of rows it changed."""
-        return self.db.execute(Q[query], values).rowcount
+    def call(self, query: str, *values: Any) -> None:
+        """Run a named statement once, with these values; no answer is waited for."""
+        self.db.execute(Q[query], values)
 
     @contextmanager
     def transaction(self, verb: str, committed: Callable[[], None] | None = None) -> Iterator[None]:
@@ -341,9 +383,9 @@ class PgFile:
         Raises Lost when the connection went away and nothing was changed.
         """
         if self.read_only:
-            raise StoreError(f"store {self.place} is open for reading only")
+            raise StoreError(f"store {self.at} is open for reading only")
         if self.role is Role.SERVES and verb not in _SERVED:
-            raise StoreError(f"store {self.place} is open for taking in and sending only", hint="not for " + verb)
+            raise StoreError(f"store {self.at} is open for taking in and sending only", hint="not for " + verb)
         self.fault(f"{verb}.before_begin")
         try:
             number = self._all_but_commit(verb)
@@ -366,7 +408,8 @@ class PgFile:
         begun: list[Any] = []
         self.taken, self._inside = 0, True
         with ExitStack() as closing:
-            closing.enter_context(self.db.pipeline())
+            self._pipe = closing.enter_context(self.db.pipeline())
+            closing.callback(self._no_pipe)
             self.db.execute(_BEGIN)
             decides = self.role is Role.DECIDES and self._epoch
             fence = self.db.execute(Q["fence"], (self._epoch,)) if decides else self.db.execute(Q["number"])
@@ -374,8 +417,11 @@ class PgFile:
             yield begun
             found = fence.fetchone()
         if found is None:
-            raise StoreHeld(f"store {self.place} was opened for writing by another process since", hint=_ALONE)
+            raise StoreHeld(f"store {self.at} was opened for writing by another process since", hint=_ALONE)
         begun.append(found[0])
+
+    def _no_pipe(self) -> None:
+        self._pipe = None
 
     def _roll_back(self) -> None:
         self._inside = False
@@ -393,7 +439,7 @@ class PgFile:
                 raise self._unwritable(error) from error
             self.again()
             if not self._was_done(begun[0]):
-                raise Lost(f"the connection to store {self.place} was lost") from error
+                raise Lost(f"the connection to store {self.at} was lost") from error
         finally:
             self._inside = False
         if self.role is Role.DECIDES and self._epoch:
@@ -408,7 +454,7 @@ class PgFile:
             status = self._one("outcome", begun)[0]
             if status != "in progress":
                 return bool(status == "committed")
-        raise StoreError(f"store {self.place} does not say whether something was written", hint="try again")
+        raise StoreError(f"store {self.at} does not say whether something was written", hint="try again")
 
     # -- a connection that was lost
 
@@ -417,6 +463,11 @@ class PgFile:
 
     def _in_transaction(self) -> bool:
         return self._inside or self.db.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+
+    def again_if_gone(self) -> None:
+        """As ``again``, where the connection is not there any more."""
+        if self._gone():
+            self.again()
 
     def again(self) -> None:
         """Connect anew; who decides takes the right to it anew, unless somebody else had it meanwhile."""
@@ -439,8 +490,8 @@ class PgFile:
 
     def _right_again(self, old: tuple[int, str]) -> bool:
         """The right to decide, which the session before may still have without an end to talk to."""
-        if not self._one("lock", self.place.key)[0]:
-            for pid, _, _, began in self.rows("holder", self.place.key):
+        if not self._one("lock", self.at.key)[0]:
+            for pid, _, _, began in self.rows("holder", self.at.key):
                 if (pid, began) != old:
                     raise self._held()
                 self.rows("end_session", pid)
@@ -448,7 +499,7 @@ class PgFile:
             return False
         epoch, turn = self._one("standing")
         if epoch != self._epoch or turn not in (self._turn, self._turn + 1):
-            raise StoreHeld(f"store {self.place} was opened for writing by another process since", hint=_ALONE)
+            raise StoreHeld(f"store {self.at} was opened for writing by another process since", hint=_ALONE)
         self._turn = turn
         return True
 
@@ -456,13 +507,13 @@ class PgFile:
 
     def _unreadable(self, query: str, error: psycopg.Error) -> StoreError:
         kind = Lost if self._gone() else StoreError
-        return kind(f"store {self.place} cannot be read ({query}): {_words(error)}")
+        return kind(f"store {self.at} cannot be read ({query}): {_words(error)}")
 
     def _unwritable(self, error: psycopg.Error) -> StoreError:
         """What a statement that failed means."""
-        words = f"store {self.place} cannot be written: {_words(error)}"
+        words = f"store {self.at} cannot be written: {_words(error)}"
         if isinstance(error, psycopg.IntegrityError):
-            return InternalError(f"store {self.place} refused a batch: {_words(error)}")  # type: ignore[return-value]
+            return InternalError(f"store {self.at} refused a batch: {_words(error)}")  # type: ignore[return-value]
         if isinstance(error, pg.DiskFull):
             self.full = True
             return StoreFull(words, hint="make room on the disk of the server")

@@ -18,8 +18,8 @@ select (select wake_at from subject where part = place::smallint and wake_at is 
 from generate_series(0, 255) as place;
 
 -- name: all_states
--- A page of states after a subject.
-select id, state from subject where id > $1 order by id limit $2;
+-- Every state in order of subject.
+select id, state from subject order by id;
 
 -- name: subjects_after
 -- A page of subjects after one.
@@ -50,7 +50,7 @@ where exists (select 1 from decided_id where decided_id.id = wanted.id)
 -- Which of some ids are decided.
 select id from decided_id where id = any($1::text[]);
 
--- name: event_room
+-- name: make_event_room
 -- There is room for events far enough ahead.
 select event_room();
 
@@ -179,13 +179,21 @@ select key, subject, book, name, time, body
 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bytea[])
 with ordinality as fresh (key, subject, book, name, time, body, place) order by place;
 
--- name: all_entries
+-- name: entries_named
 -- Entries of the ledger in order, of one book or name or of all.
 select body from entry where ($1::text is null or book = $1) and ($2::text is null or name = $2) order by seq;
 
--- name: entries_of
+-- name: entries_of_subject
 -- Entries of a subject in order.
 select body from entry where subject = $1 order by seq;
+
+-- name: entries_to_rename
+-- Entries of somebody up to an instant.
+select seq, body from entry where subject = $1 and time <= $2 order by seq;
+
+-- name: rename_entry
+-- An entry with a pseudonym.
+update entry set key = $2, subject = $3, body = $4 where seq = $1;
 
 -- name: add_goals
 -- Goals reached, in order.
