@@ -389,6 +389,11 @@ class PgFile:
         """Run a named statement once, with these values; no answer is waited for."""
         self.db.execute(Q[query], values)
 
+    def alone(self, query: str) -> None:
+        """Run a named statement that goes in no transaction."""
+        with self._plain():
+            self.db.execute(Q[query])
+
     @contextmanager
     def transaction(self, verb: str, committed: Callable[[], None] | None = None) -> Iterator[None]:
         """All or nothing; ``committed`` is called when the changes are durable.

@@ -95,3 +95,8 @@ select count(*) from (
     union all
     select 1 from pg_replication_slots where xmin is not null
 ) as looking;
+
+-- name: scrub_tables
+-- What holds, or held, something about people is written anew.
+vacuum (full) subject, inbox, event, heard, decided_id, effect, answer, decision, entry, goal, milestone, quarantine,
+    coupon_grant, forgotten_of, meta;
