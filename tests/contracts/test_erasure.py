@@ -19,7 +19,7 @@ from engine.stores.sqlite import SqliteStore
 CANARY = "canary-7531"
 
 
-@pytest.fixture(params=("memory", "sqlite", "folding"))
+@pytest.fixture(params=("memory", "sqlite", "folding", "postgres"))
 def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     if request.param == "folding":
         monkeypatch.setattr(sqlite, "FOLD_SUBJECTS", 0)
