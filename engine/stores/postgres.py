@@ -294,6 +294,14 @@ class PgStore(PgOutbox, CouponSide):
             with self._file.transaction("fold"):
                 """Refused."""
 
+    # -- what others do beside it, begun anew like the rest
+
+    claim = again(PgOutbox.claim)
+    settle = again(PgOutbox.settle)
+    redrive = again(PgOutbox.redrive)
+    drop = again(PgOutbox.drop)
+    add_codes = again(CouponSide.add_codes)
+
     # -- versions of playbooks
 
     def versions(self, *, used: bool = True) -> list[Version]:
