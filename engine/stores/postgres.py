@@ -45,7 +45,7 @@ def again(verb: Callable[Concatenate[PgStore, P], T]) -> Callable[Concatenate[Pg
     """Begin a verb anew where its connection was lost before anything was committed."""
 
     @wraps(verb)
-    def tried(self: PgStore, *args: P.args, **kwargs: P.kwargs) -> T:
+    def tried(self: PgStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
         for _ in range(_TRIES - 1):
             try:
                 return verb(self, *args, **kwargs)

@@ -23,7 +23,6 @@ from typing import Any
 
 import pytest
 
-
 from engine.stores.postgres import PgStore
 
 _NAMES = count(1)
