@@ -80,6 +80,28 @@ def open_store(
     return store
 
 
+def stores_to_move(settings: Settings, root: Path, source: StorePlace, target: StorePlace) -> tuple[Any, Any, Any]:
+    """A store that is there and one to move it into, both open for writing, and how coupon codes stand; the caller
+    closes them. No seal is put to the new one, since that would write into it."""
+    if str(source) == str(target):
+        raise CannotRun(f"{source} is moved to itself", hint="name two stores")
+    if not isinstance(target, SchemaPlace) or not isinstance(source, FilePlace):
+        raise CannotRun(
+            f"a store in a file is moved into PostgreSQL, and not {source} to {target}",
+            hint="drumbeat store migrate sqlite:///drumbeat.db postgresql://host/database",
+        )
+    if not source.exists():
+        raise CannotRun(f"there is no store at {source}")
+    old = SqliteStore.open(source.path)
+    try:
+        seal = _seal(settings, root, lenient=True)
+        old.seal(seal)
+        return old, target.open(), seal
+    except BaseException:
+        old.close()
+        raise
+
+
 def _seal(settings: Settings, root: Path, *, lenient: bool) -> sealing.Seal:
     """How coupon codes stand in the store. ``lenient``: without the key everything but a code can be read."""
     if settings.coupon_key is None:

@@ -28,6 +28,7 @@ from engine.stores.sql.postgres_erasure import PgErasure
 from engine.stores.sql.postgres_events import PgEvents, PgLedger
 from engine.stores.sql.postgres_file import Lost, PgFile, Role, nothing, part_of
 from engine.stores.sql.postgres_forgetting import PgForgetting
+from engine.stores.sql.postgres_moving import PgMoving
 from engine.stores.sql.postgres_outbox import PgOutbox
 from engine.stores.sql.postgres_states import PgStates
 from engine.stores.sql.sweep import Sweep
@@ -128,6 +129,10 @@ class PgStore(PgOutbox, CouponSide):
 
     def _checks(self) -> PgCheck:
         return PgCheck(self._file, self._states, self._erasure, self._ledger, self._coupons)
+
+    def moving(self) -> PgMoving:
+        """Everything in it as records, see ``stores/moving``."""
+        return PgMoving(self._file)
 
     def sweep(self) -> Sweep:
         """The way to read all of it once, for a report."""

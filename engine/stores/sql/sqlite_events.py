@@ -63,7 +63,7 @@ class SqliteEvents:
         """Events of a subject in order of decision."""
         for _, body in self._blocks(subject):
             for it in codec.decode_events(body):
-                if it is not None and it[0].maker != subject and _is_about(it[0], subject):
+                if it is not None and it[0].maker != subject and is_about(it[0], subject):
                     yield it
 
     def _blocks(self, subject: str) -> Iterator[tuple[int, bytes]]:
@@ -122,7 +122,7 @@ class SqliteEvents:
         upto = next((seq for (seq,) in self._file.rows("forgotten_upto", "ids")), 0)
         for seq, body in list(self._blocks(subject)):
             events = codec.decode_events(body)
-            gone = [it[0].id for it in events if it is not None and _is_about(it[0], subject) and it[0].time <= until]
+            gone = [it[0].id for it in events if it is not None and is_about(it[0], subject) and it[0].time <= until]
             if not gone:
                 continue
             ids = set(gone)
@@ -132,7 +132,7 @@ class SqliteEvents:
             self._file.write("rename_block", [(_names(left, sorted({*heard, PROGRAM})), seq)])
             if seq > upto:  # ids before are forgotten, and may have come again since
                 self._file.write("forget_ids", [(codec.names(gone).decode(),)])
-            if not any(it is not None and _is_about(it[0], subject) for it in left):
+            if not any(it is not None and is_about(it[0], subject) for it in left):
                 self._file.write("forget_block", [(subject, seq)])
 
     def _erase_ids(self, subject: str, until: int) -> None:
@@ -145,7 +145,7 @@ class SqliteEvents:
             self._file.write("rewrite_id_block", [(msgspec.json.encode(left), seq)])
 
 
-def _is_about(event: Event, subject: str) -> bool:
+def is_about(event: Event, subject: str) -> bool:
     if subject[:1] == SIGN:
         group = group_of(event)
         # what the program hears hangs on the plan, which chooses among them
