@@ -51,6 +51,12 @@ class Bench:
             self.store = self._open()
         return self.store
 
+    def reader(self) -> Any:
+        """A session beside it that only reads."""
+        if self.kind == "postgres":
+            return PgStore.open(self.url, read_only=True)
+        return SqliteStore.open(self.path, read_only=True)
+
     def _open(self) -> Any:
         if self.kind == "postgres":
             return PgStore.open(self.url)
