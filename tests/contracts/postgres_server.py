@@ -118,6 +118,11 @@ class PostgresServer:
 
         return psycopg.connect(self.url, autocommit=True)
 
+    def commits(self) -> int:
+        """How many transactions that wrote it has begun."""
+        with self.connect() as db:
+            return int(db.execute("select pg_snapshot_xmax(pg_current_snapshot())::text").fetchone()[0])
+
     def schema(self) -> str:
         """The address of a store that does not exist yet."""
         return f"{self.url}&schema=test_{next(_NAMES)}"
