@@ -69,7 +69,7 @@ class PgMoving:
 
     def records(self, kind: str) -> Iterator[Row]:
         """The records of a kind."""
-        rows = self._file.pages(f"move_{kind}")
+        rows = self._file.pages(f"whole_{kind}")
         if kind == "meta":
             return (row for row in rows if row[0] not in STAYS)
         if kind == "event":
@@ -154,7 +154,7 @@ class PgMoving:
                     f"more than {_WAITING:,} events wait to be decided", hint="drumbeat run --until-idle decides them"
                 )
             columns: tuple[list[Any], ...] = (parts, numbers, [id_ for id_, _ in part], [body for _, body in part])
-            self._file.db.execute(Q["move_inbox_in"], columns)
+            self._file.db.execute(Q["whole_inbox_in"], columns)
 
     def note(self, name: str, value: str) -> None:
         """Keep a word with what was written; inside ``whole``."""

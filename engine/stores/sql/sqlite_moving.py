@@ -28,25 +28,25 @@ class SqliteMoving:
     def records(self, kind: str) -> Iterator[Row]:
         """The records of a kind."""
         if kind == "meta":
-            return (row for row in self._file.pages("move_meta") if row[0] not in STAYS)
+            return (row for row in self._file.pages("whole_meta") if row[0] not in STAYS)
         if kind == "version":
-            return ((*row[:4], bool(row[4])) for row in self._file.pages("move_version"))
+            return ((*row[:4], bool(row[4])) for row in self._file.pages("whole_version"))
         if kind == "goal":
-            return ((*row[:3], bool(row[3]), *row[4:]) for row in self._file.pages("move_goal"))
+            return ((*row[:3], bool(row[3]), *row[4:]) for row in self._file.pages("whole_goal"))
         if kind == "effect":
-            return ((*row[:11], _carried(row[11])) for row in self._file.pages("move_effect"))
+            return ((*row[:11], _carried(row[11])) for row in self._file.pages("whole_effect"))
         if kind in ("id", "event", "decision", "entry"):
             found: Iterator[Row] = getattr(self, f"_{kind}")()
             return found
-        return self._file.pages(f"move_{kind}")
+        return self._file.pages(f"whole_{kind}")
 
     def _id(self) -> Iterator[Row]:
-        for until, body in self._file.pages("move_id_blocks", page=_BLOCKS):
+        for until, body in self._file.pages("whole_id_blocks", page=_BLOCKS):
             kept = _kept(body)
             known = self._known([id_ for id_, _, _ in kept])
             yield from ((id_, subject, time, until, True) for id_, subject, time in kept if id_ in known)
         forgotten = next((seq for (seq,) in self._file.rows("forgotten_upto", "ids")), 0)
-        for seq, body in self._file.pages("move_blocks", page=_BLOCKS):
+        for seq, body in self._file.pages("whole_blocks", page=_BLOCKS):
             if seq <= forgotten:  # an id of these may have come again since
                 continue
             events = [it for it in codec.decode_events(body) if it is not None]
@@ -59,10 +59,10 @@ class SqliteMoving:
         return {id_ for (id_,) in self._file.rows("decided_ids", codec.names(list(ids)))}
 
     def _event(self) -> Iterator[Row]:
-        hearers = groupby(self._file.pages("move_hearers"), key=itemgetter(0))
+        hearers = groupby(self._file.pages("whole_hearers"), key=itemgetter(0))
         ahead = next(hearers, None)
         clock = 0
-        for seq, body in self._file.pages("move_blocks", page=_BLOCKS):
+        for seq, body in self._file.pages("whole_blocks", page=_BLOCKS):
             while ahead is not None and ahead[0] < seq:
                 ahead = next(hearers, None)
             names: list[str] = []
@@ -74,11 +74,11 @@ class SqliteMoving:
                 yield _event_row(it, clock, names)
 
     def _decision(self) -> Iterator[Row]:
-        for subject, body in self._file.pages("move_decision"):
+        for subject, body in self._file.pages("whole_decision"):
             yield subject, codec.decision_from(body).time, body
 
     def _entry(self) -> Iterator[Row]:
-        for (body,) in self._file.pages("move_entries", page=_BLOCKS):
+        for (body,) in self._file.pages("whole_entries", page=_BLOCKS):
             for it in codec.decode_entries(body):
                 yield it.key, it.subject, it.book, it.name, it.time, codec.encode_entries([it])
 

@@ -1,38 +1,38 @@
 -- A whole store as records, see moving.py.
 
--- name: move_meta
+-- name: whole_meta
 -- Every named word.
 select name, value from meta order by name;
 
--- name: move_clock
+-- name: whole_clock
 -- The engine's clock, once it stands anywhere.
 select at from engine where at <> 0;
 
--- name: move_version
+-- name: whole_version
 -- Every version of a playbook.
 select playbook, hash, since, sources, used from version order by playbook, hash;
 
--- name: move_erased
+-- name: whole_erased
 -- Everybody who was erased.
 select alias, at from erased order by alias;
 
--- name: move_forgotten
+-- name: whole_forgotten
 -- How far logs are forgotten.
 select log, at, n from forgotten order by log;
 
--- name: move_missing
+-- name: whole_missing
 -- Subjects of whom events were forgotten.
 select subject from forgotten_of order by subject;
 
--- name: move_state
+-- name: whole_state
 -- Every state.
 select id, state, wake_at from subject order by id;
 
--- name: move_id
+-- name: whole_id
 -- Every id that is remembered, and whether its event is gone.
 select id, subject, time, at, not exists (select 1 from event where event.id = decided_id.id) from decided_id order by id;
 
--- name: move_event
+-- name: whole_event
 -- Every event, and who heard it beside its subject.
 select event.subject, id, time, decided_at, history, body, names
 from event left join (
@@ -40,64 +40,64 @@ from event left join (
 ) as heard using (seq)
 order by seq;
 
--- name: move_inbox
+-- name: whole_inbox
 -- Every event that waits.
 select id, body from inbox order by seq;
 
--- name: move_effect
+-- name: whole_effect
 -- Every effect.
 select key, subject, time, channel, body, delivery, attempts, next_at, tried_at, outcome, receipt, carries
 from effect order by seq;
 
--- name: move_answer
+-- name: whole_answer
 -- Every answer.
 select key, subject, body from answer order by key;
 
--- name: move_grant
+-- name: whole_grant
 -- Every coupon that was given.
 select code, pool, key, at, until, amount, playbook, step, status, moved, by from coupon_grant order by code;
 
--- name: move_code
+-- name: whole_code
 -- Every imported code.
 select pool, place, code from coupon_code order by pool, place;
 
--- name: move_resource
+-- name: whole_resource
 -- Every scarce resource.
 select name, body from resource order by name;
 
--- name: move_slot
+-- name: whole_slot
 -- Every slot.
 select name, body from slot order by name;
 
--- name: move_decision
+-- name: whole_decision
 -- Every verdict.
 select subject, time, body from decision order by seq;
 
--- name: move_entry
+-- name: whole_entry
 -- Every entry of the ledger.
 select key, subject, book, name, time, body from entry order by seq;
 
--- name: move_goal
+-- name: whole_goal
 -- Every goal.
 select playbook, occurrence, "user", held, time, worth from goal order by seq;
 
--- name: move_milestone
+-- name: whole_milestone
 -- Every milestone.
 select playbook, occurrence, "user", what, name, time from milestone order by seq;
 
--- name: move_rejected
+-- name: whole_rejected
 -- Every record in quarantine.
 select feed, position, reason, message, raw, at from quarantine order by seq;
 
--- name: move_position
+-- name: whole_position
 -- How far every feed is read.
 select feed, position from position order by feed;
 
--- name: move_counter
+-- name: whole_counter
 -- Every counter.
 select name, n from counter order by name;
 
--- name: move_figure
+-- name: whole_figure
 -- Every figure.
 select playbook, name, n from figure order by playbook, name;
 
@@ -112,7 +112,7 @@ select exists (select 1 from subject) or exists (select 1 from event) or exists 
 -- Numbers of events go on behind one.
 select setval('event_number', $1);
 
--- name: move_inbox_in
+-- name: whole_inbox_in
 -- Events that wait, with their numbers.
 insert into inbox (part, seq, id, body)
 select part, (pg_current_xact_id()::text::bigint << 20) + place, id, body
