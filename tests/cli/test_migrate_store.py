@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def root(make: Make, drumbeat: Drumbeat) -> Path:
-    """A program whose store has something of everything, also of what was erased, forgotten, refused, and what waits."""
+    """A program whose store has something of everything, also erased, forgotten, refused and waiting."""
     found = make({"playbooks/gift.yaml": BOOK, "playbooks/catalog/all.yaml": CATALOG})
     times = [("u1", "01T01"), ("u2", "02T01"), ("u1", "03T01"), ("u3", "09T01")]
     lines = [
@@ -211,3 +211,66 @@ def test_what_cannot_be_moved_is_said(root: Path, drumbeat: Drumbeat) -> None:
     store.close()
     said = drumbeat("store", "migrate", "sqlite:///drumbeat.db", url, "--program", root)
     assert (said.code, "counter (1)" in said.err) == (3, True)
+
+
+def changed(table: str, column: str, old: str, new: str, where: str = "true") -> str:
+    """A statement that alters bytes."""
+    said = f"convert_to(replace(convert_from({column}, 'UTF8'), '{old}', '{new}'), 'UTF8')"
+    return f"update {table} set {column} = {said} where {where} and {column} <> {said}"
+
+
+PLANTED = {
+    "file": "update pg_index set indisvalid = false where indexrelid = 'subject_wake'::regclass",
+    "wake-index": "update subject set wake_at = coalesce(wake_at, 0) + 1 where id = 'u3'",
+    "part": "update subject set part = (part + 1) % 256 where id = 'u3'",
+    "state-name": changed("subject", "state", '"id":"u3"', '"id":"u4"'),
+    "orphan-effect": "delete from subject where id = 'u3'",
+    "effect-subject": "update effect set subject = 'u3' where subject = 'u1'",
+    "coupon-code": "update coupon_grant set code = 'stolen' where code = (select min(code) from coupon_grant)",
+    "coupon-pool": "update coupon_grant set status = 'returned' where code = (select min(code) from coupon_grant)",
+    "points": changed("effect", "body", '"delta":5', '"delta":6', "subject = 'u3'"),
+    "points-balance": changed("subject", "state", '"points":{"main":', '"points":{"main":9', "id = 'u3'"),
+    "ledger-key": "insert into entry (key, subject, book, name, time, body) "
+    "select key, subject, book, name, time, body from entry where seq = 1",
+    "ledger-pool": changed("entry", "body", '"issued",1', '"opening",1'),
+    "ledger-room": changed("entry", "body", '"club","held",1', '"club","held",2'),
+    "points-balance waiting": changed("entry", "body", '"main pending","pending",7', '"main pending","pending",8'),
+    "points-balance reserved": changed("entry", "body", '"main held","held",2', '"main held","held",1'),
+    "ledger-pool reward": changed("entry", "body", '"mug","held",1', '"mug","held",2'),
+    "counter": "update counter set n = n + 1 where name = 'events'",
+    "counter of effects": "update counter set n = n + 1 where name like 'effects.%'",
+    "figure": "update figure set n = n - 1 where name = 'effects' and playbook = 'gift'",
+    "inbox": "insert into inbox (part, seq, id, body) select 0, 1, min(id), '' from decided_id",
+    "delivery": "update effect set delivery = 'pending', channel = null where delivery = 'sent'",
+    "trail": "update event set subject = 'nobody' where subject = 'u1'",
+    "trail of entries": "update entry set subject = 'u1' where subject = 'u3'",
+    "trail of decisions": "update decision set time = time + 1",
+    "trail of groups": "insert into heard values ('x', 99)",
+    "clock": "update engine set at = 1",
+    "event-id": "delete from decided_id where id = 'late21'",
+    "event-id of none": "update decided_id set id = 'nobodys' where id = 'late21'",
+    "version": "delete from version",
+    "schema": "update migration set sha256 = 'x' where version = 2",
+}
+
+
+def test_fsck_finds_what_was_planted(root: Path) -> None:
+    """Each promise that a store in PostgreSQL does not keep any more is found by its name; a sound one passes.
+
+    Failure: fsck.finds
+    """
+    store = PgStore.open(postgres_server.server().schema())
+    old = SqliteStore.open(root / "drumbeat.db")
+    relocate(old, store, ("a", "b"), sealing.Plain(), lambda words: None)
+    old.close()
+    assert store.check() == []
+    missed = []
+    for name, statement in PLANTED.items():
+        store._file.db.execute("begin")
+        assert store._file.db.execute(statement).rowcount > 0, name
+        found = [it.check for it in store.check()]
+        store._file.db.execute("rollback")
+        if name.partition(" ")[0] not in found:
+            missed.append((name, found))
+    assert missed == []
+    store.close()

@@ -59,7 +59,8 @@ class SqliteForgetting:
                 break
             kept = list(_kept(body))
             about = {subject for _, subject, _ in kept if subject is not None}
-            subjects = about | {of_group(it[0].group) for it in codec.decode_events(body) if it is not None and it[0].group}
+            subjects = set(about)
+            subjects |= {of_group(it[0].group) for it in codec.decode_events(body) if it is not None and it[0].group}
             write("drop_block", [(seq,)])
             write("drop_block_subjects", [(seq,)])
             write("untrail", [(subject, _EVENT, seq) for subject in subjects])
