@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -19,7 +20,7 @@ from engine.language.compiled import Compiled, Settings
 from engine.ports import Channel, Feed, Outgoing, Record, Store, Wire
 from engine.runtime.clock import SystemClock
 from engine.site import Site, masked
-from engine.stores import sealing
+from engine.stores import exporting, sealing
 from engine.stores.places import FilePlace, SchemaPlace
 from engine.stores.sql import sqlite_copy
 from engine.stores.sql.sqlite_file import LIBRARY
@@ -85,21 +86,26 @@ def stores_to_move(settings: Settings, root: Path, source: StorePlace, target: S
     closes them. No seal is put to the new one, since that would write into it."""
     if str(source) == str(target):
         raise CannotRun(f"{source} is moved to itself", hint="name two stores")
-    if not isinstance(target, SchemaPlace) or not isinstance(source, FilePlace):
+    if isinstance(target, FilePlace) and isinstance(source, FilePlace):
         raise CannotRun(
-            f"a store in a file is moved into PostgreSQL, and not {source} to {target}",
-            hint="drumbeat store migrate sqlite:///drumbeat.db postgresql://host/database",
+            f"{source} and {target} are both files, and a file is moved as a file",
+            hint="stop whoever writes it and mv it with what begins with its name, or drumbeat backup; then "
+            "drumbeat outbox release",
         )
     if not source.exists():
         raise CannotRun(f"there is no store at {source}")
-    old = SqliteStore.open(source.path)
+    old = _open_to_write(source)
     try:
         seal = _seal(settings, root, lenient=True)
         old.seal(seal)
-        return old, target.open(), seal
+        return old, _open_to_write(target), seal
     except BaseException:
         old.close()
         raise
+
+
+def _open_to_write(place: StorePlace) -> Any:
+    return place.open() if isinstance(place, SchemaPlace) else SqliteStore.open(place.path)
 
 
 def _seal(settings: Settings, root: Path, *, lenient: bool) -> sealing.Seal:
@@ -121,7 +127,12 @@ def database_version() -> tuple[int, ...]:
 
 def restore_store(settings: Settings, root: Path, backup: Path, now: str, override: str | None = None) -> Path | None:
     """Make a backup the program's store; where the one that was there went."""
-    path = store_path(settings, root, override)
+    place = store_place(settings, root, override)
+    if isinstance(place, SchemaPlace):
+        with closing(place.open()) as empty:
+            exporting.put_into(empty, backup)
+        return None
+    path = place.path
     aside = path.with_name(f"{path.name}.before-{now.replace(':', '').replace('.', '')}") if path.exists() else None
     path.parent.mkdir(parents=True, exist_ok=True)
     sqlite_copy.put_back(backup, path, aside or path)
@@ -135,7 +146,10 @@ def trial_store(
 
     Raises CannotRun where the folder has no room for it.
     """
-    path = store_path(settings, root, override)
+    place = store_place(settings, root, override)
+    if isinstance(place, SchemaPlace):
+        return _trial_of(settings, root, place, folder / name)
+    path = place.path
     size = sum(it.stat().st_size for it in (path, path.with_name(path.name + "-wal")) if it.exists())
     free = shutil.disk_usage(folder).free
     if free < 2 * size:  # the trial writes, too
@@ -157,6 +171,19 @@ def trial_store(
         store.close()
         raise
     return store
+
+
+def _trial_of(settings: Settings, root: Path, place: SchemaPlace, path: Path) -> SqliteStore:
+    """A copy of a store in a database as a file."""
+    with closing(place.open(read_only=True)) as store:
+        store.copy(path)
+    copy = SqliteStore.open(path, durable=False)
+    try:
+        copy.seal(_seal(settings, root, lenient=False))
+    except BaseException:
+        copy.close()
+        raise
+    return copy
 
 
 def scratch_store(folder: Path) -> SqliteStore:

@@ -21,14 +21,14 @@ def store() -> None:
 def migrate(source: str, target: str, program: Path | None, format_: str, quiet: bool, no_color: bool) -> int:
     """Move everything in SOURCE, a store, into TARGET, an empty one, and compare the two.
 
-    SOURCE is sqlite:///name.db, TARGET postgresql://host/database; a password is written as ${NAME} and looked up as
-    in drumbeat.yaml. Nothing may be running on either. Both are checked as by drumbeat fsck, and every record of the
-    new store is read back and compared. From the first step on the old store sends nothing.
+    Such as from sqlite:///drumbeat.db to postgresql://host/database, or back; a password is written as ${NAME} and
+    looked up as in drumbeat.yaml. Nothing may be running on either. Both are checked as by drumbeat fsck, and every
+    record of the new store is read back and compared. From the first step on the old store sends nothing.
 
     Interrupted, it leaves nothing half done: say the same again.
     """
     from engine import wiring
-    from engine.runtime.relocating import relocate
+    from engine.stores.relocating import relocate
 
     found = compiled(program)
     places = [wiring.store_place(found.settings, found.root, url) for url in (source, target)]

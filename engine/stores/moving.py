@@ -16,12 +16,13 @@ from typing import Any, Protocol
 
 import msgspec
 
-from engine.stores import wirefile
-
 MOVING = "moving"
 """Name under which a store keeps where it is being moved to, or came from, until that is over."""
 
-STAYS = frozenset({"epoch", "place", "outbox_held", MOVING, wirefile.ID})
+HELD = "outbox_held"
+"""Name under which a store keeps why it sends nothing, see ``runtime/standing``."""
+
+STAYS = frozenset({"epoch", "place", "wire", HELD, MOVING})
 """Words of a store that are about where it is, and whether it may send from there."""
 
 KINDS: Mapping[str, str] = {
@@ -92,7 +93,8 @@ def summed(kind: str, rows: Iterator[Row], told: Callable[[Sum], None]) -> Itera
     ordered = kind in _ORDERED
     for row in rows:
         count += 1
-        raw = _encode((count, row) if ordered else row)
+        said = (*row[:3], None, True) if kind == "id" and row[4] else row  # a file keeps one instant for many of these
+        raw = _encode((count, said) if ordered else said)
         total += int.from_bytes(blake2b(raw, digest_size=16).digest())
         yield row
     told(Sum(count, total % _ALL))

@@ -9,9 +9,11 @@ Rule 4: a connection belongs to the thread that opened it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from engine.core.model import Answer, Decision, Effect, Entry, Event, State
@@ -19,7 +21,7 @@ from engine.core.predicate import Filter, Selection
 from engine.core.subjects import subject_of
 from engine.errors import StoreHeld
 from engine.ports import Batch, Fault, Rejected, Version
-from engine.stores import codec, tally
+from engine.stores import codec, exporting, tally
 from engine.stores.sql import postgres_audience
 from engine.stores.sql.coupons import Coupons, CouponSide
 from engine.stores.sql.points import FAULT_POINTS
@@ -129,6 +131,18 @@ class PgStore(PgOutbox, CouponSide):
 
     def _checks(self) -> PgCheck:
         return PgCheck(self._file, self._states, self._erasure, self._ledger, self._coupons)
+
+    def anew(self) -> PgStore:
+        """The same store, once it took records."""
+        return PgStore(self._file)
+
+    def backup(self, target: str | os.PathLike[str], marks: dict[str, str]) -> int:
+        """Copy this moment of the store into a new file; see ``exporting``. Returns its size in bytes."""
+        return exporting.backup(self, self._file.snapshot(), Path(target), marks)
+
+    def copy(self, target: Path) -> None:
+        """Copy this moment of the store into a new file, to try something on."""
+        exporting.write(self, self._file.snapshot(), target, {})
 
     def moving(self) -> PgMoving:
         """Everything in it as records, see ``stores/moving``."""

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from test_store import batch, decision, event
 
 from engine.core.subjects import PROGRAM, of_group
 from engine.errors import StoreError
-from engine.runtime.relocating import relocate
 from engine.runtime.standing import HELD
 from engine.stores import moving, sealing
 from engine.stores.postgres import PgStore
+from engine.stores.relocating import relocate
 from engine.stores.sqlite import SqliteStore
 
 TYPE_CHECKING = False
@@ -131,6 +132,60 @@ def test_moved_it_is_the_same_and_goes_on(root: Path, drumbeat: Drumbeat, tmp_pa
     assert (again.code, "is not empty" in again.err) == (3, True)
 
 
+def test_there_and_back(root: Path, drumbeat: Drumbeat) -> None:
+    """From a file into one schema, into another, and back into a file: each tells what the one before told.
+
+    Semantics: store.fsck
+    """
+    server = postgres_server.server()
+    stations = ["sqlite:///drumbeat.db", server.schema(), server.schema(), "sqlite:///back.db"]
+    first = SqliteStore.open(root / "drumbeat.db", read_only=True)
+    before = told(first)
+    first.close()
+    for old, new in pairwise(stations):
+        said = drumbeat("store", "migrate", old, new, "--program", root, "--quiet")
+        assert said.code == 0, said.err
+    last = SqliteStore.open(root / "back.db")
+    assert told(last) == before
+    assert last.check() == []
+    add = [(event("new", "u1", time=last.clock() + 1), last.clock() + 1)]
+    last.commit(batch(clock=last.clock() + 1, events=add))
+    assert last.check() == []
+    assert [it.id for it, _ in last.events("u1")][-1] == "new"
+    last.forget({"events": last.clock() + 1, "ids": last.clock() + 1}, 999)
+    assert last.check() == []
+    last.close()
+
+
+def test_a_backup_of_postgresql_is_a_file(root: Path, drumbeat: Drumbeat) -> None:
+    """A backup of a store in PostgreSQL is a file as of any store; put back into an empty schema it tells the same and
+    sends nothing; a plan is tried on a copy of such a store.
+
+    Semantics: store.fsck
+    """
+    server = postgres_server.server()
+    url, other = server.schema(), server.schema()
+    assert drumbeat("store", "migrate", "sqlite:///drumbeat.db", url, "--program", root).code == 0
+    said = drumbeat("backup", root / "saved.db", "--program", root, "--store", url)
+    assert said.code == 0, said.err
+    assert sorted(it.name for it in root.glob("saved.db*")) == ["saved.db"]
+    assert drumbeat("fsck", "--program", root, "--store", "sqlite:///saved.db").code == 0
+    again = drumbeat("backup", root / "saved.db", "--program", root, "--store", url)
+    assert (again.code, "exists" in again.err) == (3, True)
+    said = drumbeat("restore", root / "saved.db", "--program", root, "--store", other)
+    assert said.code == 0, said.err
+    one, two = PgStore.open(url, read_only=True), PgStore.open(other, read_only=True)
+    assert told(one) == told(two)
+    assert "restored from the backup" in str(two.get_meta(HELD))
+    one.close()
+    two.close()
+    refused = drumbeat("restore", root / "saved.db", "--program", root, "--store", other)
+    assert (refused.code, "is not empty" in refused.err) == (3, True)
+    planned = drumbeat("plan", "--program", root, "--store", url, "--format", "json")
+    assert planned.code in (0, 10), planned.err
+    assert planned.json["store"].startswith("postgresql://")
+
+
 def test_interrupted_anywhere_it_begins_again(root: Path) -> None:
     """Whenever a move is broken off, the next one begins anew or compares what is there; in the end all is there once.
 
@@ -200,7 +255,7 @@ def test_what_cannot_be_moved_is_said(root: Path, drumbeat: Drumbeat) -> None:
     for words, hint in (
         (("sqlite:///nothing.db", url), "there is no store"),
         (("sqlite:///drumbeat.db", "sqlite:///drumbeat.db"), "is moved to itself"),
-        (("sqlite:///drumbeat.db", "sqlite:///other.db"), "is moved into PostgreSQL"),
+        (("sqlite:///drumbeat.db", "sqlite:///other.db"), "are both files"),
         (("sqlite:///drumbeat.db", "postgresql://127.0.0.1:1/nobody"), "cannot be reached"),
     ):
         said = drumbeat("store", "migrate", *words, "--program", root)
@@ -216,7 +271,7 @@ def test_what_cannot_be_moved_is_said(root: Path, drumbeat: Drumbeat) -> None:
 def changed(table: str, column: str, old: str, new: str, where: str = "true") -> str:
     """A statement that alters bytes."""
     said = f"convert_to(replace(convert_from({column}, 'UTF8'), '{old}', '{new}'), 'UTF8')"
-    return f"update {table} set {column} = {said} where {where} and {column} <> {said}"
+    return f"update {table} set {column} = {said} where {where} and {column} <> {said}"  # noqa: S608 - the test's own
 
 
 PLANTED = {

@@ -114,8 +114,8 @@ def decide(store: PgStore, n: int, at: int) -> None:
 
 
 def test_an_old_part_goes_as_a_whole(store: PgStore) -> None:
-    """A part of the table that is old as a whole is dropped in one step, whatever the limit, and its room is given back;
-    one that is not loses its oldest rows, and goes when it is empty.
+    """A part of the table that is old as a whole is dropped in one step, whatever the limit, and gives its room back; one
+    that is not loses its oldest rows, and goes when it is empty.
 
     Semantics: retention.forgets
     """

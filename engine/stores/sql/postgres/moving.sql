@@ -30,7 +30,8 @@ select id, state, wake_at from subject order by id;
 
 -- name: whole_id
 -- Every id that is remembered, and whether its event is gone.
-select id, subject, time, at, not exists (select 1 from event where event.id = decided_id.id) from decided_id order by id;
+select id, subject, time, at, not exists (select 1 from event where event.id = decided_id.id) from decided_id
+order by at, id;
 
 -- name: whole_event
 -- Every event, and who heard it beside its subject.

@@ -100,3 +100,21 @@ select name, n from counter order by name;
 -- name: whole_figure
 -- Every figure.
 select playbook, name, n from figure order by playbook, name;
+
+-- name: whole_in_use
+-- Whether anything stands in the store.
+select exists (select 1 from subject) or exists (select 1 from event_block) or exists (select 1 from inbox)
+    or exists (select 1 from effect) or exists (select 1 from position) or exists (select 1 from state_log)
+    or exists (select 1 from meta where name <> 'epoch') or exists (select 1 from version)
+    or exists (select 1 from quarantine) or exists (select 1 from coupon_code) or exists (select 1 from counter)
+    or exists (select 1 from slot) or exists (select 1 from erased);
+
+-- name: whole_add_effect
+-- An effect as it stood elsewhere.
+insert into effect (
+    seq, key, subject, time, channel, body, delivery, attempts, next_at, tried_at, outcome, receipt, carries
+) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: whole_add_place
+-- Where an effect is found by its key.
+insert into effect_place (key, seq) values (?, ?);

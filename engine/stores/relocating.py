@@ -15,9 +15,8 @@ from typing import Any
 import msgspec
 
 from engine.errors import CannotRun
-from engine.runtime.standing import HELD
 from engine.stores import moving
-from engine.stores.moving import MOVING, Sum
+from engine.stores.moving import HELD, MOVING, Sum
 
 Progress = Callable[[str], None]
 
@@ -56,6 +55,8 @@ def relocate(source: Any, target: Any, names: tuple[str, str], seal: Any, progre
             read = moving.move(source.moving(), there, lambda kind: progress(f"writing {kind}"))
             there.note(MOVING, names[0])
             there.note(HELD, f"it was moved from {names[0]}, and not compared with it yet")
+        target = target.anew()
+        there = target.moving()
     found = moving.sums(there, lambda kind: progress(f"comparing {kind}"))
     if wrong := moving.differing(read, found):
         raise CannotRun(
