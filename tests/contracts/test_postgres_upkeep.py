@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Thread
 
 import postgres_server
 import pytest
 from test_erasure import gone, known
 from test_outbox import plan
+from test_retention import add, all_gone
 from test_store import batch, event
 
 from engine.core.model import HOUR, State
@@ -17,6 +19,7 @@ from engine.ports import Settlement
 from engine.runtime.housekeeping import Housekeeping, Wishes
 from engine.runtime.state import DaemonState
 from engine.stores.postgres import PgStore
+from engine.stores.sqlite import SqliteStore
 
 PART = 1 << 22  #: numbers of a part of the table of events
 
@@ -114,7 +117,7 @@ def decide(store: PgStore, n: int, at: int) -> None:
 
 
 def test_an_old_part_goes_as_a_whole(store: PgStore) -> None:
-    """A part of the table that is old as a whole is dropped in one step, whatever the limit, and gives its room back; one
+    """A part of the table that is old as a whole is dropped in one step, whatever the limit; its room is given back. One
     that is not loses its oldest rows, and goes when it is empty.
 
     Semantics: retention.forgets
@@ -182,3 +185,24 @@ def test_the_daemon_scrubs_at_night(store: PgStore) -> None:
         while house.piece(Wishes({}, "UTC", hour * HOUR)):
             pass
         assert store.unscrubbed() is due
+
+
+@pytest.mark.parametrize("ids", [0, 2, 5, 9])
+def test_a_copy_knows_what_was_forgotten(store: PgStore, tmp_path: Path, ids: int) -> None:
+    """Wherever forgetting stands, also in the middle of a round, a copy in a file remembers the same ids, keeps every
+    promise, and forgets on."""
+    for n in range(1, 9):
+        add(store, n)
+    store.forget({"events": 4}, 999)
+    store.forget({"ids": ids}, 77)
+    store.copy(tmp_path / "copy.db")
+    copy = SqliteStore.open(tmp_path / "copy.db")
+    every = [f"e{n}-{k}" for n in range(1, 9) for k in range(30)]
+    assert copy.known(every) == store.known(every)
+    assert copy.check() == store.check() == []
+    for n in range(9, 15):
+        add(copy, n)
+    all_gone(copy, {"events": 12, "ids": 12}, 999)
+    assert copy.known(every) == set()
+    assert copy.check() == []
+    copy.close()
