@@ -142,10 +142,18 @@ def store(found: Any, override: str | None, now: int) -> Iterator[Finding]:
     try:
         yield from _inside(opened, place.mark(opened), now)
         yield from _ledger(found, opened)
+        for words, advice in cautions(opened):
+            yield Finding("fail-over", WARN, words, advice)
     except DrumbeatError as error:
         yield Finding("store", BAD, error.message, "drumbeat fsck says more; drumbeat restore puts a backup back")
     finally:
         opened.close()
+
+
+def cautions(opened: Any) -> list[tuple[str, str]]:
+    """What the operator should know of the server behind a store, each with the next move."""
+    found: list[tuple[str, str]] = opened.cautions() if hasattr(opened, "cautions") else []
+    return found
 
 
 def _inside(opened: Any, place: str, now: int) -> Iterator[Finding]:

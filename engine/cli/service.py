@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli import checkup
 from engine.cli.common import EXIT_OK, compiled, emit_json, program_root, quick_garbage, say
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
         closing.enter_context(logging_to(sys.stderr, Masking(lambda: list(site.seen)), as_json=as_json))
         closing.enter_context(tracing(os.environ, wiring.secret_of(store)))
         settle_in(store, place.mark(store))
+        for words, advice in checkup.cautions(store):
+            say(f"warning: {words} ({advice})", wishes.quiet)
         if wishes.follow_files:
             applied.follow_files(store)
         pin = applied.Pin(store)

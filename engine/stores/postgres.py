@@ -121,6 +121,15 @@ class PgStore(PgOutbox, CouponSide):
         """What tells this schema of this server from a copy of it."""
         return blake2b("\n".join(self._file.rows("cluster")[0]).encode(), digest_size=16).hexdigest()
 
+    def cautions(self) -> list[tuple[str, str]]:
+        """What the operator should know of the server that no store can mend, each with the next move."""
+        copies, waited_for, commit = self._file.rows("standbys")[0]
+        if not copies or (waited_for and commit != "local"):
+            return []
+        words = f"{copies} server(s) copy the store's, and no commit waits for them: after a fail-over, events that "
+        advice = "set synchronous_standby_names, and synchronous_commit to on"
+        return [(words + "were acknowledged may be missing", advice)]
+
     def check(self) -> list[Fault]:
         """Every promise of the store that does not hold; see ``check``."""
         return list(self._checks().run())

@@ -118,6 +118,21 @@ class PostgresServer:
 
         return psycopg.connect(self.url, autocommit=True)
 
+    @contextmanager
+    def copied(self) -> Iterator[None]:
+        """Somebody copies what it writes, as a standby does."""
+        copy = self.folder / f"copy{next(_NAMES)}"
+        copy.mkdir()
+        if os.geteuid() == 0:
+            shutil.chown(copy, _USER)
+        command = [program("pg_receivewal"), "-D", str(copy), "-h", str(self.folder), "-U", "drumbeat", "--no-sync"]
+        process = subprocess.Popen([*self._as(), *command], stderr=subprocess.DEVNULL, cwd=self.folder)
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
     def commits(self) -> int:
         """How many transactions that wrote it has begun."""
         with self.connect() as db:

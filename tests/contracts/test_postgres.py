@@ -385,6 +385,42 @@ def test_the_server_falls_and_rises(monkeypatch: pytest.MonkeyPatch) -> None:
         server.remove()
 
 
+def test_copies_that_nobody_waits_for_are_said(store: PgStore, server: PostgresServer) -> None:
+    """A server that copies this one without being waited for is told of, with what follows; without one, nothing is.
+
+    Failure: fail-over — told
+    """
+    assert store.cautions() == []
+    with server.copied():
+        eventually(store.cautions, "the server knows of the copy")
+        ((words, advice),) = store.cautions()
+        assert "1 server(s)" in words
+        assert "may be missing" in words
+        assert "synchronous_standby_names" in advice
+
+
+def test_no_plan_hangs_on_statistics(store: PgStore) -> None:
+    """What every batch asks goes by an index, for a store that was empty when it was opened and never analysed.
+
+    Failure: statistics.lost — the plans
+    """
+    count = 5_000
+    ids = [f"u{n}" for n in range(count)]
+    states = [State(id=it, wake_at=n) for n, it in enumerate(ids)]
+    store.commit(batch(states=states, events=[(event(it), 1) for it in ids]))
+    store.ingest([(event(f"i{n}"), b"") for n in range(count)], [])
+    asked: list[tuple[str, tuple[Any, ...]]] = [
+        ("load_states", (ids[:9],)), ("strangers", (ids[:9],)), ("known_ids", (ids[:9],)), ("decided_ids", (ids[:9],)),
+        ("due_subjects", (50, 10)), ("next_wake", ()), ("read_inbox", (0, 10)), ("clear_inbox", (5,)),
+        ("events_of", ("u1",)), ("effects_of", ("u1",)), ("decisions_of", ("u1",)), ("position", ("f",)),
+    ]  # fmt: skip
+    for name, values in asked:
+        lines = store._file._execute("explain (analyze) " + postgres_schema.Q[name], values).fetchall()
+        plan = "\n".join(line for (line,) in lines)
+        assert "Seq Scan" not in plan, name
+        assert "Hash" not in plan, plan
+
+
 # -- opening
 
 

@@ -34,19 +34,19 @@ class PgEvents:
             return
         if self._since >= _ROOM:
             self._file.send("make_event_room", [()])
-        before = self._file.rows("event_last")[0][0] if others else 0
         rows, ids = [], []
         for it, at in events:
             subject = it.user or it.group
             body = codec.encode_events([(it, at)])
             rows.append((part_of(subject), subject, it.id, it.time, at, it.history, body))
             ids.append((it.id, subject, it.time, max(it.time, at)))
-        self._file.send("add_events", rows)
+        if others:
+            numbers = self._file.columns("add_events_told", rows)
+            self._file.send("add_heard", [(subject, numbers[place][0]) for place, subject in others])
+        else:
+            self._file.send("add_events", rows)
         ids.sort()  # so that neighbours go to one page
         self._file.send("add_decided", ids)
-        if others:
-            wanted = [(subject, events[place][0].id) for place, subject in others]
-            self._file.call("add_heard", [it for it, _ in wanted], [id_ for _, id_ in wanted], before - 1)
 
     def added(self, count: int) -> None:
         """So many events are durable."""

@@ -393,6 +393,10 @@ class PgFile:
             return [self._execute(Q[query], [list(column) for column in zip(*listed, strict=True)])]
         return [self._execute(Q[query], row) for row in listed]
 
+    def columns(self, query: str, rows: Sequence[Sequence[Any]]) -> list[Any]:
+        """The answer to a named statement that takes all its rows at once, as a list a column."""
+        return self._execute(Q[query], [list(column) for column in zip(*rows, strict=True)]).fetchall()
+
     def call(self, query: str, *values: Any) -> None:
         """Run a named statement once, with these values; no answer is waited for."""
         self._execute(Q[query], values)

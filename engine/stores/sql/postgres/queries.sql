@@ -1,3 +1,6 @@
+-- "Is there a row" is asked with ``(select ...) is null``: that looks into the index for each row asked about, whatever
+-- the server believes of a table that was empty when it made its plan. ``exists`` may become a scan of all there is.
+
 -- name: load_states
 -- States of some subjects.
 select id, state from subject where id = any($1::text[]);
@@ -32,7 +35,7 @@ select count(*) from subject where id > $1;
 -- name: strangers
 -- Which of some subjects have no state.
 select wanted.id from unnest($1::text[]) as wanted (id)
-where not exists (select 1 from subject where subject.id = wanted.id);
+where (select 1 from subject where subject.id = wanted.id) is null;
 
 -- name: save_states
 -- States of subjects, as they are now.
@@ -43,8 +46,8 @@ on conflict (id) do update set state = excluded.state, wake_at = excluded.wake_a
 -- name: known_ids
 -- Which of some ids are decided or wait in the inbox.
 select wanted.id from unnest($1::text[]) as wanted (id)
-where exists (select 1 from decided_id where decided_id.id = wanted.id)
-   or exists (select 1 from inbox where inbox.id = wanted.id);
+where (select 1 from decided_id where decided_id.id = wanted.id) is not null
+   or (select 1 from inbox where inbox.id = wanted.id) is not null;
 
 -- name: decided_ids
 -- Which of some ids are decided.
@@ -66,17 +69,23 @@ select part, subject, id, time, decided_at, history, body from unnest(
 ) with ordinality as fresh (part, subject, id, time, decided_at, history, body, place)
 order by place;
 
+-- name: add_events_told
+-- The same, and their numbers.
+insert into event (part, subject, id, time, decided_at, history, body)
+select part, subject, id, time, decided_at, history, body from unnest(
+    $1::smallint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[], $7::bytea[]
+) with ordinality as fresh (part, subject, id, time, decided_at, history, body, place)
+order by place
+returning seq;
+
 -- name: add_decided
 -- Their ids; each must be new.
 insert into decided_id (id, subject, time, at)
 select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]);
 
 -- name: add_heard
--- Groups and the program that heard events of this transaction, by their ids.
-insert into heard (subject, seq)
-select wanted.subject, event.seq from unnest($1::text[], $2::text[]) as wanted (subject, id)
-join event on event.seq > $3 and event.id = wanted.id
-on conflict do nothing;
+-- Groups and the program heard events of these numbers.
+insert into heard (subject, seq) select * from unnest($1::text[], $2::bigint[]) on conflict do nothing;
 
 -- name: events_of
 -- Events of a subject in order of decision.
@@ -97,11 +106,11 @@ select seq, body from event where seq > $1 and decided_at > $2 order by seq limi
 -- name: unheard
 -- Of which subjects nothing was decided up to an instant, and never was as far as is known.
 select wanted.id from unnest($1::text[]) as wanted (id)
-where not exists (select 1 from event where event.subject = wanted.id and event.decided_at <= $2)
-    and not exists (
+where (select 1 from event where event.subject = wanted.id and event.decided_at <= $2 limit 1) is null
+    and (
         select 1 from heard join event on event.seq = heard.seq
-        where heard.subject = wanted.id and event.decided_at <= $2
-    )
+        where heard.subject = wanted.id and event.decided_at <= $2 limit 1
+    ) is null
     and not exists (select 1 from forgotten_of where forgotten_of.subject = wanted.id);
 
 -- name: add_effects
@@ -233,7 +242,7 @@ delete from quarantine where seq in (select unnest($1::bigint[]));
 insert into inbox (part, seq, id, body)
 select part, (pg_current_xact_id()::text::bigint << 20) + $4 + place, id, body
 from unnest($1::smallint[], $2::text[], $3::bytea[]) with ordinality as fresh (part, id, body, place)
-where not exists (select 1 from decided_id where decided_id.id = fresh.id)
+where (select 1 from decided_id where decided_id.id = fresh.id) is null
 order by place
 on conflict (id) do nothing;
 

@@ -82,6 +82,11 @@ select pg_current_xact_id()::text;
 -- What became of a transaction.
 select pg_xact_status($1::text::xid8);
 
+-- name: standbys
+-- How many servers copy this one, and for which of them a commit waits.
+select count(*), current_setting('synchronous_standby_names'), current_setting('synchronous_commit')
+from pg_stat_replication;
+
 -- name: size
 -- Bytes of all tables and indexes.
 select coalesce(sum(pg_total_relation_size(pg_class.oid)), 0)::bigint
