@@ -388,7 +388,7 @@ def test_the_server_falls_and_rises(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_copies_that_nobody_waits_for_are_said(store: PgStore, server: PostgresServer) -> None:
     """A server that copies this one without being waited for is told of, with what follows; without one, nothing is.
 
-    Failure: fail-over — told
+    Failure: failover.told
     """
     assert store.cautions() == []
     with server.copied():
