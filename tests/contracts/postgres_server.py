@@ -138,6 +138,11 @@ class PostgresServer:
         with self.connect() as db:
             return int(db.execute("select pg_snapshot_xmax(pg_current_snapshot())::text").fetchone()[0])
 
+    def busy(self) -> bool:
+        """Does anybody decide on a store of it?"""
+        with self.connect() as db:
+            return bool(db.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone()[0])
+
     def schema(self) -> str:
         """The address of a store that does not exist yet."""
         return f"{self.url}&schema=test_{next(_NAMES)}"

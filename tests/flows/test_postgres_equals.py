@@ -29,12 +29,13 @@ from flow_program import (
     write_program,
 )
 
-from engine.errors import StoreError
+from engine.errors import StoreError, StoreHeld
 from engine.language.compiled import Compiled
 from engine.stores.postgres import PgStore
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "contracts"))
 import postgres_server
+from feed_servers import eventually
 
 BATCHES = (1, 7, 500)
 FAULTS = int(os.environ.get("DRUMBEAT_KILLS", "40"))
@@ -145,6 +146,60 @@ def test_hundreds_of_ended_sessions(program: Compiled, tmp_path: Path) -> None:
     assert faults == []
     keys = sent_keys(root, "ads")
     assert len(set(keys)) == len(keys)
+
+
+def test_processes_killed_again_and_again(program: Compiled, tmp_path: Path) -> None:
+    """The process is killed at points drawn by lot, until one comes to the end: nothing is lost or comes twice.
+
+    Failure: kill.anywhere — over PostgreSQL
+    """
+    content = lines_of(make_events(13, 200, users=15))
+    wanted = simulated(program, write_feed(tmp_path, content))
+    root = folder_with(tmp_path / "postgres", content)
+    postgres, lot, killed = OnPostgres(postgres_server.server().schema()), random.Random(5), 0
+    while killed < FAULTS // 2:
+        after = lot.randrange(1, 400)
+        child = os.fork()
+        if child == 0:
+            dying(program, root, postgres, after)
+        _, status = os.waitpid(child, 0)
+        if os.WIFEXITED(status):
+            assert os.WEXITSTATUS(status) == 0
+            break
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        killed += 1
+    eventually(lambda: not postgres_server.server().busy(), "the server has noticed")
+    done = run(program, root, batch=5, store_class=postgres)
+    assert done.conflicts == 0
+    assert killed > 3
+    found, faults = postgres.read(lambda store: (picture_of(store, root), store.check()))
+    assert found["effects"] == wanted
+    assert faults == []
+    keys = sent_keys(root, "ads")
+    assert len(set(keys)) == len(keys)
+
+
+def dying(program: Compiled, root: Path, postgres: OnPostgres, after: int) -> None:
+    """Run until so many points are passed, and die there; never comes back."""
+    left = after
+
+    def fault(point: str) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    code = 1
+    try:
+        for _ in range(1_000):
+            try:
+                run(program, root, batch=5, store_class=postgres, fault=fault)
+                code = 0
+                break
+            except StoreHeld:  # the server ends the session of the one before some time after its death
+                continue
+    finally:
+        os._exit(code)
 
 
 def test_the_server_is_cut_off_amid_a_run(program: Compiled, tmp_path: Path) -> None:
