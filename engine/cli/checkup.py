@@ -143,7 +143,7 @@ def store(found: Any, override: str | None, now: int) -> Iterator[Finding]:
         yield from _inside(opened, place.mark(opened), now)
         yield from _ledger(found, opened)
         for words, advice in cautions(opened):
-            yield Finding("fail-over", WARN, words, advice)
+            yield Finding("server", WARN, words, advice)
     except DrumbeatError as error:
         yield Finding("store", BAD, error.message, "drumbeat fsck says more; drumbeat restore puts a backup back")
     finally:

@@ -38,6 +38,7 @@ from engine.stores.sql.sweep import Sweep
 __all__ = ["FAULT_POINTS", "PgStore", "Role"]
 
 _PAGE = 1000  #: events or entries a report reads at a time
+_LONG = 5.0  #: seconds a transaction may be open before that is worth a word
 _TRIES = 5  #: how often a verb is begun when its connection is lost again and again
 
 P = ParamSpec("P")
@@ -123,12 +124,18 @@ class PgStore(PgOutbox, CouponSide):
 
     def cautions(self) -> list[tuple[str, str]]:
         """What the operator should know of the server that no store can mend, each with the next move."""
+        found = []
         copies, waited_for, commit = self._file.rows("standbys")[0]
-        if not copies or (waited_for and commit != "local"):
-            return []
-        words = f"{copies} server(s) copy the store's, and no commit waits for them: after a fail-over, events that "
-        advice = "set synchronous_standby_names, and synchronous_commit to on"
-        return [(words + "were acknowledged may be missing", advice)]
+        if copies and (not waited_for or commit == "local"):
+            words = f"{copies} server(s) copy the store's, and no commit waits for them: "
+            words += "after a fail-over, events that were acknowledged may be missing"
+            found.append((words, "set synchronous_standby_names, and synchronous_commit to on"))
+        for seconds, who in self._file.rows("oldest_open"):
+            if seconds > _LONG:
+                words = f"{who or 'a session'} has been writing for {seconds:.0f} s: "
+                words += "events that came in since wait for it"
+                found.append((words, "end what it does, or its session (pg_terminate_backend)"))
+        return found
 
     def check(self) -> list[Fault]:
         """Every promise of the store that does not hold; see ``check``."""

@@ -17,8 +17,10 @@ from test_store import batch, effect, event, full_batch, issued
 from engine.core.model import State
 from engine.errors import StoreError, StoreHeld
 from engine.ports import Rejected, Settlement
+from engine.stores import postgres as postgres_module
 from engine.stores.postgres import FAULT_POINTS, PgStore
 from engine.stores.sql import Migration, migrations, postgres_file, postgres_schema
+from engine.stores.sql.postgres_file import Lost
 from engine.stores.sql.postgres_place import place
 
 
@@ -131,6 +133,34 @@ def test_nothing_is_read_before_what_may_still_come_before_it(
     assert [it.id for _, it in store.inbox(found[0][0], 9)] == ["quick"]
     for it in (slow, quick):
         it.close()
+
+
+def test_who_falls_silent_is_told_of_and_ended(
+    store: PgStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One who begins to take in and falls silent is told of, and ended by the server; then the others' events flow.
+
+    Failure: ingest.silent
+    """
+    assert "set idle_in_transaction_session_timeout to '60s'" in postgres_file._SETTINGS
+    monkeypatch.setattr(postgres_file, "_LOOKED_FOR", 0.0)
+    monkeypatch.setattr(postgres_module, "_LONG", 0.2)
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_file, "_SETTINGS", ("set idle_in_transaction_session_timeout to '1s'",))
+        silent = PgStore.open(url, beside=True)
+    waiting = silent._file.transaction("ingest")
+    waiting.__enter__()
+    silent._file.put([event("silent")])
+    silent._file._wait()
+    store.ingest([(event("i1"), b"")], [])
+    assert store.inbox(0, 9) == []
+    ((words, _),) = eventually(store.cautions, "it is told")
+    assert f"drumbeat {os.getpid()}@" in words
+    assert [it.id for _, it in eventually(lambda: store.inbox(0, 9), "it is ended")] == ["i1"]
+    assert store.cautions() == []
+    with pytest.raises(Lost):
+        waiting.__exit__(None, None, None)
+    silent.close()
 
 
 def test_a_stranger_holds_nobody_up(store: PgStore, server: PostgresServer) -> None:

@@ -111,7 +111,7 @@ class PgFile:
         self._turn = 0  #: transactions committed by those who decide
         self._cursors = 0
         self._inside = False
-        self._piped = False  #: statements travel together
+        self._pipe: psycopg.Pipeline | None = None  #: statements travel together
         self._waiting = Pause()
         self.db: psycopg.Connection[Any] = self._connect()
         self._session = self._myself()
@@ -354,9 +354,11 @@ class PgFile:
 
     def _wait(self) -> None:
         """What was sent is answered; raises what is wrong with it."""
-        if self._piped:
-            # The driver's own way (``sync``) waits for ever when more was sent than the connection takes at once.
+        if self._pipe is not None:
+            # ``sync`` alone waits for ever when more was sent than the connection takes at once. But without it the
+            # server believes that more is to come, and counts no time of silence.
             self.db.execute(Q["here"]).fetchone()
+            self._pipe.sync()
 
     def insert(self, query: str, rows: Sequence[Sequence[Any]]) -> int:
         """As ``write``, for an ``insert``."""
@@ -438,12 +440,13 @@ class PgFile:
         begun: list[Any] = []
         self.taken, self._inside = 0, True
         with ExitStack() as closing:
-            closing.enter_context(self.db.pipeline())
+            self._pipe = closing.enter_context(self.db.pipeline())
             closing.callback(self._no_pipe)
-            self._piped = True
             self.db.execute(_BEGIN)
             decides = self.role is Role.DECIDES and self._epoch
             fence = self.db.execute(Q["fence"], (self._epoch,)) if decides else self.db.execute(Q["number"])
+            if not decides:
+                self._wait()  # should it fall silent from here on, the server ends it
             self.fault(f"{verb}.after_begin")
             yield begun
             found = fence.fetchone()
@@ -452,7 +455,7 @@ class PgFile:
         begun.append(found[0])
 
     def _no_pipe(self) -> None:
-        self._piped = False
+        self._pipe = None
 
     def _roll_back(self) -> None:
         self._inside = False

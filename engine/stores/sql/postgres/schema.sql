@@ -87,6 +87,13 @@ select pg_xact_status($1::text::xid8);
 select count(*), current_setting('synchronous_standby_names'), current_setting('synchronous_commit')
 from pg_stat_replication;
 
+-- name: oldest_open
+-- Seconds for which the oldest transaction that may write here is open, and whose it is.
+select extract(epoch from clock_timestamp() - xact_start)::float8, application_name from pg_stat_activity
+where backend_xid is not null and backend_type = 'client backend' and pid <> pg_backend_pid()
+    and datid = (select oid from pg_database where datname = current_database())
+order by xact_start limit 1;
+
 -- name: size
 -- Bytes of all tables and indexes.
 select coalesce(sum(pg_total_relation_size(pg_class.oid)), 0)::bigint
