@@ -388,7 +388,7 @@ def test_the_server_falls_and_rises(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_copies_that_nobody_waits_for_are_said(store: PgStore, server: PostgresServer) -> None:
     """A server that copies this one without being waited for is told of, with what follows; without one, nothing is.
 
-    Failure: fail-over — told
+    Failure: failover.told
     """
     assert store.cautions() == []
     with server.copied():
@@ -498,3 +498,31 @@ def test_no_error_tells_a_password(url: str) -> None:
     while seen is not None:
         assert "can" not in f"{seen!s}{seen!r}".replace("cannot", "")
         seen = seen.__cause__
+
+
+def test_an_ordinary_user_is_enough(server: PostgresServer) -> None:
+    """Whoever may make a schema may have a store: no verb, no fault and no check needs more rights."""
+    with server.connect() as db:
+        db.execute("create role clerk login")
+        db.execute("create database tea owner clerk")
+    url = server.url.replace("//drumbeat@/postgres?", "//clerk@/tea?")
+    store, stranger = PgStore.open(url), server.connect()
+    try:
+        store.commit(batch(states=[State(id="u1")], effects=[effect("k1")]))
+        stranger.execute("begin")
+        stranger.execute("select pg_current_xact_id()")
+        beside = PgStore.open(url, beside=True)
+        assert beside.ingest([(event("i1"), b"")], []) == (1, 0)
+        assert [it.id for _, it in store.inbox(0, 9)] == ["i1"]
+        stranger.execute("select pg_terminate_backend(%s, 10000)", (backend(store),))
+        store.commit(batch(clock=2, effects=[effect("k2")]))
+        assert store.check() == []
+        assert store.sums() == []
+        assert len(store.mark()) == 32
+        assert store.cautions() == []
+        with pytest.raises(StoreHeld, match=f"process {os.getpid()} on "):
+            PgStore.open(url)
+        beside.close()
+    finally:
+        store.close()
+        stranger.close()
