@@ -21,12 +21,11 @@ from engine.stores.sqlite import SqliteStore
 _BESIDE = ("", "-wal", "-shm", ".lock")
 
 
-def write(store: Any, snapshot: Any, path: Path, marks: dict[str, str]) -> None:
+def write(store: Any, path: Path, marks: dict[str, str]) -> None:
     """Write a store into a new file.
 
     Parameters
     ----------
-    snapshot: a context in which all that is read is of one moment.
     path: must not exist.
     marks: what the copy is to know of itself, by name.
     """
@@ -34,7 +33,7 @@ def write(store: Any, snapshot: Any, path: Path, marks: dict[str, str]) -> None:
         copy = SqliteStore.open(path, durable=False)
         closing.callback(copy.close)
         there = copy.moving()
-        with snapshot, there.whole():
+        with there.whole():
             read = moving.move(store.moving(), there)
             for name, value in marks.items():
                 there.note(name, value)
@@ -43,14 +42,14 @@ def write(store: Any, snapshot: Any, path: Path, marks: dict[str, str]) -> None:
         copy.shrink_log()
 
 
-def backup(store: Any, snapshot: Any, target: Path, marks: dict[str, str]) -> int:
+def backup(store: Any, target: Path, marks: dict[str, str]) -> int:
     """A backup of a store; its size in bytes. As ``sqlite_copy.copy``."""
     if target.exists():
         raise StoreError(f"{target} exists", hint="name a new file: a backup never overwrites another")
     half = target.with_name(target.name + ".half")
     _clear(half)
     try:
-        write(store, snapshot, half, marks)
+        write(store, half, marks)
         check(half)
         to_disk(half)
         os.rename(half, target)

@@ -9,8 +9,11 @@ Rule 3: what is about one place stays there (``STAYS``): where the store is writ
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Protocol
 
@@ -78,6 +81,10 @@ class Sum:
 class Source(Protocol):
     """A store that can be read as records."""
 
+    def moment(self) -> AbstractContextManager[None]:
+        """All that is read inside is of one moment."""
+        ...
+
     def records(self, kind: str) -> Iterator[Row]: ...
 
 
@@ -100,25 +107,24 @@ def summed(kind: str, rows: Iterator[Row], told: Callable[[Sum], None]) -> Itera
     told(Sum(count, total % _ALL))
 
 
-def sums(source: Source, progress: Callable[[str], None] | None = None) -> dict[str, Sum]:
+def sums(source: Source, progress: Callable[[str], None] = lambda kind: None) -> dict[str, Sum]:
     """What a store holds of each kind."""
-    found: dict[str, Sum] = {}
-    for kind in KINDS:
-        if progress is not None:
-            progress(kind)
-        for _ in summed(kind, source.records(kind), lambda it, kind=kind: found.__setitem__(kind, it)):  # type: ignore[misc]
-            pass
-    return found
+    return _read(source, lambda kind, rows: deque(rows, maxlen=0), progress)
 
 
-def move(source: Source, target: Target, progress: Callable[[str], None] | None = None) -> dict[str, Sum]:
+def move(source: Source, target: Target, progress: Callable[[str], None] = lambda kind: None) -> dict[str, Sum]:
     """Write everything a store holds into another; what was read of each kind."""
+    return _read(source, target.take, progress)
+
+
+def _read(
+    source: Source, take: Callable[[str, Iterator[Row]], object], progress: Callable[[str], None]
+) -> dict[str, Sum]:
     found: dict[str, Sum] = {}
-    for kind in KINDS:
-        if progress is not None:
+    with source.moment():
+        for kind in KINDS:
             progress(kind)
-        target.take(kind, summed(kind, source.records(kind), lambda it, kind=kind: found.__setitem__(kind, it)))  # type: ignore[misc]
-        found.setdefault(kind, Sum())
+            take(kind, summed(kind, source.records(kind), partial(found.__setitem__, kind)))
     return found
 
 

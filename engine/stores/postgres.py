@@ -154,11 +154,11 @@ class PgStore(PgOutbox, CouponSide):
 
     def backup(self, target: str | os.PathLike[str], marks: dict[str, str]) -> int:
         """Copy this moment of the store into a new file; see ``exporting``. Returns its size in bytes."""
-        return exporting.backup(self, self._file.snapshot(), Path(target), marks)
+        return exporting.backup(self, Path(target), marks)
 
     def copy(self, target: Path) -> None:
         """Copy this moment of the store into a new file, to try something on."""
-        exporting.write(self, self._file.snapshot(), target, {})
+        exporting.write(self, target, {})
 
     def moving(self) -> PgMoving:
         """Everything in it as records, see ``stores/moving``."""

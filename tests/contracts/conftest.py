@@ -6,5 +6,6 @@ import sys
 from pathlib import Path
 
 HERE = str(Path(__file__).resolve().parent)
-if HERE not in sys.path:
-    sys.path.insert(0, HERE)
+if HERE in sys.path:  # other suites have it at the end, for the kit of stores
+    sys.path.remove(HERE)
+sys.path.insert(0, HERE)

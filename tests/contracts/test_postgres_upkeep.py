@@ -117,7 +117,7 @@ def decide(store: PgStore, n: int, at: int) -> None:
 
 
 def test_an_old_part_goes_as_a_whole(store: PgStore) -> None:
-    """A part of the table that is old as a whole is dropped in one step, whatever the limit; its room is given back. One
+    """A part of the table that is old as a whole is dropped in one step, whatever the limit, and its room with it. One
     that is not loses its oldest rows, and goes when it is empty.
 
     Semantics: retention.forgets

@@ -74,6 +74,7 @@ class Check:
             self._queries, self._orphans, self._schema, self._pools, self._points, self._people, self._own,
         ]  # fmt: skip
         with self._file.snapshot():
+            self._begin()
             damage = self._damage()
             if damage:
                 yield Fault("file", self.damaged, len(damage), damage[:_SHOWN])
@@ -84,10 +85,14 @@ class Check:
     def ledger(self) -> Iterator[Fault]:
         """The sums of the ledger alone."""
         with self._file.snapshot():
+            self._begin()
             sums = LedgerSums(self._file, self._ledger, self._erasure)
             for state in self._states.all():
                 sums.compare(state)
             yield from _sums(sums)
+
+    def _begin(self) -> None:
+        """What the database is told before all of it is looked through."""
 
     def _own(self) -> Iterator[Fault]:
         """What one database alone must keep."""

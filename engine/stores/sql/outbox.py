@@ -10,7 +10,7 @@ from engine.ports import Delivery, Outgoing, Settlement
 from engine.stores import codec, tally
 from engine.stores.sql.filed import QueryFile
 
-_DELIVERY = {"sent": "sent", "retry": "pending", "dead": "dead", "unknown": "unknown", "cancelled": "cancelled"}
+DELIVERY = {"sent": "sent", "retry": "pending", "dead": "dead", "unknown": "unknown", "cancelled": "cancelled"}
 _OPEN = ("sending", "dead", "unknown")
 
 
@@ -27,12 +27,15 @@ class Outbox:
     def settle(self, settlements: Sequence[Settlement], events: Sequence[Event] = ()) -> None:
         with self._file.transaction("settle"):
             self._file.fault("settle.mark")
-            ends = [it for it in settlements if it.channel is None]
-            self._file.write("settle", ((_DELIVERY[it.status], it.next_at, it.reason, it.key) for it in ends))
+            self._end([it for it in settlements if it.channel is None])
             others = [(it.channel, it.reason, it.key) for it in settlements if it.channel is not None]
             self._file.write("pass_on", others)
             self._note(settlements)
             self._put("settle", events)
+
+    def _end(self, settlements: Sequence[Settlement]) -> None:
+        """What became of deliveries that stay with their channels."""
+        self._file.write("settle", ((DELIVERY[it.status], it.next_at, it.reason, it.key) for it in settlements))
 
     def _put(self, verb: str, events: Sequence[Event]) -> None:
         """What the engine itself has to say goes into the inbox, once."""

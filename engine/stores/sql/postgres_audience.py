@@ -12,8 +12,8 @@ from engine.stores.sql.audience import Found, page
 from engine.stores.sql.postgres_file import PgFile
 from engine.stores.sql.postgres_words import PostgresWords
 
-_PAGE = 1000
-_FIRST = 3  #: number of the first parameter of a question: before it stand the place and the limit
+_PAGE, _MOST = 500, 8000  #: subjects looked at in one go: at first, and at most
+_FIRST = 3  #: number of the first parameter of a question: before it stand two subjects
 _ROOMS = (40, 12, 6, 1)  #: how deep a question may be; the first the server takes
 _PARAMETERS = 60_000  #: the protocol takes 65,535
 
@@ -33,17 +33,16 @@ def candidates(file: PgFile, filter: Filter, now: int, after: str, limit: int) -
 def _found(file: PgFile, filter: Filter, now: int, after: str) -> Iterator[Found]:
     last = max(after, BEFORE_USERS)  # conditions on the subject are about users
     sql, values = _written(file, filter, now)
-    while rows := file.filled("audience_table", sql, last, _PAGE, *values):
-        yield from rows
-        last = rows[-1][0]
-        if len(rows) < _PAGE:
-            return
+    size = _PAGE
+    while (end := file.rows("audience_end", last, size)[0][0]) is not None:
+        yield from file.filled("audience_table", sql, last, end, *values)
+        last, size = end, min(2 * size, _MOST)
 
 
 def _written(file: PgFile, filter: Filter, now: int) -> tuple[str, list[object]]:
     for room in _ROOMS:
         written = write(filter.predicate, PostgresWords(), _FIRST, room)
         values = written.bind(now)
-        if len(values) < _PARAMETERS and file.takes("audience_table", written.sql, "", 0, *values):
+        if len(values) < _PARAMETERS and file.takes("audience_table", written.sql, "", "", *values):
             return written.sql, values
     return "0", []  # everybody is asked

@@ -19,6 +19,9 @@ class PgCheck(Check):
         "check_trail": ("trail", "what a row is found by is not what it says"),
     }
 
+    def _begin(self) -> None:
+        self._file.rows("look_through")
+
     def _own(self) -> Iterator[Fault]:
         wrong = (subject for subject, part in self._file.pages("parts") if part != part_of(subject))
         yield from told("part", "a subject is in a part it does not belong to", wrong)

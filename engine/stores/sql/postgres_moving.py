@@ -67,6 +67,13 @@ class PgMoving:
 
     # -- reading
 
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """All that is read inside is of one moment."""
+        with self._file.snapshot():
+            self._file.rows("look_through")
+            yield
+
     def records(self, kind: str) -> Iterator[Row]:
         """The records of a kind."""
         rows = self._file.pages(f"whole_{kind}")

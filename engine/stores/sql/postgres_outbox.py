@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
-from engine.stores.sql.outbox import Outbox
+from engine.ports import Settlement
+from engine.stores.sql.outbox import DELIVERY, Outbox
 
 
 class PgOutbox(Outbox):
@@ -15,3 +16,13 @@ class PgOutbox(Outbox):
     def _claimed(self, channels: Sequence[str], now: int, limit: int) -> list[Any]:
         self._file.fault("claim.mark")
         return sorted(self._file.rows("claim", list(channels), now, limit), key=itemgetter(0))
+
+    def _end(self, settlements: Sequence[Settlement]) -> None:
+        rows = {
+            it.key: (DELIVERY[it.status], it.next_at, it.reason, it.receipt, it.uncounted, it.key) for it in settlements
+        }
+        self._file.write("settle", [rows[key] for key in sorted(rows)])
+
+    def _note(self, settlements: Sequence[Settlement]) -> None:
+        passed_on = [it for it in settlements if it.channel is not None and it.receipt is not None]
+        self._file.write("save_receipt", [(it.receipt, it.key) for it in passed_on])

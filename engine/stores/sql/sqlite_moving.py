@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -24,6 +25,10 @@ class SqliteMoving:
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
+
+    def moment(self) -> AbstractContextManager[None]:
+        """All that is read inside is of one moment."""
+        return self._file.snapshot()
 
     def records(self, kind: str) -> Iterator[Row]:
         """The records of a kind."""

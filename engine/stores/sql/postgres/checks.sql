@@ -1,5 +1,9 @@
 -- What must hold of a store. Bodies are read by drumbeat_document, for which no text is a failure.
 
+-- name: look_through
+-- To the end of this transaction whole tables are looked through where that is quicker; the one who decides never does.
+select set_config('enable_seqscan', 'on', true);
+
 -- name: integrity
 -- What PostgreSQL itself finds.
 select found from drumbeat_damage() as found limit 20;

@@ -2,14 +2,23 @@
 
 -- name: claim
 -- Deliveries to send over some channels, in order of decision, are about to be sent: as they were before. What another
--- session claims at this moment is passed over. Each channel is looked through by itself, in the order of its index.
+-- session claims at this moment is passed over. Each channel is looked through by itself: what was never tried in the
+-- order of its index, and of what was tried only what is due again.
 update effect set delivery = 'sending', attempts = attempts + 1, tried_at = coalesce(tried_at, $2)
 where ctid = any (array(
-    select found.ctid from (select distinct unnest($1::text[])) as wanted (channel)
+    select found.place from (select distinct unnest($1::text[])) as wanted (channel)
     cross join lateral (
-        select effect.ctid, seq from effect
-        where delivery = 'pending' and effect.channel = wanted.channel and (next_at is null or next_at <= $2)
-        order by seq limit $3 for update skip locked
+        select * from (
+            select effect.ctid as place, seq from effect
+            where delivery = 'pending' and next_at is null and effect.channel = wanted.channel
+            order by seq limit $3 for update skip locked
+        ) as fresh
+        union all
+        select * from (
+            select effect.ctid, seq from effect
+            where delivery = 'pending' and next_at is not null and next_at <= $2 and effect.channel = wanted.channel
+            order by seq limit $3 for update skip locked
+        ) as due
     ) as found
     order by found.seq limit $3
 ))
@@ -17,20 +26,32 @@ returning seq, attempts - 1, tried_at, key, time, channel, body;
 
 -- name: claimable_numbers
 -- Deliveries that may be sent over a channel, only where they stand.
-select seq from effect
-where delivery = 'pending' and (next_at is null or next_at <= $1) and channel = $2 order by seq limit $3;
+select seq from (
+    (select seq from effect where delivery = 'pending' and next_at is null and channel = $2 order by seq limit $3)
+    union all
+    (
+        select seq from effect where delivery = 'pending' and next_at is not null and next_at <= $1 and channel = $2
+        order by seq limit $3
+    )
+) as both_kinds order by seq limit $3;
 
 -- name: settle
--- What became of deliveries; what was cancelled meanwhile stays so, unless it went out or may have.
-update effect set delivery = said.delivery, next_at = said.next_at, outcome = said.outcome
-from (
-    select distinct on (key) delivery, next_at, outcome, key
-    from unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) with ordinality
-    as said (delivery, next_at, outcome, key, place)
-    order by key, place desc
-) as said
-where effect.key = said.key and effect.delivery is not null
-    and not (effect.delivery = 'cancelled' and said.delivery in ('pending', 'dead'));
+-- What became of deliveries, whose keys are in order and stand once; what was cancelled meanwhile stays so, unless it
+-- went out or may have. The provider's own id is kept whatever became of it; a provider who only asked to come later was
+-- not tried.
+update effect set
+    delivery = case when effect.delivery = 'cancelled' and said.delivery in ('pending', 'dead')
+        then 'cancelled' else said.delivery end,
+    next_at = case when effect.delivery = 'cancelled' and said.delivery in ('pending', 'dead')
+        then effect.next_at else said.next_at end,
+    outcome = case when effect.delivery = 'cancelled' and said.delivery in ('pending', 'dead')
+        then effect.outcome else said.outcome end,
+    attempts = case when said.uncounted and said.delivery = 'pending' and effect.delivery <> 'cancelled'
+        then greatest(0, attempts - 1) else attempts end,
+    receipt = coalesce(said.receipt, effect.receipt)
+from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::boolean[], $6::text[])
+    as said (delivery, next_at, outcome, receipt, uncounted, key)
+where effect.key = said.key and effect.delivery is not null;
 
 -- name: pass_on
 -- A channel refused deliveries for good: the next one has its tries.
@@ -40,14 +61,9 @@ from unnest($1::text[], $2::text[], $3::text[]) as said (channel, outcome, key)
 where effect.key = said.key and delivery is not null and delivery <> 'cancelled';
 
 -- name: save_receipt
--- The provider's own ids of deliveries.
+-- The provider's own ids of deliveries that another channel has now.
 update effect set receipt = said.receipt from unnest($1::text[], $2::text[]) as said (receipt, key)
 where effect.key = said.key and delivery is not null;
-
--- name: uncount
--- The provider only asked to come later: that was no try.
-update effect set attempts = greatest(0, attempts - 1)
-where key in (select unnest($1::text[])) and delivery = 'pending';
 
 -- name: open_deliveries
 -- Deliveries that are being sent, dead or unknown, in order of decision; the index holds no others.
@@ -63,9 +79,12 @@ select attempts, outcome, tried_at, key, time, channel, body from effect where d
 select next_at from effect where delivery = 'pending' and next_at is not null;
 
 -- name: outbox_pending
--- Deliveries that wait, in order of decision. The index goes by channel: the sorting is meant, only people ask this.
-select attempts, tried_at, key, time, channel, body, delivery, outcome, next_at, receipt
-from effect where delivery = 'pending' order by seq;
+-- Deliveries that wait, in order of decision. The indexes go by channel: the sorting is meant, only people ask this.
+select attempts, tried_at, key, time, channel, body, delivery, outcome, next_at, receipt from (
+    select * from effect where delivery = 'pending' and next_at is null
+    union all
+    select * from effect where delivery = 'pending' and next_at is not null
+) as both_kinds order by seq;
 
 -- name: outbox_open
 -- Deliveries that are being sent, dead or unknown, in order of decision.

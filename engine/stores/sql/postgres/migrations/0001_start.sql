@@ -122,9 +122,10 @@ create index effect_seq on effect (seq);
 
 create index effect_subject on effect (subject, seq) where subject is not null;
 
-create index effect_pending on effect (channel, seq) include (next_at) where delivery = 'pending';
+-- What waits for a channel is found without a look at what it is not its turn of yet.
+create index effect_pending on effect (channel, seq) where delivery = 'pending' and next_at is null;
 
-create index effect_again on effect (next_at) where delivery = 'pending' and next_at is not null;
+create index effect_again on effect (channel, next_at) where delivery = 'pending' and next_at is not null;
 
 create index effect_open on effect (delivery, seq) where delivery in ('sending', 'dead', 'unknown');
 
