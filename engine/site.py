@@ -17,8 +17,15 @@ from engine.errors import CannotRun
 
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
 """``${NAME}`` or ``${file:path}`` in a setting."""
+_LOGIN = re.compile(r"(?<=//)[^?#]*@")
+"""Who logs in, in an address."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FILE = "file:"
+
+
+def masked(address: str) -> str:
+    """An address without who logs in and with which password."""
+    return _LOGIN.sub("***@", address)
 
 
 class Secret:

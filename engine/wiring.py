@@ -6,9 +6,8 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from engine.channels import CHANNELS
 from engine.errors import CannotRun, EventRejected, StoreError
@@ -19,33 +18,60 @@ from engine.language.compile import compile_program
 from engine.language.compiled import Compiled, Settings
 from engine.ports import Channel, Feed, Outgoing, Record, Store, Wire
 from engine.runtime.clock import SystemClock
-from engine.site import Site
+from engine.site import Site, masked
 from engine.stores import sealing
+from engine.stores.places import FilePlace, SchemaPlace
 from engine.stores.sql import sqlite_copy
 from engine.stores.sql.sqlite_file import LIBRARY
 from engine.stores.sqlite import SqliteStore
 
+if TYPE_CHECKING:
+    from engine.stores.postgres import PgStore
+
+StorePlace = FilePlace | SchemaPlace
+
 _SECRET = "secret"  # noqa: S105 - the name of the record that holds it
 
 
-def store_path(settings: Settings, root: Path, override: str | None = None) -> Path:
-    """The file of the program's store."""
+def store_place(settings: Settings, root: Path, override: str | None = None) -> StorePlace:
+    """Where the program's store is, its secrets looked up."""
     url = override or settings.store
+    if url.startswith("postgresql://"):
+        return SchemaPlace(site_of(root).secret(url, "store"), root)
     if not url.startswith("sqlite:///"):
-        raise CannotRun(f"store {url!r} comes with a later version", hint="use sqlite:///drumbeat.db")
-    return root / url.removeprefix("sqlite:///")
+        raise CannotRun(f"there is no store {masked(url)!r}", hint="use sqlite:///drumbeat.db")
+    return FilePlace(root / url.removeprefix("sqlite:///"))
+
+
+def store_path(settings: Settings, root: Path, override: str | None = None) -> Path:
+    """The file of the program's store, for what can be done with a file alone."""
+    place = store_place(settings, root, override)
+    if isinstance(place, SchemaPlace):
+        raise CannotRun(f"store {place} is no file", hint="this can be done with a store in a file: sqlite:///name.db")
+    return place.path
 
 
 def open_store(
-    settings: Settings, root: Path, *, read_only: bool = False, override: str | None = None, for_good: bool = False
-) -> SqliteStore:
-    """Open the program's store; a missing one is made unless it is only to be read. ``for_good``: by a daemon."""
-    path = store_path(settings, root, override)
-    if read_only and not path.exists():
-        raise CannotRun(f"there is no store at {path}", hint="drumbeat run --until-idle makes it")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    settings: Settings, root: Path, *, read_only: bool = False, override: str | None = None, for_good: bool = False,
+    beside: bool = False,
+) -> SqliteStore | PgStore:
+    """Open the program's store; a missing one is made unless it is only to be read.
+
+    Parameters
+    ----------
+    for_good: by a daemon.
+    beside: where somebody else decides, and the store lets others take events in meanwhile, only for that.
+    """  # fmt: skip
+    place = store_place(settings, root, override)
     seal = _seal(settings, root, lenient=read_only)
-    store = SqliteStore.open(path, read_only=read_only, gentle=for_good)
+    store: SqliteStore | PgStore
+    if isinstance(place, SchemaPlace):
+        store = place.open(read_only=read_only, beside=beside)
+    else:
+        if read_only and not place.exists():
+            raise CannotRun(f"there is no store at {place}", hint="drumbeat run --until-idle makes it")
+        place.path.parent.mkdir(parents=True, exist_ok=True)
+        store = SqliteStore.open(place.path, read_only=read_only, gentle=for_good)
     try:
         store.seal(seal)
     except BaseException:
@@ -69,15 +95,6 @@ def _seal(settings: Settings, root: Path, *, lenient: bool) -> sealing.Seal:
 def database_version() -> tuple[int, ...]:
     """Version of the SQLite library at work."""
     return LIBRARY
-
-
-def place_of(path: Path) -> str:
-    """What tells a store file on this machine from every other: a hash of the machine's id and the path."""
-    try:
-        machine = Path("/etc/machine-id").read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        machine = ""
-    return blake2b(f"{machine}\n{path.resolve()}".encode(), digest_size=16).hexdigest()
 
 
 def restore_store(settings: Settings, root: Path, backup: Path, now: str, override: str | None = None) -> Path | None:

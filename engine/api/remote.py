@@ -39,10 +39,10 @@ def open_writer(settings: Settings, root: Path, override: str | None = None) -> 
 
     While a daemon holds it, a ``RemoteStore``, which writes through the daemon.
     """
-    path = wiring.store_path(settings, root, override)
-    link = Link.find(socket_path(path))
+    place = wiring.store_place(settings, root, override)
+    link = Link.find(socket_path(place.beside))
     if link is None:
-        return wiring.open_store(settings, root, override=override)
+        return wiring.open_store(settings, root, override=override, beside=True)
     reader = wiring.open_store(settings, root, read_only=True, override=override)
     return cast("Store", RemoteStore(link, reader))  # reads by __getattr__, which a type checker cannot see through
 

@@ -124,21 +124,22 @@ def store(found: Any, override: str | None, now: int) -> Iterator[Finding]:
     from engine import wiring
 
     try:
-        path = wiring.store_path(found.settings, found.root, override)
+        place = wiring.store_place(found.settings, found.root, override)
     except DrumbeatError as error:
         yield Finding("store", BAD, error.message, error.hint)
         return
-    yield from _disk(path)
-    if not path.exists():
-        yield Finding("store", OK, f"there is none yet at {path}: the first run makes it")
-        return
+    if not isinstance(place, wiring.SchemaPlace):
+        yield from _disk(place.path)
     try:
+        if not place.exists():
+            yield Finding("store", OK, f"there is none yet at {place}: the first run makes it")
+            return
         opened = wiring.open_store(found.settings, found.root, read_only=True, override=override)
     except DrumbeatError as error:
         yield Finding("store", BAD, error.message, error.hint)
         return
     try:
-        yield from _inside(opened, wiring.place_of(path), now)
+        yield from _inside(opened, place.mark(opened), now)
         yield from _ledger(found, opened)
     except DrumbeatError as error:
         yield Finding("store", BAD, error.message, "drumbeat fsck says more; drumbeat restore puts a backup back")

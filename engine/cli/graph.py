@@ -62,7 +62,7 @@ def _people(found: Any, store: str | None) -> Any:
     from engine import wiring
     from engine.insight.graph import standing
 
-    if store is None and not wiring.store_path(found.settings, found.root).exists():
+    if store is None and not wiring.store_place(found.settings, found.root).exists():
         return None
     opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
     try:

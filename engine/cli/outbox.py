@@ -176,7 +176,7 @@ def release(store: str | None, program: Path | None, format_: str, quiet: bool, 
 
     found, opened = with_store(program, store, read_only=False)
     try:
-        reason = release_outbox(opened, wiring.place_of(wiring.store_path(found.settings, found.root, store)))
+        reason = release_outbox(opened, wiring.store_place(found.settings, found.root, store).mark(opened))
     finally:
         opened.close()
     if format_ == "json":

@@ -116,7 +116,7 @@ def _work(program: Path | None, follow_files: bool, store: str | None, batch: in
     root = program_root(program)
     packed = pack(root)
     found: Any = compile_program(root)
-    if found.plan is None and not wiring.store_path(found.settings, root, store).exists():
+    if found.plan is None and not wiring.store_place(found.settings, root, store).exists():
         compiled(program)  # says what is wrong
     with ExitStack() as closing:
         opened = wiring.open_store(found.settings, root, override=store)
@@ -131,7 +131,7 @@ def _work(program: Path | None, follow_files: bool, store: str | None, batch: in
         for feed in feeds:
             if isinstance(feed, LiveFeed):
                 closing.callback(feed.close)
-        why_held = settle_in(opened, wiring.place_of(wiring.store_path(found.settings, found.root, store)))
+        why_held = settle_in(opened, wiring.store_place(found.settings, found.root, store).mark(opened))
         if why_held is not None:
             say(f"warning: nothing is sent: {why_held}; drumbeat outbox list shows what waits", quiet)
         channels = {} if why_held is not None else wiring.open_channels(found.settings, found.root)

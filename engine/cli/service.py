@@ -118,7 +118,7 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
     _leave_no_core()
     clock, jobs, state = SteadyClock(SystemClock(), believing=wishes.trust_clock), Jobs(), DaemonState()
     with ExitStack() as closing:
-        store, path = _open(wishes, signals)
+        store, place = _open(wishes, signals)
         if store is None:
             return None
         closing.callback(store.close)
@@ -127,7 +127,7 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
         as_json = wishes.logs == "json" or (wishes.logs == "auto" and not sys.stderr.isatty())
         closing.enter_context(logging_to(sys.stderr, Masking(lambda: list(site.seen)), as_json=as_json))
         closing.enter_context(tracing(os.environ, wiring.secret_of(store)))
-        settle_in(store, wiring.place_of(path))
+        settle_in(store, place.mark(store))
         if wishes.follow_files:
             applied.follow_files(store)
         pin = applied.Pin(store)
@@ -139,7 +139,7 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
         front = None
         if not wishes.once:
             front = Front(
-                jobs, state, clock, store, path, adapters.fit(program.settings).feeds, wiring.secret_of(store)
+                jobs, state, clock, store, place.beside, adapters.fit(program.settings).feeds, wiring.secret_of(store)
             )
         daemon = Daemon(
             program, store, adapters,
@@ -160,13 +160,13 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
                 for host, port in front.api.addresses:
                     say(f"listening: http://{host}:{port}", wishes.quiet)
             what = "program" if not pin.words else "the plan that was applied, not the program"
-            say(f"at work: {what} in {root}, store {path}", wishes.quiet)
+            say(f"at work: {what} in {root}, store {place}", wishes.quiet)
             daemon.run()
         return dict(state.counts)
 
 
-def _open(wishes: Wishes, signals: Signals) -> tuple[Any, Path]:
-    """The store, opened for writing, and its file; with ``--standby`` as soon as nobody else has it.
+def _open(wishes: Wishes, signals: Signals) -> tuple[Any, Any]:
+    """The store, opened for writing, and its place; with ``--standby`` as soon as nobody else has it.
 
     On a full disk it is waited for room. None instead of the store: told to leave before.
     """
@@ -176,13 +176,13 @@ def _open(wishes: Wishes, signals: Signals) -> tuple[Any, Path]:
 
     root = program_root(wishes.program)
     found = compile_program(root)
-    path = wiring.store_path(found.settings, root, wishes.store)
-    if found.plan is None and not path.exists():
+    place = wiring.store_place(found.settings, root, wishes.store)
+    if found.plan is None and not place.exists():
         found = compiled(wishes.program)  # says what is wrong
     told = False
     while not signals.leaving.is_set():
         try:
-            return wiring.open_store(found.settings, root, override=wishes.store, for_good=True), path
+            return wiring.open_store(found.settings, root, override=wishes.store, for_good=True), place
         except StoreHeld as error:
             if not wishes.standby:
                 raise
@@ -197,7 +197,7 @@ def _open(wishes: Wishes, signals: Signals) -> tuple[Any, Path]:
                 say(f"waiting for room: {error.message}", wishes.quiet)
             told = True
             signals.leaving.wait(_STANDBY)
-    return None, path
+    return None, place
 
 
 def _leave_no_core() -> None:

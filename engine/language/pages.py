@@ -141,9 +141,8 @@ SHAPE_PAGES: Final[dict[str, Page]] = {
         "a word of a later version",
         "The language has this word and this version of Drumbeat does not act on it yet. It is an error where leaving "
         "it out would change who gets what, and a warning where it would not.",
-        "store: postgresql://localhost/drumbeat",
-        "store: sqlite:///drumbeat.db",
-        "warning",
+        "# file: playbooks/a.yaml\nsteps:\n  - parallel: []",
+        "# file: playbooks/a.yaml\nsteps:\n  - points: 10",
     ),
 }
 
@@ -382,7 +381,8 @@ PROGRAM_PAGES: Final[dict[str, Page]] = {
     ),
     "unknown-store": Page(
         "a store that does not exist",
-        "The state is kept in 'sqlite:///drumbeat.db', a file beside the program file.",
+        "The state is kept in 'sqlite:///drumbeat.db', a file beside the program file, or in a schema of a PostgreSQL "
+        "database: 'postgresql://user:${STORE_PASSWORD}@host/database?schema=drumbeat'.",
         "store: mysql://localhost/drumbeat",
         "store: sqlite:///drumbeat.db",
     ),

@@ -26,6 +26,7 @@ from engine.language.services import kind_word
 from engine.language.ways import WaysMaker, channel_info
 from engine.language.workshop import Workshop
 from engine.registry import nearest
+from engine.site import masked
 
 _OPENNESS = Text(("open", "closed"))
 
@@ -222,11 +223,8 @@ class ProgramMaker:
     def _settings(self, node: MapNode, fields: dict[str, Any], feeds: Any, channels: Any) -> None:
         store = fields.get("store", "sqlite:///drumbeat.db")
         if not store.startswith(("sqlite:///", "postgresql://", "memory:")):
-            where, message = node.get("store") or node, f"there is no store '{store}'"
+            where, message = node.get("store") or node, f"there is no store '{masked(store)}'"
             self.shop.problems.error(where, "unknown-store", message, hint="sqlite:///drumbeat.db")
-        elif store.startswith("postgresql://"):
-            message = "a store in PostgreSQL comes with a later version: run refuses it"
-            self.shop.problems.warning(node.get("store") or node, "not-yet", message, hint="sqlite:///drumbeat.db")
         self.spec.settings = Settings(
             store=store,
             feeds=feeds,

@@ -9,6 +9,7 @@ STORES: Registry[Store] = Registry(
     "store",
     {
         "memory": "engine.stores.memory:MemoryStore",
+        "postgresql": "engine.stores.postgres:PgStore",
         "sqlite": "engine.stores.sqlite:SqliteStore",
     },
 )

@@ -20,8 +20,9 @@ from engine.core.subjects import subject_of
 from engine.ports import Batch, Fault, Rejected, Room, Version
 from engine.stores import codec, tally, wirefile
 from engine.stores.sql import sqlite_copy
+from engine.stores.sql.coupons import Coupons, CouponSide
+from engine.stores.sql.points import WITH_FOLDS as FAULT_POINTS
 from engine.stores.sql.sqlite_check import SqliteCheck
-from engine.stores.sql.sqlite_coupons import SqliteCoupons, SqliteCouponSide
 from engine.stores.sql.sqlite_erasure import SqliteErasure
 from engine.stores.sql.sqlite_events import SqliteEvents
 from engine.stores.sql.sqlite_file import SqliteFile, nothing
@@ -29,17 +30,20 @@ from engine.stores.sql.sqlite_forgetting import SqliteForgetting
 from engine.stores.sql.sqlite_keys import KEY_PIECE, KEY_ROWS, SqliteKeys
 from engine.stores.sql.sqlite_ledger import SqliteLedger
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
-from engine.stores.sql.sqlite_points import FAULT_POINTS
 from engine.stores.sql.sqlite_states import FOLD_BYTES, FOLD_SUBJECTS, GENTLE_BYTES, GENTLE_SUBJECTS, SqliteStates
-from engine.stores.sql.sqlite_sweep import SqliteSweep
 from engine.stores.sql.sqlite_trail import ALL, GENTLE_ROWS, TRAIL_ROWS, SqliteTrail
+from engine.stores.sql.sweep import Sweep
 from engine.stores.wirefile import WireFile
+
+_BLOCKS = 50  #: blocks of events or entries a report reads at a time
 
 __all__ = ["FAULT_POINTS", "SqliteStore"]
 
 
-class SqliteStore(SqliteOutbox, SqliteCouponSide):
+class SqliteStore(SqliteOutbox, CouponSide):
     """A store in one SQLite file. Open it with ``SqliteStore.open``."""
+
+    _file: SqliteFile
 
     def __init__(self, file: SqliteFile, *, gentle: bool = False) -> None:
         self._file = file
@@ -48,7 +52,7 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
         self._erasure = SqliteErasure(file)
         self._events = SqliteEvents(file)
         self._ledger = SqliteLedger(file)
-        self._coupons = SqliteCoupons(file)
+        self._coupons = Coupons(file)
         self._forgetting = SqliteForgetting(file)
         self._trail = SqliteTrail(file)
         self._keys = SqliteKeys(file)
@@ -99,9 +103,9 @@ class SqliteStore(SqliteOutbox, SqliteCouponSide):
     def _checks(self) -> SqliteCheck:
         return SqliteCheck(self._file, self._states, self._erasure, self._ledger, self._coupons)
 
-    def sweep(self) -> SqliteSweep:
+    def sweep(self) -> Sweep:
         """The way to read all of it once, for a report."""
-        return SqliteSweep(self._file)
+        return Sweep(self._file, _BLOCKS)
 
     def backup(self, target: str | os.PathLike[str], marks: dict[str, str]) -> int:
         """Copy this moment of the store into a new file; see ``sqlite_copy``. Returns its size in bytes."""

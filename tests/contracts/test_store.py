@@ -1,6 +1,6 @@
 """What every store promises. One suite over all of them.
 
-``folding`` is SQLite that folds before every commit, ``gentle`` is as the daemon opens it, putting a row or two in
+``postgres`` is one on a server of its own; ``folding`` is SQLite that folds before every commit, ``gentle`` is as the daemon opens it, putting a row or two in
 order at a time.
 """
 
@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import postgres_server
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,12 +22,13 @@ from hypothesis import strategies as st
 from engine.core.model import Answer, Decision, Effect, Entry, Event, GoalWatch, Journey, State, Why
 from engine.errors import InternalError, StoreError
 from engine.ports import Batch, Rejected, Settlement, Store, Version
-from engine.stores import STORES, memory, sqlite
+from engine.stores import STORES, memory, postgres, sqlite
 from engine.stores.memory import MemoryStore
 from engine.stores.sql import queries
+from engine.stores.postgres import PgStore
 from engine.stores.sqlite import SqliteStore
 
-KINDS = ("memory", "sqlite", "folding", "gentle")
+KINDS = ("memory", "sqlite", "folding", "gentle", "postgres")
 
 
 class Planted(Exception):
@@ -39,14 +41,20 @@ class Bench:
     def __init__(self, kind: str, path: Path) -> None:
         self.kind = kind
         self.path = path
-        self.store: Any = MemoryStore() if kind == "memory" else SqliteStore.open(path, gentle=kind == "gentle")
+        self.url = postgres_server.server().schema() if kind == "postgres" else ""
+        self.store: Any = MemoryStore() if kind == "memory" else self._open()
 
     def reopen(self) -> Any:
         """The same store after the end of the process, where it outlives it."""
         if self.kind != "memory":
             self.store.close()
-            self.store = SqliteStore.open(self.path, gentle=self.kind == "gentle")
+            self.store = self._open()
         return self.store
+
+    def _open(self) -> Any:
+        if self.kind == "postgres":
+            return PgStore.open(self.url)
+        return SqliteStore.open(self.path, gentle=self.kind == "gentle")
 
 
 def little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +185,7 @@ def picture(store: Store) -> dict[str, Any]:
 
 def test_registered() -> None:
     """Every store in the folder stands in the table, and is a Store."""
-    assert list(STORES) == ["memory", "sqlite"]
+    assert list(STORES) == ["memory", "postgresql", "sqlite"]
     for name in STORES:
         assert all(hasattr(STORES.get(name), verb) for verb in ("commit", "claim", "deliveries"))
 
@@ -542,7 +550,7 @@ def test_in_flight(bench: Bench) -> None:
 
 def before_the_end(kind: str) -> list[str]:
     """Fault points at which a verb is not done yet."""
-    table = memory.FAULT_POINTS if kind == "memory" else sqlite.FAULT_POINTS
+    table = {"memory": memory.FAULT_POINTS, "sqlite": sqlite.FAULT_POINTS, "postgres": postgres.FAULT_POINTS}[kind]
     return [it for it in table if not it.startswith("migrate") and not it.endswith((".after", ".after_commit"))]
 
 
@@ -575,7 +583,7 @@ def prepare(store: Any, verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "point"), [(kind, point) for kind in ("memory", "sqlite") for point in before_the_end(kind)]
+    ("kind", "point"), [(kind, point) for kind in ("memory", "sqlite", "postgres") for point in before_the_end(kind)]
 )
 def test_failure_leaves_no_trace(kind: str, point: str, tmp_path: Path) -> None:
     """An exception at any point of a verb leaves the store as it was, and the same call succeeds afterwards."""
@@ -854,10 +862,10 @@ steps = st.lists(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps)
 def test_stores_agree(steps: list[Any], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Whatever is committed, folded and reopened in whatever order: SQLite shows what the memory store shows."""
+    """Whatever is committed, folded and reopened in whatever order: the others show what the memory store shows."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         little_at_a_time(monkeypatch)
-        for kind in ("sqlite", "gentle"):
+        for kind in ("sqlite", "gentle", "postgres"):
             agree(Bench(kind, tmp_path_factory.mktemp("agree") / "s.db"), steps)
 
 

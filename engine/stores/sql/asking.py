@@ -1,8 +1,9 @@
 """Questions about states (engine/core/predicate.py) as SQL: one expression, 1 yes, -1 no, 0 *ask*.
 
 Every constant is a bound parameter; only words of ours stand in the text. What a database says differently lies in
-its dialect. Numbers that are no 64-bit integers are compared as binary ones with a margin far beyond their
-error: outside the margin the answer is certain, inside it is open. A single question is true, false or null for open.
+its dialect. Where a database has no exact numbers, those that are no 64-bit integers are compared as binary ones with
+a margin far beyond their error: outside the margin the answer is certain, inside it is open. A single question is true,
+false or null for open.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ _JUDGE: Final[dict[str, Callable[[Any, Any], bool]]] = {
 _SCALES: Final = 7
 """Sums with up to so many digits after the point, less one, are compared in whole numbers; others are asked about."""
 
+_OPEN: Final = "cast(null as boolean)"  #: typed, since some databases want one type in all arms of a case
+_DIGITS: Final = 10_000
+"""Places before and after the point beyond which no exact number is put to a database."""
 _MOST: Final = 90
 _REACH: Final = Decimal("1e300")
 _ZONES: Final = DAY + DAY // 2
@@ -118,6 +122,11 @@ class _Writer:
         return self.put(written)
 
     def json(self, value: Any) -> str:
+        """A constant to compare with ``raw``."""
+        return self.dialect.constant(self.listed(value))
+
+    def listed(self, value: Any) -> str:
+        """A constant as JSON text."""
         written = self.dialect.json(value)
         if written is None:
             raise _Unwritten
@@ -160,7 +169,7 @@ class _Writer:
         """A binary number against any exact one, null where they are too close to tell."""
         exact = Decimal(limit)
         if abs(exact) > _REACH or 0 < abs(exact) < 1 / _REACH:
-            return "null"
+            return _OPEN
         margin = abs(exact) * Decimal("1e-9") or 1 / _REACH
         low, high = self.put(float(exact - margin)), self.put(float(exact + margin))
         if op == "eq":
@@ -170,8 +179,23 @@ class _Writer:
 
     def number(self, value: str, op: str, limit: Any) -> str:
         """Any number of the database against an exact one."""
+        if self.dialect.exact:
+            return self.exactly(value, op, Decimal(limit))
         exact, near = self.whole(value, op, limit), self.near(value, op, limit)
         return f"(case when {self.dialect.is_whole(value)} then {exact} else {near} end)"
+
+    def exactly(self, value: str, op: str, limit: Decimal) -> str:
+        """An exact number of the database against another."""
+        if limit and (abs(limit.adjusted()) > _DIGITS or len(limit.as_tuple().digits) > _DIGITS):
+            raise _Unwritten
+        return f"({value} {_SIGNS[op]} {self.put(limit)})"
+
+    def nonzero(self, value: str) -> str:
+        """Is a number of the database another one than 0?"""
+        d = self.dialect
+        if d.exact:
+            return f"({value} <> 0)"
+        return f"(case when {d.is_whole(value)} then {value} <> 0 else {self.near(f'abs({value})', 'gt', 0)} end)"
 
     def when(self, at: q.When) -> str:
         return self.put(at if at.moving else at.micros)
@@ -206,10 +230,9 @@ def _missing(w: _Writer, it: q.Missing) -> str:
 def _truth(w: _Writer, it: q.Truth) -> str:
     at = w.place(it.place.path)
     d = w.dialect
-    value = d.value(at)
-    number = f"(case when {d.is_whole(value)} then {value} <> 0 else {w.near(f'abs({value})', 'gt', 0)} end)"
+    number = w.nonzero(d.number(at))
     return w.cases(
-        it.place, _default(it.place, bool), true="true", false="false", text=f"({d.raw(at)} <> '\"\"')",
+        it.place, _default(it.place, bool), true="true", false="false", text=f"({d.raw(at)} <> {w.json('')})",
         integer=number, real=number, array=f"({d.size(at, 'array')} > 0)", object=f"({d.size(at, 'object')} > 0)",
     )  # fmt: skip
 
@@ -228,7 +251,7 @@ def _equal(w: _Writer, it: q.Equal) -> str:
         return w.cases(it.place, missing, **{"true" if value else "false": "true"}, else_="false")
     if value.__class__ is str:
         return w.cases(it.place, missing, text=f"({d.raw(at)} = {w.json(value)})", else_="false")
-    number = w.number(d.value(at), "eq", value)
+    number = w.number(d.number(at), "eq", value)
     return w.cases(it.place, missing, integer=number, real=number, else_="false")
 
 
@@ -249,8 +272,8 @@ def _order(w: _Writer, it: q.Order) -> str:
     if it.value.__class__ is str:
         if not _plain(it.value):
             raise _Unwritten
-        return w.cases(it.place, missing, text=w.safe_text(at, f"({w.dialect.value(at)} {sign} {w.put(it.value)})"))
-    number = w.number(w.dialect.value(at), it.op, it.value)
+        return w.cases(it.place, missing, text=w.safe_text(at, f"({w.dialect.text(at)} {sign} {w.put(it.value)})"))
+    number = w.number(w.dialect.number(at), it.op, it.value)
     return w.cases(it.place, missing, integer=number, real=number)
 
 
@@ -263,7 +286,7 @@ def _folded(w: _Writer, it: q.Folded) -> str:
     if not _plain(it.value):
         raise _Unwritten
     d, at = w.dialect, w.place(it.place.path)
-    answer = f"{it.fold}({d.value(at)}) {_SIGNS[it.op]} {w.put(it.value)}"
+    answer = f"{d.fold(it.fold, d.text(at))} {_SIGNS[it.op]} {w.put(it.value)}"
     return w.cases(it.place, "false", text=f"(case when {d.folds(d.raw(at))} then {answer} end)")
 
 
@@ -274,7 +297,7 @@ def _measure(w: _Writer, it: q.Measure) -> str:
         empty = 0 if source.place.default == () else None
         return w.cases(
             source.place, _bit(_JUDGE[it.op](empty, it.value)),
-            text=w.safe_text(at, w.whole(f"length({d.value(at)})", it.op, it.value)),
+            text=w.safe_text(at, w.whole(f"length({d.text(at)})", it.op, it.value)),
             array=w.whole(d.size(at, "array"), it.op, it.value),
             object=w.whole(d.size(at, "object"), it.op, it.value),
         )  # fmt: skip
@@ -282,16 +305,18 @@ def _measure(w: _Writer, it: q.Measure) -> str:
     if isinstance(source, q.Within):
         return w.whole(_within(w, at, source.window), it.op, it.value)
     if isinstance(source, q.Since):
-        gone = f"{d.greatest}(0, {w.put(q.When(0, moving=True))} - {d.value(at)})"
-        return f"coalesce({w.whole(gone, it.op, it.value)}, false)"
-    scale, amount = d.value(w.place((*source.path, 0))), d.value(w.place((*source.path, source.entry)))
+        then = d.number(at)
+        gone = f"{d.greatest}(0, {w.put(q.When(0, moving=True))} - {then})"
+        return f"(case when {then} is null then false else {w.whole(gone, it.op, it.value)} end)"
+    scale, amount = d.number(w.place((*source.path, 0))), d.number(w.place((*source.path, source.entry)))
     missing = _JUDGE[it.op](0 if source.entry == 2 else None, it.value)
     return _scaled(w, d.kind(at), scale, amount, it, missing)
 
 
 def _within(w: _Writer, at: str, window: int) -> str:
     low, high = w.put(q.When(-window, moving=True)), w.put(q.When(0, moving=True))
-    return f"(select count(*) from {w.dialect.entries(at)} where e.value > {low} and e.value <= {high})"  # noqa: S608 - our words and placeholders
+    d = w.dialect
+    return f"(select count(*) from {d.entries(at)} where {d.entry_number} > {low} and {d.entry_number} <= {high})"  # noqa: S608 - our words and placeholders
 
 
 def _scaled(w: _Writer, kind: str, scale: str, amount: str, it: q.Measure, missing: bool) -> str:
@@ -320,25 +345,28 @@ def _has(w: _Writer, it: q.Has) -> str:
         inside = w.dialect.path((*it.place.path, item))
         return w.cases(
             it.place, missing,
-            text=w.safe_text(at, d.holds(d.value(at), w.put(item))),
-            array=w.safe_text(at, f"{entries}'text' and e.value = {w.put(item)})"),
-            object="null" if inside is None else f"({d.kind(w.put(inside))} is not null)",
+            text=w.safe_text(at, d.holds(d.text(at), w.put(item))),
+            array=w.safe_text(at, f"{entries}'text' and {d.entry_text} = {w.put(item)})"),
+            object=_OPEN if inside is None else f"({d.kind(w.put(inside))} is not null)",
         )  # fmt: skip
     if item is None:
         return w.cases(it.place, missing, text="false", object="false", array=f"{entries}'null')")
     if item.__class__ is bool:
         return w.cases(it.place, missing, object="false", array=f"{entries}'{'true' if item else 'false'}')")
-    exact = d.is_whole("e.value")
-    whole = f"{entries}'integer' and {exact} and {w.whole('e.value', 'eq', item)})"
+    if d.exact:
+        inside = f"{entries}'integer' and {w.number(d.entry_number, 'eq', item)})"
+        return w.cases(it.place, missing, object="false", array=inside)
+    exact = d.is_whole(d.entry_number)
+    whole = f"{entries}'integer' and {exact} and {w.whole(d.entry_number, 'eq', item)})"
     odd = f"({entries}'real') or {entries}'integer' and not {exact}))"
-    inside = f"(case when {whole} then true when {odd} then null else false end)"
+    inside = f"(case when {whole} then true when {odd} then {_OPEN} else false end)"
     return w.cases(it.place, missing, object="false", array=inside)
 
 
 def _named(w: _Writer, it: q.Named) -> str:
     if not all(map(_plain, it.names)):
         raise _Unwritten
-    return w.dialect.among(w.json(sorted(it.names)))
+    return w.dialect.among(w.listed(sorted(it.names)))
 
 
 def _ranked(w: _Writer, it: q.Ranked) -> str:
@@ -352,20 +380,19 @@ def _matches(w: _Writer, it: q.Matches) -> str:
     if not _plain(it.pattern):
         raise _Unwritten
     if isinstance(it.place, q.SubjectId):
-        return w.dialect.matches(w.dialect.subject, w.put(it.pattern))
+        return w.dialect.matches(w.dialect.subject, w.put(w.dialect.pattern(it.pattern)))
     at = w.place(it.place.path)
-    text = w.dialect.value(at)
-    answer = w.dialect.matches(text, w.put(it.pattern))
+    text = w.dialect.text(at)
+    answer = w.dialect.matches(text, w.put(w.dialect.pattern(it.pattern)))
     fits = f"(case when length({text}) <= {values.MAX_TEXT} then {answer} end)"
     return w.cases(it.place, "false", text=w.safe_text(at, fits))
 
 
 def _instant(w: _Writer, it: q.Instant) -> str:
     d, at, sign, border = w.dialect, w.place(it.place.path), _SIGNS[it.op], w.when(it.at)
-    value = d.value(at)
     if "micros" in it.forms:
-        return f"coalesce({value} {sign} {border}, false)"
-    found = []
+        return f"coalesce({d.number(at)} {sign} {border}, false)"
+    value, found = d.text(at), []
     if "time" in it.forms:
         found.append(f"{d.instant(value)} {sign} {border}")
     if "date" in it.forms:
@@ -380,7 +407,7 @@ def _instant(w: _Writer, it: q.Instant) -> str:
 
 def _day(w: _Writer, it: q.Day) -> str:
     d, at = w.dialect, w.place(it.place.path)
-    value = d.value(at)
+    value = d.text(at)
     answer = f"(case when {d.midnight(value)} is not null then {value} {_SIGNS[it.op]} {w.put(it.day)} end)"
     return w.cases(it.place, "false", text=w.safe_text(at, answer))
 

@@ -11,21 +11,32 @@ class Dialect(Protocol):
     subject: str  #: the subject's id
     least: str  #: the function that gives the least of its arguments
     greatest: str
+    exact: bool  #: numbers of any size and scale are kept and compared as they are; all of them are ``integer`` then
+    entry_text: str  #: the value of a row of ``entries``, where it is a text
+    entry_number: str  #: where it is a number
 
     def kind(self, place: str) -> str:
         """``integer real text true false null array object``, or null where there is nothing."""
         ...
 
-    def value(self, place: str) -> str:
-        """The value as the database's own integer, binary number or text."""
+    def text(self, place: str) -> str:
+        """The value as the database's own text, where it is a text."""
+        ...
+
+    def number(self, place: str) -> str:
+        """The value as the database's own number, where it is a number."""
         ...
 
     def raw(self, place: str) -> str:
-        """The value as JSON text, as it was written."""
+        """The value as JSON, to be compared with a ``constant``."""
+        ...
+
+    def constant(self, written: str) -> str:
+        """A placeholder for JSON text as what ``raw`` gives."""
         ...
 
     def entries(self, place: str) -> str:
-        """A table ``e`` of the entries of a list, with ``e.type`` and ``e.value``."""
+        """A table ``e`` of the entries of a list, with the kind of each in ``e.type``."""
         ...
 
     def size(self, place: str, kind: str) -> str:
@@ -44,12 +55,20 @@ class Dialect(Protocol):
         """Is text made of letters only that this database folds as Python does?"""
         ...
 
+    def fold(self, how: str, text: str) -> str:
+        """Text of such letters in small ones (``lower``) or capitals (``upper``)."""
+        ...
+
     def holds(self, text: str, part: str) -> str:
         """Is one text part of another?"""
         ...
 
     def matches(self, text: str, pattern: str) -> str:
         """Text against a pattern of ``*`` and ``?``."""
+        ...
+
+    def pattern(self, pattern: str) -> str:
+        """A pattern of ``*`` and ``?`` as ``matches`` takes it."""
         ...
 
     def placeholder(self, number: int) -> str:

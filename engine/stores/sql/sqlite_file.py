@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from engine.errors import InternalError, StoreError, StoreFull, StoreHeld
 from engine.ports import Room
+from engine.stores import codec
 from engine.stores.sql import repeated, sqlite_reserve
 from engine.stores.sql.sqlite_place import refuse_remote, refuse_unsafe
 from engine.stores.sql.sqlite_schema import Q, migrate
@@ -208,6 +209,11 @@ class SqliteFile:
             raise StoreHeld(f"store {self.path} was opened for writing by another process since", hint=_ONE_WRITER)
 
     @property
+    def place(self) -> str:
+        """The path, as people name the store."""
+        return str(self.path)
+
+    @property
     def counted(self) -> bool:
         """Whether this opening is counted: the file is written, and kept."""
         return self._epoch is not None
@@ -254,6 +260,10 @@ class SqliteFile:
                 yield from rows
         except sqlite3.Error as error:
             raise self._unreadable(query, error) from error
+
+    def names(self, words: Iterable[str | None]) -> bytes:
+        """Texts as a query takes them together."""
+        return codec.names([*words])
 
     def _unreadable(self, query: str, error: sqlite3.Error) -> StoreError:
         return StoreError(f"store {self.path} cannot be read ({query}): {error}")

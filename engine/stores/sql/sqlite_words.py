@@ -32,15 +32,24 @@ class SqliteWords:
     doc = "doc"
     least = "min"
     greatest = "max"
+    exact = False
+    entry_text = "e.value"
+    entry_number = "e.value"
 
     def kind(self, place: str) -> str:
         return f"json_type({self.doc}, {place})"
 
-    def value(self, place: str) -> str:
+    def text(self, place: str) -> str:
+        return f"json_extract({self.doc}, {place})"
+
+    def number(self, place: str) -> str:
         return f"json_extract({self.doc}, {place})"
 
     def raw(self, place: str) -> str:
         return f"({self.doc} -> {place})"
+
+    def constant(self, written: str) -> str:
+        return written
 
     def entries(self, place: str) -> str:
         return f"json_each({self.doc}, {place}) as e"
@@ -60,11 +69,17 @@ class SqliteWords:
         # printable ASCII, kana, Chinese characters and Hangul: all but the first know no capitals
         return rf"({raw} not glob '*[^ -~぀-ヿ一-鿿가-힣]*' and instr({raw}, '\u') = 0)"
 
+    def fold(self, how: str, text: str) -> str:
+        return f"{how}({text})"
+
     def holds(self, text: str, part: str) -> str:
         return f"(instr({text}, {part}) > 0)"
 
     def matches(self, text: str, pattern: str) -> str:
         return f"({text} glob {pattern})"
+
+    def pattern(self, pattern: str) -> str:
+        return pattern
 
     def placeholder(self, number: int) -> str:
         return f"?{number}"

@@ -1,13 +1,10 @@
-"""Reads a whole SQLite store once, for a report; of each record only what a report looks at.
+"""Reads a whole store once, for a report; of each record only what a report looks at.
 
 All is read in one transaction, so that the figures are of one moment of the store, also while a daemon writes it.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -15,10 +12,9 @@ from typing import Any
 import msgspec
 
 from engine.core.subjects import SIGN
-from engine.errors import StoreError
 from engine.stores import codec
 from engine.stores.lake import Lake
-from engine.stores.sql.sqlite_file import SqliteFile
+from engine.stores.sql.filed import QueryFile
 
 
 class _Data(msgspec.Struct, gc=False):
@@ -67,16 +63,17 @@ _events = msgspec.json.Decoder(list[_Event | None]).decode
 _effect = msgspec.json.Decoder(_Effect).decode
 
 
-class SqliteSweep:
+class Sweep:
     """Fills a lake from a store."""
 
-    def __init__(self, file: SqliteFile) -> None:
+    def __init__(self, file: QueryFile, blocks: int) -> None:
         self._file = file
+        self._blocks = blocks  #: rows of events and entries read at a time
 
     def fill(self, lake: Lake) -> None:
         """Everything, as it stands at one moment."""
-        with self._moment():
-            for (body,) in self._file.pages("sweep_events", page=50):
+        with self._file.snapshot():
+            for (body,) in self._file.pages("sweep_events", page=self._blocks):
                 for event in _events(body):
                     if event is not None:
                         data = event.data
@@ -94,7 +91,7 @@ class SqliteSweep:
                 lake.milestone(row)
             for playbook, occurrence, user, time, worth in self._file.pages("sweep_goals"):
                 lake.goal(playbook, occurrence, user, time, None if worth is None else Decimal(worth))
-            for (body,) in self._file.pages("sweep_entries", page=50):
+            for (body,) in self._file.pages("sweep_entries", page=self._blocks):
                 for entry in codec.decode_entries(body):
                     lake.entry(entry)
             lake.gone(user for (user,) in self._file.pages("sweep_forgotten") if user[:1] != SIGN)
@@ -106,17 +103,6 @@ class SqliteSweep:
     def entries_since(self) -> int | None:
         """Instant before which entries of playbooks stand nowhere; None: all are there."""
         return next((int(at) for (at,) in self._file.rows("meta", "milestones_since") if int(at) > 0), None)
-
-    @contextmanager
-    def _moment(self) -> Iterator[None]:
-        try:
-            self._file.db.execute("begin")
-        except sqlite3.Error as error:
-            raise StoreError(f"store {self._file.path} cannot be read: {error}") from error
-        try:
-            yield
-        finally:
-            self._file.db.execute("rollback")
 
 
 _FIELDS = {"from": "below", "to": "above"}

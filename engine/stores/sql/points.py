@@ -1,4 +1,4 @@
-"""The points of a transaction of an SQLite store at which a test may kill the process."""
+"""The points of a transaction of a store in a database at which a test may kill the process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _GROUPS = {
     "forget": KINDS,
 }
 
-FAULT_POINTS: tuple[str, ...] = tuple(
+WITH_FOLDS: tuple[str, ...] = tuple(
     f"{verb}.{name}" for verb, groups in _GROUPS.items() for name in (*_EDGES[:2], *groups, *_EDGES[2:])
 )
 """Names given to ``fault``. A group's point lies before its first statement, so the next one lies after its last."""
+
+FAULT_POINTS: tuple[str, ...] = tuple(it for it in WITH_FOLDS if not it.startswith("fold."))
+"""Those of a store in which everything is at its place always."""

@@ -15,17 +15,16 @@ import msgspec
 
 from engine.core.coupons import PoolState
 from engine.stores.sealing import Locked, Plain
-from engine.stores.sql.sqlite_coupons import SqliteCoupons
-from engine.stores.sql.sqlite_file import SqliteFile
-from engine.stores.sql.sqlite_ledger import SqliteLedger
+from engine.stores.sql.coupons import Coupons
+from engine.stores.sql.filed import QueryFile, ReadsEntries
 
 _MOVES = ("redeemed", "reversed", "expired", "returned")
 
 
 class CouponStory:
-    """What the ledger of one file says about coupons, beside what the file says elsewhere."""
+    """What the ledger of one store says about coupons, beside what the store says elsewhere."""
 
-    def __init__(self, file: SqliteFile, ledger: SqliteLedger, coupons: SqliteCoupons) -> None:
+    def __init__(self, file: QueryFile, ledger: ReadsEntries, coupons: Coupons) -> None:
         self._file = file
         self._seal = Plain() if isinstance(coupons.seal, Locked) else coupons.seal
         self._blind = isinstance(coupons.seal, Locked)

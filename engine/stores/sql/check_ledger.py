@@ -19,9 +19,8 @@ from engine.core.points import PENDING
 from engine.core.rewards import HELD, RewardState
 from engine.core.scarce import SlotState
 from engine.core.seats import GroupState
-from engine.stores.sql.sqlite_erasure import SqliteErasure
-from engine.stores.sql.sqlite_file import SqliteFile
-from engine.stores.sql.sqlite_ledger import SqliteLedger
+from engine.stores.sql.erasure import Erasure
+from engine.stores.sql.filed import QueryFile, ReadsEntries
 
 _GIVEN = {"issued": 1, "returned": -1}
 
@@ -29,8 +28,9 @@ _GIVEN = {"issued": 1, "returned": -1}
 class LedgerSums:
     """The sums of one ledger; ``compare`` every state, then ask for what does not agree."""
 
-    def __init__(self, file: SqliteFile, erasure: SqliteErasure) -> None:
+    def __init__(self, file: QueryFile, ledger: ReadsEntries, erasure: Erasure) -> None:
         self._file = file
+        self._ledger = ledger
         self._erasure = erasure
         self._had: Counter[tuple[str, str, str]] = Counter()  #: (book, name, subject) -> sum
         self._rooms: Counter[str] = Counter()
@@ -43,7 +43,7 @@ class LedgerSums:
         self._wrong: list[str] = []
 
     def _read(self) -> None:
-        for it in SqliteLedger(self._file).read(None, None, None):
+        for it in self._ledger.read(None, None, None):
             if it.subject is not None:
                 book = "points" if it.book == "entitlement" else it.book  # a state holds both as units of accounts
                 self._had[book, it.name, self._same(it.subject)] += it.delta

@@ -1,4 +1,4 @@
-"""Coupons in an SQLite file: where each stands that was given, and the codes that were imported.
+"""Coupons in a database: where each stands that was given, and the codes that were imported.
 
 Rule 1: a row says what the newest entry of the ledger about its code says; both change in one transaction.
 Rule 2: imported codes of a pool are numbered without a gap, and none is ever taken out: how many were given is one
@@ -18,13 +18,13 @@ from engine.core.model import Entry, Event
 from engine.errors import InternalError
 from engine.ports import CouponSum, Imported
 from engine.stores import codec, sealing, tally
-from engine.stores.sql.sqlite_file import SqliteFile
+from engine.stores.sql.filed import QueryFile
 
 
-class SqliteCoupons:
+class Coupons:
     """Reads and writes coupons; what writes is called inside a transaction."""
 
-    def __init__(self, file: SqliteFile) -> None:
+    def __init__(self, file: QueryFile) -> None:
         self._file = file
         self.seal: sealing.Seal = sealing.Plain()
 
@@ -51,7 +51,7 @@ class SqliteCoupons:
         if fresh:
             rows = [_row(it, close) for it in fresh.values()]
             if write("add_grant", rows) != len(rows):
-                raise InternalError(f"store {self._file.path} refused a batch: a coupon code was given twice")
+                raise InternalError(f"store {self._file.place} refused a batch: a coupon code was given twice")
 
     def renamed(self, entries: Iterable[Entry]) -> None:
         """Entries of somebody who was erased have other keys."""
@@ -125,7 +125,7 @@ class SqliteCoupons:
     def add_codes(self, pool: str, codes: Sequence[str]) -> Imported:
         """Put codes behind those of a pool; what is there already, here or in another pool, is passed over."""
         wanted = {self.seal.close(code): None for code in codes}
-        known = dict(self._file.rows("known_codes", codec.names(list(wanted))))
+        known = dict(self._file.rows("known_codes", self._file.names(wanted)))
         fresh = [text for text in wanted if text not in known]
         place = self.code_count(pool)
         rows = [(pool, place + number, text) for number, text in enumerate(fresh, 1)]
@@ -141,11 +141,11 @@ def _row(it: Coupon, close: Any) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-class SqliteCouponSide:
+class CouponSide:
     """The part of the store that has to do with coupons."""
 
-    _file: SqliteFile
-    _coupons: SqliteCoupons
+    _file: QueryFile
+    _coupons: Coupons
 
     def seal(self, seal: sealing.Seal) -> None:
         """Have coupon codes stand under this seal; raises CannotRun when those there are stand under another."""

@@ -1,0 +1,362 @@
+"""The store of many machines: a schema of a PostgreSQL database, see ``sql/postgres_file``.
+
+Rule 1: one session decides; others take events in, work at the outbox and read beside it.
+Rule 2: whatever a verb changes, it changes in one transaction; an exception leaves the store as it was.
+Rule 3: a verb whose connection is lost is done again from its beginning, unless it was done after all; so nothing is
+kept in memory of what is not committed.
+Rule 4: a connection belongs to the thread that opened it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
+from hashlib import blake2b
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from engine.core.model import Answer, Decision, Effect, Entry, Event, State
+from engine.core.predicate import Filter, Selection
+from engine.core.subjects import subject_of
+from engine.errors import StoreHeld
+from engine.ports import Batch, Rejected, Version
+from engine.stores import codec, tally
+from engine.stores.sql.postgres_events import PgEvents, PgLedger
+from engine.stores.sql.postgres_file import Lost, PgFile, Role, nothing, part_of
+from engine.stores.sql.points import FAULT_POINTS
+from engine.stores.sql.postgres_states import PgStates
+
+__all__ = ["FAULT_POINTS", "PgStore", "Role"]
+
+_TRIES = 5  #: how often a verb is begun when its connection is lost again and again
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def again(verb: Callable[Concatenate[PgStore, P], T]) -> Callable[Concatenate[PgStore, P], T]:
+    """Begin a verb anew where its connection was lost before anything was committed."""
+
+    @wraps(verb)
+    def tried(self: PgStore, *args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(_TRIES - 1):
+            try:
+                return verb(self, *args, **kwargs)
+            except Lost:
+                self._file.again_if_gone()
+        return verb(self, *args, **kwargs)
+
+    return tried
+
+
+class PgStore:
+    """A store in PostgreSQL. Open it with ``PgStore.open``."""
+
+    def __init__(self, file: PgFile) -> None:
+        self._file = file
+        self._states = PgStates(file)
+        self._events = PgEvents(file)
+        self._ledger = PgLedger(file)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        read_only: bool = False,
+        beside: bool = False,
+        fault: Callable[[str], object] = nothing,
+        durable: bool = True,
+    ) -> PgStore:
+        """Open a store; to decide, its schema is made or migrated, and no other session may decide.
+
+        Parameters
+        ----------
+        url: ``postgresql://...`` with its secrets filled in; ``schema=`` names the schema.
+        read_only: the session only reads.
+        beside: where another session decides, this one takes events in and works at the outbox.
+        durable: what is committed survives the loss of power.
+        """
+        role = Role.READS if read_only else Role.DECIDES
+        try:
+            file = PgFile.open(url, role=role, fault=fault, durable=durable)
+        except StoreHeld:
+            if not beside or read_only:
+                raise
+            file = PgFile.open(url, role=Role.SERVES, fault=fault, durable=durable)
+        try:
+            return cls(file)
+        except BaseException:
+            file.close()
+            raise
+
+    @property
+    def fault(self) -> Callable[[str], object]:
+        """Called with each name of ``FAULT_POINTS`` as it is passed; crash tests kill the process there."""
+        return self._file.fault
+
+    @fault.setter
+    def fault(self, call: Callable[[str], object]) -> None:
+        self._file.fault = call
+
+    def close(self) -> None:
+        self._file.close()
+
+    def mark(self) -> str:
+        """What tells this schema of this server from a copy of it."""
+        return blake2b("\n".join(self._file.rows("cluster")[0]).encode(), digest_size=16).hexdigest()
+
+    # -- deciding
+
+    def load(self, subjects: Iterable[str]) -> dict[str, State]:
+        return self._states.load(subjects)
+
+    def due(self, before: int, limit: int) -> list[State]:
+        return self._states.due(before, limit)
+
+    def wakes(self, before: int, limit: int) -> list[tuple[int, str]]:
+        return self._states.wakes(before, limit)
+
+    def next_wake(self) -> int | None:
+        return self._states.next_wake()
+
+    def population(self, after: str, limit: int, audience: Filter | None = None, now: int = 0) -> list[str]:
+        if audience is not None:
+            return self.candidates(audience, now, after, limit)
+        return self._states.population(after, limit)
+
+    def slots(self) -> dict[str, bytes]:
+        return dict(self._file.rows("all_slots"))
+
+    def known(self, ids: Sequence[str], *, waiting: bool = True) -> set[str]:
+        if not ids:
+            return set()
+        return {row[0] for row in self._file.rows("known_ids" if waiting else "decided_ids", list(ids))}
+
+    def strangers(self, subjects: Sequence[str]) -> set[str]:
+        return self._states.strangers(subjects)
+
+    @again
+    def commit(self, batch: Batch) -> int:
+        def committed() -> None:
+            self._events.added(len(batch.events))
+
+        with self._file.transaction("commit", committed):
+            self._step("states")
+            self._states.save(batch.states)
+            self._step("cancels")
+            cancelled = 0
+            kept = self._save_log(batch)
+            self._save_scarce(batch)
+            self._save_verdicts(batch)
+            self._save_progress(batch, cancelled)
+            self._step("erased")
+        return len(batch.effects) - kept()
+
+    def _step(self, name: str) -> None:
+        self._file.fault("commit." + name)
+
+    def _save_log(self, batch: Batch) -> Callable[[], int]:
+        """Events and effects; what tells the number of effects whose keys are new."""
+        self._step("events")
+        self._events.add(batch.events, batch.others)
+        self._step("effects")
+        return self._file.send("add_effects", [_effect_row(it) for it in batch.effects])
+
+    def _save_scarce(self, batch: Batch) -> None:
+        asked, send = tally.askers(batch), self._file.send
+        self._step("answers")
+        answers = {it.key: (it.key, asked.get(it.key), codec.encode_answer(it)) for it in batch.answers}
+        send("save_answers", answers.values())
+        self._step("grants")
+        self._step("resources")
+        send("save_resources", batch.resources.items())
+        self._step("entries")
+        self._ledger.add(batch.entries)
+
+    def _save_verdicts(self, batch: Batch) -> None:
+        send = self._file.send
+        self._step("decisions")
+        self._ledger.judge(batch.decisions)
+        self._step("goals")
+        worth = dict(batch.worth)
+        send("add_goals", [(*it, str(worth[n]) if n in worth else None) for n, it in enumerate(batch.goals)])
+        send("add_milestones", [tuple(it) for it in batch.milestones])
+        self._step("quarantine")
+        send("add_rejected", map(_rejected_row, batch.rejected))
+
+    def _save_progress(self, batch: Batch, cancelled: int) -> None:
+        send = self._file.send
+        self._step("inbox")
+        if batch.inbox_done:
+            send("clear_inbox", [(batch.inbox_done,)])
+        self._step("positions")
+        send("save_positions", batch.positions.items())
+        self._step("slots")
+        send("save_slots", [(name, row) for name, row in batch.slots.items() if row is not None])
+        send("drop_slots", [(name,) for name, row in batch.slots.items() if row is None])
+        self._step("counters")
+        send("add_counters", sorted(tally.counters(batch, cancelled).items()))
+        self._step("figures")
+        send("add_figures", [(*it, n) for it, n in sorted(tally.figures(batch).items())])
+        self._step("clock")
+        send("save_clock", [(batch.clock,)])
+
+    def clock(self) -> int:
+        return int(self._file.rows("clock")[0][0])
+
+    def position(self, feed: str) -> int:
+        rows = self._file.rows("position", feed)
+        return int(rows[0][0]) if rows else 0
+
+    def resources(self) -> dict[str, bytes]:
+        return dict(self._file.rows("all_resources"))
+
+    def get_meta(self, name: str) -> str | None:
+        rows = self._file.rows("meta", name)
+        return str(rows[0][0]) if rows else None
+
+    @again
+    def set_meta(self, name: str, value: str) -> None:
+        with self._file.transaction("meta"):
+            self._file.fault("meta.save")
+            self._file.send("save_meta", [(name, value)])
+
+    def wire(self, modes: Mapping[str, str | None]) -> None:
+        """No notes are taken of what is about to be sent: there is no file beside the store that would be found again
+        by whoever goes on elsewhere. So all that is claimed is in doubt after a crash, and each channel's mode says
+        what becomes of it."""
+
+    def fold(self) -> None:
+        """Everything is at its place always."""
+        if self._file.read_only:
+            with self._file.transaction("fold"):
+                """Refused."""
+
+    # -- versions of playbooks
+
+    def versions(self, *, used: bool = True) -> list[Version]:
+        return [Version(*row) for row in self._file.rows("versions", used)]
+
+    @again
+    def keep_versions(self, versions: Sequence[Version]) -> None:
+        with self._file.transaction("version"):
+            self._file.fault("version.save")
+            rows = {(it.playbook, it.hash): (it.since, it.sources, it.used) for it in versions}
+            self._file.send("save_versions", [(*name, *row) for name, row in rows.items()])
+
+    def in_flight(self) -> Iterator[State]:
+        return self._states.in_flight()
+
+    # -- ingest
+
+    @again
+    def ingest(self, events: Sequence[tuple[Event, bytes]], rejected: Sequence[Rejected]) -> tuple[int, int]:
+        with self._file.transaction("ingest"):
+            accepted, duplicates = self._take_in("ingest", events)
+            self._file.fault("ingest.quarantine")
+            self._file.send("add_rejected", map(_rejected_row, rejected))
+            self._file.fault("ingest.counters")
+            counts = {"duplicate": duplicates, "quarantined": len(rejected)}
+            self._file.send("add_counters", [(name, n) for name, n in counts.items() if n])
+        return accepted, duplicates
+
+    def _take_in(self, verb: str, events: Sequence[tuple[Event, bytes]]) -> tuple[int, int]:
+        """Put events into the inbox; (accepted, duplicates)."""
+        fresh = tally.first_copies(events, set())
+        self._file.fault(verb + ".inbox")
+        return (taken := self._file.put(fresh)), len(events) - taken
+
+    def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]:
+        return [(seq, codec.decode_event(body)) for seq, body in self._file.settled(after, limit)]
+
+    # -- quarantine
+
+    def quarantine(self) -> Iterator[Rejected]:
+        for row in self._file.pages("all_rejected"):
+            yield Rejected(*row)
+
+    def rejected(self, number: int) -> Rejected | None:
+        rows = self._file.rows("one_rejected", number)
+        return Rejected(*rows[0]) if rows else None
+
+    @again
+    def release(self, numbers: Sequence[int], events: Sequence[tuple[Event, bytes]] = ()) -> tuple[int, int]:
+        with self._file.transaction("release"):
+            self._file.fault("release.quarantine")
+            self._file.send("drop_rejected", [(number,) for number in numbers])
+            accepted, duplicates = self._take_in("release", events)
+            self._file.fault("release.counters")
+            self._file.send("add_counters", [("duplicate", duplicates)] if duplicates else [])
+        return accepted, duplicates
+
+    # -- reading
+
+    def effects(self, user: str | None = None) -> Iterator[tuple[Effect, str]]:
+        rows: Iterable[Any] = (
+            self._file.pages("all_effects") if user is None else self._file.rows("effects_of", user)
+        )
+        for key, time, channel, body, delivery in rows:
+            yield codec.effect_from(key, time, channel, body), delivery or ""
+
+    def outcomes(self, user: str) -> dict[str, str]:
+        return dict(self._file.rows("outcomes_of", user))
+
+    def events(self, user: str) -> Iterator[tuple[Event, int]]:
+        yield from self._events.of(user)
+
+    def decided_from(self) -> int | None:
+        return self._events.first()
+
+    def decided(self, since: int) -> Iterator[tuple[Event, int]]:
+        yield from self._events.since(since)
+
+    def unheard(self, subjects: Sequence[str], until: int) -> set[str]:
+        return self._events.unheard(subjects, until)
+
+    def answers(self, user: str) -> dict[str, Answer]:
+        return {key: codec.decode_answer(body) for key, body in self._file.rows("answers_of", user)}
+
+    def asker(self, key: str) -> str | None:
+        return next((subject for (subject,) in self._file.rows("asker_of", key)), None)
+
+    def decisions(self, user: str) -> Iterator[Decision]:
+        for (body,) in self._file.rows("decisions_of", user):
+            yield codec.decision_from(body)
+
+    def ledger(
+        self, *, subject: str | None = None, book: str | None = None, name: str | None = None
+    ) -> Iterator[Entry]:
+        return self._ledger.read(subject, book, name)
+
+    def subjects(self) -> Iterator[State]:
+        return self._states.all()
+
+    def places(self) -> Iterator[codec.Place]:
+        """Where every subject stands."""
+        return self._states.places()
+
+    def head_count(self) -> int:
+        return self._states.count()
+
+    def candidates(self, filter: Filter, now: int, after: str, limit: int) -> list[str]:
+        raise NotImplementedError
+
+    def audience(self, filter: Filter, now: int, after: str = "", limit: int = 1000) -> Selection:
+        raise NotImplementedError
+
+    def counts(self) -> dict[str, int]:
+        return dict.fromkeys(tally.COUNTERS, 0) | dict(self._file.rows("counters"))
+
+    def summary(self) -> dict[str, Any]:
+        return tally.summary(self._file.rows("figures"))
+
+
+def _effect_row(it: Effect) -> tuple[Any, ...]:
+    carries = codec.names(it.carries).decode() if it.carries else None
+    subject = subject_of(it.user, it.group)
+    delivery = tally.first_delivery(it)
+    return (part_of(subject), it.key, subject, it.time, it.deliver, codec.effect_body(it), delivery, carries)
+
+
+def _rejected_row(it: Rejected) -> tuple[Any, ...]:
+    return (it.feed, it.position, it.reason, it.message, it.raw, it.at)
