@@ -18,15 +18,23 @@ from engine.core.model import Answer, Decision, Effect, Entry, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.core.subjects import subject_of
 from engine.errors import StoreHeld
-from engine.ports import Batch, Rejected, Version
+from engine.ports import Batch, Fault, Rejected, Version
 from engine.stores import codec, tally
+from engine.stores.sql import postgres_audience
+from engine.stores.sql.coupons import Coupons, CouponSide
+from engine.stores.sql.points import FAULT_POINTS
+from engine.stores.sql.postgres_check import PgCheck
+from engine.stores.sql.postgres_erasure import PgErasure
 from engine.stores.sql.postgres_events import PgEvents, PgLedger
 from engine.stores.sql.postgres_file import Lost, PgFile, Role, nothing, part_of
-from engine.stores.sql.points import FAULT_POINTS
+from engine.stores.sql.postgres_forgetting import PgForgetting
+from engine.stores.sql.postgres_outbox import PgOutbox
 from engine.stores.sql.postgres_states import PgStates
+from engine.stores.sql.sweep import Sweep
 
 __all__ = ["FAULT_POINTS", "PgStore", "Role"]
 
+_PAGE = 1000  #: events or entries a report reads at a time
 _TRIES = 5  #: how often a verb is begun when its connection is lost again and again
 
 P = ParamSpec("P")
@@ -48,14 +56,19 @@ def again(verb: Callable[Concatenate[PgStore, P], T]) -> Callable[Concatenate[Pg
     return tried
 
 
-class PgStore:
+class PgStore(PgOutbox, CouponSide):
     """A store in PostgreSQL. Open it with ``PgStore.open``."""
+
+    _file: PgFile
 
     def __init__(self, file: PgFile) -> None:
         self._file = file
         self._states = PgStates(file)
         self._events = PgEvents(file)
         self._ledger = PgLedger(file)
+        self._erasure = PgErasure(file)
+        self._coupons = Coupons(file)
+        self._forgetting = PgForgetting(file)
 
     @classmethod
     def open(
@@ -105,10 +118,45 @@ class PgStore:
         """What tells this schema of this server from a copy of it."""
         return blake2b("\n".join(self._file.rows("cluster")[0]).encode(), digest_size=16).hexdigest()
 
+    def check(self) -> list[Fault]:
+        """Every promise of the store that does not hold; see ``check``."""
+        return list(self._checks().run())
+
+    def sums(self) -> list[Fault]:
+        """What of ``check`` is about the ledger."""
+        return list(self._checks().ledger())
+
+    def _checks(self) -> PgCheck:
+        return PgCheck(self._file, self._states, self._erasure, self._ledger, self._coupons)
+
+    def sweep(self) -> Sweep:
+        """The way to read all of it once, for a report."""
+        return Sweep(self._file, _PAGE)
+
     # -- deciding
 
     def load(self, subjects: Iterable[str]) -> dict[str, State]:
-        return self._states.load(subjects)
+        return self._erasure.load(self._states.load, subjects)
+
+    def erased(self, subjects: Iterable[str]) -> dict[str, int]:
+        if self._file.role is not Role.DECIDES:
+            self._erasure.follow()
+        return self._erasure.at(subjects)
+
+    def scrub(self) -> None:
+        self._erasure.scrub()
+
+    def unscrubbed(self) -> bool:
+        """Was anybody erased since the last ``scrub``?"""
+        return self._erasure.unscrubbed()
+
+    @again
+    def forget(self, before: Mapping[str, int], limit: int) -> dict[str, int]:
+        with self._file.transaction("forget"):
+            return self._forgetting.run(before, limit)
+
+    def forgotten(self, user: str) -> int | None:
+        return self._forgetting.of(user)
 
     def due(self, before: int, limit: int) -> list[State]:
         return self._states.due(before, limit)
@@ -137,19 +185,32 @@ class PgStore:
 
     @again
     def commit(self, batch: Batch) -> int:
+        written, revived = batch.states, list[str]()
+        if batch.erased or self._erasure:
+            written = self._erasure.disguised(written, batch.erased)
+            revived = self._erasure.revived(written)
+
         def committed() -> None:
+            self._erasure.committed(batch.erased, revived, written)
             self._events.added(len(batch.events))
 
         with self._file.transaction("commit", committed):
             self._step("states")
-            self._states.save(batch.states)
+            for name in (*revived, *(subject for subject, _ in batch.erased)):
+                self._erasure.drop_state(name)
+            self._states.save(written)
             self._step("cancels")
-            cancelled = 0
+            cancelled, unsent = self._coupons.cancel(batch.cancels, batch.clock)
+            self._file.put(unsent)
             kept = self._save_log(batch)
             self._save_scarce(batch)
             self._save_verdicts(batch)
             self._save_progress(batch, cancelled)
             self._step("erased")
+            for subject, at in batch.erased:
+                self._erasure.erase(subject, at)
+                self._ledger.erase(subject, at, self._erasure.alias)
+                self._coupons.renamed(self._ledger.read(self._erasure.alias(subject), "coupon", None))
         return len(batch.effects) - kept()
 
     def _step(self, name: str) -> None:
@@ -168,6 +229,7 @@ class PgStore:
         answers = {it.key: (it.key, asked.get(it.key), codec.encode_answer(it)) for it in batch.answers}
         send("save_answers", answers.values())
         self._step("grants")
+        self._coupons.book(batch.entries)
         self._step("resources")
         send("save_resources", batch.resources.items())
         self._step("entries")
@@ -232,6 +294,14 @@ class PgStore:
             with self._file.transaction("fold"):
                 """Refused."""
 
+    # -- what others do beside it, begun anew like the rest
+
+    claim = again(PgOutbox.claim)
+    settle = again(PgOutbox.settle)
+    redrive = again(PgOutbox.redrive)
+    drop = again(PgOutbox.drop)
+    add_codes = again(CouponSide.add_codes)
+
     # -- versions of playbooks
 
     def versions(self, *, used: bool = True) -> list[Version]:
@@ -246,6 +316,14 @@ class PgStore:
 
     def in_flight(self) -> Iterator[State]:
         return self._states.in_flight()
+
+    # -- the outbox and coupons, begun anew where the connection was lost
+
+    claim = again(PgOutbox.claim)
+    settle = again(PgOutbox.settle)
+    redrive = again(PgOutbox.redrive)
+    drop = again(PgOutbox.drop)
+    add_codes = again(CouponSide.add_codes)
 
     # -- ingest
 
@@ -339,10 +417,10 @@ class PgStore:
         return self._states.count()
 
     def candidates(self, filter: Filter, now: int, after: str, limit: int) -> list[str]:
-        raise NotImplementedError
+        return postgres_audience.candidates(self._file, filter, now, after, limit)
 
     def audience(self, filter: Filter, now: int, after: str = "", limit: int = 1000) -> Selection:
-        raise NotImplementedError
+        return postgres_audience.select(self._file, filter, now, after, limit)
 
     def counts(self) -> dict[str, int]:
         return dict.fromkeys(tally.COUNTERS, 0) | dict(self._file.rows("counters"))

@@ -114,15 +114,7 @@ class SqliteStore(SqliteOutbox, CouponSide):
     # -- deciding
 
     def load(self, subjects: Iterable[str]) -> dict[str, State]:
-        if not self._erasure:
-            return self._states.load(subjects)
-        wanted = list(subjects)
-        found = self._states.load(wanted)
-        aliases = {self._erasure.alias(it): it for it in self._erasure.at(it for it in wanted if it not in found)}
-        for alias, state in self._states.load(aliases).items():
-            state.id = aliases[alias]
-            found[state.id] = state
-        return found
+        return self._erasure.load(self._states.load, subjects)
 
     def erased(self, subjects: Iterable[str]) -> dict[str, int]:
         if self._file.read_only:

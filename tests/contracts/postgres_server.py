@@ -10,19 +10,21 @@ import atexit
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 
-from engine.stores.postgres import PgStore, Role
+from engine.stores.postgres import PgStore
 
 _NAMES = count(1)
 _USER = "nobody"  #: the server will not run as root
@@ -79,7 +81,7 @@ class PostgresServer:
         return f"postgresql://drumbeat@/postgres?host={self.folder}"
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, and wait until it answers; it ends with the thread that starts it."""
         import psycopg
         from feed_servers import eventually
 
@@ -122,6 +124,67 @@ class PostgresServer:
         return f"{self.url}&schema=test_{next(_NAMES)}"
 
 
+class Proxy:
+    """Stands between a session and the server, and can cut it off at its next COMMIT.
+
+    ``cut``: "before": the server never hears of it. "after": the server does it, and its answer is lost.
+    """
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.cut = ""
+        self.cuts = 0
+        self._server = str(server.folder / ".s.PGSQL.5432")
+        self._port = 6000 + next(_NAMES)
+        self._path = server.folder / f".s.PGSQL.{self._port}"
+        self._door = socket.socket(socket.AF_UNIX)
+        self._door.bind(str(self._path))
+        self._door.listen()
+        Thread(target=self._admit, daemon=True).start()
+
+    def through(self, url: str) -> str:
+        """The same store by way of here."""
+        return f"{url}&port={self._port}"
+
+    def close(self) -> None:
+        """Nobody is let in any more."""
+        self._door.close()
+        self._path.unlink()
+
+    def _admit(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                client, _ = self._door.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self._server)
+                Thread(target=self._there, args=(client, server), daemon=True).start()
+                Thread(target=self._back, args=(server, client), daemon=True).start()
+
+    def _there(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError), client, server:
+            while data := client.recv(1 << 16):
+                if self.cut and b"commit\0" in data:
+                    how, self.cut = self.cut, ""
+                    self.cuts += 1
+                    if how == "after":
+                        client.shutdown(socket.SHUT_RDWR)  # the answer finds nobody
+                        server.sendall(data)
+                        server.shutdown(socket.SHUT_WR)
+                        while server.recv(1 << 16):
+                            """Until the server has done it and hung up."""
+                    for end in (client, server):
+                        with suppress(OSError):
+                            end.shutdown(socket.SHUT_RDWR)
+                    return
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+
+    def _back(self, server: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while data := server.recv(1 << 16):
+                client.sendall(data)
+            client.shutdown(socket.SHUT_RDWR)
+
+
 @cache
 def _common() -> PostgresServer:
     server = PostgresServer()
@@ -144,6 +207,3 @@ def store(**how: Any) -> Iterator[PgStore]:
         yield made
     finally:
         made.close()
-
-
-__all__ = ["PgStore", "PostgresServer", "Role", "program", "server", "store"]

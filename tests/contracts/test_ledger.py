@@ -30,7 +30,7 @@ entries = st.builds(
 )  # fmt: skip
 
 
-@pytest.fixture(params=("memory", "sqlite", "folding"))
+@pytest.fixture(params=("memory", "sqlite", "folding", "postgres"))
 def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     if request.param == "folding":
         monkeypatch.setattr(sqlite, "FOLD_SUBJECTS", 0)

@@ -18,7 +18,7 @@ from engine.stores.memory import MemoryStore
 from engine.stores.sql import migrations, sqlite_schema
 from engine.stores.sqlite import SqliteStore
 
-KINDS = ("memory", "sqlite", "folding", "small")
+KINDS = ("memory", "sqlite", "folding", "small", "postgres")
 
 
 @pytest.fixture(params=KINDS)
@@ -26,7 +26,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     """``folding``: every commit folds the log of states first; ``small``: after every five subjects."""
     if request.param in ("folding", "small"):
         monkeypatch.setattr(sqlite, "FOLD_SUBJECTS", 0 if request.param == "folding" else 5)
-    made: Any = MemoryStore() if request.param == "memory" else SqliteStore.open(tmp_path / "s.db")
+    made: Any = Bench(request.param, tmp_path / "s.db").store
     yield made
     made.close()
 

@@ -71,7 +71,7 @@ class Check:
     def run(self) -> Iterator[Fault]:
         """Every breach there is; a damaged file is the only one told, the others would follow from it."""
         checks: list[Callable[[], Iterator[Fault]]] = [
-            self._queries, self._orphans, self._schema, self._pools, self._points, self._people,
+            self._queries, self._orphans, self._schema, self._pools, self._points, self._people, self._own,
         ]  # fmt: skip
         with self._file.snapshot():
             damage = self._damage()
@@ -89,6 +89,10 @@ class Check:
                 sums.compare(state)
             yield from _sums(sums)
 
+    def _own(self) -> Iterator[Fault]:
+        """What one database alone must keep."""
+        yield from ()
+
     def _elsewhere(self) -> list[str]:
         """Subjects whose state is not in the table."""
         return []
@@ -102,22 +106,22 @@ class Check:
 
     def _queries(self) -> Iterator[Fault]:
         for query, (name, message) in self.queries.items():
-            yield from _told(name, message, (str(row[0]) for row in self._file.rows(query)))
+            yield from told(name, message, (str(row[0]) for row in self._file.rows(query)))
 
     def _orphans(self) -> Iterator[Fault]:
         rows = self._file.rows("check_orphans", self._file.names(self._elsewhere()))
-        yield from _told("orphan-effect", "an effect is about a user without a state", (str(row[0]) for row in rows))
+        yield from told("orphan-effect", "an effect is about a user without a state", (str(row[0]) for row in rows))
 
     def _schema(self) -> Iterator[Fault]:
         known = {it.version: it.digest for it in migrations(self.dialect)}
         rows = self._file.rows("check_migrations")
         wrong = [str(version) for version, digest in rows if known.get(version) != digest]
-        yield from _told("schema", "a migration was applied in another wording than this program's", wrong)
+        yield from told("schema", "a migration was applied in another wording than this program's", wrong)
 
     def _pools(self) -> Iterator[Fault]:
         story = CouponStory(self._file, self._ledger, self._coupons)
-        yield from _told("coupon-code", "codes given away, coupon effects and the ledger do not agree", story.codes())
-        yield from _told("coupon-pool", "a pool counted something else than happened to its coupons", story.pools())
+        yield from told("coupon-code", "codes given away, coupon effects and the ledger do not agree", story.codes())
+        yield from told("coupon-pool", "a pool counted something else than happened to its coupons", story.pools())
 
     def _points(self) -> Iterator[Fault]:
         """Each booking follows from the one before; where a feed books too, only our own arithmetic cannot be held."""
@@ -131,12 +135,12 @@ class Check:
             if subject not in foreign and balance + delta != after:
                 wrong.append(str(key))
             balance = after
-        yield from _told("points", "a balance is not the sum of its bookings", wrong)
+        yield from told("points", "a balance is not the sum of its bookings", wrong)
 
     def _people(self) -> Iterator[Fault]:
         """What states say, against the ledger and versions."""
         sums = LedgerSums(self._file, self._ledger, self._erasure)
-        known = {(row[0], row[1]) for row in self._file.rows("versions", 0)}
+        known = {(row[0], row[1]) for row in self._file.rows("versions", False)}
         held: Counter[str] = Counter()
         lost = []
         for state in self._states.all():
@@ -144,8 +148,8 @@ class Check:
             sums.compare(state)
             lost += [state.id for it in state.journeys if it.version and (it.playbook, it.version) not in known]
         yield from _sums(sums)
-        yield from _told("version", "a journey runs on a version the store does not have", lost)
-        yield from _told("seats", "more seats are held than the room counts as taken", self._overfull(held))
+        yield from told("version", "a journey runs on a version the store does not have", lost)
+        yield from told("seats", "more seats are held than the room counts as taken", self._overfull(held))
 
     def _overfull(self, held: Counter[str]) -> Iterator[str]:
         taken: Counter[str] = Counter()
@@ -161,14 +165,15 @@ class Check:
 
 def _sums(sums: LedgerSums) -> Iterator[Fault]:
     """What the ledger says otherwise than states and resources, which were compared."""
-    yield from _told("points-balance", "what a user has is not the sum of the ledger", sums.balances())
-    yield from _told("ledger-pool", "a pool gave something else than the ledger says", sums.pools())
-    yield from _told("ledger-cap", "a limit let in more than it may, or than the ledger says", sums.caps())
-    yield from _told("ledger-room", "a room counts other seats than the ledger says", sums.rooms())
-    yield from _told("ledger-key", "a key stands in the ledger twice", sums.repeated())
+    yield from told("points-balance", "what a user has is not the sum of the ledger", sums.balances())
+    yield from told("ledger-pool", "a pool gave something else than the ledger says", sums.pools())
+    yield from told("ledger-cap", "a limit let in more than it may, or than the ledger says", sums.caps())
+    yield from told("ledger-room", "a room counts other seats than the ledger says", sums.rooms())
+    yield from told("ledger-key", "a key stands in the ledger twice", sums.repeated())
 
 
-def _told(name: str, message: str, found: Iterable[str]) -> Iterator[Fault]:
+def told(name: str, message: str, found: Iterable[str]) -> Iterator[Fault]:
+    """One breach, where there are rows of it."""
     rows = list(found)
     if rows:
         yield Fault(name, message, len(rows), rows[:_SHOWN])

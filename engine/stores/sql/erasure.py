@@ -6,7 +6,7 @@ Rule 2: bytes that are freed stay in files until ``scrub``; how, each database d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -36,6 +36,18 @@ class Erasure:
             found = self._file.rows("meta", _SECRET)
             self._secret = str(found[0][0]) if found else None
         return erasing.alias_of(subject, self._secret)
+
+    def load(self, load: Callable[[Iterable[str]], dict[str, State]], subjects: Iterable[str]) -> dict[str, State]:
+        """States, those of erased people under their own names."""
+        if not self._known:
+            return load(subjects)
+        wanted = list(subjects)
+        found = load(wanted)
+        aliases = {self.alias(it): it for it in self.at(it for it in wanted if it not in found)}
+        for alias, state in load(aliases).items():
+            state.id = aliases[alias]
+            found[state.id] = state
+        return found
 
     def follow(self) -> None:
         """Know what another process wrote."""

@@ -139,6 +139,7 @@ class PgFile:
                 migrate(file.db, file.at, read_only=role is not Role.DECIDES, fault=fault)
             if role is Role.DECIDES:
                 file._count_epoch()
+                file._number_inbox()
         except BaseException:
             file.close()
             raise
@@ -224,7 +225,7 @@ class PgFile:
             raise self._held()
 
     def _held(self) -> StoreHeld:
-        for _, name, address, _ in self.rows("holder", self.at.key):
+        for name, address in self.rows("holder", self.at.key):
             process, _, host = name.removeprefix(_OURS).strip().partition("@")
             who = f"process {process} on {host}" if host else f"{name or 'a session'} from {address}"
             break
@@ -237,6 +238,12 @@ class PgFile:
 
     def _count_epoch(self) -> None:
         self._epoch, self._turn = self._one("count_epoch")
+
+    def _number_inbox(self) -> None:
+        """Events of a store that came from another server get numbers of this one."""
+        if self._one("inbox_ahead")[0]:
+            with self.transaction("meta"):
+                self.call("renumber_inbox")
 
     def _one(self, query: str, *values: Any) -> Any:
         """The only row of a query."""
@@ -285,6 +292,8 @@ class PgFile:
 
     def pages(self, query: str, *values: Any, page: int = _PAGE) -> Iterator[Any]:
         """The rows of a named query as of now, read as they are used, so many at a time."""
+        if not self._in_transaction():
+            self._be_there()
         self._cursors += 1
         try:
             name, hold = f"page_{self._cursors}", not self._in_transaction()
@@ -295,13 +304,17 @@ class PgFile:
         except psycopg.Error as error:
             raise self._unreadable(query, error) from error
 
+    def _be_there(self) -> None:
+        """A lost connection is found out, and made anew, before anything hangs on it."""
+        self.rows("here")
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Queries inside see one state of the store, whatever others do meanwhile."""
         if self._in_transaction():
             yield
             return
-        self._read("snapshot", "select 1", ())  # a lost connection is found, and made anew, before anything hangs on it
+        self._be_there()
         with self._plain():
             self.db.execute(_MOMENT)
         inside, self._inside = self._inside, True
@@ -375,6 +388,11 @@ class PgFile:
     def call(self, query: str, *values: Any) -> None:
         """Run a named statement once, with these values; no answer is waited for."""
         self.db.execute(Q[query], values)
+
+    def alone(self, query: str) -> None:
+        """Run a named statement that goes in no transaction."""
+        with self._plain():
+            self.db.execute(Q[query])
 
     @contextmanager
     def transaction(self, verb: str, committed: Callable[[], None] | None = None) -> Iterator[None]:
@@ -478,30 +496,24 @@ class PgFile:
             try:
                 self.db = self._connect()
                 self._session = self._myself()
-                if self.role is not Role.DECIDES or not self._epoch or self._right_again(old):
-                    return
+                self._one("end_session", *old)  # it may be there still, with nobody at the other end
+                if self.role is Role.DECIDES and self._epoch:
+                    self._take_right()
+                    self._stand()
+                return
             except StoreHeld:
                 raise
             except StoreError:
                 self.close()
                 if number == len(self._pauses):
                     raise
-        raise self._held()
 
-    def _right_again(self, old: tuple[int, str]) -> bool:
-        """The right to decide, which the session before may still have without an end to talk to."""
-        if not self._one("lock", self.at.key)[0]:
-            for pid, _, _, began in self.rows("holder", self.at.key):
-                if (pid, began) != old:
-                    raise self._held()
-                self.rows("end_session", pid)
-            self.close()
-            return False
+    def _stand(self) -> None:
+        """Nobody else decided meanwhile; what was done of what this one did."""
         epoch, turn = self._one("standing")
         if epoch != self._epoch or turn not in (self._turn, self._turn + 1):
             raise StoreHeld(f"store {self.at} was opened for writing by another process since", hint=_ALONE)
         self._turn = turn
-        return True
 
     # -- errors
 

@@ -57,6 +57,7 @@ def place(url: str) -> Place:
     seen = [(name, value) for name, value in rest if name in _SHOWN]
     if schema != SCHEMA:
         seen.append(("schema", schema))
+    host = f"[{host}]" if ":" in host else host
     beside = f":{port}" if port is not None else ""
     shown = urlunsplit((parts.scheme, f"{host}{beside}", parts.path, urlencode(seen, safe="/"), ""))
     if not shown.startswith(PREFIX):  # without a host the two strokes are left out

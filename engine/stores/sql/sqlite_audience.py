@@ -1,4 +1,4 @@
-"""Audiences in an SQLite file: the database sorts out, Python judges whom it cannot be certain about.
+"""Audiences in an SQLite file, see :mod:`engine.stores.sql.audience`.
 
 Rule 1: the log supersedes the table, here as everywhere; both are asked the same question.
 Rule 2: a page is in order of subject and full, unless there is nobody left.
@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import merge
 from itertools import islice
-from operator import itemgetter
 from typing import Any
 
 import msgspec
 
-from engine.core.model import State
 from engine.core.predicate import Filter, Selection
 from engine.core.subjects import BEFORE_USERS
-from engine.stores import codec
 from engine.stores.sql.asking import write
+from engine.stores.sql.audience import Found, by_subject, page
 from engine.stores.sql.sqlite_file import SqliteFile
 from engine.stores.sql.sqlite_words import SqliteWords, able
 
@@ -26,8 +24,6 @@ _PAGE = 1000
 _FIRST = 3  #: number of the first parameter of a question: before it stand the place and the limit
 _ROOMS = (40, 12, 6, 3, 1)  #: how deep a question may be; the first that this build of SQLite takes
 
-_Found = tuple[str, bytes | None]  #: (subject, its state when it must be asked)
-_by_subject = itemgetter(0)
 _pack = msgspec.json.Encoder().encode
 
 
@@ -43,15 +39,7 @@ def select(file: SqliteFile, fresh: dict[str, bytes], filter: Filter, now: int, 
         return Selection([], [], 0, after)
     after = max(after, BEFORE_USERS)  # conditions on the subject are about users
     asking = _Asking(file, fresh, filter, now)
-    page = Selection([], [], 0)
-    for subject, raw in merge(asking.table(after), asking.log(after), key=_by_subject):
-        if raw is None:
-            page.ids.append(subject)
-        else:
-            page = _judged(page, filter, now, subject, codec.decode_state(raw))
-        if len(page.ids) == limit:
-            return Selection(page.ids, page.errors, page.asked, subject)
-    return page
+    return page(merge(asking.table(after), asking.log(after), key=by_subject), filter, now, limit)
 
 
 def candidates(
@@ -60,17 +48,8 @@ def candidates(
     """The same without asking Python: everybody but those who certainly do not fit."""
     after = max(after, BEFORE_USERS)
     asking = _Asking(file, fresh, filter, now)
-    both = merge(asking.table(after), asking.log(after), key=_by_subject)
+    both = merge(asking.table(after), asking.log(after), key=by_subject)
     return [subject for subject, _ in islice(both, max(0, limit))]
-
-
-def _judged(page: Selection, filter: Filter, now: int, subject: str, state: State) -> Selection:
-    try:
-        if filter.judge(state, now):
-            page.ids.append(subject)
-    except Exception as error:  # an error is neither a yes nor a no, whatever kind it is
-        page.errors.append((subject, str(error)))
-    return Selection(page.ids, page.errors, page.asked + 1)
 
 
 class _Asking:
@@ -89,7 +68,7 @@ class _Asking:
                 return written.sql, values
         return "0", []  # everybody is asked
 
-    def table(self, after: str) -> Iterator[_Found]:
+    def table(self, after: str) -> Iterator[Found]:
         last, size = after, _PAGE
         while rows := self._file.filled("audience_table", self._sql, last, size, *self._values):
             yield from (row for row in rows if row[0] not in self._fresh)
@@ -97,7 +76,7 @@ class _Asking:
             if len(rows) < size:
                 return
 
-    def log(self, after: str) -> Iterator[_Found]:
+    def log(self, after: str) -> Iterator[Found]:
         waiting = iter(sorted(subject for subject in self._fresh if subject > after))
         while chunk := list(islice(waiting, _PAGE)):
             body = _pack([(subject, msgspec.Raw(self._fresh[subject])) for subject in chunk])

@@ -44,16 +44,23 @@ insert into migration (version, name, sha256) values ($1, $2, $3);
 select pg_try_advisory_lock($1);
 
 -- name: holder
--- Who has it: process of the server, name, address, and when the session began.
-select it.pid, it.application_name, coalesce(host(it.client_addr), 'this machine'), it.backend_start::text
+-- Who has it: name and address.
+select it.application_name, coalesce(host(it.client_addr), 'this machine')
 from pg_locks join pg_stat_activity as it on it.pid = pg_locks.pid
 where locktype = 'advisory' and granted and objsubid = 1
     and database = (select oid from pg_database where datname = current_database())
     and ((classid::bigint << 32) | objid::bigint) = $1;
 
+-- name: here
+-- Does the server answer?
+select 1;
+
 -- name: end_session
--- End a session.
-select pg_terminate_backend($1);
+-- End a session, where it is there still; what it had not committed is gone then.
+select coalesce((
+    select pg_terminate_backend(pid, 5000) from pg_stat_activity
+    where pid = $1 and backend_start::text = $2 and pid <> pg_backend_pid()
+), true);
 
 -- name: count_epoch
 -- Count an opening.
