@@ -20,7 +20,7 @@ from engine.core.model import Event
 from engine.core.plan import Plan
 from engine.core.slots import NEVER
 from engine.core.step import NOTABLE
-from engine.core.subjects import part_of
+from engine.core.subjects import PARTS, part_of
 from engine.ports import Batch, Clock, Feed, Record, Store
 from engine.runtime.publish import recall
 from engine.runtime.pump import INBOX, Pump
@@ -155,6 +155,7 @@ class PartPump(Pump):
         self, plan: Plan, part: Part, clock: Clock, *, secret: bytes, known_types: EventTypes | None, batch: int
     ) -> None:
         self.part = part
+        self.moved = False  #: something was committed
         super().__init__(plan, part, (), None, clock, secret=secret, known_types=known_types, batch=batch)
         self._log: Feed = _Log(part, self.session.stamps)
 
@@ -163,14 +164,21 @@ class PartPump(Pump):
         return PartSession(self.part.number, self.plan, self.store, secret=secret, tracing=NOTABLE)
 
     def piece(self, now: int) -> bool:
-        """Decide a piece of the log, and what is due where all of it was read; True: that was all there is."""
+        """Decide a piece of the log, and what is due where all of it was read; False: there was nothing of either."""
         self.session.stamps.clear()
         records = list(islice(self._log.read(self.store.position(INBOX), self.batch), self.batch))
         if records:
             self._handle(records)
-        if len(records) >= self.batch:
-            return False
-        return self.settle_some(max(self.part.frontier(now), self.session.clock))
+        until = self.part.frontier(now)
+        if len(records) >= self.batch or until < self.session.clock:
+            return bool(records)  # what is due before the clock waits as it does for an engine that decides all
+        self.moved = False
+        return not self.settle_some(until) or self.moved or bool(records)
+
+    def _commit(self, work: Any, upto: int) -> bool:
+        full = super()._commit(work, upto)
+        self.moved = self.moved or full
+        return full
 
 
 class PartWorker:
@@ -208,16 +216,19 @@ class PartWorker:
     def turn(self) -> bool:
         """Decide a piece of one part; False: there is nothing to do in any that is free."""
         now = self._clock.now()
-        with self._store.claim(now) as part:
-            if part is None:
-                return False
-            pump = self._pump(part)
-            pump.piece(now)
-            part.sleep(pump.session.walk.next_at if pump.session.walk is not None else NEVER)
-        if len(self._pumps) >= self._kept:
-            del self._pumps[next(iter(self._pumps))]
-        self._pumps[part.number] = (part.turn, pump)
-        return True
+        for _ in range(PARTS):
+            with self._store.claim(now) as part:
+                if part is None:
+                    return False
+                pump = self._pump(part)
+                moved = pump.piece(now)
+                part.sleep(pump.session.walk.next_at if pump.session.walk is not None else NEVER)
+            if len(self._pumps) >= self._kept:
+                del self._pumps[next(iter(self._pumps))]
+            self._pumps[part.number] = (part.turn, pump)
+            if moved:
+                return True
+        return False
 
     def _pump(self, part: Part) -> PartPump:
         """Who decides a part: taken out until the transaction is through, for what it knows may be given up."""

@@ -22,20 +22,17 @@ from enum import Enum
 from functools import cache
 from threading import Event as Pause
 from typing import Any
-from zlib import crc32
 
 import psycopg
 from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
 
 from engine.core.model import Event
+from engine.core.subjects import part_of
 from engine.errors import InternalError, StoreError, StoreFull, StoreHeld
 from engine.stores import codec
 from engine.stores.sql.postgres_place import Place, place
 from engine.stores.sql.postgres_schema import Q, migrate
-
-PARTS = 256
-"""Parts the subjects fall into, for ever: ``crc32(subject) % 256``."""
 
 _PAGE = 1000
 _OLDEST = 140000  #: version of the server, as it counts them
@@ -67,6 +64,7 @@ class Role(Enum):
     """What a session does."""
 
     DECIDES = "decides"  #: the only one of its kind: it may write everything
+    SHARES = "shares"  #: decides a part at a time, beside others who do
     SERVES = "serves"  #: takes events in and works at the outbox, beside it
     READS = "reads"
 
@@ -81,11 +79,6 @@ class Lost(StoreError):
 
 def nothing(point: str) -> None:
     """The fault that never happens."""
-
-
-def part_of(subject: str | None) -> int:
-    """The part a subject belongs to; of nobody, 0."""
-    return crc32(subject.encode()) % PARTS if subject else 0
 
 
 @cache
@@ -133,7 +126,7 @@ class PgFile:
         file = cls(place(url), role, durable)
         try:
             file._check_server()
-            if role is Role.DECIDES:
+            if role in (Role.DECIDES, Role.SHARES):
                 file._take_right()
             with file._plain():
                 migrate(file.db, file.at, read_only=role is not Role.DECIDES, fault=fault)
@@ -221,7 +214,7 @@ class PgFile:
 
     def _take_right(self) -> None:
         """Be the one who decides; raises StoreHeld, naming who is."""
-        if not self._one("lock", self.at.key)[0]:
+        if not self._one("share" if self.role is Role.SHARES else "lock", self.at.key)[0]:
             raise self._held()
 
     def _held(self) -> StoreHeld:
@@ -358,10 +351,13 @@ class PgFile:
         """Put events into the inbox; how many were not there and not decided."""
         if not events:
             return 0
-        rows = [(part_of(it.user or it.group), it.id, codec.encode_event(it)) for it in events]
+        return self.put_rows("add_inbox", [(part_of(it.user or it.group), it.id, codec.encode_event(it)) for it in events])
+
+    def put_rows(self, query: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Put rows into the inbox behind those of this transaction; how many were not there and not decided."""
         columns = [list(column) for column in zip(*rows, strict=True)]
-        sent = self.db.execute(Q["add_inbox"], (*columns, self.taken))
-        self.taken += len(events)
+        sent = self.db.execute(Q[query], (*columns, self.taken))
+        self.taken += len(rows)
         self._wait()
         return sent.rowcount
 
