@@ -122,13 +122,14 @@ def _there(name: str, env: Mapping[str, str], root: Path) -> bool:
 def store(found: Any, override: str | None, now: int) -> Iterator[Finding]:
     """The store: its disk, its schema, whether it may send, and its clock."""
     from engine import wiring
+    from engine.stores.places import FilePlace
 
     try:
         place = wiring.store_place(found.settings, found.root, override)
     except DrumbeatError as error:
         yield Finding("store", BAD, error.message, error.hint)
         return
-    if not isinstance(place, wiring.SchemaPlace):
+    if isinstance(place, FilePlace):
         yield from _disk(place.path)
     try:
         if not place.exists():

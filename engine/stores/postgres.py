@@ -45,7 +45,7 @@ def again(verb: Callable[Concatenate[PgStore, P], T]) -> Callable[Concatenate[Pg
     """Begin a verb anew where its connection was lost before anything was committed."""
 
     @wraps(verb)
-    def tried(self: PgStore, *args: P.args, **kwargs: P.kwargs) -> T:
+    def tried(self: PgStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
         for _ in range(_TRIES - 1):
             try:
                 return verb(self, *args, **kwargs)
@@ -308,14 +308,6 @@ class PgStore(PgOutbox, CouponSide):
         if self._file.read_only:
             with self._file.transaction("fold"):
                 """Refused."""
-
-    # -- what others do beside it, begun anew like the rest
-
-    claim = again(PgOutbox.claim)
-    settle = again(PgOutbox.settle)
-    redrive = again(PgOutbox.redrive)
-    drop = again(PgOutbox.drop)
-    add_codes = again(CouponSide.add_codes)
 
     # -- versions of playbooks
 

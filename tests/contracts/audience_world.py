@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from engine.core.history import HistoryBook
@@ -14,7 +13,6 @@ from engine.core.plan import Segment
 from engine.language.audiences import Audiences
 from engine.language.expressions import FieldType, Schema, Scope, compile_condition
 from engine.ports import Batch
-from engine.stores.sqlite import SqliteStore
 
 NOW = 1_774_742_400_000_000  # 2026-03-29T00:00:00Z
 
@@ -264,10 +262,9 @@ def audiences() -> Audiences:
     return Audiences(SCOPE, BOOK, ENV, SEGMENTS)
 
 
-def filled(path: Path, seed: int, size: int) -> SqliteStore:
+def filled(store: Any, seed: int, size: int) -> Any:
     """A store whose subjects stand in the table, in the log, or in both with an older state in the table."""
     dice = random.Random(seed)
-    store = SqliteStore.open(path)
     older = [state(dice, number) for number in range(size * 2 // 3)]
     newer = [state(dice, number) for number in range(size // 3, size)]
     store.commit(batch(older, 1))

@@ -23,7 +23,6 @@ from typing import Any
 
 import pytest
 
-
 from engine.stores.postgres import PgStore
 
 _NAMES = count(1)
@@ -118,6 +117,11 @@ class PostgresServer:
         import psycopg
 
         return psycopg.connect(self.url, autocommit=True)
+
+    def commits(self) -> int:
+        """How many transactions that wrote it has begun."""
+        with self.connect() as db:
+            return int(db.execute("select pg_snapshot_xmax(pg_current_snapshot())::text").fetchone()[0])
 
     def schema(self) -> str:
         """The address of a store that does not exist yet."""

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from test_store import Bench
 
 from engine.core.model import DAY, HOUR, Effect, Spare, State
 from engine.language.compile import compile_program
 from engine.ports import Batch, Outgoing, Sent
 from engine.runtime.claims import Claims
 from engine.runtime.outbox import Outbox
-from engine.stores.memory import MemoryStore
-from engine.stores.sqlite import SqliteStore
 
 
 class Wall:
@@ -59,9 +58,9 @@ class Lines:
         return self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    made: Any = MemoryStore() if request.param == "memory" else SqliteStore.open(tmp_path / "s.db")
+    made: Any = Bench(request.param, tmp_path / "s.db").store
     yield made
     made.close()
 

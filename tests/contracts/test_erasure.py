@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import postgres_server
 import pytest
 from test_store import Bench, batch, decision, effect, event
 
@@ -14,12 +15,13 @@ from engine.core.model import Answer, State
 from engine.ports import Rejected
 from engine.stores import sqlite
 from engine.stores.erasing import ALIAS
+from engine.stores.postgres import PgStore
 from engine.stores.sqlite import SqliteStore
 
 CANARY = "canary-7531"
 
 
-@pytest.fixture(params=("memory", "sqlite", "folding"))
+@pytest.fixture(params=("memory", "sqlite", "folding", "postgres"))
 def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     if request.param == "folding":
         monkeypatch.setattr(sqlite, "FOLD_SUBJECTS", 0)
@@ -158,4 +160,42 @@ def test_no_byte_is_left_in_the_files(tmp_path: Path, monkeypatch: pytest.Monkey
     assert CANARY.encode() not in held
     assert held.count(b"somebody-else") >= 5
     assert len(list(store.effects())) == 2 * len(users) + 2
+    store.close()
+
+
+def test_no_byte_is_left_in_the_tables(tmp_path: Path) -> None:
+    """After ``scrub`` no file of PostgreSQL's tables holds a word of the erased; while somebody looks at what was there
+    before it is due again.
+
+    Semantics: erasure.records — on the disk
+    """
+    server, word = postgres_server.server(), f"{CANARY}-in-tables"
+    url = server.schema()
+    store = PgStore.open(url)
+    store.set_meta("secret", "cd" * 32)
+    users = [f"{word}-{n}" for n in range(20)]
+    for n, user in enumerate(users):
+        store.commit(batch(clock=3 + n, **known(user, word)))
+        store.commit(batch(clock=3 + n, states=[State(id=user, traits={"name": word * 9})]))
+    store.commit(batch(clock=900, **known("other", "somebody-else")))
+    store.forget({"events": 5}, 1)
+    with server.connect() as beside:
+        beside.execute("analyze")
+        for n, user in enumerate(users):
+            store.commit(gone(user, 1000 + n, clock=1000 + n))
+        assert store.unscrubbed()
+        beside.autocommit = False
+        beside.execute("set transaction isolation level repeatable read")
+        beside.execute("select count(*) from pg_class")
+        store.scrub()
+        assert store.unscrubbed()
+        beside.rollback()
+        store.scrub()
+        assert not store.unscrubbed()
+        assert len(list(store.effects())) == 2 * len(users) + 2
+        beside.execute("checkpoint")
+        beside.rollback()
+    files = [it for it in (server.folder / "data" / "base").rglob("*") if it.is_file()]
+    assert [it for it in files if word.encode() in it.read_bytes()] == []
+    assert any(b"somebody-else" in it.read_bytes() for it in files)
     store.close()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from test_outbox import Fake, Wall, plan, reasons, statuses
+from test_store import Bench
 
 from engine.actions.webhook import ANSWERED
 from engine.core.model import HOUR, MINUTE, SECOND, Effect
@@ -19,15 +20,13 @@ from engine.errors import StoreError
 from engine.ports import Batch, Outgoing, Pace, Sent, Settlement
 from engine.runtime.lanes import Lanes
 from engine.runtime.outbox import MAX_ATTEMPTS, Outbox, backoff
-from engine.stores.memory import MemoryStore
-from engine.stores.sqlite import SqliteStore
 
 PATIENCE = float(os.environ.get("DRUMBEAT_TEST_PATIENCE", "60"))  # seconds; only a broken engine needs them
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    made: Any = MemoryStore() if request.param == "memory" else SqliteStore.open(tmp_path / "s.db")
+    made: Any = Bench(request.param, tmp_path / "s.db").store
     yield made
     made.close()
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_store import Bench
 
 from engine.channels.file import FileChannel
 from engine.core.model import HOUR, SECOND, Effect
 from engine.ports import Batch, Outgoing, Sent
 from engine.runtime.outbox import MAX_ATTEMPTS, Outbox, backoff
-from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore
 
 
@@ -56,9 +56,9 @@ class Proving(Fake):
         return set(keys) & {"k0"}
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    made: Any = MemoryStore() if request.param == "memory" else SqliteStore.open(tmp_path / "s.db")
+    made = Bench(request.param, tmp_path / "s.db").store
     yield made
     made.close()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from test_outbox import plan, statuses
+from test_store import Bench
 
 from engine.core.model import Event
 from engine.ports import Delivery, Settlement
@@ -19,22 +20,7 @@ from engine.stores.sql.sqlite_file import nothing
 from engine.stores.sqlite import SqliteStore
 
 
-class Bench:
-    """A store that can be opened again; one in memory stays as it is."""
-
-    def __init__(self, kind: str, path: Path) -> None:
-        self.kind = kind
-        self.path = path
-        self.store: Any = MemoryStore() if kind == "memory" else SqliteStore.open(path)
-
-    def reopen(self) -> Any:
-        if self.kind != "memory":
-            self.store.close()
-            self.store = SqliteStore.open(self.path)
-        return self.store
-
-
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     made = Bench(request.param, tmp_path / "s.db")
     yield made

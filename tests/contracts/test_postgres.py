@@ -1,4 +1,4 @@
-"""What the store in PostgreSQL promises beside the suite of all stores: one who decides, others beside it, and faults."""
+"""What the store in PostgreSQL promises beyond the suite of all stores: who may write beside whom, and faults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import postgres_server
 import pytest
 from feed_servers import eventually
 from postgres_server import PostgresServer, Proxy
-from test_store import batch, effect, event, full_batch
+from test_store import batch, event, full_batch
 
 from engine.core.model import State
 from engine.errors import StoreError, StoreHeld
@@ -183,7 +183,8 @@ def test_all_that_is_taken_in_is_decided_once(store: PgStore, url: str) -> None:
     while store.inbox(position, 1):
         decide()
     assert errors == []
-    assert sorted(met) == sorted({f"{k}.{n}" for k in range(4) for n in range(each)} | {f"all.{n}" for n in range(share)})
+    alone = [f"{k}.{n}" for k in range(4) for n in range(each)]
+    assert sorted(met) == sorted([*alone, *(f"all.{n}" for n in range(share))])
     assert store.counts()["duplicate"] + len(dropped) == 4 * each - share
 
 
@@ -233,21 +234,22 @@ def test_sessions_that_are_ended_lose_nothing(store: PgStore, server: PostgresSe
     Failure: commit.cut — ended at any point
     """
     points = [it for it in FAULT_POINTS if it.split(".")[0] in verbs(store)]
+    waiting: list[str] = []
     plain = PgStore.open(server.schema())
     beside = server.connect()
     ended = []
+
+    def fault(point: str) -> None:
+        if waiting and point == waiting[0]:
+            ended.append(waiting.pop(0))
+            beside.execute("select pg_terminate_backend(%s, 10000)", (backend(store),))
+
     try:
         for one in (store, plain):
             one.commit(full_batch(1))
         for name in verbs(store):
             expected = verbs(plain)[name]()
-
-            def fault(point: str) -> None:
-                if waiting and point == waiting[0]:
-                    ended.append(waiting.pop(0))
-                    beside.execute("select pg_terminate_backend(%s, 10000)", (backend(store),))
-
-            waiting = [it for it in points if it.startswith(name + ".")]
+            waiting += [it for it in points if it.startswith(name + ".")]
             store.fault = fault
             # each try meets one more point; after the last before the end it gets through
             while waiting:

@@ -17,7 +17,7 @@ PER_BATCH, BATCHES = 30, 12
 ALL = ("events", "ids", "decisions", "quarantine")
 
 
-@pytest.fixture(params=("memory", "sqlite", "folding"))
+@pytest.fixture(params=("memory", "sqlite", "folding", "postgres"))
 def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """A store with twelve transactions: number n was decided at n, about user u{n % 3} and the user of its own."""
     if request.param == "folding":

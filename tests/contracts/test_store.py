@@ -1,7 +1,7 @@
 """What every store promises. One suite over all of them.
 
-``postgres`` is one on a server of its own; ``folding`` is SQLite that folds before every commit, ``gentle`` is as the daemon opens it, putting a row or two in
-order at a time.
+``postgres`` is one on a server of its own; ``folding`` is SQLite that folds before every commit, ``gentle`` is as the
+daemon opens it, putting a row or two in order at a time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from engine.errors import InternalError, StoreError
 from engine.ports import Batch, Rejected, Settlement, Store, Version
 from engine.stores import STORES, memory, postgres, sqlite
 from engine.stores.memory import MemoryStore
-from engine.stores.sql import queries
 from engine.stores.postgres import PgStore
+from engine.stores.sql import queries
 from engine.stores.sqlite import SqliteStore
 
 KINDS = ("memory", "sqlite", "folding", "gentle", "postgres")
@@ -50,6 +50,12 @@ class Bench:
             self.store.close()
             self.store = self._open()
         return self.store
+
+    def reader(self) -> Any:
+        """A session beside it that only reads."""
+        if self.kind == "postgres":
+            return PgStore.open(self.url, read_only=True)
+        return SqliteStore.open(self.path, read_only=True)
 
     def _open(self) -> Any:
         if self.kind == "postgres":

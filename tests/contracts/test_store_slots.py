@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_store import Bench
 
 from engine.core.model import State
 from engine.ports import Batch
 from engine.stores import sqlite
-from engine.stores.memory import MemoryStore
 from engine.stores.sql import migrations, sqlite_schema
 from engine.stores.sqlite import SqliteStore
 

@@ -8,3 +8,8 @@ from pathlib import Path
 HERE = str(Path(__file__).resolve().parent)
 if HERE not in sys.path:
     sys.path.insert(0, HERE)
+
+# the kit of stores
+CONTRACTS = str(Path(__file__).resolve().parent.parent / "contracts")
+if CONTRACTS not in sys.path:
+    sys.path.append(CONTRACTS)

@@ -19,6 +19,7 @@ from engine.core.subjects import PROGRAM
 from engine.feeds.replay import Replay
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled
+from engine.ports import Store
 from engine.runtime.claims import Claims
 from engine.runtime.outbox import Outbox
 from engine.runtime.pump import Done, Pump
@@ -208,7 +209,7 @@ def run(
     *,
     batch: int = 500,
     fault: Callable[[str], object] | None = None,
-    store_class: type[SqliteStore] = SqliteStore,
+    store_class: Any = SqliteStore,
     pump_class: type[Pump] = Pump,
     outbox_class: type[Outbox] = Outbox,
     deliver: bool = True,
@@ -265,24 +266,29 @@ def picture(root: Path) -> dict[str, Any]:
     """Everything in the store of a folder that a crash must not change."""
     store = SqliteStore.open(root / "s.db", read_only=True)
     try:
-        subjects = list(store.subjects())
-        users = [state.id for state in subjects]
-        return {
-            "subjects": subjects,
-            # which events the program hears hangs on the plan: a store may name more
-            "events": [list(store.events(user)) for user in users if user != PROGRAM],
-            "effects": [effect for effect, _ in store.effects()],
-            "answers": [store.answers(user) for user in users],
-            "ledger": list(store.ledger()),
-            "decisions": [list(store.decisions(user)) for user in users],
-            "resources": store.resources(),
-            "quarantine": list(store.quarantine()),
-            "inbox": store.inbox(0, 10_000),
-            # what exits and goals take back depends on what was sent before them
-            "counts": {name: n for name, n in store.counts().items() if name != "cancelled"},
-            "summary": store.summary(),
-            "clock": store.clock(),
-            "positions": {path.name: store.position(f"file:feed/{path.name}") for path in (root / "feed").glob("*")},
-        }
+        return picture_of(store, root)
     finally:
         store.close()
+
+
+def picture_of(store: Store, root: Path) -> dict[str, Any]:
+    """As ``picture``, of a store that is open; the feeds are those of the folder."""
+    subjects = list(store.subjects())
+    users = [state.id for state in subjects]
+    return {
+        "subjects": subjects,
+        # which events the program hears hangs on the plan: a store may name more
+        "events": [list(store.events(user)) for user in users if user != PROGRAM],
+        "effects": [effect for effect, _ in store.effects()],
+        "answers": [store.answers(user) for user in users],
+        "ledger": list(store.ledger()),
+        "decisions": [list(store.decisions(user)) for user in users],
+        "resources": store.resources(),
+        "quarantine": list(store.quarantine()),
+        "inbox": store.inbox(0, 10_000),
+        # what exits and goals take back depends on what was sent before them
+        "counts": {name: n for name, n in store.counts().items() if name != "cancelled"},
+        "summary": store.summary(),
+        "clock": store.clock(),
+        "positions": {path.name: store.position(f"file:feed/{path.name}") for path in (root / "feed").glob("*")},
+    }

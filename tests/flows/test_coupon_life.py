@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from coupon_kit import Answering, ledger, moves, program, pump_of, row
+from test_store import Bench
 
 from engine.core.coupons import Coupon
 from engine.core.model import DAY, HOUR
 from engine.ports import Outgoing, Sent, Store
 from engine.stores.memory import MemoryStore
-from engine.stores.sqlite import SqliteStore
 
 GIFT = """\
 trigger: {event: asked}
@@ -25,11 +25,11 @@ steps:
 TEA = "  tea: {value: {off: 20}, codes: {generate: TEA}, valid_for: 7d, limits: {per_user: 1, total: 3, budget: 60}}\n"
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    made = MemoryStore() if request.param == "memory" else SqliteStore.open(tmp_path / "s.db")
+    made = Bench(request.param, tmp_path / "s.db").store
     yield made
-    if isinstance(made, SqliteStore):
+    if hasattr(made, "check"):
         assert made.check() == []
     made.close()
 

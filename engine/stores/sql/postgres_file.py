@@ -50,6 +50,7 @@ _WRITER = (
     "set enable_seqscan to off",
     "set plan_cache_mode to force_generic_plan",
 )
+_LET_GO = "select pg_advisory_unlock_all()"
 _RELAXED = "set synchronous_commit to off"
 _BEGIN = "begin isolation level read committed"
 _MOMENT = "begin isolation level repeatable read, read only"
@@ -152,6 +153,8 @@ class PgFile:
     def close(self) -> None:
         """End the session; the right to write ends with it."""
         with suppress(psycopg.Error):
+            if self.role is Role.DECIDES and not self._gone():
+                self.db.execute(_LET_GO)  # the server ends a session some time after it was closed
             self.db.close()
 
     # -- opening

@@ -1,17 +1,17 @@
 -- What questions about states need, see postgres_words.py. Whatever text stands there, none of these ends in an error.
 
--- The state as a document, with U+FFFF for NUL; null for one that cannot be kept so (a number beyond numeric, or what
--- looks like an escaped NUL and is none).
+-- The state as a document, with U+FFFF for NUL; null for one that cannot be kept so (a number beyond numeric, or a text
+-- with U+FFFF beside one with NUL).
 create function drumbeat_document(state bytea) returns jsonb language plpgsql immutable strict as $$
 declare
     written text;
 begin
     written := convert_from(state, 'UTF8');
     if strpos(written, '\u0000') > 0 then
-        if strpos(written, '\\u0000') > 0 or strpos(written, chr(65535)) > 0 then
+        if strpos(written, chr(65535)) > 0 then
             return null;
         end if;
-        written := replace(written, '\u0000', '\uffff');
+        written := regexp_replace(written, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\uffff', 'g');
     end if;
     return written::jsonb;
 exception when data_exception or program_limit_exceeded then
