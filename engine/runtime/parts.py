@@ -1,10 +1,10 @@
 """A part of the subjects at work on a log of its own, so that many workers may decide at once on one store.
 
-Rule 1: order per subject is the log's. Each event in a log carries the engine's clock at its place (the newest time that
-came in up to there, whoever it was about), so a part decides it at the very instant one engine for all would have.
+Rule 1: order per subject is the log's. Each event in a log carries the engine's clock at its place (the newest time
+that came in up to there, whoever it was about), so a part decides it at the very instant one engine for all would have.
 Rule 2: what a subject sends to one of another part goes into that part's log, in the transaction that made it.
-Rule 3: who decides a part holds its row from the first word it reads to the commit. What it knows of the part from before
-counts only while nobody else decided it since.
+Rule 3: who decides a part holds its row from the first word it reads to the commit. What it knows of the part from
+before counts only while nobody else decided it since.
 """
 
 from __future__ import annotations
@@ -23,11 +23,23 @@ from engine.core.step import NOTABLE
 from engine.core.subjects import PARTS, part_of
 from engine.ports import Batch, Clock, Feed, Record, Store
 from engine.runtime.publish import recall
-from engine.runtime.pump import INBOX, Pump
+from engine.runtime.pump import INBOX, Done, Pump
 from engine.runtime.session import HISTORY_UNTIL, Session
+from engine.runtime.shards import coupled_by
+from engine.runtime.windows import PartDesk
 
 TICK: Final = "\x01tick"
 """Type of what only says how far time had gone when the event behind it came in; no feed may send it."""
+
+
+def joined_by(plan: Plan) -> str | None:
+    """Why the subjects of a plan cannot be decided by many, in words; None: they can."""
+    if (why := coupled_by(plan)) is not None:
+        return why
+    for name, limit in plan.limits.items():
+        if limit.per == "run":
+            return f"playbook {name} takes {limit.count} in a run, and many who decide have no run in common"
+    return None
 
 
 class Part(Store, Protocol):
@@ -63,6 +75,8 @@ class Parted(Protocol):
 
 class PartSession(Session):
     """A session of one part."""
+
+    desk_kind = PartDesk
 
     def __init__(self, part: int, plan: Plan, store: Store, **options: Any) -> None:
         self.part = part
@@ -204,6 +218,7 @@ class PartWorker:
         batch: int = 1_000,
         kept: int = 256,
     ) -> None:
+        self.done = Done()  #: what was decided in all
         self._plan = plan
         self._store = store
         self._clock = clock
@@ -237,6 +252,8 @@ class PartWorker:
             pump.session.reopen()
             return pump
         recall(self._plan, part)
-        return PartPump(
+        pump = PartPump(
             self._plan, part, self._clock, secret=self._secret, known_types=self._known_types, batch=self._batch
         )
+        pump.done = self.done
+        return pump

@@ -116,6 +116,11 @@ class PgStore(PgOutbox, CouponSide):
     def fault(self, call: Callable[[str], object]) -> None:
         self._file.fault = call
 
+    @property
+    def parted(self) -> bool:
+        """Do many decide on it, each a part at a time?"""
+        return bool(self._file.rows("has_parts")[0][0])
+
     def close(self) -> None:
         self._file.close()
 

@@ -79,8 +79,8 @@ def test_any_order_of_parts(tmp_path: Path, seed: int) -> None:
     Pump(program.plan, parted.store, (), None, wall, secret=SECRET)  # publishes
     rng = random.Random(seed)
     workers = [
-        PartWorker(program.plan, parted, wall, secret=SECRET, batch=rng.choice((1, 3, 50)), kept=rng.choice((1, 4, 300)))
-        for _ in range(3)
+        PartWorker(program.plan, parted, wall, secret=SECRET, batch=batch, kept=rng.choice((1, 4, 300)))
+        for batch in (1, 3, 50)
     ]
     left = list(events)
     while left or rng.choice(workers).turn():

@@ -20,8 +20,7 @@ from engine.runtime.parts import PartWorker
 from engine.runtime.pump import Pump
 from engine.stores.memory import MemoryStore
 from engine.stores.postgres import PgStore
-from engine.stores.sql.postgres_file import PgFile, Role
-from engine.stores.sql.postgres_parts import PgParts, make_parts, take_in
+from engine.stores.sql.postgres_parts import PgDoor, PgParts, join, part
 
 
 def test_any_order_of_parts(tmp_path: Path) -> None:
@@ -40,11 +39,9 @@ def test_any_order_of_parts(tmp_path: Path) -> None:
     Pump(program.plan, one, [Lines(events)], None, wall, secret=SECRET, batch=20).until_idle()
 
     url = postgres_server.server().schema()
-    store = PgStore.open(url)
-    Pump(program.plan, store, (), None, wall, secret=SECRET)
-    make_parts(store)
-    store.close()
-    door = PgStore(PgFile.open(url, role=Role.SERVES))
+    door = PgStore.open(url)
+    Pump(program.plan, door, (), None, wall, secret=SECRET)
+    part(door)
     rng = random.Random(1)
     sessions = [PgParts.open(url) for _ in range(2)]
     workers = [
@@ -56,13 +53,18 @@ def test_any_order_of_parts(tmp_path: Path) -> None:
         if left and rng.random() < 0.5:
             some = rng.randrange(1, 40)
             place += len(left[:some])
-            take_in(door, left[:some], (), {"lines": place}, {}, ended=len(left) <= some)
+            PgDoor(door).take_in(left[:some], (), {"lines": place}, ended=len(left) <= some)
             left = left[some:]
         elif left:
             rng.choice(workers).turn()
     found, wanted = picture(door), picture(one)
     for name in wanted:
         assert found[name] == wanted[name], name
-    assert door.check() == []
-    for session in (*sessions, door):
+    for session in sessions:
         session.close()
+    assert door.check() == []
+    join(door)
+    assert (door.check(), door.parted, door.clock()) == ([], False, one.clock())
+    assert Pump(program.plan, door, (), None, wall, secret=SECRET).until_idle().sent == {}  # one decides it again
+    assert picture(door) == wanted
+    door.close()

@@ -70,7 +70,7 @@ class Role(Enum):
     READS = "reads"
 
 
-_SERVED = frozenset(("ingest", "release", "claim", "settle", "redrive", "drop", "import"))
+_SERVED = frozenset(("meta", "ingest", "release", "claim", "settle", "redrive", "drop", "import"))
 """Verbs for which nobody needs to be alone."""
 
 
@@ -220,6 +220,21 @@ class PgFile:
         if not self._one("share" if self.role is Role.SHARES else "lock", self.at.key)[0]:
             raise self._held()
 
+    def share(self) -> None:
+        """Decide nothing any more, so that others may decide parts; go on taking in and sending."""
+        self._one("unlock", self.at.key)
+        self.role, self._epoch = Role.SERVES, 0
+
+    def be_alone(self) -> None:
+        """Be the one who decides again, once all who decided parts have left."""
+        for pause in self._pauses:
+            if self._one("lock", self.at.key)[0]:
+                self.role = Role.DECIDES
+                self._count_epoch()
+                return
+            self._waiting.wait(pause)
+        raise self._held()
+
     def _held(self) -> StoreHeld:
         for name, address in self.rows("holder", self.at.key):
             process, _, host = name.removeprefix(_OURS).strip().partition("@")
@@ -354,7 +369,8 @@ class PgFile:
         """Put events into the inbox; how many were not there and not decided."""
         if not events:
             return 0
-        return self.put_rows("add_inbox", [(part_of(it.user or it.group), it.id, codec.encode_event(it)) for it in events])
+        rows = [(part_of(it.user or it.group), it.id, codec.encode_event(it)) for it in events]
+        return self.put_rows("add_inbox", rows)
 
     def put_rows(self, query: str, rows: Sequence[Sequence[Any]]) -> int:
         """Put rows into the inbox behind those of this transaction; how many were not there and not decided."""

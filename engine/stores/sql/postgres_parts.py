@@ -10,13 +10,13 @@ number than others, is not lost; what one feed gave is in order, for it is put i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from engine.core.coupons import Coupon
 from engine.core.model import Event, State
 from engine.core.predicate import Filter
-from engine.core.slots import NEVER
+from engine.core.slots import NEVER, merged
 from engine.core.subjects import part_of
 from engine.ports import Batch, Rejected
 from engine.stores import codec, tally
@@ -64,6 +64,10 @@ class PgPart(PgStore):
         """The row is held."""
         self.turn, self._at, self._slot_at, self._upto = turn, at, slot_at, upto
         self._read, self._durable = [], []
+
+    def sealed_as(self, store: PgStore) -> None:
+        """Coupon codes stand under the seal of another session."""
+        self._coupons.seal = store._coupons.seal
 
     def leave(self, worker: int) -> None:
         """The last words of the transaction."""
@@ -122,7 +126,7 @@ class PgPart(PgStore):
         return _Held(self._file)
 
     def coupon(self, code: str) -> Coupon | None:
-        self._file.rows("hold_coupon", code)
+        self._file.rows("hold_coupon", self._coupons.seal.close(code))
         return super().coupon(code)
 
     def set_meta(self, name: str, value: str) -> None:
@@ -171,6 +175,7 @@ class PgParts:
     """All parts of a store, for one who decides beside others. Open it with ``PgParts.open``."""
 
     def __init__(self, file: PgFile) -> None:
+        self.store = PgStore(file)  #: all of it, for who only reads
         self._file = file
         self._parts: dict[int, PgPart] = {}
         self._worker = int(file.rows("myself")[0][0])
@@ -202,53 +207,76 @@ class PgParts:
                 number = self._busy.popleft()
                 upto = int(self._file.rows("time_of_log", now)[0][0])
                 for turn, at, slot_at in self._file.rows("hold_part", number):
-                    part = self._parts.get(number) or self._parts.setdefault(number, PgPart(self._file, number))
+                    part = self._parts.get(number) or self._made(number)
                     part.begin(turn, at, slot_at, upto)
                     return part
             self._busy.extend(self.busy(now))
         return None
+
+    def _made(self, number: int) -> PgPart:
+        part = self._parts[number] = PgPart(self._file, number)
+        part.sealed_as(self.store)
+        return part
 
     def busy(self, now: int) -> list[int]:
         """The parts with something to do, those first that waited longest."""
         return [part for part, _ in self._file.rows("busy_parts", now, self._worker, _STICKY)]
 
 
-def make_parts(store: PgStore) -> None:
-    """From now on many may decide on this store."""
+class PgDoor:
+    """What is asked of a store in parts by who takes events in; its session decides nothing."""
+
+    def __init__(self, store: PgStore) -> None:
+        self._file = store.file
+
+    def take_in(
+        self, events: Sequence[Event], rejected: Sequence[Rejected], positions: Mapping[str, int], *, ended: bool | None
+    ) -> int:
+        """Put events into the logs of their parts, with the positions of their feeds, in one transaction.
+
+        Parameters
+        ----------
+        ended: nothing more comes, so all that is due by the newest time may go; False: what is due at it waits for
+            more. None: the machine's clock says what is due.
+
+        Returns how many were not known.
+        """
+        file = self._file
+        with file.transaction("ingest"):
+            clock = int(file.rows("hold_log")[0][0])
+            letters = []
+            for event in events:
+                if not event.history:
+                    clock = max(clock, event.time)
+                letters.append((event, clock))
+            taken = put_letters(file, letters)
+            file.send("add_rejected", map(rejected_row, rejected))
+            file.send("save_positions", positions.items())
+            numbers = {"duplicate": len(letters) - taken, "quarantined": len(rejected)}
+            file.send("add_counters", sorted((name, n) for name, n in numbers.items() if n))
+            file.call("grow_log", clock, None if ended is None else clock - (not ended))
+        return taken
+
+    def idle(self, now: int) -> bool:
+        """No part has anything to do."""
+        return not self._file.rows("busy_parts", now, 0, 0)
+
+
+def part(store: PgStore) -> None:
+    """Let many decide; until ``join`` no one may decide all of it."""
     with store.file.transaction("meta"):
         store.file.send("make_parts", [()])
+    store.file.share()
 
 
-def take_in(
-    store: PgStore,
-    events: Iterable[Event],
-    rejected: Sequence[Rejected],
-    positions: Mapping[str, int],
-    counts: Mapping[str, int],
-    *,
-    ended: bool | None,
-) -> int:
-    """Put what feeds gave into the logs of the parts, with the feeds' positions, in one transaction.
-
-    Parameters
-    ----------
-    ended: nothing more comes, so all that is due by the newest time may go; False: what is due at it waits for more.
-        None: the machine's clock says what is due.
-
-    Returns how many were not known.
-    """
-    file = store.file
-    with file.transaction("ingest"):
-        clock = int(file.rows("hold_log")[0][0])
-        letters = []
-        for event in events:
-            if not event.history:
-                clock = max(clock, event.time)
-            letters.append((event, clock))
-        taken = put_letters(file, letters)
-        file.send("add_rejected", map(rejected_row, rejected))
-        file.send("save_positions", positions.items())
-        numbers = {"duplicate": len(letters) - taken, "quarantined": len(rejected), **counts}
-        file.send("add_counters", sorted((name, n) for name, n in numbers.items() if n))
-        file.call("grow_log", clock, None if ended is None else clock - (not ended))
-    return taken
+def join(store: PgStore) -> None:
+    """The parts are at rest, and one may decide all of it again. Nobody else may be at work on it."""
+    store.file.be_alone()
+    with store.file.transaction("meta"):
+        rows: dict[str, list[bytes]] = {}
+        for name, body in store.file.rows("all_part_slots"):
+            rows.setdefault(name, []).append(bytes(body))
+        store.file.send("save_slots", [(name, merged(bodies)) for name, bodies in rows.items()])
+        store.file.send("join_clock", [()])
+        store.file.send("drop_slots_of_parts", [()])
+        store.file.send("drop_parts", [()])

@@ -1,8 +1,16 @@
 -- What is asked where many decide, each a part at a time.
 
+-- name: unlock
+-- Give the right to write back.
+select pg_advisory_unlock($1);
+
 -- name: share
 -- The right to decide parts, beside others who have it.
 select pg_try_advisory_lock_shared($1);
+
+-- name: has_parts
+-- Whether many decide on this store.
+select exists (select 1 from part);
 
 -- name: make_parts
 -- The rows of all parts; those that are new begin where one engine for all stood.
@@ -108,3 +116,19 @@ select body from resource where name = $1 for update;
 -- name: hold_coupon
 -- A code that was given is held to the end of the transaction.
 select 1 from coupon_grant where code = $1 for update;
+
+-- name: all_part_slots
+-- How far the slots of triggers are walked in every part.
+select name, body from part_slot order by name, part;
+
+-- name: join_clock
+-- One engine for all goes on where the part that is furthest stands.
+update engine set at = greatest(at, (select max(at) from part), (select log.at from log)) where one;
+
+-- name: drop_slots_of_parts
+-- One table of slots holds for all.
+delete from part_slot;
+
+-- name: drop_parts
+-- Nobody decides parts any more.
+delete from part;
