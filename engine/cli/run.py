@@ -182,7 +182,7 @@ def _work(
 
 
 def _by_many(
-    asked: Asked, found: Any, opened: Any, feeds: Any, outbox: Any, clock: Any, advance: Callable[[int], None]
+    asked: Asked, found: Any, opened: Any, feeds: Any, outbox: Any, clock: Any, advance: Callable[[int], None] | None
 ) -> Any:
     """Several processes decide, this one reads the feeds and delivers."""
     from engine.cli.many import until_idle

@@ -60,7 +60,7 @@ def picture(store: MemoryStore) -> dict[str, Any]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_any_order_of_parts(tmp_path: Path, seed: int) -> None:
-    """Late events, wake-ups, quiet hours and slots: whoever decides which part when, everything is as one engine has it.
+    """Late events, wake-ups, quiet hours and slots: whoever decides which part when, all is as one engine has it.
 
     Semantics: order.batches
     """

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from engine.core.coupons import Coupon
 from engine.core.model import Event, State
@@ -27,24 +28,16 @@ _STICKY = 2_000_000  #: microseconds by which a session prefers the parts it dec
 _NOTHING = b""
 
 
-class _Held(Mapping[str, bytes]):
-    """States of scarce resources, each held as it is asked for."""
+class _Held(dict[str, bytes]):
+    """States of scarce resources, each read and held as it is asked for."""
 
     def __init__(self, file: PgFile) -> None:
+        super().__init__()
         self._file = file
 
-    def __getitem__(self, name: str) -> bytes:
+    def get(self, name: str, default: Any = None) -> Any:
         self._file.send("make_resource", [(name, _NOTHING)])
-        body = bytes(self._file.rows("hold_resource", name)[0][0])
-        if not body:
-            raise KeyError(name)
-        return body
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(name for name, _ in self._file.rows("all_resources"))
-
-    def __len__(self) -> int:
-        return len(self._file.rows("all_resources"))
+        return bytes(self._file.rows("hold_resource", name)[0][0]) or default
 
 
 class PgPart(PgStore):
@@ -122,7 +115,7 @@ class PgPart(PgStore):
     def slots(self) -> dict[str, bytes]:
         return dict(self._file.rows("part_slots", self.number))
 
-    def resources(self) -> Mapping[str, bytes]:  # type: ignore[override]  # asked for one by one
+    def resources(self) -> dict[str, bytes]:
         return _Held(self._file)
 
     def coupon(self, code: str) -> Coupon | None:
