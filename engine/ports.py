@@ -617,6 +617,15 @@ class FileStore(Protocol):
 
 
 @runtime_checkable
+class Scrubbing(Protocol):
+    """A store that knows whether a ``scrub`` is due."""
+
+    def unscrubbed(self) -> bool:
+        """Was anybody erased since the last ``scrub``?"""
+        ...
+
+
+@runtime_checkable
 class EventLog(Protocol):
     """A store whose events can be read as a whole, in order of decision."""
 

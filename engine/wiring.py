@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -19,7 +20,7 @@ from engine.language.compiled import Compiled, Settings
 from engine.ports import Channel, Feed, Outgoing, Record, Store, Wire
 from engine.runtime.clock import SystemClock
 from engine.site import Site, masked
-from engine.stores import sealing
+from engine.stores import exporting, sealing
 from engine.stores.places import FilePlace, SchemaPlace
 from engine.stores.sql import sqlite_copy
 from engine.stores.sql.sqlite_file import LIBRARY
@@ -95,6 +96,33 @@ def open_parts(settings: Settings, root: Path, override: str | None = None) -> P
     return parts
 
 
+def stores_to_move(settings: Settings, root: Path, source: StorePlace, target: StorePlace) -> tuple[Any, Any, Any]:
+    """A store that is there and one to move it into, both open for writing, and how coupon codes stand; the caller
+    closes them. No seal is put to the new one, since that would write into it."""
+    if str(source) == str(target):
+        raise CannotRun(f"{source} is moved to itself", hint="name two stores")
+    if isinstance(target, FilePlace) and isinstance(source, FilePlace):
+        raise CannotRun(
+            f"{source} and {target} are both files, and a file is moved as a file",
+            hint="stop whoever writes it and mv it with what begins with its name, or drumbeat backup; then "
+            "drumbeat outbox release",
+        )
+    if not source.exists():
+        raise CannotRun(f"there is no store at {source}")
+    old = _open_to_write(source)
+    try:
+        seal = _seal(settings, root, lenient=True)
+        old.seal(seal)
+        return old, _open_to_write(target), seal
+    except BaseException:
+        old.close()
+        raise
+
+
+def _open_to_write(place: StorePlace) -> Any:
+    return place.open() if isinstance(place, SchemaPlace) else SqliteStore.open(place.path)
+
+
 def _seal(settings: Settings, root: Path, *, lenient: bool) -> sealing.Seal:
     """How coupon codes stand in the store. ``lenient``: without the key everything but a code can be read."""
     if settings.coupon_key is None:
@@ -114,7 +142,12 @@ def database_version() -> tuple[int, ...]:
 
 def restore_store(settings: Settings, root: Path, backup: Path, now: str, override: str | None = None) -> Path | None:
     """Make a backup the program's store; where the one that was there went."""
-    path = store_path(settings, root, override)
+    place = store_place(settings, root, override)
+    if isinstance(place, SchemaPlace):
+        with closing(place.open()) as empty:
+            exporting.put_into(empty, backup)
+        return None
+    path = place.path
     aside = path.with_name(f"{path.name}.before-{now.replace(':', '').replace('.', '')}") if path.exists() else None
     path.parent.mkdir(parents=True, exist_ok=True)
     sqlite_copy.put_back(backup, path, aside or path)
@@ -128,7 +161,10 @@ def trial_store(
 
     Raises CannotRun where the folder has no room for it.
     """
-    path = store_path(settings, root, override)
+    place = store_place(settings, root, override)
+    if isinstance(place, SchemaPlace):
+        return _trial_of(settings, root, place, folder / name)
+    path = place.path
     size = sum(it.stat().st_size for it in (path, path.with_name(path.name + "-wal")) if it.exists())
     free = shutil.disk_usage(folder).free
     if free < 2 * size:  # the trial writes, too
@@ -150,6 +186,19 @@ def trial_store(
         store.close()
         raise
     return store
+
+
+def _trial_of(settings: Settings, root: Path, place: SchemaPlace, path: Path) -> SqliteStore:
+    """A copy of a store in a database as a file."""
+    with closing(place.open(read_only=True)) as store:
+        store.copy(path)
+    copy = SqliteStore.open(path, durable=False)
+    try:
+        copy.seal(_seal(settings, root, lenient=False))
+    except BaseException:
+        copy.close()
+        raise
+    return copy
 
 
 def scratch_store(folder: Path) -> SqliteStore:

@@ -39,6 +39,7 @@ VERBS = {
     "run": "engine.cli.run:run",
     "schema": "engine.cli.schema:schema",
     "simulate": "engine.cli.simulate:simulate",
+    "store": "engine.cli.store:store",
     "tasks": "engine.cli.tasks:tasks",
     "test": "engine.cli.test:test",
     "trigger": "engine.cli.trigger:trigger",

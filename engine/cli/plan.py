@@ -115,8 +115,8 @@ def _planned(
 
     packed = pack(folder)
     first = _whole(folder, ())
-    path = wiring.store_path(first.settings, root, store)
-    if not path.exists():
+    place = wiring.store_place(first.settings, root, store)
+    if not place.exists():
         can_run(first)
         row = figures(compare(first, None, {}, False), None, days, gates)
         return _named(row, first, None), lambda it: saved.to_save(
@@ -149,7 +149,7 @@ def _planned(
             concerned=concerned, progress=advance,
         )  # fmt: skip
     row = figures(changes, Tried(found.plan, trial, copy, running), days, gates)
-    return _named(row, found, str(path)), lambda it: saved.to_save(
+    return _named(row, found, str(place)), lambda it: saved.to_save(
         it, base=base, plan=found.plan.digest, pack=packed, lists=saved.lists_of(folder, found.lists), store=mark
     )
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from engine.core import localtime
 from engine.core.model import DAY, HOUR, SECOND
 from engine.errors import StoreError
-from engine.ports import FileStore, Store
+from engine.ports import FileStore, Scrubbing, Store
 from engine.runtime.state import DaemonState
 
 MINUTE_SECONDS = 60.0
@@ -137,16 +137,11 @@ class Housekeeping:
         return False
 
     def _scrub(self, wishes: Wishes) -> bool:
-        if self._file is None or not self._file.unscrubbed():
+        if not isinstance(self._store, Scrubbing) or not self._store.unscrubbed():
             return False
-        room = self._file.room()
         hour = localtime.local_hour(wishes.now, localtime.zone(wishes.zone) or localtime.UTC)
-        if room.size > SMALL and not NIGHT[0] <= hour < NIGHT[1]:
-            return False
-        if room.free < 2 * room.size + RESERVE:
-            self._state.shout(
-                f"the file cannot be written anew: that needs {(2 * room.size + RESERVE) >> 20:,} MiB free"
-            )
+        night = NIGHT[0] <= hour < NIGHT[1]
+        if not (night if self._file is None else self._has_room_to_scrub(self._file, night)):
             return False
         begun = self._elapsed()
         try:
@@ -157,3 +152,15 @@ class Housekeeping:
         self._state.count("scrubs")
         _log.info("the file was written anew without what was erased", extra={"seconds": self._elapsed() - begun})
         return False
+
+    def _has_room_to_scrub(self, file: FileStore, night: bool) -> bool:
+        """A large file waits for the night, and for room; of a server nobody knows how much there is."""
+        room = file.room()
+        if room.size > SMALL and not night:
+            return False
+        if room.free < 2 * room.size + RESERVE:
+            self._state.shout(
+                f"the file cannot be written anew: that needs {(2 * room.size + RESERVE) >> 20:,} MiB free"
+            )
+            return False
+        return True

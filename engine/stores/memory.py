@@ -108,7 +108,9 @@ class MemoryStore(MemoryOutbox, MemoryCoupons):
 
     def forget(self, before: Mapping[str, int], limit: int) -> dict[str, int]:
         self.fault("forget.before")
-        counts = take_away(self._old, before, limit, self._events, self._ids, self._decisions, self._rejected)
+        counts = take_away(
+            self._old, before, limit, self._events, self._ids, self._decisions, self._rejected, self._heard
+        )
         self.fault("forget.after")
         return counts
 

@@ -37,25 +37,28 @@ def take_away(
     ids: set[str],
     decisions: dict[str, list[Decision]],
     rejected: dict[int, Rejected],
+    heard: Events,
 ) -> dict[str, int]:
     """Forget what is older than the instants given, at most so many of each kind; how many went.
 
     Parameters
     ----------
-    old, events, ids, decisions, rejected: of the store; changed here.
+    old, events, ids, decisions, rejected, heard: of the store; changed here.
     before, limit: as of ``Store.forget``.
     """
     counts = dict.fromkeys(before, 0)
     if "events" in before:
-        counts["events"] = _events(old, before["events"], limit, events, ids)
+        gone = _events(old, before["events"], limit, events, ids)
+        counts["events"] = len(gone)
+        _unheard(old, {id(it) for it in gone}, heard)
     if "ids" in before:
-        gone = [id_ for id_, (_, _, newest) in old.ids.items() if newest < before["ids"]]
+        lost = [id_ for id_, (_, _, newest) in old.ids.items() if newest < before["ids"]]
         alive = (it for rows in events.values() for it in rows)
-        gone += [event.id for event, at in alive if max(event.time, at) < before["ids"] and event.id in ids]
-        for id_ in gone[:limit]:
+        lost += [event.id for event, at in alive if max(event.time, at) < before["ids"] and event.id in ids]
+        for id_ in lost[:limit]:
             old.ids.pop(id_, None)
             ids.discard(id_)
-        counts["ids"] = len(gone[:limit])
+        counts["ids"] = len(lost[:limit])
     if "decisions" in before:
         counts["decisions"] = _decisions(before["decisions"], limit, decisions)
     if "quarantine" in before:
@@ -66,10 +69,19 @@ def take_away(
     return counts
 
 
-def _events(old: Forgotten, before: int, limit: int, events: Events, ids: set[str]) -> int:
-    done = 0
+def _unheard(old: Forgotten, gone: set[int], heard: Events) -> None:
+    """Groups and the program heard nothing of events that are gone."""
+    for name, rows in heard.items():
+        left = [it for it in rows if id(it[0]) not in gone]
+        if len(left) < len(rows):
+            heard[name] = left
+            old.subjects.add(name)
+
+
+def _events(old: Forgotten, before: int, limit: int, events: Events, ids: set[str]) -> list[Event]:
+    done = list[Event]()
     for subject, rows in list(events.items()):
-        gone = [it for it in rows if max(it[0].time, it[1]) < before][: limit - done]
+        gone = [it for it in rows if max(it[0].time, it[1]) < before][: limit - len(done)]
         if not gone:
             continue
         going = {id(it) for it in gone}  # not by the ids of events: one that was forgotten may have come again
@@ -80,7 +92,7 @@ def _events(old: Forgotten, before: int, limit: int, events: Events, ids: set[st
             old.until = max(old.until, newest)
             if event.id in ids:
                 old.ids[event.id] = (subject, event.time, newest)
-        done += len(gone)
+        done += [event for event, _ in gone]
     return done
 
 

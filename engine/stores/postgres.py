@@ -9,9 +9,11 @@ Rule 4: a connection belongs to the thread that opened it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from engine.core.model import Answer, Decision, Effect, Entry, Event, State
@@ -19,7 +21,7 @@ from engine.core.predicate import Filter, Selection
 from engine.core.subjects import part_of, subject_of
 from engine.errors import StoreHeld
 from engine.ports import Batch, Fault, Rejected, Version
-from engine.stores import codec, tally
+from engine.stores import codec, exporting, tally
 from engine.stores.sql import postgres_audience
 from engine.stores.sql.coupons import Coupons, CouponSide
 from engine.stores.sql.points import FAULT_POINTS
@@ -28,6 +30,7 @@ from engine.stores.sql.postgres_erasure import PgErasure
 from engine.stores.sql.postgres_events import PgEvents, PgLedger
 from engine.stores.sql.postgres_file import Lost, PgFile, Role, nothing
 from engine.stores.sql.postgres_forgetting import PgForgetting
+from engine.stores.sql.postgres_moving import PgMoving
 from engine.stores.sql.postgres_outbox import PgOutbox
 from engine.stores.sql.postgres_states import PgStates
 from engine.stores.sql.sweep import Sweep
@@ -138,6 +141,22 @@ class PgStore(PgOutbox, CouponSide):
 
     def _checks(self) -> PgCheck:
         return PgCheck(self._file, self._states, self._erasure, self._ledger, self._coupons)
+
+    def anew(self) -> PgStore:
+        """The same store, once it took records."""
+        return PgStore(self._file)
+
+    def backup(self, target: str | os.PathLike[str], marks: dict[str, str]) -> int:
+        """Copy this moment of the store into a new file; see ``exporting``. Returns its size in bytes."""
+        return exporting.backup(self, self._file.snapshot(), Path(target), marks)
+
+    def copy(self, target: Path) -> None:
+        """Copy this moment of the store into a new file, to try something on."""
+        exporting.write(self, self._file.snapshot(), target, {})
+
+    def moving(self) -> PgMoving:
+        """Everything in it as records, see ``stores/moving``."""
+        return PgMoving(self._file)
 
     def sweep(self) -> Sweep:
         """The way to read all of it once, for a report."""

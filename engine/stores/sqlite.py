@@ -31,6 +31,7 @@ from engine.stores.sql.sqlite_keys import KEY_PIECE, KEY_ROWS, SqliteKeys
 from engine.stores.sql.sqlite_ledger import SqliteLedger
 from engine.stores.sql.sqlite_outbox import SqliteOutbox
 from engine.stores.sql.sqlite_states import FOLD_BYTES, FOLD_SUBJECTS, GENTLE_BYTES, GENTLE_SUBJECTS, SqliteStates
+from engine.stores.sql.sqlite_taking import SqliteTaking
 from engine.stores.sql.sqlite_trail import ALL, GENTLE_ROWS, TRAIL_ROWS, SqliteTrail
 from engine.stores.sql.sweep import Sweep
 from engine.stores.wirefile import WireFile
@@ -102,6 +103,16 @@ class SqliteStore(SqliteOutbox, CouponSide):
 
     def _checks(self) -> SqliteCheck:
         return SqliteCheck(self._file, self._states, self._erasure, self._ledger, self._coupons)
+
+    def anew(self) -> SqliteStore:
+        """The same store, once it took records."""
+        return SqliteStore(self._file, gentle=self._gentle)
+
+    def moving(self) -> SqliteTaking:
+        """Everything in it as records, see ``stores/moving``; the store is open for writing. One that took records is
+        opened anew before anything else is done with it."""
+        self.fold()
+        return SqliteTaking(self._file)
 
     def sweep(self) -> Sweep:
         """The way to read all of it once, for a report."""

@@ -17,6 +17,11 @@ HERE = str(Path(__file__).resolve().parent)
 if HERE not in sys.path:  # helpers are imported by plain name
     sys.path.insert(0, HERE)
 
+# the kit of stores
+CONTRACTS = str(Path(__file__).resolve().parent.parent / "contracts")
+if CONTRACTS not in sys.path:
+    sys.path.append(CONTRACTS)
+
 FILES = {
     "drumbeat.yaml": (
         "program: tea\ntimezone: Asia/Shanghai\nprofile: {city: text | none}\n"

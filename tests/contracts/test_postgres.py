@@ -12,7 +12,7 @@ import postgres_server
 import pytest
 from feed_servers import eventually
 from postgres_server import PostgresServer, Proxy
-from test_store import batch, event, full_batch
+from test_store import batch, effect, event, full_batch, issued
 
 from engine.core.model import State
 from engine.errors import StoreError, StoreHeld
@@ -305,6 +305,16 @@ def test_taking_in_beside_without_an_answer(store: PgStore, server: PostgresServ
     assert store.counts()["duplicate"] == 4
     beside.close()
     proxy.close()
+
+
+def test_a_batch_of_megabytes(store: PgStore) -> None:
+    """A batch with far more than a connection takes at once, and questions between its statements, gets through."""
+    big = [State(id=f"u{n:05d}", traits={"note": "x" * 2_000}) for n in range(3_000)]
+    codes = [issued(f"c{n}", f"C{n}", time=n) for n in range(500)]
+    assert store.commit(batch(states=big, effects=[effect(f"k{n}") for n in range(3_000)], entries=codes)) == 0
+    assert store.head_count() == 3_000
+    assert len(list(store.coupons())) == 500
+    assert len(store.load([it.id for it in big])) == 3_000
 
 
 def test_who_lost_the_right_cannot_write(store: PgStore, server: PostgresServer, url: str) -> None:

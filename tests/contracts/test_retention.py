@@ -10,6 +10,7 @@ import pytest
 from test_store import Bench, batch, decision, event
 
 from engine.core.model import State
+from engine.core.subjects import PROGRAM, of_group
 from engine.ports import Rejected
 from engine.stores import sqlite
 
@@ -163,3 +164,19 @@ def test_nothing_asked_for_nothing_gone(bench: Bench) -> None:
     assert sum(1 for _ in bench.store.events("own1")) == PER_BATCH // 2
     assert bench.store.forgotten("own1") is None
     add(bench.reopen(), BATCHES + 1)
+
+
+def test_what_groups_heard_is_forgotten_too(bench: Bench) -> None:
+    """An event that a group and the program heard goes for them as well, and every promise is kept after it."""
+    club = of_group("club")
+    for n in (20, 21):
+        heard = (event(f"g{n}", "u1", time=n, group="club"), n)
+        bench.store.commit(batch(clock=n, events=[heard], others=[(0, club), (0, PROGRAM)], states=[State(id=club)]))
+    assert [it.id for it, _ in bench.store.events(club)] == ["g20", "g21"]
+    all_gone(bench.store, {"events": 21})
+    store = bench.reopen()
+    assert [it.id for it, _ in store.events(club)] == ["g21"]
+    assert store.forgotten(club) is not None
+    whole(store)
+    all_gone(store, {"ids": 21})
+    whole(store)

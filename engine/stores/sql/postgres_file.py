@@ -31,6 +31,7 @@ from engine.core.model import Event
 from engine.core.subjects import part_of
 from engine.errors import InternalError, StoreError, StoreFull, StoreHeld
 from engine.stores import codec
+from engine.stores.sql.postgres_arrays import packed
 from engine.stores.sql.postgres_place import Place, place
 from engine.stores.sql.postgres_schema import Q, migrate
 
@@ -103,7 +104,7 @@ class PgFile:
         self._turn = 0  #: transactions committed by those who decide
         self._cursors = 0
         self._inside = False
-        self._pipe: psycopg.Pipeline | None = None
+        self._piped = False  #: statements travel together
         self._waiting = Pause()
         self.db: psycopg.Connection[Any] = self._connect()
         self._session = self._myself()
@@ -280,21 +281,24 @@ class PgFile:
 
     def _read(self, query: str, text: str, values: Sequence[Any]) -> list[Any]:
         try:
-            return self.db.execute(text, values).fetchall()
+            return self._execute(text, values).fetchall()
         except psycopg.Error as error:
             if self._inside or not self._gone():
                 raise self._unreadable(query, error) from error
         self.again()
         try:
-            return self.db.execute(text, values).fetchall()
+            return self._execute(text, values).fetchall()
         except psycopg.Error as error:
             raise self._unreadable(query, error) from error
+
+    def _execute(self, text: str, values: Sequence[Any]) -> psycopg.Cursor[Any]:
+        return self.db.execute(text, packed(text, values))
 
     def takes(self, query: str, verdict: str, *values: Any) -> bool:
         """Whether the question is within what this server can read."""
         try:
             with self.db.transaction():
-                self.db.execute("explain " + Q[query].replace("{verdict}", verdict), values).fetchone()
+                self._execute("explain " + Q[query].replace("{verdict}", verdict), values).fetchone()
         except psycopg.Error as error:
             if self._gone():
                 raise self._unreadable(query, error) from error
@@ -309,7 +313,7 @@ class PgFile:
         try:
             name, hold = f"page_{self._cursors}", not self._in_transaction()
             with psycopg.RawServerCursor(self.db, name, withhold=hold) as cursor:
-                cursor.execute(Q[query], values)
+                cursor.execute(Q[query], packed(Q[query], values))
                 while rows := cursor.fetchmany(page):
                     yield from rows
         except psycopg.Error as error:
@@ -358,8 +362,9 @@ class PgFile:
 
     def _wait(self) -> None:
         """What was sent is answered; raises what is wrong with it."""
-        if self._pipe is not None:
-            self._pipe.sync()
+        if self._piped:
+            # The driver's own way (``sync``) waits for ever when more was sent than the connection takes at once.
+            self.db.execute(Q["here"]).fetchone()
 
     def insert(self, query: str, rows: Sequence[Sequence[Any]]) -> int:
         """As ``write``, for an ``insert``."""
@@ -375,7 +380,7 @@ class PgFile:
     def put_rows(self, query: str, rows: Sequence[Sequence[Any]]) -> int:
         """Put rows into the inbox behind those of this transaction; how many were not there and not decided."""
         columns = [list(column) for column in zip(*rows, strict=True)]
-        sent = self.db.execute(Q[query], (*columns, self.taken))
+        sent = self._execute(Q[query], (*columns, self.taken))
         self.taken += len(rows)
         self._wait()
         return sent.rowcount
@@ -397,12 +402,12 @@ class PgFile:
         if not listed:
             return []
         if _takes_columns(query):
-            return [self.db.execute(Q[query], [list(column) for column in zip(*listed, strict=True)])]
-        return [self.db.execute(Q[query], row) for row in listed]
+            return [self._execute(Q[query], [list(column) for column in zip(*listed, strict=True)])]
+        return [self._execute(Q[query], row) for row in listed]
 
     def call(self, query: str, *values: Any) -> None:
         """Run a named statement once, with these values; no answer is waited for."""
-        self.db.execute(Q[query], values)
+        self._execute(Q[query], values)
 
     def alone(self, query: str) -> None:
         """Run a named statement that goes in no transaction."""
@@ -441,8 +446,9 @@ class PgFile:
         begun: list[Any] = []
         self.taken, self._inside = 0, True
         with ExitStack() as closing:
-            self._pipe = closing.enter_context(self.db.pipeline())
+            closing.enter_context(self.db.pipeline())
             closing.callback(self._no_pipe)
+            self._piped = True
             self.db.execute(_BEGIN)
             decides = self.role is Role.DECIDES and self._epoch
             fence = self.db.execute(Q["fence"], (self._epoch,)) if decides else self.db.execute(Q["number"])
@@ -454,7 +460,7 @@ class PgFile:
         begun.append(found[0])
 
     def _no_pipe(self) -> None:
-        self._pipe = None
+        self._piped = False
 
     def _roll_back(self) -> None:
         self._inside = False

@@ -34,9 +34,9 @@ def copy(source: Path, target: Path, marks: dict[str, str]) -> int:
     try:
         _copy(source, half)
         _mark(half, marks)
-        _to_disk(half)
+        to_disk(half)
         os.rename(half, target)
-        _to_disk(target.parent)
+        to_disk(target.parent)
     except sqlite3.Error as error:
         raise StoreError(f"cannot copy {source} to {target}: {error}") from error
     except OSError as error:
@@ -65,14 +65,14 @@ def put_back(backup: Path, target: Path, aside: Path) -> None:
         half = target.with_name(target.name + ".half")
         half.unlink(missing_ok=True)
         _copy(backup, half)
-        _to_disk(half)
+        to_disk(half)
         if target.exists():
             _empty_log(target)
             os.rename(target, aside)
         for rest in ("-wal", "-shm", ".wire"):
             target.with_name(target.name + rest).unlink(missing_ok=True)
         os.rename(half, target)
-        _to_disk(target.parent)
+        to_disk(target.parent)
     except sqlite3.Error as error:
         raise StoreError(f"cannot put {backup} back: {error}") from error
     finally:
@@ -130,7 +130,8 @@ def _empty_log(path: Path) -> None:
         db.close()
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
+    """What was written to a file or folder survives the loss of power."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -48,7 +48,7 @@ class SqliteEvents:
             last = self._count + start + len(part)
             blocks.append((last, codec.encode_events(part)))
             also = sorted({subject for place, subject in others if start <= place < start + BLOCK})
-            names.append((last, _names(part, also)))
+            names.append((last, names_of(part, also)))
         self._file.write("add_block", blocks)
         self._file.write("add_block_subjects", names)
         if events:
@@ -63,7 +63,7 @@ class SqliteEvents:
         """Events of a subject in order of decision."""
         for _, body in self._blocks(subject):
             for it in codec.decode_events(body):
-                if it is not None and it[0].maker != subject and _is_about(it[0], subject):
+                if it is not None and it[0].maker != subject and is_about(it[0], subject):
                     yield it
 
     def _blocks(self, subject: str) -> Iterator[tuple[int, bytes]]:
@@ -122,17 +122,17 @@ class SqliteEvents:
         upto = next((seq for (seq,) in self._file.rows("forgotten_upto", "ids")), 0)
         for seq, body in list(self._blocks(subject)):
             events = codec.decode_events(body)
-            gone = [it[0].id for it in events if it is not None and _is_about(it[0], subject) and it[0].time <= until]
+            gone = [it[0].id for it in events if it is not None and is_about(it[0], subject) and it[0].time <= until]
             if not gone:
                 continue
             ids = set(gone)
             left = [None if it is None or it[0].id in ids else it for it in events]
             heard = {of_group(it[0].group) for it in left if it is not None and it[0].group is not None}
             self._file.write("rewrite_block", [(codec.encode_events(left), seq)])
-            self._file.write("rename_block", [(_names(left, sorted({*heard, PROGRAM})), seq)])
+            self._file.write("rename_block", [(names_of(left, sorted({*heard, PROGRAM})), seq)])
             if seq > upto:  # ids before are forgotten, and may have come again since
                 self._file.write("forget_ids", [(codec.names(gone).decode(),)])
-            if not any(it is not None and _is_about(it[0], subject) for it in left):
+            if not any(it is not None and is_about(it[0], subject) for it in left):
                 self._file.write("forget_block", [(subject, seq)])
 
     def _erase_ids(self, subject: str, until: int) -> None:
@@ -145,7 +145,7 @@ class SqliteEvents:
             self._file.write("rewrite_id_block", [(msgspec.json.encode(left), seq)])
 
 
-def _is_about(event: Event, subject: str) -> bool:
+def is_about(event: Event, subject: str) -> bool:
     if subject[:1] == SIGN:
         group = group_of(event)
         # what the program hears hangs on the plan, which chooses among them
@@ -153,6 +153,6 @@ def _is_about(event: Event, subject: str) -> bool:
     return (event.user or event.group) == subject
 
 
-def _names(events: Sequence[tuple[Event, int] | None], also: Sequence[str]) -> str:
+def names_of(events: Sequence[tuple[Event, int] | None], also: Sequence[str]) -> str:
     """Whose they are; ``also``: groups and the program, who heard some of them."""
     return codec.names([None if it is None else it[0].user or it[0].group for it in events] + list(also)).decode()

@@ -58,7 +58,8 @@ class SqliteForgetting:
             if at >= before:
                 break
             kept = list(_kept(body))
-            subjects = {subject for _, subject, _ in kept if subject is not None}
+            about = {subject for _, subject, _ in kept if subject is not None}
+            subjects = set(about)
             subjects |= {of_group(it[0].group) for it in codec.decode_events(body) if it is not None and it[0].group}
             write("drop_block", [(seq,)])
             write("drop_block_subjects", [(seq,)])
@@ -66,7 +67,7 @@ class SqliteForgetting:
             write("mark_trail", [(subject, *_MARK) for subject in subjects])
             if kept and seq > ids_gone:
                 write("add_id_block", [(seq, at, msgspec.json.encode(kept))])
-                write("mark_trail", [(subject, _IDS, seq) for subject in subjects])
+                write("mark_trail", [(subject, _IDS, seq) for subject in about])
             places = len(codec.decode_events(body))
             write("save_forgotten", [("events", seq, at, places)])
             done += places

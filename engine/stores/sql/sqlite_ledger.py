@@ -33,7 +33,7 @@ class SqliteLedger:
             part = entries[start : start + BLOCK]
             last = self._count + start + len(part)
             blocks.append((last, codec.encode_entries(part)))
-            names.append((last, _names(part)))
+            names.append((last, names_of(part)))
         self._file.write("add_entries", blocks)
         self._file.write("add_entry_subjects", names)
 
@@ -62,12 +62,12 @@ class SqliteLedger:
             if hidden == entries:
                 continue
             self._file.write("rewrite_entries", [(codec.encode_entries(hidden), seq)])
-            self._file.write("rename_entries", [(_names(hidden), seq)])
+            self._file.write("rename_entries", [(names_of(hidden), seq)])
             left = any(it.subject == subject for it in hidden)
             self._file.write("move_entries", [(subject, seq, alias(subject))])
             if not left:
                 self._file.write("forget_entries", [(subject, seq)])
 
 
-def _names(entries: Sequence[Entry]) -> str:
+def names_of(entries: Sequence[Entry]) -> str:
     return codec.names(list(dict.fromkeys(it.subject for it in entries if it.subject is not None))).decode()

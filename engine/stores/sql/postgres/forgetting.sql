@@ -36,7 +36,7 @@ select upto, newest, gone from drop_old_part($1);
 
 -- name: drop_ids
 -- Ids of events that happened, and were decided, before an instant, so many at most; their newest instant.
-with old as (select id from decided_id where at < $1 limit $2),
+with old as (select id from decided_id where at < $1 order by at limit $2),
 gone as (delete from decided_id where id in (select id from old) returning at)
 select max(at), count(*) from gone;
 
