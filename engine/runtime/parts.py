@@ -21,6 +21,7 @@ from engine.core.plan import Plan
 from engine.core.slots import NEVER
 from engine.core.step import NOTABLE
 from engine.core.subjects import PARTS, part_of
+from engine.errors import TryAgain
 from engine.ports import Batch, Clock, Feed, Record, Store
 from engine.runtime.publish import recall
 from engine.runtime.pump import INBOX, Done, Pump
@@ -232,12 +233,16 @@ class PartWorker:
         """Decide a piece of one part; False: there is nothing to do in any that is free."""
         now = self._clock.now()
         for _ in range(PARTS):
-            with self._store.claim(now) as part:
-                if part is None:
-                    return False
-                pump = self._pump(part)
-                moved = pump.piece(now)
-                part.sleep(pump.session.walk.next_at if pump.session.walk is not None else NEVER)
+            try:
+                with self._store.claim(now) as part:
+                    if part is None:
+                        return False
+                    pump = self._pump(part)
+                    moved = pump.piece(now)
+                    part.sleep(pump.session.walk.next_at if pump.session.walk is not None else NEVER)
+            except TryAgain:
+                return True  # nothing of it was written
+            self._count(pump.done)
             if len(self._pumps) >= self._kept:
                 del self._pumps[next(iter(self._pumps))]
             self._pumps[part.number] = (part.turn, pump)
@@ -245,15 +250,24 @@ class PartWorker:
                 return True
         return False
 
+    def _count(self, fresh: Done) -> None:
+        """Add what is durable now."""
+        done = self.done
+        for name in ("accepted", "duplicate", "quarantined", "late", "conflicts"):
+            setattr(done, name, getattr(done, name) + getattr(fresh, name))
+        done.reasons.update(fresh.reasons)
+        for playbook, windows in fresh.limits.items():
+            done.limits[playbook] = done.limits.get(playbook, 0) + windows
+        done.pools.update(fresh.pools)
+
     def _pump(self, part: Part) -> PartPump:
         """Who decides a part: taken out until the transaction is through, for what it knows may be given up."""
         turn, pump = self._pumps.pop(part.number, (-1, None))
         if pump is not None and pump.part is part and turn == part.turn:
             pump.session.reopen()
+            pump.done = Done()
             return pump
         recall(self._plan, part)
-        pump = PartPump(
+        return PartPump(
             self._plan, part, self._clock, secret=self._secret, known_types=self._known_types, batch=self._batch
         )
-        pump.done = self.done
-        return pump

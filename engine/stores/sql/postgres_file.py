@@ -29,7 +29,7 @@ from psycopg.pq import TransactionStatus
 
 from engine.core.model import Event
 from engine.core.subjects import part_of
-from engine.errors import InternalError, StoreError, StoreFull, StoreHeld
+from engine.errors import InternalError, StoreError, StoreFull, StoreHeld, TryAgain
 from engine.stores import codec
 from engine.stores.sql.postgres_arrays import packed
 from engine.stores.sql.postgres_place import Place, place
@@ -52,6 +52,7 @@ _WRITER = (
     "set plan_cache_mode to force_generic_plan",
 )
 _LET_GO = "select pg_advisory_unlock_all()"
+_PASSING = (pg.SerializationFailure, pg.DeadlockDetected, pg.LockNotAvailable)
 _RELAXED = "set synchronous_commit to off"
 _BEGIN = "begin isolation level read committed"
 _MOMENT = "begin isolation level repeatable read, read only"
@@ -75,7 +76,7 @@ _SERVED = frozenset(("meta", "ingest", "release", "claim", "settle", "redrive", 
 """Verbs for which nobody needs to be alone."""
 
 
-class Lost(StoreError):
+class Lost(TryAgain):
     """The connection went away before anything was committed: whoever began it begins again."""
 
 
@@ -539,7 +540,7 @@ class PgFile:
     # -- errors
 
     def _unreadable(self, query: str, error: psycopg.Error) -> StoreError:
-        kind = Lost if self._gone() else StoreError
+        kind = Lost if self._gone() or (self._inside and isinstance(error, _PASSING)) else StoreError
         return kind(f"store {self.at} cannot be read ({query}): {_words(error)}")
 
     def _unwritable(self, error: psycopg.Error) -> StoreError:
@@ -550,8 +551,7 @@ class PgFile:
         if isinstance(error, pg.DiskFull):
             self.full = True
             return StoreFull(words, hint="make room on the disk of the server")
-        passing = (pg.SerializationFailure, pg.DeadlockDetected)
-        if self._gone() or isinstance(error, passing):
+        if self._gone() or isinstance(error, _PASSING):
             return Lost(words)
         return StoreError(words)
 

@@ -2,7 +2,9 @@
 
 Rule 1: the row of a part is held from the first word that is read of it to the commit, so nobody else decides it
 meanwhile, and whoever lost its connection cannot commit. There are no leases.
-Rule 2: what all parts share (stock, seats, limits, codes) is held from the moment it is asked for to the commit.
+Rule 2: what all parts share (stock, seats, limits, codes) is held from the moment it is asked for to the commit. Who
+holds something waits for nothing that stands before it in order of names, so nobody waits in a circle: it begins anew,
+and takes all it asked for in that order.
 Rule 3: of a log exactly those events are taken away that were read. So one that becomes visible late, with a smaller
 number than others, is not lost; what one feed gave is in order, for it is put in by one transaction after the other.
 """
@@ -10,7 +12,7 @@ number than others, is not lost; what one feed gave is in order, for it is put i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,10 +36,31 @@ class _Held(dict[str, bytes]):
     def __init__(self, file: PgFile) -> None:
         super().__init__()
         self._file = file
+        self._asked: set[str] = set()
+        self._bodies: dict[str, bytes] = {}
 
     def get(self, name: str, default: Any = None) -> Any:
-        self._file.send("make_resource", [(name, _NOTHING)])
-        return bytes(self._file.rows("hold_resource", name)[0][0]) or default
+        known = self._bodies.get(name)
+        return (self._hold(name) if known is None else known) or default
+
+    def hold(self, names: Iterable[str]) -> None:
+        """Hold these, in order."""
+        for name in sorted(names):
+            self._hold(name)
+
+    @property
+    def asked(self) -> set[str]:
+        """What was asked for."""
+        return self._asked
+
+    def _hold(self, name: str) -> bytes:
+        query = "hold_resource" if not self._asked or name > max(self._asked) else "hold_resource_now"
+        self._asked.add(name)
+        if not (rows := self._file.rows(query, name)):
+            self._file.send("make_resource", [(name, _NOTHING)])
+            rows = self._file.rows(query, name)
+        body = self._bodies[name] = bytes(rows[0][0])
+        return body
 
 
 class PgPart(PgStore):
@@ -52,11 +75,16 @@ class PgPart(PgStore):
         self._upto = 0
         self._read: list[int] = []  #: numbers of the events read by this transaction
         self._durable: list[Callable[[], None]] = []
+        self._held = _Held(file)
+        self._failed = False  #: the last transaction was not committed: what it asked for is held from the beginning
 
     def begin(self, turn: int, at: int, slot_at: int | None, upto: int) -> None:
         """The row is held."""
         self.turn, self._at, self._slot_at, self._upto = turn, at, slot_at, upto
         self._read, self._durable = [], []
+        wanted, self._held = self._held.asked if self._failed else (), _Held(self._file)
+        self._failed = True
+        self._held.hold(wanted)
 
     def sealed_as(self, store: PgStore) -> None:
         """Coupon codes stand under the seal of another session."""
@@ -68,6 +96,7 @@ class PgPart(PgStore):
 
     def durable(self) -> None:
         """It was committed."""
+        self._failed = False
         self.turn += 1
         for call in self._durable:
             call()
@@ -116,7 +145,7 @@ class PgPart(PgStore):
         return dict(self._file.rows("part_slots", self.number))
 
     def resources(self) -> dict[str, bytes]:
-        return _Held(self._file)
+        return self._held
 
     def coupon(self, code: str) -> Coupon | None:
         self._file.rows("hold_coupon", self._coupons.seal.close(code))
@@ -186,6 +215,7 @@ class PgParts:
     @contextmanager
     def claim(self, now: int) -> Iterator[PgPart | None]:
         """A part with something to do that nobody else decides just now."""
+        self._file.again_if_gone()
         part: PgPart | None = None
         with self._file.transaction("decide", lambda: part.durable() if part is not None else None):
             part = self._hold(now)

@@ -113,9 +113,13 @@ insert into resource (name, body) values ($1, $2) on conflict do nothing;
 -- The state of a scarce resource; it is held to the end of the transaction.
 select body from resource where name = $1 for update;
 
+-- name: hold_resource_now
+-- The same; fails at once where somebody else holds it.
+select body from resource where name = $1 for update nowait;
+
 -- name: hold_coupon
--- A code that was given is held to the end of the transaction.
-select 1 from coupon_grant where code = $1 for update;
+-- A code that was given is held to the end of the transaction; fails at once where somebody else holds it.
+select 1 from coupon_grant where code = $1 for update nowait;
 
 -- name: all_part_slots
 -- How far the slots of triggers are walked in every part.
