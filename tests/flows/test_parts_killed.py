@@ -7,9 +7,11 @@ import random
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 pytest.importorskip("psycopg")
@@ -74,6 +76,10 @@ def children(process: subprocess.Popen[Any]) -> list[int]:
     return found
 
 
+def gone(pids: list[int]) -> bool:
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
 def run(folder: Path, url: str, workers: int) -> subprocess.Popen[bytes]:
     words = [
         sys.executable,
@@ -119,8 +125,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
             killed += 1
         if process.poll() is not None and killed < KILLS:
             process.communicate()
-            left = set(there)
-            eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), "its workers are gone")
+            eventually(partial(gone, there), "its workers are gone")
             process = run(folder, url, 2)
     out, problems = process.communicate()
     for _ in range(3):  # the last kill may have met whoever leads
@@ -144,12 +149,9 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     assert {event["id"] for event in events} <= set(ids)
     keys = [effect.key for effect, _ in store.effects()]
     assert len(keys) == len(set(keys))
-    given = [it for it in store.coupons("few")]
-    assert len(given) == 5
+    assert len(list(store.coupons("few"))) == 5
     codes = [it.code for it in store.coupons()]
     assert len(codes) == len(set(codes))
-    import msgspec
-
     pool = msgspec.msgpack.decode(store.resources()["coupon:gift"], type=PoolState)
     assert pool.issued <= 60
     store.close()
