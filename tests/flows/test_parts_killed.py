@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "contracts"))
 import postgres_server
 from feed_servers import eventually
 from flow_program import compiled, lines_of, make_events, write_feed, write_program_files
-from test_shards import QUEUED, TIMED
+from test_shards import QUEUED
 
 from engine import wiring
 from engine.core.coupons import PoolState
@@ -30,7 +30,6 @@ ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("DRUMBEAT_KILLS", "5"))
 FILES = {
     **QUEUED,
-    **TIMED,
     "playbooks/friend.yaml": """\
 playbook: friend
 title: A word to a friend, who may be in any part

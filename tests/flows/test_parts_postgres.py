@@ -33,7 +33,7 @@ def test_any_order_of_parts(tmp_path: Path) -> None:
     files = {name: text.replace("limit: 5000/day", "limit: unlimited") for name, text in files.items()}
     program = compiled(write_program_files(tmp_path / "p", files))
     assert program.plan is not None
-    events = out_of_order(make_events(1, 250, users=20), 1)
+    events = out_of_order(make_events(1, 120, users=12), 1)
     wall = Wall()
     one = MemoryStore()
     Pump(program.plan, one, [Lines(events)], None, wall, secret=SECRET, batch=20).until_idle()
