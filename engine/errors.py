@@ -101,6 +101,10 @@ class StoreError(CannotRun):
     """The store cannot be opened, is newer than this program, or is held by another process."""
 
 
+class TryAgain(StoreError):
+    """Nothing was written, and the same may go well when it is begun anew."""
+
+
 class StoreHeld(StoreError):
     """Another process is writing the store."""
 

@@ -90,6 +90,7 @@ class Batch(msgspec.Struct):
     entries: list[Entry] = []  #: what of value moved, for the ledger
     pool_alerts: list[PoolAlert] = []  #: coupon pools of which little or nothing is left
     waits: list[tuple[str, str]] = []  #: (playbook, step) of every message and post that quiet hours put off; not kept
+    letters: list[tuple[Event, int]] = []  #: events for subjects of other parts, each with the engine clock
 
 
 class CouponSum(msgspec.Struct):

@@ -28,6 +28,7 @@ from engine.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from engine.stores.postgres import PgStore
+    from engine.stores.sql.postgres_parts import PgParts
 
 StorePlace = FilePlace | SchemaPlace
 
@@ -79,6 +80,20 @@ def open_store(
         store.close()
         raise
     return store
+
+
+def open_parts(settings: Settings, root: Path, override: str | None = None) -> PgParts:
+    """A session that decides parts of the program's store, beside others; it has been parted, see ``parted``."""
+    place = store_place(settings, root, override)
+    if not isinstance(place, SchemaPlace):
+        raise CannotRun(f"store {place} is written by one process", hint="several need a store in PostgreSQL")
+    parts: PgParts = place.parts()
+    try:
+        parts.store.seal(_seal(settings, root, lenient=False))
+    except BaseException:
+        parts.close()
+        raise
+    return parts
 
 
 def stores_to_move(settings: Settings, root: Path, source: StorePlace, target: StorePlace) -> tuple[Any, Any, Any]:

@@ -25,7 +25,11 @@ from engine.cli.common import (
 from engine.errors import CannotRun, UsageError
 
 if TYPE_CHECKING:
+    from engine.cli.many import Asked
     from engine.core.model import Alert, PoolAlert
+
+_AT_ONCE = 1_000
+"""Events of a transaction where several processes decide: others wait for what it holds."""
 
 _TOLD_EACH = 5
 """Windows of a playbook that are told one by one: a backlog of years has hundreds."""
@@ -42,6 +46,10 @@ _TOLD_EACH = 5
 )
 @click.option("--logs", type=click.Choice(("auto", "json", "text")), default="auto", help="Form of the daemon's log.")
 @click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=None,
+    help="So many processes decide, on a store in PostgreSQL; with --until-idle.",
+)
 @click.option("--strict", is_flag=True, help="Quarantined or repeated records give exit code 1.")
 @click.option("--batch", type=click.IntRange(min=1), default=10_000, hidden=True)
 @common_options
@@ -53,6 +61,7 @@ def run(
     follow_files: bool,
     logs: str,
     store: str | None,
+    workers: int | None,
     strict: bool,
     batch: int,
     program: Path | None,
@@ -73,12 +82,14 @@ def run(
     if until_idle and (once or standby or trust_clock):
         hint = "leave out --once, --standby and --trust-clock"
         raise UsageError("--until-idle goes by the clock of the feeds", hint=hint)
+    if workers is not None and not until_idle:
+        raise UsageError("--workers goes with --until-idle", hint="a daemon decides in one process")
     if not until_idle:
         from engine.cli.service import Wishes, serve
 
         wishes = Wishes(program, store, once, standby, trust_clock, format_ == "json", quiet, follow_files, logs)
         return serve(wishes, can_run)
-    done, seconds = _work(program, follow_files, store, batch, quiet)
+    done, seconds = _work(program, follow_files, store, batch, quiet, workers)
     result = _result(done, seconds)
     if format_ == "json":
         emit_json(result)
@@ -99,7 +110,9 @@ def can_run(found: Any) -> None:
                 )
 
 
-def _work(program: Path | None, follow_files: bool, store: str | None, batch: int, quiet: bool) -> tuple[Any, float]:
+def _work(
+    program: Path | None, follow_files: bool, store: str | None, batch: int, quiet: bool, workers: int | None
+) -> tuple[Any, float]:
     from engine import wiring
     from engine.language.compile import compile_program
     from engine.language.keeping import pack
@@ -152,13 +165,41 @@ def _work(program: Path | None, follow_files: bool, store: str | None, batch: in
                 programs.keep(opened, found.plan.digest, packed)
                 if opened.get_meta(applied.LAST_GOOD) != packed:
                     opened.set_meta(applied.LAST_GOOD, packed)
-            done = pump.until_idle()
+            if workers is None and not getattr(opened, "parted", False):
+                done = pump.until_idle()
+            else:
+                from engine.cli.many import Asked
+
+                asked = Asked(found.root, found.plan.digest, store, workers or 1, min(batch, _AT_ONCE))
+                done = _by_many(asked, found, opened, feeds, outbox, clock, advance)
+                done.published = pump.done.published
         seconds = clock.elapsed() - begun
     for version, why_not in done.published.stuck.items():
         say(f"warning: journeys of {version} stand still, it cannot be compiled any more: {why_not}", quiet)
     if done.conflicts:
         say(f"warning: {done.conflicts} effects existed already and were not decided again", quiet)
     return done, seconds
+
+
+def _by_many(
+    asked: Asked, found: Any, opened: Any, feeds: Any, outbox: Any, clock: Any, advance: Callable[[int], None] | None
+) -> Any:
+    """Several processes decide, this one reads the feeds and delivers."""
+    from engine.cli.many import until_idle
+    from engine.runtime.door import Porter
+    from engine.runtime.parts import joined_by
+
+    if not hasattr(opened, "parted"):
+        raise CannotRun("a store in a file is written by one process", hint="--workers needs a store in PostgreSQL")
+    if (why := joined_by(found.plan)) is not None:
+        raise CannotRun(f"several processes cannot decide this program: {why}", hint="leave out --workers")
+
+    def porter(door: Any, look: Callable[[], None]) -> Porter:
+        return Porter(
+            opened, door, feeds, outbox, clock, known_types=found.known_types, progress=advance, look=look
+        )
+
+    return until_idle(asked, opened, porter)
 
 
 def _applied(store: Any, root: Path, follow_files: bool) -> Any:

@@ -66,13 +66,13 @@ def fitting(paths: Sequence[Path], at_most: int) -> int:
     return max(1, min(at_most, size // EACH))
 
 
-def one_core_for(plan: Any, paths: Sequence[Path]) -> str | None:
+def one_core_for(plan: Any, paths: Sequence[Path], *, verdicts: bool = False) -> str | None:
     """Why a feed cannot be decided in parts, in words; None: it is worth a try."""
     from engine.runtime.shards import coupled_by
 
     if not all(path.is_file() for path in paths):
         return "what comes through a pipe can be read by one only"
-    return coupled_by(plan)
+    return coupled_by(plan, verdicts=verdicts)
 
 
 def in_parts(
@@ -98,7 +98,7 @@ def in_parts(
     number = fitting(feed.paths, at_most or cores()) if asked is None else asked
     if number == 1:
         return None
-    why = alone or one_core_for(found.plan, feed.paths)
+    why = alone or one_core_for(found.plan, feed.paths, verdicts=decisions is not None)
     if why is None:
         from engine.runtime.shards import Coupled
 

@@ -114,17 +114,21 @@ class CouponDesk:
         if pool.budget is not None and state.spent + pool.cost > pool.budget:
             return "budget"
         if pool.per_day is not None:
-            today = localtime.day_number(now, self._zone)
+            today = self._today(state, now)
             if state.day == today and state.today >= pool.per_day:
                 return "per_day"
         return None
+
+    def _today(self, state: PoolState, now: int) -> int:
+        """The local day an instant counts for: where many decide, one that lags behind does not begin a day anew."""
+        return max(state.day, localtime.day_number(now, self._zone))
 
     def _issue(self, pool: CouponPool, state: PoolState, ask: Reserve, now: int) -> Answer:
         code = code_for(pool.prefix, ask.key, self._secret) if pool.prefix is not None else self._code(pool, state)
         state.issued += 1
         state.spent += pool.cost
         if pool.per_day is not None:
-            today = localtime.day_number(now, self._zone)
+            today = self._today(state, now)
             state.day, state.today = today, (state.today if state.day == today else 0) + 1
         self._watch(pool, state, now)
         self._changed(pool.name)

@@ -260,6 +260,14 @@ class SlotTable:
         self.next_at = min(self._next.values(), default=NEVER)
 
 
+def merged(rows: Iterable[bytes]) -> bytes:
+    """One row for those of several parts, none of which has begun a slot: what any of them has walked is done."""
+    found = [_decode(raw) for raw in rows]
+    zones = sorted({zone for row in found for zone in row.zones})
+    gaps = max((row.gaps for row in found), key=len)
+    return _encode(SlotRow(min(row.since for row in found), max(row.done for row in found), gaps=gaps, zones=zones))
+
+
 def replayed(kept: Mapping[str, bytes], subject: str) -> tuple[dict[str, bytes], dict[str, int]]:
     """Rows as they were at their beginning, and up to which slot each was decided for a subject."""
     rows, ends = {}, {}

@@ -8,6 +8,7 @@ Rule 2: rows show names, not ids: a group's have ``user: null, group: <name>``, 
 from __future__ import annotations
 
 from typing import Final
+from zlib import crc32
 
 USER: Final = "user"
 GROUP: Final = "group"
@@ -23,6 +24,14 @@ PROGRAM: Final = SIGN + "program"
 
 BEFORE_USERS: Final = SIGN + "\U0010ffff"
 """An id behind those of all groups and of the program, and before those of all users."""
+
+PARTS: Final = 256
+"""Parts the subjects of a store that many decide on fall into, for ever."""
+
+
+def part_of(subject: str | None) -> int:
+    """The part a subject belongs to; what is nobody's belongs to the first."""
+    return crc32(subject.encode()) % PARTS if subject else 0
 
 
 def of_group(name: str) -> str:

@@ -57,6 +57,13 @@ def announce(plan: Plan, store: Store) -> None:
         store.set_meta("plan", plan.digest)
 
 
+def recall(plan: Plan, store: Store) -> None:
+    """As ``announce``, where another process did that: from when on each playbook starts journeys."""
+    for playbook in plan.playbooks:
+        names = (f"published:{playbook.id}", f"opened:{playbook.id}")
+        plan.env.published[playbook.id] = max(int(store.get_meta(name) or 0) for name in names)
+
+
 def publish(plan: Plan, store: Store, session: Session) -> Published:
     """Keep the versions of a plan, and do what the changes since the last publication ask for."""
     done = Published(stuck={f"{id_}@{version}": why for (id_, version), why in sorted(plan.lost.items())})

@@ -138,11 +138,16 @@ class Pump:
         self.done = Done()
         self._put_offs: dict[str, int] = {}  #: subject -> how often its wake-up was put off by this run
         self._feeds: list[Feed] = [InboxFeed(store), *feeds]
-        announce(plan, store)
-        arm(plan, store)
-        self.session = Session(plan, store, secret=secret, tracing=NOTABLE, marking=watch is not None)
+        self.session = self._begin(secret)
         self._history = self.session.history_until  #: as the store has it
-        self.done.published = publish(plan, store, self.session)
+
+    def _begin(self, secret: bytes) -> Session:
+        """The session that decides; the program is published."""
+        announce(self.plan, self.store)
+        arm(self.plan, self.store)
+        session = Session(self.plan, self.store, secret=secret, tracing=NOTABLE, marking=self.watch is not None)
+        self.done.published = publish(self.plan, self.store, session)
+        return session
 
     def until_idle(self) -> Done:
         """Do everything that is there: events of all feeds, wake-ups up to the newest event, deliveries."""

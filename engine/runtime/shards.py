@@ -6,6 +6,9 @@ Rule 2: what several subjects share is counted. As long as the parts together to
 other would never have been refused either, so every answer is the one they would have got. At the first answer of which
 that cannot be said the part gives up (``Coupled``): then one core decides.
 Rule 3: a row carries its place in the order of one core, so the parts' rows can be merged.
+Rule 4: a slot goes over the subjects of the part; when slots begin, and which zones there are, concerns nobody before
+his own first event. Verdicts of a slot stand in pieces whose ends hang on everybody: one core decides where they are
+wanted.
 """
 
 from __future__ import annotations
@@ -46,8 +49,11 @@ class Coupled(Exception):
     """The subjects cannot be decided apart; the text says what they share."""
 
 
-def coupled_by(plan: Plan) -> str | None:
-    """What makes subjects of a plan hang together whatever happens, in words; None: that only shows on the way."""
+def coupled_by(plan: Plan, *, verdicts: bool = False) -> str | None:
+    """What makes subjects of a plan hang together whatever happens, in words; None: that only shows on the way.
+
+    ``verdicts``: each is wanted, in the order of one core.
+    """
     if plan.parts:
         other = next((it for it in plan.playbooks if it.subject != USER), None)
         about = "groups are subjects of this program"
@@ -55,8 +61,8 @@ def coupled_by(plan: Plan) -> str | None:
     if plan.metrics or plan.turnings:
         named = f"metric {plan.metrics[0].name}" if plan.metrics else "a metric"
         return f"{named} is a figure of everybody"
-    if plan.schedules:
-        return f"playbook {plan.schedules[0].playbook.id} goes over everybody at its time"
+    if plan.schedules and verdicts:
+        return f"the verdicts of playbook {plan.schedules[0].playbook.id} stand in the order of its walk over everybody"
     for playbook in plan.playbooks:
         for node in playbook.nodes.values():
             if node.action.word in _OF_ALL:
@@ -292,7 +298,10 @@ class Shard:
     def begin(self, plan: Plan, store: Store, **options: Any) -> Session:
         """The session that decides this part; whatever was decided before is void."""
         self.usage, self._seen = Usage(), 0
-        kind = PlacedSession if options.get("tracing") == ALL else ShardSession
+        verdicts = options.get("tracing") == ALL
+        if verdicts and (why := coupled_by(plan, verdicts=True)) is not None:
+            raise Coupled(why)
+        kind = PlacedSession if verdicts else ShardSession
         self._session = kind(self.usage, plan, store, **options)
         return self._session
 

@@ -78,3 +78,7 @@ class SchemaPlace:
             hint = "pip install 'drumbeat[postgres]'"
             raise CannotRun("a store in PostgreSQL needs a library", hint=hint) from error
         return module.PgStore.open(self.url.reveal(), **how)
+
+    def parts(self) -> Any:
+        """A session that decides parts; see ``PgParts.open``."""
+        return importlib.import_module("engine.stores.sql.postgres_parts").PgParts.open(self.url.reveal())

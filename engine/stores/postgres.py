@@ -18,7 +18,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from engine.core.model import Answer, Decision, Effect, Entry, Event, State
 from engine.core.predicate import Filter, Selection
-from engine.core.subjects import subject_of
+from engine.core.subjects import part_of, subject_of
 from engine.errors import StoreHeld
 from engine.ports import Batch, Fault, Rejected, Version
 from engine.stores import codec, exporting, tally
@@ -28,7 +28,7 @@ from engine.stores.sql.points import FAULT_POINTS
 from engine.stores.sql.postgres_check import PgCheck
 from engine.stores.sql.postgres_erasure import PgErasure
 from engine.stores.sql.postgres_events import PgEvents, PgLedger
-from engine.stores.sql.postgres_file import Lost, PgFile, Role, nothing, part_of
+from engine.stores.sql.postgres_file import Lost, PgFile, Role, nothing
 from engine.stores.sql.postgres_forgetting import PgForgetting
 from engine.stores.sql.postgres_moving import PgMoving
 from engine.stores.sql.postgres_outbox import PgOutbox
@@ -107,6 +107,11 @@ class PgStore(PgOutbox, CouponSide):
             raise
 
     @property
+    def file(self) -> PgFile:
+        """The connection, for what is about parts."""
+        return self._file
+
+    @property
     def fault(self) -> Callable[[str], object]:
         """Called with each name of ``FAULT_POINTS`` as it is passed; crash tests kill the process there."""
         return self._file.fault
@@ -114,6 +119,11 @@ class PgStore(PgOutbox, CouponSide):
     @fault.setter
     def fault(self, call: Callable[[str], object]) -> None:
         self._file.fault = call
+
+    @property
+    def parted(self) -> bool:
+        """Do many decide on it, each a part at a time?"""
+        return bool(self._file.rows("has_parts")[0][0])
 
     def close(self) -> None:
         self._file.close()
@@ -220,6 +230,17 @@ class PgStore(PgOutbox, CouponSide):
 
     @again
     def commit(self, batch: Batch) -> int:
+        durable: list[Callable[[], None]] = []
+        with self._file.transaction("commit", lambda: durable[0]()):
+            kept, committed = self.write(batch)
+            durable.append(committed)
+        return len(batch.effects) - kept()
+
+    def write(self, batch: Batch) -> tuple[Callable[[], int], Callable[[], None]]:
+        """What a batch holds, inside a transaction.
+
+        Gives what tells the number of effects whose keys are new, and what is to be called once all is durable.
+        """
         written, revived = batch.states, list[str]()
         if batch.erased or self._erasure:
             written = self._erasure.disguised(written, batch.erased)
@@ -229,24 +250,23 @@ class PgStore(PgOutbox, CouponSide):
             self._erasure.committed(batch.erased, revived, written)
             self._events.added(len(batch.events))
 
-        with self._file.transaction("commit", committed):
-            self._step("states")
-            for name in (*revived, *(subject for subject, _ in batch.erased)):
-                self._erasure.drop_state(name)
-            self._states.save(written)
-            self._step("cancels")
-            cancelled, unsent = self._coupons.cancel(batch.cancels, batch.clock)
-            self._file.put(unsent)
-            kept = self._save_log(batch)
-            self._save_scarce(batch)
-            self._save_verdicts(batch)
-            self._save_progress(batch, cancelled)
-            self._step("erased")
-            for subject, at in batch.erased:
-                self._erasure.erase(subject, at)
-                self._ledger.erase(subject, at, self._erasure.alias)
-                self._coupons.renamed(self._ledger.read(self._erasure.alias(subject), "coupon", None))
-        return len(batch.effects) - kept()
+        self._step("states")
+        for name in (*revived, *(subject for subject, _ in batch.erased)):
+            self._erasure.drop_state(name)
+        self._states.save(written)
+        self._step("cancels")
+        cancelled, unsent = self._coupons.cancel(batch.cancels, batch.clock)
+        self._file.put(unsent)
+        kept = self._save_log(batch)
+        self._save_scarce(batch)
+        self._save_verdicts(batch)
+        self._save_progress(batch, cancelled)
+        self._step("erased")
+        for subject, at in batch.erased:
+            self._erasure.erase(subject, at)
+            self._ledger.erase(subject, at, self._erasure.alias)
+            self._coupons.renamed(self._ledger.read(self._erasure.alias(subject), "coupon", None))
+        return kept, committed
 
     def _step(self, name: str) -> None:
         self._file.fault("commit." + name)
@@ -279,7 +299,7 @@ class PgStore(PgOutbox, CouponSide):
         send("add_goals", [(*it, str(worth[n]) if n in worth else None) for n, it in enumerate(batch.goals)])
         send("add_milestones", [tuple(it) for it in batch.milestones])
         self._step("quarantine")
-        send("add_rejected", map(_rejected_row, batch.rejected))
+        send("add_rejected", map(rejected_row, batch.rejected))
 
     def _save_progress(self, batch: Batch, cancelled: int) -> None:
         send = self._file.send
@@ -359,7 +379,7 @@ class PgStore(PgOutbox, CouponSide):
         with self._file.transaction("ingest"):
             accepted, duplicates = self._take_in("ingest", events)
             self._file.fault("ingest.quarantine")
-            self._file.send("add_rejected", map(_rejected_row, rejected))
+            self._file.send("add_rejected", map(rejected_row, rejected))
             self._file.fault("ingest.counters")
             counts = {"duplicate": duplicates, "quarantined": len(rejected)}
             self._file.send("add_counters", [(name, n) for name, n in counts.items() if n])
@@ -463,5 +483,6 @@ def _effect_row(it: Effect) -> tuple[Any, ...]:
     return (part_of(subject), it.key, subject, it.time, it.deliver, codec.effect_body(it), delivery, carries)
 
 
-def _rejected_row(it: Rejected) -> tuple[Any, ...]:
+def rejected_row(it: Rejected) -> tuple[Any, ...]:
+    """A record in quarantine, as it is written."""
     return (it.feed, it.position, it.reason, it.message, it.raw, it.at)

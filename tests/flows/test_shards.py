@@ -92,6 +92,65 @@ def test_generated_feeds(tmp_path: Path, seed: int) -> None:
     assert outcome.effects.keys() >= {"coupon", "message", "points", "redeem"}
 
 
+TIMED = {
+    "playbooks/morning.yaml": """\
+playbook: morning
+title: A word in the morning of everybody's own zone
+trigger: {schedule: {cron: "30 9 * * *", zone: user, audience: 'count("order.paid", within="10d") >= 1'}}
+entry: {mode: single, again_after: 2d}
+holdout: {percent: 20}
+steps:
+  - {message: {template: hi, via: box, purpose: marketing}}
+  - wait: 30m
+  - {coupon: {pool: gift, on_exhausted: stop}, id: gift}
+  - wait_for: {event: app.opened, up_to: 1d, then: [{points: 5}], else: [{tag: {add: [quiet]}}]}
+""",
+    "playbooks/hourly.yaml": """\
+playbook: hourly
+title: Points at noon, and what follows at the same instant
+trigger: {schedule: {every: 6h, audience: 'user.points < 40 and not ("fed" in user.tags)'}}
+entry: {mode: parallel, limit: unlimited}
+steps:
+  - {points: 7}
+  - {emit: {type: nudged}}
+""",
+    "playbooks/noon.yaml": """\
+playbook: noon
+title: The same instant as another slot
+trigger: {schedule: {every: 12h, audience: 'user.points >= 7'}}
+entry: {mode: parallel, limit: 5000/day}
+steps: [{tag: {add: [fed]}}, {message: {template: hi, via: box, purpose: service}}]
+""",
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_schedules_go_over_each_part(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slots of the program's zone and of users' own, several at one instant, walked in small pieces: the same effects
+    and figures in parts. Where verdicts are wanted, whose order hangs on everybody, one core decides.
+    """
+    monkeypatch.setattr("engine.runtime.walk.CHUNK", 4)
+    folder = write_program_files(
+        tmp_path / "p", {**{k: v % {"limit": "500/hour", "total": 10_000} for k, v in QUEUED.items()}, **TIMED}
+    )
+    program = compiled(folder)
+    events, zones = make_events(seed, 300, users=25), ("Asia/Kolkata", "America/New_York", "Pacific/Auckland", None)
+    for place, event in enumerate(events):
+        if event["type"] == "user.signup" and (zone := zones[place % 4]):
+            event["data"]["zone"] = zone
+        elif place % 29 == 0:  # some move
+            event.update(type="user.updated", data={"zone": "Europe/Paris"})
+    feed = [write_feed(tmp_path, lines_of(events))]
+    check = same(program, feed, traced=False, batch_size=37)
+    for number in (2, 3):
+        check(number)
+    outcome = by_one(program, feed, traced=False)[2]
+    for name in ("morning", "hourly", "noon"):
+        assert outcome.playbooks[name]["entered"] > 5, name
+    with pytest.raises(Coupled, match="verdicts of playbook hourly"):
+        by_many(program, feed, 2)
+
+
 def test_the_twenty_rules(tmp_path: Path) -> None:
     """Workload W1, ids that come again included, where nearly every event goes the short way: the same bytes."""
     feed = tmp_path / "w1.jsonl"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from engine.core.subjects import part_of
 from engine.ports import Fault
 from engine.stores.sql.check import QUERIES, Check, told
-from engine.stores.sql.postgres_file import part_of
 
 
 class PgCheck(Check):

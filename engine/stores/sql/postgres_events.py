@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from engine.core.model import Decision, Entry, Event
-from engine.core.subjects import SIGN, subject_of
+from engine.core.subjects import SIGN, part_of, subject_of
 from engine.stores import codec, erasing, tally
-from engine.stores.sql.postgres_file import PgFile, part_of
+from engine.stores.sql.postgres_file import PgFile
 
 _PAGE = 1000
 _ROOM = 1 << 21  #: events after which room is made again; there was room for four times as many, at least

@@ -22,21 +22,18 @@ from enum import Enum
 from functools import cache
 from threading import Event as Pause
 from typing import Any
-from zlib import crc32
 
 import psycopg
 from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
 
 from engine.core.model import Event
-from engine.errors import InternalError, StoreError, StoreFull, StoreHeld
+from engine.core.subjects import part_of
+from engine.errors import InternalError, StoreError, StoreFull, StoreHeld, TryAgain
 from engine.stores import codec
 from engine.stores.sql.postgres_arrays import packed
 from engine.stores.sql.postgres_place import Place, place
 from engine.stores.sql.postgres_schema import Q, migrate
-
-PARTS = 256
-"""Parts the subjects fall into, for ever: ``crc32(subject) % 256``."""
 
 _PAGE = 1000
 _OLDEST = 140000  #: version of the server, as it counts them
@@ -55,6 +52,7 @@ _WRITER = (
     "set plan_cache_mode to force_generic_plan",
 )
 _LET_GO = "select pg_advisory_unlock_all()"
+_PASSING = (pg.SerializationFailure, pg.DeadlockDetected, pg.LockNotAvailable)
 _RELAXED = "set synchronous_commit to off"
 _BEGIN = "begin isolation level read committed"
 _MOMENT = "begin isolation level repeatable read, read only"
@@ -69,25 +67,21 @@ class Role(Enum):
     """What a session does."""
 
     DECIDES = "decides"  #: the only one of its kind: it may write everything
+    SHARES = "shares"  #: decides a part at a time, beside others who do
     SERVES = "serves"  #: takes events in and works at the outbox, beside it
     READS = "reads"
 
 
-_SERVED = frozenset(("ingest", "release", "claim", "settle", "redrive", "drop", "import"))
+_SERVED = frozenset(("meta", "ingest", "release", "claim", "settle", "redrive", "drop", "import"))
 """Verbs for which nobody needs to be alone."""
 
 
-class Lost(StoreError):
+class Lost(TryAgain):
     """The connection went away before anything was committed: whoever began it begins again."""
 
 
 def nothing(point: str) -> None:
     """The fault that never happens."""
-
-
-def part_of(subject: str | None) -> int:
-    """The part a subject belongs to; of nobody, 0."""
-    return crc32(subject.encode()) % PARTS if subject else 0
 
 
 @cache
@@ -135,7 +129,7 @@ class PgFile:
         file = cls(place(url), role, durable)
         try:
             file._check_server()
-            if role is Role.DECIDES:
+            if role in (Role.DECIDES, Role.SHARES):
                 file._take_right()
             with file._plain():
                 migrate(file.db, file.at, read_only=role is not Role.DECIDES, fault=fault)
@@ -225,8 +219,23 @@ class PgFile:
 
     def _take_right(self) -> None:
         """Be the one who decides; raises StoreHeld, naming who is."""
-        if not self._one("lock", self.at.key)[0]:
+        if not self._one("share" if self.role is Role.SHARES else "lock", self.at.key)[0]:
             raise self._held()
+
+    def share(self) -> None:
+        """Decide nothing any more, so that others may decide parts; go on taking in and sending."""
+        self._one("unlock", self.at.key)
+        self.role, self._epoch = Role.SERVES, 0
+
+    def be_alone(self) -> None:
+        """Be the one who decides again, once all who decided parts have left."""
+        for pause in self._pauses:
+            if self._one("lock", self.at.key)[0]:
+                self.role = Role.DECIDES
+                self._count_epoch()
+                return
+            self._waiting.wait(pause)
+        raise self._held()
 
     def _held(self) -> StoreHeld:
         for name, address in self.rows("holder", self.at.key):
@@ -369,9 +378,13 @@ class PgFile:
         if not events:
             return 0
         rows = [(part_of(it.user or it.group), it.id, codec.encode_event(it)) for it in events]
+        return self.put_rows("add_inbox", rows)
+
+    def put_rows(self, query: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Put rows into the inbox behind those of this transaction; how many were not there and not decided."""
         columns = [list(column) for column in zip(*rows, strict=True)]
-        sent = self._execute(Q["add_inbox"], (*columns, self.taken))
-        self.taken += len(events)
+        sent = self._execute(Q[query], (*columns, self.taken))
+        self.taken += len(rows)
         self._wait()
         return sent.rowcount
 
@@ -534,7 +547,7 @@ class PgFile:
     # -- errors
 
     def _unreadable(self, query: str, error: psycopg.Error) -> StoreError:
-        kind = Lost if self._gone() else StoreError
+        kind = Lost if self._gone() or (self._inside and isinstance(error, _PASSING)) else StoreError
         return kind(f"store {self.at} cannot be read ({query}): {_words(error)}")
 
     def _unwritable(self, error: psycopg.Error) -> StoreError:
@@ -545,8 +558,7 @@ class PgFile:
         if isinstance(error, pg.DiskFull):
             self.full = True
             return StoreFull(words, hint="make room on the disk of the server")
-        passing = (pg.SerializationFailure, pg.DeadlockDetected)
-        if self._gone() or isinstance(error, passing):
+        if self._gone() or isinstance(error, _PASSING):
             return Lost(words)
         return StoreError(words)
 

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import psycopg
 
+from engine.core.subjects import part_of
 from engine.errors import StoreError
 from engine.stores import codec
 from engine.stores.moving import STAYS, Row
-from engine.stores.sql.postgres_file import PgFile, part_of
+from engine.stores.sql.postgres_file import PgFile
 from engine.stores.sql.postgres_schema import Q
 
 _WAITING: Final = 1 << 20

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from engine.core.model import State
-from engine.core.subjects import BEFORE_USERS
+from engine.core.subjects import BEFORE_USERS, part_of
 from engine.stores import codec
-from engine.stores.sql.postgres_file import PgFile, part_of
+from engine.stores.sql.postgres_file import PgFile
 
 
 class PgStates:

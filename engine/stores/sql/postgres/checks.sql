@@ -123,7 +123,8 @@ where not exists (select 1 from event where event.seq = heard.seq and event.id <
 
 -- name: check_clock
 -- Events decided later than the engine's clock stands.
-select id from event where decided_at > (select at from engine);
+select id from event left join part on part.part = event.part
+where decided_at > greatest(part.at, (select at from engine));
 
 -- name: check_ids
 -- Events whose id is not remembered although it is not forgotten yet, and ids that are remembered of no event.

@@ -299,8 +299,8 @@ select position from position where feed = $1;
 update engine set at = $1 where one;
 
 -- name: clock
--- The engine's clock.
-select at from engine;
+-- The engine's clock; where many decide, that of the part that is furthest.
+select greatest(at, (select max(at) from part)) from engine;
 
 -- name: save_versions
 -- Versions of playbooks; what is known of one that is there stays, but for whether it is used.
@@ -328,7 +328,8 @@ on conflict (name) do update set n = counter.n + excluded.n;
 
 -- name: counters
 -- Every counter.
-select name, n from counter order by name;
+select name, sum(n)::bigint from (select name, n from counter union all select name, n from part_counter) as it
+group by name order by name;
 
 -- name: add_figures
 -- Add to figures of playbooks.
@@ -337,7 +338,9 @@ on conflict (playbook, name) do update set n = figure.n + excluded.n;
 
 -- name: figures
 -- Every figure of every playbook.
-select playbook, name, n from figure;
+select playbook, name, sum(n)::bigint
+from (select playbook, name, n from figure union all select playbook, name, n from part_figure) as it
+group by playbook, name;
 
 -- name: forgotten_until
 -- Up to when a log was forgotten.
