@@ -5,8 +5,8 @@
 
 needs ``make bench-others``, and Java 17 for Drools. Every way reads the same file, decodes its lines and says how often
 each rule fired; the others do it as their manuals show, in memory, with one session. Time is the processor time of all
-threads, from the first line to the last; of Drumbeat and of the rules by hand it is that of the whole process, start
-and compiling included. Rules that both have must have fired equally often.
+threads, from the import of the engine to the last line; of Drumbeat and of the rules by hand it is that of the whole
+process. Rules that both have must have fired equally often.
 
 - durable_rules: ``post`` of each event; one that no rule takes is an exception of its own, and one that a rule takes is
   gone for the others, so r02 and r07 fire less often there
