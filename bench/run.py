@@ -13,8 +13,7 @@ In every round each of these runs once, in turn, so that a machine that drifts d
 - run: `drumbeat run --until-idle` on a fresh SQLite store, synchronous FULL (the whole process)
 
 Rates go by the clock, or with --cpu by processor time, where others use the machine too (then two workers say nothing:
-see workers.py). Ratios are taken within a round; shown is their median. Exit 1 when those that decide disagree about the
-effects.
+see workers.py). Ratios are taken within a round; shown is their median. Exit 1 when those that decide disagree.
 """
 
 from __future__ import annotations
