@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lowest lint bench schemas lock clean
+.PHONY: demo test lowest lint bench bench-others schemas lock clean
 
 demo: $(READY)
 	$(BIN)/drumbeat demo
@@ -34,6 +34,11 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python bench/run.py
 
+# What bench/conditions.py and bench/engines.py compare with, in a venv of its own.
+bench-others: $(READY)
+	test -x bench/.venv/bin/python || $(PYTHON) -m venv bench/.venv
+	bench/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+
 schemas: $(READY)
 	$(BIN)/drumbeat schema --write schemas
 	$(BIN)/drumbeat docs --write docs/reference
@@ -52,7 +57,7 @@ lock: $(READY)
 	echo setuptools | $(BIN)/uv $(LOCK) - -o deploy/requirements-build.lock
 
 clean:
-	rm -rf $(VENV) .lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) bench/.venv .lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -47,11 +47,11 @@ def insert(db: Path, batches: list[list[Row]]) -> float:
         link.execute("pragma synchronous=normal")
         link.execute("create table events (id text, type text, user text, time text, data text)")
         link.commit()
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         for batch in batches:
             link.executemany("insert into events values (?, ?, ?, ?, ?)", batch)
             link.commit()
-        return time.perf_counter() - start
+        return time.perf_counter() - start[0], time.process_time() - start[1]
     finally:
         link.close()
 
@@ -66,8 +66,9 @@ def main() -> int:
     events = rows(args.feed)
     batches = [events[i : i + BATCH] for i in range(0, len(events), BATCH)]
     with tempfile.TemporaryDirectory() as folder:
-        seconds = insert(args.db or Path(folder) / "raw.db", batches)
-    print(json.dumps({"events": len(events), "seconds": seconds, "events_per_second": len(events) / seconds}))
+        seconds, cpu = insert(args.db or Path(folder) / "raw.db", batches)
+    rate = len(events) / seconds
+    print(json.dumps({"events": len(events), "seconds": seconds, "cpu": cpu, "events_per_second": rate}))
     return 0
 
 

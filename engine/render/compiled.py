@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import tzinfo
 from functools import cache
+from itertools import islice
 from threading import Lock
 from types import TracebackType
 from typing import Any, cast
@@ -26,6 +27,7 @@ from engine.render.sandbox import Metered, Sandbox
 
 MAX_OUTPUT = 256 * 1024
 """Bytes of one rendered piece."""
+_AT_ONCE = 32  # pieces of the text between two looks at its length
 _SAFE_DEPTH = 12
 _SAFE_LENGTH = 4096
 _COMPILING = Lock()
@@ -81,12 +83,12 @@ class Piece:
     def _collect(self, context: Metered) -> str:
         parts: list[str] = []
         size = 0
-        root = self._root
-        for part in root(context) if root is not None else self.compile()(context):
-            size += len(part)
+        pieces = (self._root or self.compile())(context)
+        while some := list(islice(pieces, _AT_ONCE)):
+            size += sum(map(len, some))
             if size > MAX_OUTPUT:
                 raise TemplateLimit(f"the text is longer than {MAX_OUTPUT} bytes")
-            parts.append(part)
+            parts += some
         text = "".join(parts)
         # encoding also finds half characters (lone surrogates), which no channel and no store can carry
         if not text.isascii() and len(text.encode()) > MAX_OUTPUT:

@@ -23,6 +23,7 @@ from engine.render.sandbox import Metered, gone, kind
 from engine.render.values import RULES, bounded, number, shown
 
 MAX_ITEMS = 1000
+_SHORT = 1 << 62  # a number of this size needs no closer look
 _NUMBERS = (int, Decimal, float)
 _DEFAULT = "give it a default: {{ ...|default('...') }}, or ask with {% if %}"
 
@@ -32,6 +33,8 @@ def out(context: Metered, value: object, name: str) -> str:
     """The text of a printed value; null is never printed."""
     if type(value) is str:
         return value
+    if type(value) is int and -_SHORT < value < _SHORT:
+        return str(value)
     text = shown(value, context)
     if text is None:
         raise MissingVariable(f"{name} is missing", hint=_DEFAULT)

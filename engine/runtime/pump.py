@@ -430,7 +430,7 @@ class Pump:
             elif event is not None:
                 candidates.append((place, event))
         seen = self._met(records, candidates)
-        gone = self.store.erased({event.user for _, event in candidates if event.user is not None})
+        gone = self.store.erased(event.user for _, event in candidates if event.user is not None)
         if seen or gone or len({event.id for _, event in candidates}) < len(candidates):
             if any(event.time <= gone.get(event.user or "", event.time - 1) for _, event in candidates):
                 self.store.set_meta(UNSCRUBBED, "yes")  # what is dropped has left its bytes where it waited

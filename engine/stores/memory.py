@@ -98,7 +98,7 @@ class MemoryStore(MemoryOutbox, MemoryCoupons):
 
     def erased(self, subjects: Iterable[str]) -> dict[str, int]:
         known = self._erased
-        return {it: known[alias] for it in subjects if (alias := self._alias(it)) in known} if known else {}
+        return {it: known[alias] for it in set(subjects) if (alias := self._alias(it)) in known} if known else {}
 
     def scrub(self) -> None:
         """Nothing is in any file."""

@@ -598,3 +598,23 @@ def test_paused_in_the_middle_of_a_blast(tmp_path: Path, monkeypatch: pytest.Mon
         write_feed(tmp_path, lines_of(feed))
         run(plan_of(tmp_path, friday(), status), tmp_path, deliver=False)
     assert sorted(str(it.user) for it in effects_of(tmp_path)) == ["u0", "u1"]
+
+
+def test_a_crowd_outside_the_audience(tmp_path: Path) -> None:
+    """Of 10,001 users six are let in, at the seams of the chunks and made fit by an entry before: nobody else, and none
+    of them is passed over with the thousands who are not even likely to."""
+    audience = '\'user.city == "in" or count("told") >= 1\''
+    steps = f"{HI}  - emit: {{type: told, user: '{{{{ user.friend }}}}'}}\n    if: user.friend\n"
+    program = plan_of(tmp_path, friday(audience).replace(HI, steps))
+    size = walk.CHUNK
+    inside: dict[int, dict[str, str]] = {0: {"friend": f"u{size - 2:05}"}, size - 1: {"friend": f"u{2 * size - 1:05}"}}
+    inside |= {size: {}, 2 * size: {}}
+    feed = [
+        event(f"e{n}", "user.signup", "2026-03-01T00:00:00Z", f"u{n:05}", city="in" if n in inside else "out", **fields)
+        for n in range(2 * size + 1)
+        for fields in [inside.get(n, {})]
+    ]
+    feed.append(event("end", "x", "2026-03-07T00:00:00Z", "u00000"))
+    effects = simulated(program, write_feed(tmp_path, lines_of(feed)))
+    told = [str(it.user) for it in effects if it.kind == "message"]
+    assert sorted(told) == [f"u{n:05}" for n in (0, size - 2, size - 1, size, 2 * size - 1, 2 * size)]

@@ -57,7 +57,7 @@ class Erasure:
         """When these subjects were erased, those who were."""
         if not self._known:
             return {}
-        return {it: at for it in subjects if (at := self._known.get(self.alias(it))) is not None}
+        return {it: at for it in set(subjects) if (at := self._known.get(self.alias(it))) is not None}
 
     def disguised(self, states: Sequence[State], erased: Sequence[tuple[str, int]]) -> list[State]:
         """The states as they are to be written: those of erased people under their pseudonyms."""
@@ -119,6 +119,8 @@ class Erasure:
 
     def committed(self, erased: Sequence[tuple[str, int]], revived: Sequence[str], states: Sequence[State]) -> None:
         """The erasures are durable, and so are the states written with them."""
+        if not erased and not self._known:  # then no state has a pseudonym
+            return
         self._hidden.difference_update(revived)
         self._hidden.update(it.id for it in states if it.id.startswith(erasing.ALIAS))
         for subject, at in erased:
