@@ -104,6 +104,12 @@ class InHand:
             self._quiet, self._failure = True, None
             self._changed.notify_all()
 
+    def well(self) -> None:
+        """The source answers again; whether it has something more is not known."""
+        with self._changed:
+            self._failure = None
+            self._changed.notify_all()
+
     def failed(self, error: CannotRun) -> None:
         """The source cannot be asked; who waits for it is told."""
         with self._changed:
@@ -114,6 +120,21 @@ class InHand:
         """What stands between the feed and its source at this moment."""
         with self._changed:
             return self._failure
+
+    def forget_fresh(self) -> None:
+        """Let go of what the program has not read yet: the source gives it again, or to somebody else."""
+        with self._changed:
+            for record, _, key in self._fresh:
+                self._keys.discard(key)
+                self._bytes -= len(record.raw)
+            self._fresh.clear()
+            self._changed.notify_all()
+
+    def wait_until_committed(self, seconds: float) -> None:
+        """Until everything the program has read is committed, at most so long for each commit."""
+        with self._changed:
+            while self._read and self._changed.wait(seconds):
+                pass
 
     def stir(self) -> None:
         """Let whoever waits look again."""
