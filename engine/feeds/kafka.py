@@ -168,6 +168,8 @@ class KafkaFeed(Receiving):
             "session.timeout.ms": SILENT,
             "heartbeat.interval.ms": SILENT // 10,
             "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 100,  # one that is on its way holds up a partition that has room again
+            "fetch.queue.backoff.ms": 100,
             "queued.min.messages": 10_000,
             "queued.max.messages.kbytes": 16_384,
             "reconnect.backoff.max.ms": 2_000,
@@ -207,7 +209,7 @@ class KafkaFeed(Receiving):
             self._look(consumer)
             consumer.subscribe([self._topic], on_assign=self._given, on_revoke=self._taken, on_lost=self._lost)
             while not self._stop.is_set():
-                for message in consumer.consume(AT_ONCE, timeout=WAIT):
+                for message in consumer.consume(self._room(), timeout=WAIT):
                     self._take(message)
                 self._begin(consumer)
                 self._mind_room(consumer)
@@ -240,6 +242,8 @@ class KafkaFeed(Receiving):
             words = f": {found.error.str()}" if found.error is not None else ""
             raise CannotRun(f"{self.name}: there is no topic {self._topic!r}{words}", hint="make it first")
         self._share = len(found.partitions)
+        for member in filter(lambda it: it.begun, self._partitions.values()):
+            member.end = max(member.next, consumer.get_watermark_offsets(self._place(member.number), cached=True)[1])
         if self._hand.failure() is not None:
             self._hand.quiet()
             for member in list(self._partitions.values()):
@@ -365,10 +369,14 @@ class KafkaFeed(Receiving):
 
     def _mind_room(self, consumer: Consumer) -> None:
         """Fetch nothing where there is no room."""
-        for member in self._partitions.values():
-            if member.begun and member.full() != member.paused:
+        for member in filter(lambda it: it.begun, self._partitions.values()):
+            if member.full() != member.paused:
                 member.paused = not member.paused
                 (consumer.pause if member.paused else consumer.resume)([self._place(member.number)])
+
+    def _room(self) -> int:
+        """How many messages may come, if all of them are of the fullest partition that is read."""
+        return min([AT_ONCE, *(it.hand.room() for it in self._partitions.values() if it.begun and not it.paused)]) or 1
 
     def _tell(self, consumer: Consumer, members: Sequence[Partition]) -> None:
         """Tell Kafka what is committed."""

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from engine.errors import CannotRun
-from engine.feeds.inhand import MOST, MOST_BYTES, InHand
+from engine.feeds import inhand
+from engine.feeds.inhand import InHand
 from engine.ports import Lag, Record
 from engine.site import Site
 
@@ -42,9 +43,13 @@ class Partition:
         self.end: int | None = None  #: offset the next record of the topic will get
         if site.final:  # everything is read at once, and a transaction may want all it can hold of one partition
             share = 1
+        most, most_bytes = inhand.MOST, inhand.MOST_BYTES
         self.hand = InHand(
-            site.wake, most=max(MOST // share, FEWEST), most_bytes=max(MOST_BYTES // share, FEWEST_BYTES)
+            site.wake,
+            most=max(most // share, min(most, FEWEST)),
+            most_bytes=max(most_bytes // share, min(most_bytes, FEWEST_BYTES)),
         )
+        self._done = 0  #: offset after what is committed
         self._told = 0  #: offset the source was told last
 
     def read(self, position: int, limit: int) -> Iterator[Record]:
@@ -82,18 +87,19 @@ class Partition:
         self.hand.failed(failure)
 
     def full(self) -> bool:
-        """There is no room for more."""
+        """There is no room for more; that of what is committed is free again."""
+        done = self.hand.committed()
+        if done:
+            self._done = done[-1] + 1
+            self.hand.told(done)
         return not self.hand.room()
 
     def to_tell(self) -> int | None:
         """The offset the source may be told, if it is another than before."""
-        done = self.hand.committed()
-        if done:
-            self.hand.told(done)
-        offset: int | None = done[-1] + 1 if done else None
+        self.full()
         if self.begun and not self.hand.waiting():  # records that are none for us are done, too
-            offset = self.next
-        if offset is None or offset <= self._told:
+            self._done = self.next
+        if self._done <= self._told:
             return None
-        self._told = offset
-        return offset
+        self._told = self._done
+        return self._told

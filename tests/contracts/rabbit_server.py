@@ -1,0 +1,170 @@
+"""A RabbitMQ server for tests: a node of its own on free ports of this machine, and a wire to it that can be cut."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from feed_servers import Server, eventually
+
+PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one on the PATH changes to another user
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RabbitServer(Server):
+    """A node without plugins. It takes seconds to start, so there is one a session."""
+
+    def __init__(self, folder: Path) -> None:
+        if not PROGRAM.exists():
+            if os.environ.get("DRUMBEAT_CI") == "1":
+                pytest.fail("rabbitmq-server is missing: .ci/servers installs it")
+            pytest.skip("rabbitmq-server is not installed (Debian: apt-get install rabbitmq-server)")
+        super().__init__(folder)
+        self.port, names, far = free_port(), free_port(), free_port()
+        (folder / "plugins").write_text("[].\n")
+        (folder / "server.conf").write_text("loopback_users = none\n")
+        self._environment = {
+            **os.environ,
+            "HOME": str(folder),
+            "ERL_EPMD_PORT": str(names),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"test{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(far),
+            "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(folder / "logs"),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
+            "RABBITMQ_CONFIG_FILE": str(folder / "server"),
+            "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_FEATURE_FLAGS_FILE": str(folder / "flags"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
+        }
+        self._names = names
+        self._name_server: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
+
+    def command(self) -> Sequence[str]:
+        return [str(PROGRAM)]
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self._name_server = subprocess.Popen(
+                ["epmd", "-port", str(self._names), "-address", "127.0.0.1"], stdout=log, stderr=log
+            )
+            self._process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder,
+                env=self._environment, start_new_session=True,
+            )  # fmt: skip
+        eventually(self.answers, "RabbitMQ answers", 0.1)
+
+    def answers(self) -> bool:
+        if b"Server startup complete" not in (self.folder / "log").read_bytes():
+            return False
+        with closing(self.connection()) as found:
+            return bool(found.is_open)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        if self._name_server is not None:
+            self._name_server.kill()
+            self._name_server.wait()
+            self._name_server = None
+
+    def connection(self) -> Any:
+        import pika
+
+        return pika.BlockingConnection(pika.URLParameters(self.url))
+
+    def make(self, queue: str) -> None:
+        """A quorum queue."""
+        with closing(self.connection()) as connection:
+            connection.channel().queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
+
+    def send(self, queue: str, payloads: Sequence[bytes], around: Sequence[dict[str, Any]] = ()) -> None:
+        """Publish, each confirmed by the server; ``around``: properties of each."""
+        import pika
+
+        with closing(self.connection()) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            for n, it in enumerate(payloads):
+                properties = pika.BasicProperties(delivery_mode=2, **(around[n] if around else {}))
+                channel.basic_publish("", queue, it, properties, mandatory=True)
+
+    def depth(self, queue: str) -> int:
+        """Messages that are given to nobody."""
+        with closing(self.connection()) as connection:
+            return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
+
+
+class Wire:
+    """A port that leads to another one, until it is cut."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self.port = free_port()
+        self._ends: list[socket.socket] = []
+        self._door: socket.socket | None = None
+
+    def mend(self) -> None:
+        """Let connections through."""
+        door = socket.create_server(("127.0.0.1", self.port), reuse_port=True)
+        self._door = door
+        threading.Thread(target=self._serve, args=(door,), daemon=True).start()
+
+    def cut(self) -> None:
+        """Break what there is, and let nobody in."""
+        if self._door is not None:
+            with suppress(OSError):  # closing alone does not wake who waits for somebody
+                self._door.shutdown(socket.SHUT_RDWR)
+            self._door.close()
+            self._door = None
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self._ends.clear()
+
+    def _serve(self, door: socket.socket) -> None:
+        while True:
+            try:
+                near, _ = door.accept()
+                far = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:
+                return
+            self._ends += [near, far]
+            threading.Thread(target=_carry, args=(near, far), daemon=True).start()
+
+
+def _carry(near: socket.socket, far: socket.socket) -> None:
+    with near, far, selectors.DefaultSelector() as ready, suppress(OSError):
+        ready.register(near, selectors.EVENT_READ, far)
+        ready.register(far, selectors.EVENT_READ, near)
+        while True:
+            for key, _ in ready.select():
+                piece = key.fileobj.recv(1 << 16)  # type: ignore[union-attr]  # both are sockets
+                if not piece:
+                    return
+                key.data.sendall(piece)
