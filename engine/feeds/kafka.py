@@ -194,7 +194,7 @@ class KafkaFeed(Receiving):
         try:
             from confluent_kafka import Consumer, KafkaException
         except ImportError as error:
-            raise need_library("kafka", "kafka", error) from None
+            raise need_library(self.name, "kafka", error) from None
         try:
             return Consumer({**self._settings, "error_cb": self._complained})
         except (KafkaException, ValueError) as error:

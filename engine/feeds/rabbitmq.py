@@ -100,7 +100,7 @@ class RabbitFeed(Receiving):
         try:
             from pika import URLParameters  # type: ignore[import-untyped]  # the library has no types
         except ImportError as error:
-            raise need_library("rabbitmq", "pika", error) from None
+            raise need_library(self.name, "rabbitmq", error) from None
         url = self._url.reveal()
         try:
             if not url.startswith(("amqp://", "amqps://")):

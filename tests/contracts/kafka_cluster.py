@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import confluent_kafka
+from wire import Wire
 
 RECORD = tuple[int, "bytes | None"]  #: partition, payload
 
@@ -36,24 +37,26 @@ class KafkaCluster:
         self._client = ctypes.c_void_p(self._library.rd_kafka_new(0, conf, why, ctypes.c_size_t(512)))
         self._cluster = ctypes.c_void_p(self._library.rd_kafka_mock_cluster_new(self._client, number))
         self._library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
+        places = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode().split(",")
+        # its own way to take a broker down breaks the process now and then, so each stands behind a wire
+        self._wires = [Wire(int(it.rpartition(":")[2])) for it in places]
+        for n, wire in enumerate(self._wires, 1):
+            wire.mend()
+            assert not self._library.rd_kafka_mock_broker_set_host_port(self._cluster, n, b"127.0.0.1", wire.port)
         self.numbers = range(1, number + 1)
-        self.brokers = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
+        self.brokers = ",".join(f"127.0.0.1:{wire.port}" for wire in self._wires)
 
     def topic(self, name: str, partitions: int) -> None:
         """Make a topic."""
         assert not self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 3)
 
-    def forget(self, topic: str) -> None:
-        """Delete a topic with all it has."""
-        assert not self._library.rd_kafka_mock_topic_delete(self._cluster, name := topic.encode()), name
-
     def down(self, number: int) -> None:
         """A broker closes its connections and takes none."""
-        assert not self._library.rd_kafka_mock_broker_set_down(self._cluster, number)
+        self._wires[number - 1].cut()
 
     def up(self, number: int) -> None:
         """It is back."""
-        assert not self._library.rd_kafka_mock_broker_set_up(self._cluster, number)
+        self._wires[number - 1].mend()
 
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
         """Retention: what stands before an offset is gone."""
@@ -91,5 +94,7 @@ class KafkaCluster:
 
     def close(self) -> None:
         """All brokers at once."""
+        for wire in self._wires:
+            wire.cut()
         self._library.rd_kafka_mock_cluster_destroy(self._cluster)
         self._library.rd_kafka_destroy(self._client)

@@ -40,7 +40,8 @@ def main(folder: Path, wanted: int, kill_at: int) -> None:
     store = wiring.open_store(found.settings, folder)
     feeds = wiring.open_feeds(found.settings, folder, wiring.site_of(folder, final=False, wake=bell.set, notes=store))
     outbox = Outbox(store, wiring.open_channels(found.settings, folder), clock)
-    pump = Pump(found.plan, store, feeds, outbox, clock, secret=b"x", batch=5, watch=after_commit)
+    batch = int(os.environ.get("LIVE_BATCH", "5"))
+    pump = Pump(found.plan, store, feeds, outbox, clock, secret=b"x", batch=batch, watch=after_commit)
     while store.counts().get("events", 0) < wanted:
         bell.wait(0.02)
         bell.clear()
