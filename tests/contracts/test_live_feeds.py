@@ -243,14 +243,6 @@ def kafka_cluster() -> Iterator[KafkaCluster]:
     cluster.close()
 
 
-@pytest.fixture(scope="session")
-def rabbit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
-    server = RabbitServer(tmp_path_factory.mktemp("rabbit"))
-    server.start()
-    yield server
-    server.kill()
-
-
 def make_kit(word: str, folder: Path, request: pytest.FixtureRequest) -> Kit:
     if word == "redis":
         return RedisKit(folder, request.getfixturevalue("redis_server"))
@@ -541,6 +533,20 @@ def test_the_server_comes_and_goes(word: str, tmp_path: Path, closing: Closing) 
         server.kill()
 
 
+def test_a_stream_names_its_messages(request: pytest.FixtureRequest, tmp_path: Path, closing: Closing) -> None:
+    """Semantics: event.missing-id — NATS: with ``id: sequence`` stream and sequence stand for it."""
+    kit = make_kit("nats", tmp_path, request)
+    nameless = event(0).replace(b'"id": "e0", ', b"")
+    kit.send([nameless, event(1)])
+    own = closing(kit.open(id="sequence", durable="own"))
+    assert told(take(own, 2)) == [f"{kit.setting()['stream']}/1", "e1"]
+    mapping = {"type": "@.subject", "user": "user"}
+    (mapped, _) = take(closing(kit.open(id="sequence", durable="mapped", map=mapping)), 2)
+    assert mapped.event is not None
+    assert mapped.event.type == f"{kit.setting()['stream']}.events"
+    assert "!no_id" in told(take(closing(kit.open(durable="strict")), 2))
+
+
 @pytest.mark.parametrize("word", ["redis", "nats"])
 def test_until_idle_waits_for_the_source(word: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Where everything has to be done before leaving, reading goes on until the source has nothing more."""
@@ -555,7 +561,7 @@ def test_until_idle_waits_for_the_source(word: str, request: pytest.FixtureReque
     eventually(lambda: kit.unacknowledged() == 0, "all is acknowledged")
 
 
-@pytest.mark.parametrize("word", ["redis", "nats"])
+@pytest.mark.parametrize("word", ["redis", "nats", "kafka", "rabbitmq"])
 def test_run_until_idle(
     word: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -563,8 +569,9 @@ def test_run_until_idle(
     monkeypatch.setattr("engine.feeds.inhand.MOST", 100)
     monkeypatch.chdir(tmp_path)
     kit = make_kit(word, tmp_path, request)
-    monkeypatch.setenv("THE_URL", str(kit.setting()["url"]))
-    setting = {key: str(it) for key, it in {**kit.setting(), "url": "${THE_URL}"}.items() if key != "ack_wait"}
+    place = "brokers" if word == "kafka" else "url"
+    monkeypatch.setenv("THE_URL", str(kit.setting()[place]))
+    setting = {key: str(it) for key, it in {**kit.setting(), place: "${THE_URL}"}.items() if key != "ack_wait"}
     (tmp_path / "drumbeat.yaml").write_text(f"program: p\nfeeds: [{{{word}: {json.dumps(setting)}}}]\n")
     kit.send([event(n) for n in range(350)])
     for accepted in (350, 0):
