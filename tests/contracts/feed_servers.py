@@ -24,15 +24,15 @@ T = TypeVar("T")
 DEADLINE = 30.0
 
 
-def eventually(ask: Callable[[], T], what: str, pause: float = 0.01) -> T:
+def eventually(ask: Callable[[], T], what: str, pause: float = 0.01, deadline: float = DEADLINE) -> T:
     """The first answer that is true; fails after a generous deadline."""
-    end = time.monotonic() + DEADLINE
+    end = time.monotonic() + deadline
     while True:
         found = ask()
         if found:
             return found
         if time.monotonic() > end:
-            pytest.fail(f"waited {DEADLINE:.0f} s in vain: {what}; at last: {found!r}")
+            pytest.fail(f"waited {deadline:.0f} s in vain: {what}; at last: {found!r}")
         time.sleep(pause)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from feed_servers import Server, eventually
+from feed_servers import DEADLINE, Server, eventually
 from wire import free_port
 
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one on the PATH changes to another user
@@ -67,7 +67,7 @@ class RabbitServer(Server):
                 self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder,
                 env=self._environment, start_new_session=True,
             )  # fmt: skip
-        eventually(self.answers, "RabbitMQ answers", 0.1)
+        eventually(self.answers, "RabbitMQ answers", 0.1, 4 * DEADLINE)
 
     def answers(self) -> bool:
         if b"Server startup complete" not in (self.folder / "log").read_bytes():

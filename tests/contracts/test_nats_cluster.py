@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from feed_servers import NatsServer, eventually
+from feed_servers import DEADLINE, NatsServer, eventually
 from wire import free_port
 
 from engine.stores.sqlite import SqliteStore
@@ -74,7 +74,7 @@ class Cluster:
             it.start()
         for it in starting:
             it.join()
-        eventually(self._made, "the stream is there", 0.1)
+        eventually(self._made, "the stream is there", 0.1, 2 * DEADLINE)
 
     @property
     def url(self) -> str:

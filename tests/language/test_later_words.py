@@ -13,7 +13,6 @@ from engine.language.compile import compile_program
     ("text", "line", "word"),
     [
         ("program: p\nstore: postgresql://host/db\n", 2, "PostgreSQL"),
-        ("program: p\nfeeds: [{kafka: {topic: t}}]\n", 2, "'kafka'"),
     ],
 )
 def test_what_run_refuses_is_said_beforehand(tmp_path: Path, text: str, line: int, word: str) -> None:
