@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.core.model import SECOND
@@ -22,6 +21,7 @@ from engine.door import MAX_EVENT
 from engine.errors import CannotRun, UsageError
 from engine.feeds.around import Offer, around, check_around, only_around, text
 from engine.feeds.files import KEPT
+from engine.feeds.kafka_client import MECHANISMS, client_settings, headers_of, words_of
 from engine.feeds.mapping import SHAPE, PayloadMap
 from engine.feeds.partition import Partition
 from engine.feeds.receiving import Receiving, need_library, read_record
@@ -43,7 +43,6 @@ _TELL: Final = SECOND  #: between two times at which Kafka is told offsets
 _LOOK: Final = SECOND  #: between two looks at the brokers
 _NAME: Final = Text(pattern=r"[A-Za-z0-9._-]{1,200}", what="name")
 _SECRET: Final = "secret"  # noqa: S105 - the name of the record by which a store is known again
-_MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _OURS: Final = "drumbeat:"
 
 
@@ -74,7 +73,7 @@ class KafkaFeed(Receiving):
             "ca": optional(Text(what="path"), "file with the certificates that are trusted, instead of the system's"),
             "user": optional(Text(what="name, or ${KAFKA_USER}"), "name for SASL"),
             "password": optional(Text(what="${KAFKA_PASSWORD}"), "password for SASL; a secret"),
-            "mechanism": optional(Text(_MECHANISMS), "how name and password are shown (SCRAM-SHA-512)"),
+            "mechanism": optional(Text(MECHANISMS), "how name and password are shown (SCRAM-SHA-512)"),
             "map": optional(SHAPE, "which fields of a payload form an event"),
         }
     )
@@ -87,7 +86,7 @@ class KafkaFeed(Receiving):
         super().__init__(f"kafka:{self._called}", site, mapping)
         self._skip = fields.get("tombstones") == "skip"
         self._only_new = fields.get("from") == "new"
-        self._settings = self._library_settings(fields, site)
+        self._settings = client_settings(fields, site, SILENT, ANSWER)
         self._partitions: dict[int, Partition] = {}  #: those given to us
         self._leaving: list[Partition] = []  #: taken away, and what was read of them is not committed yet
         self._joined = False  #: the group has said which partitions are ours
@@ -155,53 +154,24 @@ class KafkaFeed(Receiving):
 
     # ------------------------------------------------------------------ the thread
 
-    def _library_settings(self, fields: Mapping[str, Any], site: Site) -> dict[str, Any]:
-        settings: dict[str, Any] = {
-            "bootstrap.servers": site.text(str(fields["brokers"]), "feeds.kafka.brokers"),
-            "group.id": str(fields.get("group", "drumbeat")),
-            "client.id": "drumbeat",
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "error",  # where to begin is our decision, see _start
-            "enable.partition.eof": True,
-            "partition.assignment.strategy": "cooperative-sticky",
-            "session.timeout.ms": SILENT,
-            "heartbeat.interval.ms": SILENT // 10,
-            "isolation.level": "read_committed",
-            "fetch.wait.max.ms": 100,  # one that is on its way holds up a partition that has room again
-            "fetch.queue.backoff.ms": 100,
-            "queued.min.messages": 10_000,
-            "queued.max.messages.kbytes": 16_384,
-            "reconnect.backoff.max.ms": 2_000,
-            "log_level": 0,
-        }
-        secure = "SASL" if "user" in fields else ""
-        if fields.get("tls"):
-            secure = f"{secure}_SSL" if secure else "SSL"
-        elif secure:
-            secure += "_PLAINTEXT"
-        if secure:
-            settings["security.protocol"] = secure
-        if "ca" in fields:
-            settings["ssl.ca.location"] = str(site.root / fields["ca"])
-        if "user" in fields:
-            settings["sasl.mechanism"] = fields.get("mechanism", "SCRAM-SHA-512")
-            settings["sasl.username"] = site.text(str(fields["user"]), "feeds.kafka.user")
-            settings["sasl.password"] = site.secret(str(fields["password"]), "feeds.kafka.password").reveal()
-        return settings
-
     def _connect(self) -> Consumer:
         try:
             from confluent_kafka import Consumer, KafkaException
         except ImportError as error:
             raise need_library(self.name, "kafka", error) from None
         try:
-            return Consumer({**self._settings, "error_cb": self._complained})
+            return Consumer({**self._settings, "error_cb": self._complained, "on_commit": self._heard})
         except (KafkaException, ValueError) as error:
-            raise CannotRun(f"feed '{self.name}': {_words(error)}", hint="look at brokers, tls, ca and user") from None
+            raise CannotRun(f"feed '{self.name}': {words_of(error)}", hint="look at brokers, tls, ca and user") from None
 
     def _complained(self, error: KafkaError) -> None:
         self._trouble = error.str()
+
+    def _heard(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
+        """What became of offsets Kafka was told; where it did not take them, it is told once more."""
+        for it in places:
+            if (error or it.error) is not None and (member := self._partitions.get(it.partition)) is not None:
+                member.tell_again()
 
     def _session(self) -> None:
         consumer = self._connect()
@@ -214,11 +184,11 @@ class KafkaFeed(Receiving):
                 self._begin(consumer)
                 self._mind_room(consumer)
                 if self._is_time("tell", _TELL):
-                    self._tell(consumer, list(self._partitions.values()))
+                    self._tell(consumer, list(self._partitions.values()), wait=False)
                 if self._is_time("look", _LOOK):
                     self._look(consumer)
         except Exception as error:
-            self._failed(error if isinstance(error, CannotRun) else CannotRun(f"{self.name}: {_words(error)}"))
+            self._failed(error if isinstance(error, CannotRun) else CannotRun(f"{self.name}: {words_of(error)}"))
             raise
         finally:
             consumer.close()  # gives the partitions back, by _taken
@@ -232,7 +202,7 @@ class KafkaFeed(Receiving):
         try:
             found = consumer.list_topics(self._topic, timeout=ANSWER).topics[self._topic]
         except (KafkaException, KeyError) as error:
-            failure = CannotRun(f"{self.name}: the brokers do not answer: {self._trouble or _words(error)}")
+            failure = CannotRun(f"{self.name}: the brokers do not answer: {self._trouble or words_of(error)}")
             if not self._partitions and not self._joined:
                 raise failure from None
             self._failed(failure)
@@ -294,8 +264,7 @@ class KafkaFeed(Receiving):
         if not self._stop.is_set():
             for member in gone:
                 member.hand.wait_until_committed(LEAVING)
-        with suppress(Exception):  # Kafka may be away; our store knows
-            self._tell(consumer, gone)
+        self._tell(consumer, gone, wait=self._hand.failure() is None)
         self._unassign(consumer, gone)
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -343,7 +312,7 @@ class KafkaFeed(Receiving):
                 if start == high:
                     member.hand.quiet()
         except KafkaException as error:
-            self._trouble = _words(error)  # tried again at once; whether the brokers answer is looked at elsewhere
+            self._trouble = words_of(error)  # tried again at once; whether the brokers answer is looked at elsewhere
 
     def _start(self, member: Partition, told: TopicPartition, low: int, high: int) -> int:
         """The offset a partition goes on from."""
@@ -378,16 +347,19 @@ class KafkaFeed(Receiving):
         """How many messages may come, if all of them are of the fullest partition that is read."""
         return min([AT_ONCE, *(it.hand.room() for it in self._partitions.values() if it.begun and not it.paused)]) or 1
 
-    def _tell(self, consumer: Consumer, members: Sequence[Partition]) -> None:
-        """Tell Kafka what is committed."""
+    def _tell(self, consumer: Consumer, members: Sequence[Partition], *, wait: bool) -> None:
+        """Tell Kafka what is committed; ``wait`` until it has heard."""
         from confluent_kafka import KafkaException
 
         done = [self._place(it.number, offset) for it in members if (offset := it.to_tell()) is not None]
         if done:
             try:
-                consumer.commit(offsets=done, asynchronous=False)
+                if wait:
+                    consumer.commit(offsets=done, asynchronous=False)
+                else:
+                    consumer.commit(offsets=done, asynchronous=True)
             except KafkaException as error:  # our store knows; the next offset says this one, too
-                self._trouble = _words(error)
+                self._trouble = words_of(error)
 
     # ------------------------------------------------------------------ one record
 
@@ -402,7 +374,7 @@ class KafkaFeed(Receiving):
     def _record(self, member: Partition, message: Message, offset: int, raw: bytes | str | None) -> Record:
         def offer() -> Offer:
             kind, instant = message.timestamp()
-            headers = {name: words for name, value in _pairs(message) if (words := text(value)) is not None}
+            headers = {name: words for name, value in headers_of(message) if (words := text(value)) is not None}
             return {
                 "key": text(message.key()), "headers": headers, "topic": self._topic, "partition": member.number,
                 "offset": offset, "timestamp": instant if kind else None,
@@ -417,16 +389,3 @@ class KafkaFeed(Receiving):
         if len(record.raw) > MAX_EVENT:
             record.raw = payload[:KEPT]
         return record
-
-
-def _words(error: Exception) -> str:
-    """What the library says, without the object around it."""
-    first: object = error.args[0] if error.args else error
-    said = getattr(first, "str", None)
-    return str(said() if said is not None else first)
-
-
-def _pairs(message: Message) -> list[tuple[str, Any]]:
-    """The headers; one that comes twice counts as it came last."""
-    found: Any = message.headers()
-    return list(found.items()) if isinstance(found, dict) else list(found or ())

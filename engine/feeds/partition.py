@@ -94,6 +94,10 @@ class Partition:
             self.hand.told(done)
         return not self.hand.room()
 
+    def tell_again(self) -> None:
+        """What the source was told last did not reach it."""
+        self._told = 0
+
     def to_tell(self) -> int | None:
         """The offset the source may be told, if it is another than before."""
         self.full()

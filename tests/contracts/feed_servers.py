@@ -42,6 +42,7 @@ def brisk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(redis_feed, "BLOCK", 50)
         patch.setattr(nats_feed, "EXPIRES", 0.05)
+        patch.setattr(kafka_feed, "ANSWER", 1.0)
         patch.setattr(kafka_feed, "SILENT", 1_200)  # the mock brokers make others wait so long even for one that left
         yield
 

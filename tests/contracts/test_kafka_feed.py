@@ -221,6 +221,27 @@ def test_retention_and_a_topic_made_anew(cluster: KafkaCluster) -> None:
     ahead.close()
 
 
+def test_brokers_go_and_come(cluster: KafkaCluster, engine: Engine) -> None:
+    """Semantics: feed.unreachable — brokers that are away stop nobody; the log hears of it, and nothing is lost."""
+    cluster.topic("away", 2)
+    feed = engine.open(cluster, "away")
+    cluster.send("away", [(n % 2, event(n)) for n in range(10)])
+    engine.until(10)
+    for number in cluster.numbers:
+        cluster.down(number)
+    eventually(lambda: engine.gather.lags()[feed.name].broken, "it is seen")
+    assert "do not answer" in engine.gather.broken[feed.name]
+    engine.turn()  # and does not wait
+    for number in cluster.numbers:
+        cluster.up(number)
+    cluster.send("away", [(n % 2, event(n)) for n in range(10, 20)])
+    assert sorted(ids(engine.until(20))) == sorted(f"e{n}" for n in range(20))
+    eventually(lambda: not engine.gather.lags()[feed.name].broken, "all is well again")
+    assert engine.gather.broken == {}
+    eventually(lambda: feed.lag().behind == 0, "nothing is behind")
+    eventually(lambda: cluster.told("away", 2, "away") == [10, 10], "Kafka is told in the end")
+
+
 def test_two_readers_share_a_topic(cluster: KafkaCluster) -> None:
     """Semantics: feed.acknowledged — partitions move between readers of one store: each event once, in order.
 

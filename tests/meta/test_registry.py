@@ -45,6 +45,7 @@ HELPERS = {
     "channels/wire": "one request under a deadline",
     "feeds/around": "what a broker keeps beside a payload, put where map: can name it",
     "feeds/inhand": "records fetched and not committed, used by the feeds that listen to somebody",
+    "feeds/kafka_client": "how the Kafka library is set up, used by kafka",
     "feeds/mapping": "map: of every feed, payloads made into events",
     "feeds/receipts": "receipts: of every channel, reports of providers read as feeds read payloads",
     "feeds/receiving": "what the feeds that listen to somebody have in common",
