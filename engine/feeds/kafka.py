@@ -162,7 +162,8 @@ class KafkaFeed(Receiving):
         try:
             return Consumer({**self._settings, "error_cb": self._complained, "on_commit": self._heard})
         except (KafkaException, ValueError) as error:
-            raise CannotRun(f"feed '{self.name}': {words_of(error)}", hint="look at brokers, tls, ca and user") from None
+            hint = "look at brokers, tls, ca and user"
+            raise CannotRun(f"feed '{self.name}': {words_of(error)}", hint=hint) from None
 
     def _complained(self, error: KafkaError) -> None:
         self._trouble = error.str()
