@@ -46,7 +46,7 @@ class RabbitFeed(Receiving):
     The payload of a message is an event as JSON, or whatever ``map`` says; there ``@.message_id``, ``@.headers.NAME``,
     ``@.app_id``, ``@.routing_key`` and ``@.timestamp`` (``time_unit: s``) stand beside it. A message without an id is
     refused, unless ``id: message`` lets queue and ``message_id`` stand for it; a publisher's own sequence is an id by
-    ``map: {id: [@.app_id, @.headers.sequence], ...}``. Needs ``pip install 'drumbeat[rabbitmq]'``.
+    ``map: {id: ["@.app_id", "@.headers.sequence"], ...}``. Needs ``pip install 'drumbeat[rabbitmq]'``.
 
     Example:
         - rabbitmq: {url: "${RABBITMQ_URL}", queue: shop-events, id: message}
@@ -82,7 +82,7 @@ class RabbitFeed(Receiving):
         own_ids = fields.get("id") == "message"
         if not own_ids and "id" not in (fields.get("map") or {"id"}):
             words = "map: id is required: a queue numbers nothing, and an id is never guessed"
-            hint = "id: message beside map takes message_id; or map: {id: [@.app_id, @.headers.sequence], ...}"
+            hint = "id: message beside map takes message_id; or map: {id: ['@.app_id', '@.headers.sequence'], ...}"
             raise UsageError(words, hint=hint)
         check_around(fields, AROUND, id_needed=not own_ids)
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,7 @@ def test_what_names_a_record(cluster: KafkaCluster, engine: Engine) -> None:
 
 
 def test_the_store_decides(cluster: KafkaCluster) -> None:
-    """Semantics: feed.acknowledged — reading goes on where our store stands, whatever Kafka was told.
+    """Semantics: feed.partitions — reading goes on where our store stands, whatever Kafka was told.
 
     So a backup that is put back reads again what it lost. Another store of the group is believed: what it decided is
     not decided again.
@@ -194,7 +194,7 @@ def test_a_new_group_and_only_what_is_new(cluster: KafkaCluster, engine: Engine)
 
 
 def test_retention_and_a_topic_made_anew(cluster: KafkaCluster) -> None:
-    """What Kafka deleted unread is said in quarantine; offsets that begin again are not taken for those before."""
+    """Semantics: feed.partitions — what Kafka deleted unread is said; offsets that begin again are not the old ones."""
     cluster.topic("short", 1)
     cluster.send("short", [(0, event(n)) for n in range(20)])
     cluster.delete_before("short", 0, 12)
@@ -243,7 +243,7 @@ def test_brokers_go_and_come(cluster: KafkaCluster, engine: Engine) -> None:
 
 
 def test_two_readers_share_a_topic(cluster: KafkaCluster) -> None:
-    """Semantics: feed.acknowledged — partitions move between readers of one store: each event once, in order.
+    """Semantics: feed.partitions — partitions move between readers of one store: each event once, in order.
 
     Law 1 — a partition that is taken away is given up when what was read of it is committed.
     """
@@ -294,9 +294,12 @@ feeds: [{kafka: {brokers: "%s", topic: shop, id: offset}}]
 """
 
 
-def test_every_event_is_decided_once(cluster: KafkaCluster, tmp_path: Path) -> None:
+def test_every_event_is_decided_once(
+    cluster: KafkaCluster, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """Semantics: feed.unreachable — readers killed between commit and telling Kafka, brokers that go: each event once.
 
+    Failure: broker.reader
     Size: DRUMBEAT_KAFKA_EVENTS, DRUMBEAT_KAFKA_KILLS.
     """
     (tmp_path / "drumbeat.yaml").write_text(PROGRAM % cluster.brokers)
@@ -346,6 +349,8 @@ def test_every_event_is_decided_once(cluster: KafkaCluster, tmp_path: Path) -> N
     assert (counts["events"], len(found), set(found) ^ wanted) == (EVENTS, EVENTS, set())
     assert positions == [EVENTS // PARTITIONS] * PARTITIONS
     assert cluster.told("shop", PARTITIONS) == positions
+    record_property("kafka_events", EVENTS)
+    record_property("readers_killed", KILLS)
 
 
 @pytest.mark.parametrize(

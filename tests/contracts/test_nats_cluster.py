@@ -9,7 +9,7 @@ import random
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -156,9 +156,12 @@ class Publisher(threading.Thread):
         await client.close()
 
 
-def test_the_leader_is_killed(cluster: Cluster, tmp_path: Path) -> None:
+def test_the_leader_is_killed(
+    cluster: Cluster, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """Semantics: feed.unreachable — leaders killed while events are published and read: none lost, none decided twice.
 
+    Failure: broker.leader
     Size: DRUMBEAT_NATS_EVENTS, DRUMBEAT_NATS_KILLS.
     """
     root = tmp_path / "program"
@@ -192,7 +195,10 @@ def test_the_leader_is_killed(cluster: Cluster, tmp_path: Path) -> None:
     found = [it.id for user in range(7) for it, _ in store.events(f"u{user}") if it.type == "t"]
     counts = store.counts()
     store.close()
-    print(f"again {publisher.again}, duplicate {counts.get('duplicate', 0)}")
+    record_property("nats_events", EVENTS)
+    record_property("leaders_killed", KILLS)
+    record_property("published_again", publisher.again)
+    record_property("came_twice", counts.get("duplicate", 0))
     assert sorted(found) == sorted(f"e{n}" for n in publisher.acknowledged)
     assert (len(keys), len(set(keys))) == (EVENTS, EVENTS)
 

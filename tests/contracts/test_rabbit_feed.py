@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +155,12 @@ feeds: [{rabbitmq: {url: "${THE_URL}", queue: shop, id: message, prefetch: 200}}
 """
 
 
-def test_every_message_is_decided_once(rabbit_server: RabbitServer, tmp_path: Path) -> None:
+def test_every_message_is_decided_once(
+    rabbit_server: RabbitServer, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """Semantics: feed.acknowledged — killed between commit and acknowledgement, and the wire cut: each message once.
 
+    Failure: broker.reader
     Size: DRUMBEAT_RABBIT_EVENTS, DRUMBEAT_RABBIT_KILLS.
     """
     (tmp_path / "drumbeat.yaml").write_text(PROGRAM)
@@ -181,6 +184,8 @@ def test_every_message_is_decided_once(rabbit_server: RabbitServer, tmp_path: Pa
     store.close()
     assert sorted(found) == sorted(f"shop/m{n}" for n in range(EVENTS))
     assert counts["duplicate"] >= KILLS
+    record_property("rabbit_events", EVENTS)
+    record_property("readers_killed", KILLS)
     eventually(lambda: rabbit_server.depth("shop") == 0, "all is acknowledged")
 
 
