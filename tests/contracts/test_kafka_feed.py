@@ -18,11 +18,14 @@ import pytest
 from feed_servers import brisk, eventually
 from kafka_cluster import KafkaCluster
 
+from engine.door import read_event
 from engine.errors import CannotRun, UsageError
 from engine.feeds.kafka import KafkaFeed
+from engine.feeds.mapping import PayloadMap
 from engine.ports import Record
 from engine.runtime.clock import SystemClock
 from engine.runtime.gather import Gather
+from engine.runtime.merge import Merge, present
 from engine.site import Site
 from engine.stores.sqlite import SqliteStore
 
@@ -129,6 +132,7 @@ def test_around_a_payload(cluster: KafkaCluster, engine: Engine) -> None:
     assert (first.event.id, first.event.type, first.event.user) == ("shop|0", "paid", "u7")
     assert (first.event.time, str(first.event.data)) == (1_767_225_600_123_000, "{'sum': Decimal('19.90')}")
     assert [it.reason for it in bad] == ["unmapped", "unmapped", "duplicate_key"]
+    assert read_event(PayloadMap.of(setting).event_bytes(first.raw)) == first.event, "as quarantine reads once more"
     assert bad[0].raw == (
         b'{"@":{"headers":{"ce.type":"paid","source":"shop"},"offset":1,"timestamp":1767225600123},"n":1}'
     ), "what was around it is kept, so that it can be read once more"
@@ -219,6 +223,25 @@ def test_retention_and_a_topic_made_anew(cluster: KafkaCluster) -> None:
     ahead.open(cluster, "short", id="offset", era=2, group="short-2")
     assert [it.feed for it in ahead.until(8)] == ["kafka:short@2/0"] * 8
     ahead.close()
+
+
+def test_until_idle_goes_by_time(cluster: KafkaCluster, tmp_path: Path) -> None:
+    """Where everything has to be done, partitions are merged by the time of their events, and read to their ends."""
+    cluster.topic("merged", 3)
+    times = [f"2026-03-01T{n // 60:02}:{n % 60:02}:00Z" for n in range(600)]
+    cluster.send("merged", [(0 if n < 400 else n % 2, event(n, time=times[n])) for n in range(600)])
+    clock = SystemClock()
+    site = Site(tmp_path, final=True, now=clock.now, elapsed=clock.elapsed)
+    (feed,) = KafkaFeed.open({"brokers": cluster.brokers, "topic": "merged", "group": "merged"}, site)
+    merge = Merge([feed], lambda name: 0)
+    found: list[Record] = []
+    while records := merge.take(100):
+        found += records
+    assert ids(found) == [f"e{n}" for n in range(600)]
+    for member in present([feed]):
+        member.acknowledge(100)  # type: ignore[attr-defined]  # partitions are live feeds
+    feed.close()
+    assert cluster.told("merged", 3, "merged") == [100, 100, -1001]
 
 
 def test_brokers_go_and_come(cluster: KafkaCluster, engine: Engine) -> None:
