@@ -58,13 +58,6 @@ class KafkaCluster:
         """It is back."""
         self._wires[number - 1].mend()
 
-    def delete_before(self, topic: str, partition: int, offset: int) -> None:
-        """Retention: what stands before an offset is gone."""
-        wanted = ctypes.c_int64(offset)
-        assert not self._library.rd_kafka_mock_partition_delete_records(
-            self._cluster, topic.encode(), ctypes.c_int32(partition), wanted
-        )
-
     def send(
         self, topic: str, records: Iterable[RECORD], around: Callable[[int], dict[str, Any]] = lambda n: {}, **more: Any
     ) -> None:
