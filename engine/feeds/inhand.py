@@ -130,11 +130,10 @@ class InHand:
             self._fresh.clear()
             self._changed.notify_all()
 
-    def wait_until_committed(self, seconds: float) -> None:
-        """Until everything the program has read is committed, at most so long for each commit."""
+    def being_decided(self) -> bool:
+        """The program has read records that it has not committed."""
         with self._changed:
-            while self._read and self._changed.wait(seconds):
-                pass
+            return bool(self._read)
 
     def stir(self) -> None:
         """Let whoever waits look again."""

@@ -262,9 +262,10 @@ class KafkaFeed(Receiving):
     def _taken(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """The group takes partitions away, or we give them back."""
         gone = self._let_go([it.partition for it in partitions])
-        if not self._stop.is_set():
-            for member in gone:
-                member.hand.wait_until_committed(LEAVING)
+        until = self._site.elapsed() + LEAVING
+        while any(it.hand.being_decided() for it in gone) and self._site.elapsed() < until:
+            if self._stop.wait(WAIT / 2):  # whoever closes us decides nothing any more
+                break
         self._tell(consumer, gone, wait=self._hand.failure() is None)
         self._unassign(consumer, gone)
 
