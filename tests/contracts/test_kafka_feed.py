@@ -311,6 +311,33 @@ def test_two_readers_share_a_topic(cluster: KafkaCluster) -> None:
     assert cluster.told("moves", PARTITIONS, "moves") == [total // PARTITIONS] * PARTITIONS
 
 
+def test_a_partition_leaves_and_comes_back(cluster: KafkaCluster) -> None:
+    """Semantics: feed.partitions — given up when what was read is committed; given again, it goes on there."""
+    cluster.topic("back", 2)
+    cluster.send("back", [(n % 2, event(n)) for n in range(20)])
+    one = Engine()
+    first = one.open(cluster, "back")
+    read: list[Record] = []
+    eventually(lambda: read.extend(one.gather.take(100)) or len(read) == 20, "all are read, and none is committed")
+    two = Engine(before=one)
+    second = two.open(cluster, "back")
+    eventually(lambda: two.turn() or first._leaving, "one of them is to be given up")
+    assert second.members() == []
+    one.decided += read
+    one.positions |= {"kafka:back/0": 10, "kafka:back/1": 10}
+    one.gather.acknowledge(one.position, set(one.positions))
+    eventually(lambda: [one.turn(), two.turn()] and len(second.members()) == 1, "the other one has it")
+    cluster.send("back", [(n % 2, event(n)) for n in range(20, 30)])
+    eventually(lambda: [one.turn(), two.turn()] and len(one.decided) >= 30, "both read on")
+    two.close()
+    two.gather.feeds.clear()
+    cluster.send("back", [(n % 2, event(n)) for n in range(30, 40)])
+    one.until(40)
+    assert len(first.members()) == 2
+    assert sorted(ids(one.decided)) == sorted(f"e{n}" for n in range(40))
+    one.close()
+
+
 PROGRAM = """\
 program: live
 timezone: UTC
