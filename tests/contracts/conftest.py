@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +20,9 @@ if HERE not in sys.path:
 
 @pytest.fixture(scope="session")
 def rabbit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
-    """The one RabbitMQ server of a session; it takes seconds to start."""
-    from rabbit_server import RabbitServer
+    """The one RabbitMQ server of a session, also where several processes test: it takes seconds to start."""
+    from rabbit_server import shared
 
-    server = RabbitServer(tmp_path_factory.mktemp("rabbit"))
-    try:
-        server.start()
+    base = tmp_path_factory.getbasetemp()
+    with shared(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as server:
         yield server
-    finally:
-        server.kill()

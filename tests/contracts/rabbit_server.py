@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,23 @@ PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one on the PATH c
 
 
 class RabbitServer(Server):
-    """A node without plugins. It takes seconds to start, so there is one a session."""
+    """A node without plugins.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder: all it has.
+    port: of one that runs already; 0: it is still to be started.
+    """
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
         if not PROGRAM.exists():
             if os.environ.get("DRUMBEAT_CI") == "1":
                 pytest.fail("rabbitmq-server is missing: .ci/servers installs it")
             pytest.skip("rabbitmq-server is not installed (Debian: apt-get install rabbitmq-server)")
         super().__init__(folder)
-        self.port, names, far = free_port(), free_port(), free_port()
+        self.port, names, far = port or free_port(), free_port(), free_port()
+        if port:
+            return
         (folder / "plugins").write_text("[].\n")
         (folder / "server.conf").write_text("loopback_users = none\n")
         self._environment = {
@@ -70,20 +80,21 @@ class RabbitServer(Server):
         eventually(self.answers, "RabbitMQ answers", 0.1, 4 * DEADLINE)
 
     def answers(self) -> bool:
-        if b"Server startup complete" not in (self.folder / "log").read_bytes():
-            return False
-        with closing(self.connection()) as found:
-            return bool(found.is_open)
+        from pika.exceptions import AMQPError
 
-    def kill(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-        if self._name_server is not None:
-            self._name_server.kill()
-            self._name_server.wait()
-            self._name_server = None
+        try:
+            with closing(self.connection()) as found:
+                return bool(found.is_open)
+        except (AMQPError, OSError):  # not yet
+            return False
+
+    def let_go(self) -> tuple[int, int]:
+        """The processes (of the node, and of its names); whoever asks has to end them."""
+        assert self._process is not None
+        assert self._name_server is not None
+        for it in (self._process, self._name_server):
+            it.returncode = 0  # nobody waits for it here
+        return self._process.pid, self._name_server.pid
 
     def connection(self) -> Any:
         import pika
@@ -110,3 +121,41 @@ class RabbitServer(Server):
         """Messages that are given to nobody."""
         with closing(self.connection()) as connection:
             return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
+
+
+@contextmanager
+def shared(place: Path) -> Iterator[RabbitServer]:
+    """The server of a folder that several processes know: who comes first starts it, who leaves last ends it."""
+    state = place / "rabbit.json"
+    with (place / "rabbit.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if state.exists():
+            found = json.loads(state.read_text())
+            server = RabbitServer(place / "rabbit", found["port"])
+        else:
+            server = RabbitServer(place / "rabbit")
+            try:
+                server.start()
+            except BaseException:
+                _end(*server.let_go())
+                raise
+            found = {"port": server.port, "pids": server.let_go(), "users": 0}
+        state.write_text(json.dumps({**found, "users": found["users"] + 1}))
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        try:
+            yield server
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            found = json.loads(state.read_text())
+            found["users"] -= 1
+            state.write_text(json.dumps(found))
+            if not found["users"]:
+                state.unlink()
+                _end(*found["pids"])
+
+
+def _end(node: int, names: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(node, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(names, signal.SIGKILL)
