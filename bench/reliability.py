@@ -156,6 +156,24 @@ PARTS = {
         _of_tests,
         _sizes(records=1_000_000),
     ),
+    "kafka": Part(
+        "readers of Kafka that are killed, and brokers that go",
+        _tests("tests/contracts/test_kafka_feed.py", "decided_once"),
+        _of_tests,
+        _sizes(kafka_events=20_000, kafka_kills=20),
+    ),
+    "rabbitmq": Part(
+        "readers of RabbitMQ that are killed, and connections that are cut",
+        _tests("tests/contracts/test_rabbit_feed.py", "decided_once"),
+        _of_tests,
+        _sizes(rabbit_events=20_000, rabbit_kills=20),
+    ),
+    "nats": Part(
+        "three nodes of NATS, whose leader is killed",
+        _tests("tests/contracts/test_nats_cluster.py"),
+        _of_tests,
+        _sizes(nats_events=20_000, nats_kills=10),
+    ),
     "crowd": Part(
         "people on their way while every kind of step is edited, and others moved by a map",
         _tests("tests/flows/test_editing_crowd.py tests/flows/test_editing_crowd_moved.py"),

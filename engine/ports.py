@@ -258,6 +258,7 @@ class Lag(msgspec.Struct):
     newest: int | None = None  #: position of the newest record there is; None: the source does not say
     behind: int | None = None  #: records still to be read (of a file: bytes); None: unknown
     says: str = ""  #: what people should know: why the source cannot be reached, that it has ended
+    broken: bool = False  #: the source cannot be reached now
 
 
 @runtime_checkable

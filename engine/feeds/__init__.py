@@ -19,7 +19,9 @@ FEEDS: Registry[Feed] = Registry(
     {
         "file": "engine.feeds.files:JsonlFeed",
         "http": "engine.feeds.http:HttpFeed",
+        "kafka": "engine.feeds.kafka:KafkaFeed",
         "nats": "engine.feeds.nats:NatsFeed",
+        "rabbitmq": "engine.feeds.rabbitmq:RabbitFeed",
         "redis": "engine.feeds.redis:RedisFeed",
         "stdin": "engine.feeds.stdin:StdinFeed",
     },

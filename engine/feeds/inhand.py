@@ -104,6 +104,12 @@ class InHand:
             self._quiet, self._failure = True, None
             self._changed.notify_all()
 
+    def well(self) -> None:
+        """The source answers again; whether it has something more is not known."""
+        with self._changed:
+            self._failure = None
+            self._changed.notify_all()
+
     def failed(self, error: CannotRun) -> None:
         """The source cannot be asked; who waits for it is told."""
         with self._changed:
@@ -114,6 +120,20 @@ class InHand:
         """What stands between the feed and its source at this moment."""
         with self._changed:
             return self._failure
+
+    def forget_fresh(self) -> None:
+        """Let go of what the program has not read yet: the source gives it again, or to somebody else."""
+        with self._changed:
+            for record, _, key in self._fresh:
+                self._keys.discard(key)
+                self._bytes -= len(record.raw)
+            self._fresh.clear()
+            self._changed.notify_all()
+
+    def being_decided(self) -> bool:
+        """The program has read records that it has not committed."""
+        with self._changed:
+            return bool(self._read)
 
     def stir(self) -> None:
         """Let whoever waits look again."""

@@ -6,7 +6,8 @@ Rule 3: what the mapping names must be there. A payload without it is refused wi
 
 A path is keys with dots between them, ``customer.id``; a number is a place in a list, ``items.0.sku``; ``\\.`` is a dot
 that belongs to a key; ``.`` alone is the whole payload. ``a | b`` is the first of them that is there; null and empty
-text count as absent. Where a list of paths may stand, all of them are joined.
+text count as absent. Where a list of paths may stand, all of them are joined. ``@.key``, ``@.headers.name`` and such
+are what a broker keeps beside a payload; which there are its feed says.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from engine.door import EARLIEST, LATEST, read_payload
 from engine.errors import EventRejected, UsageError
 
 WHOLE: Final = "."
+AROUND: Final = "@"  #: key of a payload under which stands what the source keeps beside it
 UNITS: Final = {"s": 1_000_000, "ms": 1_000, "us": 1}  #: microseconds of one
 
 _EXACT: Final = Context(prec=80)
@@ -98,7 +100,11 @@ class PayloadMap:
         self._data = None if data is None or data == WHOLE else Place(data, "data")
         self._whole = data == WHOLE
         named = [*self._id, *self._type, self._time, *(it for it in (self._user, self._group) if it is not None)]
+        ways = [way for place in (*named, *((self._data,) if self._data is not None else ())) for way in place.ways]
+        self.around = frozenset(way[1:] for way in ways if way[0] == AROUND)  #: what is named of what stands around
         self._named = frozenset(way[0] for place in named for way in place.ways if len(way) == 1)
+        if self.around:
+            self._named |= {AROUND}
 
     @classmethod
     def of(cls, setting: object, *, id_needed: bool = True) -> PayloadMap:
@@ -157,7 +163,7 @@ class PayloadMap:
 
     def _data_of(self, payload: dict[str, Any]) -> dict[str, Any]:
         if self._whole:
-            return payload
+            return {key: value for key, value in payload.items() if key != AROUND} if self.around else payload
         if self._data is None:
             return {key: value for key, value in payload.items() if key not in self._named}
         found = self._data.find(payload)

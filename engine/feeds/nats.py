@@ -25,8 +25,9 @@ from engine.core.plan import Span
 from engine.core.shapes import Duration, Map, Text, optional, required
 from engine.door import MAX_EVENT
 from engine.errors import CannotRun
+from engine.feeds.around import around, check_around
 from engine.feeds.files import KEPT
-from engine.feeds.mapping import SHAPE, PayloadMap, check_map
+from engine.feeds.mapping import SHAPE, PayloadMap
 from engine.feeds.receiving import Receiving, need_library, read_record
 from engine.ports import Record
 from engine.site import Site
@@ -45,14 +46,17 @@ MOST_PENDING: Final = 25_000  #: messages a consumer made by us may have out
 _CONNECT: Final = 2  #: seconds one server may take to let us in
 _ANSWER: Final = 5  #: seconds a server may take to answer
 _NAME: Final = Text(pattern=r"[^\s.*>/\\]{1,200}", what="name")
+AROUND: Final = ("subject", "headers")  #: what stands around a payload, for ``map``
 _NONE: Final = ("404", "408")  #: there is no message; the request has expired
 
 
 class NatsFeed(Receiving):
     """A NATS JetStream stream, read by a durable consumer that is made where it is missing.
 
-    The payload of a message is an event as JSON, or whatever ``map`` says; its id stands in the payload. ``subject``
-    leaves out messages of other subjects. One daemon reads a durable consumer. Needs ``pip install 'drumbeat[nats]'``.
+    The payload of a message is an event as JSON, or whatever ``map`` says; there ``@.subject`` and ``@.headers.NAME``
+    stand beside it. A message without an id is refused, unless ``id: sequence`` lets stream and sequence stand for it.
+    ``subject`` leaves out messages of other subjects. One daemon reads a durable consumer. Needs
+    ``pip install 'drumbeat[nats]'``.
 
     Example:
         - nats: {url: "${NATS_URL}", stream: SHOP, durable: drumbeat, subject: "shop.>"}
@@ -65,6 +69,7 @@ class NatsFeed(Receiving):
             "durable": optional(_NAME, "name of the consumer (drumbeat)"),
             "subject": optional(Text(pattern=r"[^\s]{1,200}", what="subject"), "only messages of these subjects"),
             "from": optional(Text(("beginning", "new")), "where a new consumer begins (beginning)"),
+            "id": optional(Text(("payload", "sequence")), "sequence: stream and its number, where a payload has no id"),
             "ack_wait": optional(Duration(), "after which what is not committed comes again (30s)"),
             "credentials": optional(Text(what="path"), "file with the credentials of a NATS account"),
             "map": optional(SHAPE, "which fields of a payload form an event"),
@@ -77,7 +82,9 @@ class NatsFeed(Receiving):
         except ImportError as error:
             raise need_library("nats", "nats", error) from None
         stream = str(fields["stream"])
-        super().__init__(f"nats:{stream}", site, PayloadMap.of(fields["map"]) if "map" in fields else None)
+        self._own_ids = fields.get("id") == "sequence"
+        mapping = PayloadMap.of(fields["map"], id_needed=not self._own_ids) if "map" in fields else None
+        super().__init__(f"nats:{stream}", site, mapping)
         self._stream = stream
         self._durable = str(fields.get("durable", "drumbeat"))
         self._subject: str | None = fields.get("subject")
@@ -90,7 +97,7 @@ class NatsFeed(Receiving):
     @staticmethod
     def check(fields: Mapping[str, Any]) -> None:
         """What can be said without opening it; raises UsageError."""
-        check_map(fields)
+        check_around(fields, AROUND, id_needed=fields.get("id") != "sequence")
 
     @classmethod
     def open(cls, fields: Mapping[str, Any], site: Site) -> list[NatsFeed]:
@@ -207,7 +214,7 @@ class NatsFeed(Receiving):
         sequence = message.metadata.sequence.stream
         self._undelivered = message.metadata.num_pending
         self._replies[sequence] = message.reply
-        self._hand.put(self._record(message.data), sequence << 20, sequence)
+        self._hand.put(self._record(message, sequence), sequence << 20, sequence)
 
     async def _tell(self, client: Client) -> None:
         """Acknowledge what is committed; the server has read it when the flush is back, and acts on it soon after."""
@@ -233,9 +240,11 @@ class NatsFeed(Receiving):
         self._undelivered = consumer.num_pending
         self._newest = state.last_seq << 20
 
-    def _record(self, raw: bytes) -> Record:
-        record = read_record(self.name, raw, self._mapping)
-        if len(raw) > MAX_EVENT:
+    def _record(self, message: Msg, sequence: int) -> Record:
+        raw = message.data
+        payload = around(raw, self._mapping, lambda: {"subject": message.subject, "headers": message.headers or {}})
+        record = read_record(self.name, payload, self._mapping, f"{self._stream}/{sequence}" if self._own_ids else None)
+        if len(record.raw) > MAX_EVENT:
             record.raw = raw[:KEPT]
         return record
 

@@ -63,10 +63,13 @@ class Receiving:
 
     def read(self, position: int, limit: int) -> Iterator[Record]:
         """At most ``limit`` records that stand after ``position`` and are not committed."""
+        self._begin_work()
+        return self._hand.take(position, limit, until_quiet=self._site.final)
+
+    def _begin_work(self) -> None:
         if self._thread is None and not self._stop.is_set():
             self._thread = threading.Thread(target=self._work, name=f"feed {self.name}", daemon=True)
             self._thread.start()
-        return self._hand.take(position, limit, until_quiet=self._site.final)
 
     def acknowledge(self, position: int) -> None:
         """Everything up to a position is committed: the thread tells the source."""
@@ -76,7 +79,8 @@ class Receiving:
         """Where the feed stands, and what stands in its way."""
         waiting, undelivered, failure = self._hand.waiting(), self._undelivered, self._hand.failure()
         behind = None if undelivered is None else undelivered + waiting
-        return Lag(self._hand.position(), self._newest, behind, failure.message if failure is not None else "")
+        words = failure.message if failure is not None else ""
+        return Lag(self._hand.position(), self._newest, behind, words, failure is not None)
 
     def close(self) -> None:
         """Tell the source what is committed, and leave it."""
@@ -90,6 +94,10 @@ class Receiving:
         """Fetch until ``_stop`` is set; any exception ends the session, and another one begins later."""
         raise NotImplementedError
 
+    def _failed(self, failure: CannotRun) -> None:
+        """A session broke: whoever waits is told."""
+        self._hand.failed(failure)
+
     def _went_well(self) -> None:
         """The source answers: the next failure is a first one again."""
         self._pause = FIRST_PAUSE
@@ -102,7 +110,7 @@ class Receiving:
             except Exception as error:  # whatever it is, it must not end the feed
                 words = f"{self.name}: {type(error).__name__}: {error}"
                 failure = error if isinstance(error, CannotRun) else CannotRun(words)
-                self._hand.failed(failure)
+                self._failed(failure)
                 self._site.wake()
             self._stop.wait(self._pause)
             self._pause = min(2 * self._pause, LONGEST_PAUSE)

@@ -62,9 +62,6 @@ CHANNEL = Map(
 )
 """Keys that every channel takes."""
 
-_LATER_FEEDS = ("kafka", "rabbitmq")
-
-
 def channel_shape(via: str) -> Map:
     """All keys of a kind of channel."""
     return _with(CHANNEL, CHANNELS, via)
@@ -109,10 +106,7 @@ class WaysMaker:
         if key.text in FEEDS:
             fields = self.shop.reading.read(value, feed_shape(key.text), f"feeds.{key.text}")
             return None if fields is FAULT or not self._holds(key, fields) else fields
-        if key.text in _LATER_FEEDS:
-            problems.warning(key, "not-yet", f"feed '{key.text}' comes with a later version: run refuses it")
-            return {}
-        known = [*FEEDS, *_LATER_FEEDS]
+        known = list(FEEDS)
         near = nearest(key.text, known)
         hint = f"did you mean '{near}'?" if near else "one of " + ", ".join(known)
         problems.error(key, "unknown-feed", f"unknown feed '{key.text}'", hint=hint)

@@ -15,7 +15,8 @@ from contextlib import suppress
 from itertools import islice
 
 from engine.errors import DrumbeatError, StoreError
-from engine.ports import Feed, Gathering, Lag, LiveFeed, Record
+from engine.ports import Feed, Lag, LiveFeed, Record
+from engine.runtime.merge import present
 
 PAUSE = 5.0
 """Seconds a broken feed is left alone."""
@@ -89,6 +90,7 @@ class Gather:
         self._position = position
         self._elapsed = elapsed
         self._readers: list[_Reader] = []
+        self._lost: dict[str, str] = {}  #: feed -> why its source cannot be reached
 
     def reset(self) -> None:
         """Begin again where the store says: what was held is read once more."""
@@ -96,9 +98,8 @@ class Gather:
 
     def _look(self) -> None:
         """Feeds behind one setting come and go; whoever is new begins where the store says."""
-        present = [it for feed in self.feeds for it in (feed.members() if isinstance(feed, Gathering) else (feed,))]
-        known = {reader.feed.name: reader for reader in self._readers}
-        self._readers = [known.get(feed.name) or _Reader(feed, self._position) for feed in present]
+        known = {id(reader.feed): reader for reader in self._readers}  # one that left and came again is a new one
+        self._readers = [known.get(id(feed)) or _Reader(feed, self._position) for feed in present(self.feeds)]
 
     def take(self, limit: int, until: int | None = None) -> list[Record]:
         """The next records, at most ``limit``; none of an event after ``until``, nor what stands behind it."""
@@ -137,12 +138,18 @@ class Gather:
             if isinstance(feed, LiveFeed):
                 with suppress(Exception):  # it is among the broken ones, or will be
                     found[feed.name] = feed.lag()
+        lost = {name: lag.says for name, lag in found.items() if lag.broken}
+        for name in lost.keys() - self._lost.keys():
+            _log.error("feed %s is in trouble: %s", name, lost[name], extra={"feed": name})
+        for name in self._lost.keys() - lost.keys():
+            _log.warning("feed %s is well again", name, extra={"feed": name})
+        self._lost = lost
         return found
 
     @property
     def broken(self) -> dict[str, str]:
-        """Feeds that cannot be read or told anything, and why."""
-        return {it.feed.name: why for it in self._readers if (why := it.broken or it.deaf) is not None}
+        """Feeds that cannot be read or told anything, or whose source cannot be reached, and why."""
+        return self._lost | {it.feed.name: why for it in self._readers if (why := it.broken or it.deaf) is not None}
 
     def _first(self, limit: int, until: int | None, elapsed: float) -> _Reader | None:
         """The feed whose next record goes first."""

@@ -15,6 +15,11 @@ from engine.ports import Feed, Gathering, Record
 _READ_AHEAD = 1 << 62  # records a feed is asked for; it stops by itself at its end
 
 
+def present(feeds: Sequence[Feed]) -> list[Feed]:
+    """The feeds there are now, with the members of gatherings in their places."""
+    return [it for feed in feeds for it in (feed.members() if isinstance(feed, Gathering) else (feed,))]
+
+
 class Merge:
     """The records of several feeds, merged.
 
@@ -25,8 +30,9 @@ class Merge:
     """
 
     def __init__(self, feeds: Sequence[Feed], position: Callable[[str], int]) -> None:
-        present = [it for feed in feeds for it in (feed.members() if isinstance(feed, Gathering) else (feed,))]
-        self._readers: list[Iterator[Record]] = [feed.read(position(feed.name), _READ_AHEAD) for feed in present]
+        self._readers: list[Iterator[Record]] = [
+            feed.read(position(feed.name), _READ_AHEAD) for feed in present(feeds)
+        ]
         self._heads: list[tuple[int, int, Record]] = []
         for place, reader in enumerate(self._readers):
             head = next(reader, None)

@@ -29,7 +29,7 @@ from engine.runtime import tracing
 from engine.runtime.arming import arm
 from engine.runtime.intake import AHEAD, HISTORY, Taken, first_copies, left_out, refusal
 from engine.runtime.lanes import Lanes
-from engine.runtime.merge import Merge
+from engine.runtime.merge import Merge, present
 from engine.runtime.publish import Published, announce, publish
 from engine.runtime.rows import event_row
 from engine.runtime.session import HISTORY_UNTIL, Session
@@ -236,7 +236,7 @@ class Pump:
 
     def _acknowledge(self, names: set[str]) -> None:
         """Tell live feeds what of them is committed."""
-        for feed in self._feeds:
+        for feed in present(self._feeds):
             if feed.name in names and isinstance(feed, LiveFeed):
                 feed.acknowledge(self.store.position(feed.name))
 

@@ -21,7 +21,12 @@ INVALID = {
         "playbook: thanks\ntitel: 谢谢\ntrigger: {signup: true}\nentry: onec\nsteps: [{stop: x}]\n"
     )
 }
-WARNED = {"drumbeat.yaml": "program: tea\nchannels: {box: {via: file, path: b}}\nfeeds: [{kafka: x}]\n"}
+WARNED = {
+    "playbooks/thanks.yaml": (
+        "playbook: thanks\ntitle: 谢谢\ntrigger: {event: order.paid}\nentry: {mode: parallel, limit: unlimited}\n"
+        "steps:\n  - message: {template: thanks, via: box, purpose: service}\n"
+    )
+}  # nobody owns it
 ROUGH = '{"id": "e1", "type": "order.paid", "user": "u", "time": "2026-03-01T01:00:00Z"}\nnot json\n'
 
 
@@ -66,8 +71,8 @@ TABLE = [
     Case("simulate --program {p} --events {p}/feed.jsonl --strict", 1, "1 quarantined", files={"feed.jsonl": ROUGH}),
     Case("simulate --program {p} --events {p}/feed.jsonl", 0, "1 quarantined", files={"feed.jsonl": ROUGH}),
     # warnings
-    Case("validate --program {p}", 0, "warning[not-yet]", "0 error(s), 1 warning(s)", WARNED),
-    Case("validate --program {p} --strict", 1, "warning[not-yet]", "0 error(s), 1 warning(s)", WARNED),
+    Case("validate --program {p}", 0, "warning[missing-owner]", "0 error(s), 1 warning(s)", WARNED),
+    Case("validate --program {p} --strict", 1, "warning[missing-owner]", "0 error(s), 1 warning(s)", WARNED),
     Case("simulate --program {p} --events {p}/feed.jsonl --quiet", 0, "3 accepted", files=WARNED),
     # wrong usage
     Case("valdate", 2, "", "No such verb 'valdate'. Did you mean 'validate'?"),

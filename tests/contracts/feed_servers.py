@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from engine.feeds import kafka as kafka_feed
 from engine.feeds import nats as nats_feed
 from engine.feeds import redis as redis_feed
 
@@ -23,15 +24,15 @@ T = TypeVar("T")
 DEADLINE = 30.0
 
 
-def eventually(ask: Callable[[], T], what: str, pause: float = 0.01) -> T:
+def eventually(ask: Callable[[], T], what: str, pause: float = 0.01, deadline: float = DEADLINE) -> T:
     """The first answer that is true; fails after a generous deadline."""
-    end = time.monotonic() + DEADLINE
+    end = time.monotonic() + deadline
     while True:
         found = ask()
         if found:
             return found
         if time.monotonic() > end:
-            pytest.fail(f"waited {DEADLINE:.0f} s in vain: {what}; at last: {found!r}")
+            pytest.fail(f"waited {deadline:.0f} s in vain: {what}; at last: {found!r}")
         time.sleep(pause)
 
 
@@ -41,6 +42,8 @@ def brisk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(redis_feed, "BLOCK", 50)
         patch.setattr(nats_feed, "EXPIRES", 0.05)
+        patch.setattr(kafka_feed, "ANSWER", 1.0)
+        patch.setattr(kafka_feed, "SILENT", 1_200)  # the mock brokers make others wait so long even for one that left
         yield
 
 

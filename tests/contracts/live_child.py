@@ -18,12 +18,14 @@ from typing import Any
 
 def main(folder: Path, wanted: int, kill_at: int) -> None:
     from engine import wiring
+    from engine.feeds import kafka
     from engine.language.compile import compile_program
     from engine.ports import LiveFeed
     from engine.runtime.clock import SystemClock
     from engine.runtime.outbox import Outbox
     from engine.runtime.pump import Pump
 
+    kafka.SILENT = 1_000  # type: ignore[misc]  # the group need not wait long for one that was killed
     commits = 0
 
     def after_commit(batch: Any) -> None:
@@ -38,7 +40,8 @@ def main(folder: Path, wanted: int, kill_at: int) -> None:
     store = wiring.open_store(found.settings, folder)
     feeds = wiring.open_feeds(found.settings, folder, wiring.site_of(folder, final=False, wake=bell.set, notes=store))
     outbox = Outbox(store, wiring.open_channels(found.settings, folder), clock)
-    pump = Pump(found.plan, store, feeds, outbox, clock, secret=b"x", batch=5, watch=after_commit)
+    batch = int(os.environ.get("LIVE_BATCH", "5"))
+    pump = Pump(found.plan, store, feeds, outbox, clock, secret=b"x", batch=batch, watch=after_commit)
     while store.counts().get("events", 0) < wanted:
         bell.wait(0.02)
         bell.clear()

@@ -140,7 +140,10 @@ def test_the_hole_in_jinja_is_shut() -> None:
 
 # The lock files
 
-LOCKS = {"requirements.lock": ("apprise", "redis", "nats", "otel", "seal"), "requirements-dev.lock": ("dev", "otel")}
+LOCKS = {
+    "requirements.lock": ("apprise", "redis", "nats", "kafka", "rabbitmq", "otel", "seal"),
+    "requirements-dev.lock": ("dev", "otel"),
+}
 """Lock file -> the extras it holds besides the dependencies."""
 PIN = re.compile(r"([a-z0-9-]+)==(\S+)(?: ; ([^\\]+?))?((?: +--hash=sha256:[0-9a-f]{64})+)")
 
