@@ -10,7 +10,20 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, colors, common_options, compiled, emit_json, moment, say, tell
+from engine.cli.common import (
+    EXIT_OK,
+    EXIT_WRONG,
+    colors,
+    columns_option,
+    common_options,
+    compiled,
+    emit_json,
+    map_option,
+    moment,
+    replay_of,
+    say,
+    tell,
+)
 from engine.cli.tables import table
 from engine.core.shapes import PURPOSES
 from engine.errors import ProgramError, UsageError
@@ -42,6 +55,8 @@ def _percent(_: click.Context, __: click.Parameter, value: str | None) -> Decima
 @click.option("--overlap", is_flag=True, help="How much the segments of the catalog, and EXPR, have in common.")
 @click.option("--segment", "segments", multiple=True, metavar="NAME", help="Only these segments; may repeat.")
 @click.option("--events", "events", multiple=True, help="Ask people as they are after these feed files, not the store.")
+@columns_option
+@map_option
 @click.option("--at", "at", callback=moment, default=None, help="The instant to judge at (default: the store's clock).")
 @click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
 @common_options
@@ -56,6 +71,8 @@ def audience(
     overlap: bool,
     segments: tuple[str, ...],
     events: tuple[str, ...],
+    columns: str | None,
+    map_: Path | None,
     at: int | None,
     store: str | None,
     program: Path | None,
@@ -89,7 +106,8 @@ def audience(
     sets = _sets(found, segments, expr, chosen) if overlap else None
     clock = SystemClock()
     with ExitStack() as closing:
-        opened = _people(closing, found, store, events, quiet)
+        replay = replay_of(found, events, None, columns, map_) if events else None
+        opened = _people(closing, found, store, replay, quiet)
         if at is not None and at < opened.clock():
             hint = "windows of the past are not kept: leave it out"
             raise UsageError("--at lies before the store's clock", hint=hint)
@@ -156,26 +174,24 @@ def _sets(found: Any, names: tuple[str, ...], expr: str | None, chosen: Any) -> 
     return sets
 
 
-def _people(closing: ExitStack, found: Any, store: str | None, events: tuple[str, ...], quiet: bool) -> Any:
+def _people(closing: ExitStack, found: Any, store: str | None, replay: Any, quiet: bool) -> Any:
     """The store to ask: the program's, or one that is filled from files and thrown away."""
     from tempfile import TemporaryDirectory
 
     from engine import wiring
 
-    if events and store is not None:
+    if replay is not None and store is not None:
         raise UsageError("--events and --store are two sources of people", hint="name one of them")
-    if not events:
+    if replay is None:
         opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
         closing.callback(opened.close)
         return opened
-    from engine.cli.common import feed_paths, progress_bar, quick_garbage
-    from engine.feeds.replay import Replay
+    from engine.cli.common import progress_bar, quick_garbage
     from engine.insight.filled import fill
 
     folder = Path(closing.enter_context(TemporaryDirectory(prefix="drumbeat-audience-")))
     opened = wiring.scratch_store(folder)
     closing.callback(opened.close)
-    replay = Replay(feed_paths(events), None, types=found.known_types)
     with quick_garbage(), progress_bar(None, "reading", quiet) as advance:
         fill(found.plan, opened, replay.chunks(10_000), found.known_types, advance)
         opened.fold()

@@ -8,7 +8,17 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, say, tell
+from engine.cli.common import (
+    EXIT_OK,
+    columns_option,
+    common_options,
+    compiled,
+    emit_json,
+    map_option,
+    replay_of,
+    say,
+    tell,
+)
 from engine.cli.reporting import LOCALES, day
 from engine.cli.tables import table
 from engine.errors import UsageError
@@ -21,6 +31,8 @@ from engine.errors import UsageError
 @click.option(
     "--events", "events", multiple=True, help="Report these feed files, simulated, instead of the store; may repeat."
 )
+@columns_option
+@map_option
 @click.option(
     "--locale", "locale", type=click.Choice(LOCALES), help="Language of the report (default: the program's locale)."
 )
@@ -32,6 +44,8 @@ def report(
     last: int | None,
     html: Path | None,
     events: tuple[str, ...],
+    columns: str | None,
+    map_: Path | None,
     locale: str | None,
     totals: bool,
     store: str | None,
@@ -52,13 +66,15 @@ def report(
         raise UsageError("--totals shows no period", hint="leave out --totals, or --from, --to, --html and --events")
     if events and store is not None:
         raise UsageError("--events reports feed files, --store a store", hint="give one of them")
+    if not events and (columns is not None or map_ is not None):
+        raise UsageError("--columns and --map say how feed files are read", hint="give the files with --events")
     if asked:
         reporting.need_libraries()
     found = compiled(program)
     shown: dict[str, Any] = {}
     period = None
     if events:
-        period = reporting.period_of_feed(found, events, first, last, quiet)
+        period = reporting.period_of_feed(found, replay_of(found, events, None, columns, map_), first, last, quiet)
     else:
         found = _at_work(found, store, quiet)
         shown = figures_of(found, store)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from engine.cli.common import feed_paths, progress_bar, quick_garbage, say
+from engine.cli.common import progress_bar, quick_garbage, say
 from engine.errors import CannotRun
 
 LOCALES = ("en", "zh-CN")
@@ -67,15 +67,11 @@ def period_of_store(found: Any, opened: Any, first: int | None, last: int | None
         return figures(source, first, last)
 
 
-def period_of_feed(
-    found: Any, events: tuple[str, ...], first: int | None, last: int | None, quiet: bool
-) -> dict[str, Any]:
-    """The figures of feed files, run through the program on the virtual clock."""
-    from engine.feeds.replay import Replay
+def period_of_feed(found: Any, replay: Any, first: int | None, last: int | None, quiet: bool) -> dict[str, Any]:
+    """The figures of feed files (see ``replay_of``), run through the program on the virtual clock."""
     from engine.runtime.simulate import simulate
     from engine.stores.memory import MemoryStore
 
-    replay = Replay(feed_paths(events), None, types=found.known_types)
     with lake_of(found.plan) as lake:
         store = MemoryStore(keep_log=False)
         with quick_garbage(), progress_bar(None, "simulating", quiet) as advance:
