@@ -8,8 +8,8 @@ from engine.cli.tables import table
 from engine.insight.headlines import headlines, name_of, titles
 from engine.insight.page import coverage, span_words
 from engine.insight.page_playbooks import lift_words, split_words, stage_labels
-from engine.insight.report_words import Words, number, percent
-from engine.insight.sending import NOBODY
+from engine.insight.report_words import Words, money, number, percent
+from engine.insight.rivals import NOBODY
 from engine.render.charts import shade
 
 POINTS = 12
@@ -105,7 +105,7 @@ def _split(split: dict[str, Any], w: Words) -> str:
 def _coupons(found: dict[str, Any], w: Words) -> str:
     rows = [
         [it["pool"], number(it["issued"]), number(it["redeemed"]), percent(it["percent"]),
-         f"{number(it['cost'], 2)} {it['currency'] or ''}".strip(), number(it["open"]), number(it["expired"])]
+         money(it, w), number(it["open"]), number(it["expired"])]
         for it in found["coupons"]
     ]  # fmt: skip
     head = [w("pool"), w("issued"), w("redeemed"), w("rate"), w("cost"), w("open"), w("expired")]
@@ -114,7 +114,7 @@ def _coupons(found: dict[str, Any], w: Words) -> str:
     name = titles(found)
     own = [
         [name.get(book, book) or "–", it["pool"], number(by["issued"]), number(by["redeemed"]), percent(by["percent"]),
-         f"{number(by['cost'], 2)} {it['currency'] or ''}".strip()]
+         money({**by, "currency": it["currency"]}, w)]
         for it in found["coupons"] for book, by in it["playbooks"].items()
     ]  # fmt: skip
     return "\n\n".join(

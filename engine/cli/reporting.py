@@ -46,14 +46,9 @@ def day(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
 
 def period_of_store(found: Any, opened: Any, first: int | None, last: int | None) -> dict[str, Any]:
     """The figures of a store that is open for reading."""
-    from engine.core import localtime
     from engine.insight import people, rooms
     from engine.insight.period import figures
     from engine.insight.tables import Source
-
-    def zone_of(user: str) -> ZoneInfo | None:
-        state = opened.load([user]).get(user)
-        return None if state is None else localtime.zone(state.traits.get("zone"))
 
     with lake_of(found.plan) as lake:
         sweep = opened.sweep()
@@ -61,7 +56,8 @@ def period_of_store(found: Any, opened: Any, first: int | None, last: int | None
         lake.settle()
         source = Source(
             plan=found.plan, tables=lake, clock=opened.clock(), forgotten=sweep.forgotten(),
-            entries_since=sweep.entries_since(), groups=tuple(rooms.rows(found.plan, opened)), zone_of=zone_of,
+            entries_since=sweep.entries_since(), groups=tuple(rooms.rows(found.plan, opened)),
+            zone_of=_zones(found, opened),
             standing=people.standing(opened.places()),
         )  # fmt: skip
         return figures(source, first, last)
@@ -92,9 +88,22 @@ def period_of_lake(found: Any, lake: Any, store: Any, first: int | None, last: i
     lake.settle()
     groups = tuple(rooms.rows(found.plan, store))
     stand = people.standing(store.subjects())
-    return figures(
-        Source(plan=found.plan, tables=lake, clock=store.clock(), groups=groups, standing=stand), first, last
+    source = Source(
+        plan=found.plan, tables=lake, clock=store.clock(), groups=groups, standing=stand, zone_of=_zones(found, store)
     )
+    return figures(source, first, last)
+
+
+def _zones(found: Any, store: Any) -> Callable[[str], ZoneInfo | None]:
+    """The zone of a user or group, as decisions about it have it; None: nothing is known of it."""
+    from engine.core import localtime
+    from engine.core.plan import zone_of
+
+    def own(subject: str) -> ZoneInfo | None:
+        state = store.load([subject]).get(subject)
+        return None if state is None else localtime.zone(zone_of(state, found.plan.part(subject).env))
+
+    return own
 
 
 def write_page(path: Path, period: dict[str, Any], locale: str, *, simulated: bool) -> None:

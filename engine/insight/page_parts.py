@@ -9,8 +9,9 @@ from markupsafe import Markup
 
 from engine.insight.headlines import titles
 from engine.insight.page_playbooks import playbooks
-from engine.insight.report_words import Words, number, percent
-from engine.insight.sending import NOBODY, RECEIPTS
+from engine.insight.report_words import Words, money, number, percent
+from engine.insight.rivals import NOBODY
+from engine.insight.sending import RECEIPTS
 from engine.render.charts import Bar, Line, bars, heat, lines, shaded, table
 
 __all__ = ["groups", "moves", "people", "playbooks", "sending", "tiles", "value"]
@@ -159,8 +160,8 @@ def value(found: dict[str, Any], w: Words) -> Markup:
         head = [w("pool"), w("issued"), w("redeemed"), w("rate"), w("cost"), w("worth_given"), w("open"), w("expired"),
                 w("returned")]  # fmt: skip
         figures = [
-            [it["pool"], number(it["issued"]), number(it["redeemed"]), percent(it["percent"]), _money(it, "cost"),
-             _money(it, "worth"), number(it["open"]), number(it["expired"]), number(it["returned"])]
+            [it["pool"], number(it["issued"]), number(it["redeemed"]), percent(it["percent"]), money(it, w),
+             _worth(it), number(it["open"]), number(it["expired"]), number(it["returned"])]
             for it in found["coupons"]
         ]  # fmt: skip
         most = max(it["issued"] for it in found["coupons"])
@@ -181,15 +182,15 @@ def _givers(found: dict[str, Any], w: Words) -> Markup:
     name = titles(found)
     rows = [
         [name.get(book, book) or "–", it["pool"], number(own["issued"]), number(own["redeemed"]),
-         percent(own["percent"]), _money({**own, "currency": it["currency"]}, "cost")]
+         percent(own["percent"]), money({**own, "currency": it["currency"]}, w)]
         for it in found["coupons"] for book, own in it["playbooks"].items()
     ]  # fmt: skip
     return table([w("playbook"), w("pool"), w("issued"), w("redeemed"), w("rate"), w("cost")], rows)
 
 
-def _money(it: dict[str, Any], name: str) -> str:
-    """An amount; a percentage off has no currency, and where no redemption told what it took off, no amount."""
-    return f"{number(it[name], 2)} {it['currency'] or ''}".strip() if it[name] or it["currency"] else number(None)
+def _worth(it: dict[str, Any]) -> str:
+    """What the coupons given may cost; a percentage off has no such figure."""
+    return f"{number(it['worth'], 2)} {it['currency'] or ''}".strip() if it["worth"] else number(None)
 
 
 def _each(counts: dict[str, int], name: dict[str, str]) -> str:

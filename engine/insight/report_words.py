@@ -43,6 +43,20 @@ class Words:
         return table[code][self.chinese] if code in table else code.replace("_", " ")
 
 
+def money(it: dict[str, Any], w: Words) -> str:
+    """What redeemed coupons cost: how much of it is estimated, and of how many nothing tells it."""
+    if not it["redeemed"]:
+        return number(None)
+    if it["cost_unknown"] == it["redeemed"]:
+        return w("cost_unknown_all", n=number(it["cost_unknown"]))
+    out = [f"{number(it['cost'], 2)} {it['currency'] or ''}".strip()]
+    if it["cost_estimates"]:
+        out.append(w("cost_estimated", part=number(it["cost_estimated"], 2), n=number(it["cost_estimates"])))
+    if it["cost_unknown"]:
+        out.append(w("cost_unknown", n=number(it["cost_unknown"])))
+    return ("；" if w.chinese else "; ").join(out)
+
+
 def number(value: float | None, places: int = 0, *, sign: bool = False) -> str:
     """A figure with separators; None: a dash. A minus is a real one."""
     if value is None:

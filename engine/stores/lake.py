@@ -13,14 +13,15 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from engine.core import localtime
-from engine.core.model import DAY, HOUR, MINUTE, Effect, Entry, Event, Milestone
-from engine.core.subjects import SIGN
+from engine.core.model import DAY, HOUR, MINUTE, Decision, Effect, Entry, Event, Milestone
+from engine.core.subjects import SIGN, subject_of
 from engine.errors import CannotRun
 from engine.ports import Batch
 from engine.stores.sql import queries
@@ -32,10 +33,16 @@ PIECE = 50_000
 MEMORY = "256MB"
 """What DuckDB takes before it uses its folder."""
 
+REDEEMED = "coupon.redeemed"
+"""The event that tells of a redemption."""
+
+SURVEY = "survey"
+"""Folder of the templates that invite to surveys; ``place`` of such a message."""
+
 _STEP = 15 * MINUTE  # no zone changes its offset within one
 
 _TABLES = {
-    "event": ("user", "instant", "day", "hour", "type", "grp", "active", "effect"),
+    "event": ("user", "instant", "day", "hour", "type", "grp", "active", "effect", "made"),
     "effect": (
         "key", "instant", "day", "playbook", "step", "kind", "user", "grp", "status", "reason", "channel", "purpose",
         "delivery", "place", "below", "above",
@@ -43,11 +50,13 @@ _TABLES = {
     "milestone": ("playbook", "occurrence", "user", "what", "name", "instant", "day"),
     "goal": ("playbook", "occurrence", "user", "instant", "day", "worth"),
     "ledger": ("instant", "day", "book", "name", "what", "delta", "user", "unit", "amount", "playbook",
-               "until"),
+               "until", "key"),
+    "redemption": ("key", "off", "paid"),
+    "over": ("playbook", "user", "instant", "day", "waits"),
     "gone": ("user",),
 }  # fmt: skip
 _NUMBERS = {"instant": "int64", "day": "int32", "hour": "int8", "delta": "int64", "active": "bool", "worth": "float64",
-            "amount": "float64", "until": "int64"}  # fmt: skip
+            "amount": "float64", "until": "int64", "off": "float64", "paid": "float64", "waits": "bool"}  # fmt: skip
 
 class Lake:
     """The tables; use it in a ``with``. ``active``: whether an event of a type is somebody's activity."""
@@ -103,6 +112,8 @@ class Lake:
             self.goal(playbook, occurrence, user, time, worth.get(place))
         for entry in batch.entries:
             self.entry(entry)
+        for verdict in batch.decisions:
+            self.verdict(verdict)
 
     def begin_anew(self) -> None:
         """What was taken so far is thrown away."""
@@ -113,18 +124,22 @@ class Lake:
     def event(self, it: Event) -> None:
         """A decided event."""
         effect = it.data.get("effect") if it.type.startswith("message.") else None
-        self.happened(it.user, it.time, it.type, it.group or it.data.get("group"), it.internal, effect)
+        made = it.id if it.internal else None
+        self.happened(it.user, it.time, it.type, it.group or it.data.get("group"), it.internal, effect, made)
+        if it.type == REDEEMED:
+            self.redeemed(it.id, it.data.get("discount"), it.data.get("amount"))
 
     def happened(
-        self, user: str | None, time: int, type_: str, group: object, internal: bool, effect: object
-    ) -> None:
-        """An event as far as it matters here."""
+        self, user: str | None, time: int, type_: str, group: object, internal: bool, effect: object,
+        made: str | None = None,
+    ) -> None:  # fmt: skip
+        """An event as far as it matters here; ``made``: the id of one the engine made, which tells what made it."""
         active = self._known.get(type_)
         if active is None:
             active = self._known[type_] = self._active(type_)
         person = user is not None and user[:1] != SIGN
         row = (user if person else None, time, 0, 0, type_, _text(group), active and person and not internal,
-               _text(effect))  # fmt: skip
+               _text(effect), None if made is None else made.partition(":")[0])  # fmt: skip
         self._add("event", row)
 
     def effect(self, it: Effect, delivery: str | None) -> None:
@@ -144,6 +159,12 @@ class Lake:
             place = of("pool")
         elif kind == "invite":
             place = of("group")
+        elif kind == "badge":
+            place = of("name")
+        elif kind == "redeem":
+            place = of("reward")
+        elif kind == "message" and _is_survey(of("template")):
+            place = SURVEY
         row = (key, time, 0, playbook, step, kind, user, group, status, reason, channel or _text(of("via")),
                _text(of("purpose")), delivery, place, below, above)  # fmt: skip
         self._add("effect", row)
@@ -158,11 +179,21 @@ class Lake:
 
     def entry(self, it: Entry) -> None:
         """An entry of the ledger."""
-        if it.book in ("coupon", "points", "seat", "entitlement"):
+        if it.book in ("coupon", "points", "seat", "entitlement", "reward"):
             amount = None if it.amount is None else float(it.amount)
             row = (it.time, 0, it.book, it.name, it.what, it.delta, it.subject, it.unit, amount, it.playbook,
-                   it.until or 0)  # fmt: skip
+                   it.until or 0, it.key if it.what == "redeemed" else None)  # fmt: skip
             self._add("ledger", row)
+
+    def redeemed(self, event: str, off: object, paid: object) -> None:
+        """What a redemption said of money. ``off``: what the coupon took off; ``paid``: what the order came to."""
+        self._add("redemption", (f"{event}:redeemed", _amount(off), _amount(paid)))
+
+    def verdict(self, it: Decision) -> None:
+        """A verdict that was kept; of these only who was over an entry limit matters here."""
+        if it.verdict == "capped":
+            waits = any("waits until" in why.text for why in it.why if why.at == "entry.limit")
+            self._add("over", (it.playbook, subject_of(it.user, it.group), it.time, 0, waits))
 
     def gone(self, users: Iterable[str]) -> None:
         """Users of whom events were forgotten."""
@@ -260,3 +291,15 @@ def missing_extra() -> CannotRun:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _amount(value: object) -> float | None:
+    """An amount of money as events have it; what is no such number is nothing."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        return None
+    found = float(value)
+    return found if 0 <= found < inf else None
+
+
+def _is_survey(template: object) -> bool:
+    return isinstance(template, str) and template.startswith(f"{SURVEY}/")

@@ -17,7 +17,7 @@ import msgspec
 from engine.core.subjects import SIGN
 from engine.errors import StoreError
 from engine.stores import codec
-from engine.stores.lake import Lake
+from engine.stores.lake import REDEEMED, Lake
 from engine.stores.sql.sqlite_file import SqliteFile
 
 
@@ -26,6 +26,8 @@ class _Data(msgspec.Struct, gc=False):
 
     effect: Any = None
     group: Any = None
+    discount: Any = None
+    amount: Any = None
 
 
 class _Event(msgspec.Struct, array_like=True, gc=False):
@@ -48,6 +50,9 @@ class _Detail(msgspec.Struct, gc=False):
     pool: Any = None
     group: Any = None
     ladder: Any = None
+    name: Any = None
+    reward: Any = None
+    template: Any = None
     below: Any = msgspec.field(default=None, name="from")
     above: Any = msgspec.field(default=None, name="to")
 
@@ -83,7 +88,10 @@ class SqliteSweep:
                         lake.happened(
                             event.user, event.time, event.type, event.group or _word(data.group), event.internal,
                             _word(data.effect) if event.type.startswith("message.") else None,
+                            event.id if event.internal else None,
                         )  # fmt: skip
+                        if event.type == REDEEMED:
+                            lake.redeemed(event.id, data.discount, data.amount)
             for key, time, channel, body, delivery in self._file.pages("sweep_effects"):
                 it = _effect(body)
                 lake.decided(
@@ -97,6 +105,8 @@ class SqliteSweep:
             for (body,) in self._file.pages("sweep_entries", page=50):
                 for entry in codec.decode_entries(body):
                     lake.entry(entry)
+            for (body,) in self._file.pages("sweep_decisions"):
+                lake.verdict(codec.decision_from(body))
             lake.gone(user for (user,) in self._file.pages("sweep_forgotten") if user[:1] != SIGN)
 
     def forgotten(self) -> int | None:
