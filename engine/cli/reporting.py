@@ -120,10 +120,15 @@ def write_page(path: Path, period: dict[str, Any], locale: str, *, simulated: bo
 
 def lake_of(plan: Any) -> Any:
     """An empty lake for a program; use it in a ``with``."""
+    from engine.actions.survey import TakeSurvey
     from engine.core import localtime
     from engine.stores.lake import Lake
 
-    return Lake(localtime.zone(plan.env.zone) or localtime.UTC, _active(plan))
+    asking = {
+        node.action.invitation.template
+        for playbook in plan.playbooks for node in playbook.nodes.values() if isinstance(node.action, TakeSurvey)
+    }  # fmt: skip
+    return Lake(localtime.zone(plan.env.zone) or localtime.UTC, _active(plan), asking)
 
 
 def _active(plan: Any) -> Callable[[str], bool]:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any, Final
 
-from engine.core.chance import effect_key
-from engine.core.plan import Playbook
+from engine.core.moving import MOVES
+from engine.core.plan import Exit, Playbook
 from engine.core.policies import Cap
 from engine.insight.tables import Source, Span
 
@@ -144,20 +144,36 @@ def _limits(source: Source, name: str, purpose: str, channel: str, reason: str) 
 
 
 def _ended(source: Source, span: Span) -> Iterator[_Loss]:
-    """Journeys that ended because of what a step of another playbook did, each counted once for each of them."""
+    """Journeys that ended because of what a step of another playbook did, each counted once for each of them.
+
+    What was told to many at once is not traced back to who told it.
+    """
     found = set()
-    for name, subject, place, instant, type_, made, key, other in source.tables.rows("ended_by", span.first, span.last):
-        if _made(source.plan.by_id.get(name), place, subject, type_, made, key):
+    for name, subject, place, instant, move, segment, other, step, emitted in source.tables.rows(
+        "ended_by", span.first, span.last
+    ):
+        spec = _exit(source.plan.by_id.get(name), place)
+        if spec is None:
+            continue
+        if move is not None:
+            ended = spec.segment == segment and move == MOVES[spec.moves or ""]
+        else:
+            ended = bool(spec.events & _told(source.plan.by_id.get(other), step, emitted))
+        if ended:
             found.add((name, subject, instant, other))
     return ((name, other, EXIT) for name, _, _, other in found)
 
 
-def _made(book: Playbook | None, place: str, subject: str, type_: str, made: str, key: str) -> bool:
-    """Whether an effect made the event that the exit ``exit[n]`` of a playbook asks for."""
+def _exit(book: Playbook | None, place: str) -> Exit | None:
+    """The line ``exit[n]`` of a playbook, as it is now."""
     number = place.removeprefix("exit[").removesuffix("]")
-    if book is None or not number.isdigit() or int(number) >= len(book.exits):
-        return made == key
-    spec = book.exits[int(number)]
-    if spec.segment is not None:
-        return type_.startswith("segment.") and made == effect_key(type_, spec.segment, subject, key)
-    return type_ in spec.events and made == key
+    known = book is not None and number.isdigit() and int(number) < len(book.exits)
+    return book.exits[int(number)] if book is not None and known else None
+
+
+def _told(book: Playbook | None, step: str | None, emitted: str | None) -> set[str]:
+    """The types of events a step makes."""
+    if emitted is not None:
+        return {emitted}
+    node = None if book is None else book.nodes.get(step or "")
+    return set() if node is None or node.action is None else {type_ for type_, _ in node.action.tells()}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from decimal import Decimal
 from math import inf
 from pathlib import Path
@@ -37,12 +37,12 @@ REDEEMED = "coupon.redeemed"
 """The event that tells of a redemption."""
 
 SURVEY = "survey"
-"""Folder of the templates that invite to surveys; ``place`` of such a message."""
+"""``place`` of a message that invites to a survey."""
 
 _STEP = 15 * MINUTE  # no zone changes its offset within one
 
 _TABLES = {
-    "event": ("user", "instant", "day", "hour", "type", "grp", "active", "effect", "made"),
+    "event": ("user", "instant", "day", "hour", "type", "grp", "active", "effect"),
     "effect": (
         "key", "instant", "day", "playbook", "step", "kind", "user", "grp", "status", "reason", "channel", "purpose",
         "delivery", "place", "below", "above",
@@ -59,9 +59,16 @@ _NUMBERS = {"instant": "int64", "day": "int32", "hour": "int8", "delta": "int64"
             "amount": "float64", "until": "int64", "off": "float64", "paid": "float64", "waits": "bool"}  # fmt: skip
 
 class Lake:
-    """The tables; use it in a ``with``. ``active``: whether an event of a type is somebody's activity."""
+    """The tables; use it in a ``with``.
 
-    def __init__(self, zone: ZoneInfo, active: Callable[[str], bool]) -> None:
+    Parameters
+    ----------
+    zone: of the program.
+    active: whether an event of a type is somebody's activity.
+    surveys: the templates that invite to a survey.
+    """
+
+    def __init__(self, zone: ZoneInfo, active: Callable[[str], bool], surveys: Set[str] = frozenset()) -> None:
         try:
             import duckdb
             import numpy
@@ -70,6 +77,7 @@ class Lake:
         self._numpy = numpy
         self._zone = zone
         self._active = active
+        self._surveys = surveys
         self._known: dict[str, bool] = {}
         self._queries = queries("lake")
         self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _TABLES}
@@ -124,22 +132,20 @@ class Lake:
     def event(self, it: Event) -> None:
         """A decided event."""
         effect = it.data.get("effect") if it.type.startswith("message.") else None
-        made = it.id if it.internal else None
-        self.happened(it.user, it.time, it.type, it.group or it.data.get("group"), it.internal, effect, made)
+        self.happened(it.user, it.time, it.type, it.group or it.data.get("group"), it.internal, effect)
         if it.type == REDEEMED:
             self.redeemed(it.id, it.data.get("discount"), it.data.get("amount"))
 
     def happened(
-        self, user: str | None, time: int, type_: str, group: object, internal: bool, effect: object,
-        made: str | None = None,
-    ) -> None:  # fmt: skip
-        """An event as far as it matters here; ``made``: the id of one the engine made, which tells what made it."""
+        self, user: str | None, time: int, type_: str, group: object, internal: bool, effect: object
+    ) -> None:
+        """An event as far as it matters here."""
         active = self._known.get(type_)
         if active is None:
             active = self._known[type_] = self._active(type_)
         person = user is not None and user[:1] != SIGN
         row = (user if person else None, time, 0, 0, type_, _text(group), active and person and not internal,
-               _text(effect), None if made is None else made.partition(":")[0])  # fmt: skip
+               _text(effect))  # fmt: skip
         self._add("event", row)
 
     def effect(self, it: Effect, delivery: str | None) -> None:
@@ -163,7 +169,9 @@ class Lake:
             place = of("name")
         elif kind == "redeem":
             place = of("reward")
-        elif kind == "message" and _is_survey(of("template")):
+        elif kind == "emit":
+            place, above = of("type"), of("user")
+        elif kind == "message" and self._surveys and of("template") in self._surveys:
             place = SURVEY
         row = (key, time, 0, playbook, step, kind, user, group, status, reason, channel or _text(of("via")),
                _text(of("purpose")), delivery, place, below, above)  # fmt: skip
@@ -299,7 +307,3 @@ def _amount(value: object) -> float | None:
         return None
     found = float(value)
     return found if 0 <= found < inf else None
-
-
-def _is_survey(template: object) -> bool:
-    return isinstance(template, str) and template.startswith(f"{SURVEY}/")

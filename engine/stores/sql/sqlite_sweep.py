@@ -53,6 +53,8 @@ class _Detail(msgspec.Struct, gc=False):
     name: Any = None
     reward: Any = None
     template: Any = None
+    type: Any = None
+    user: Any = None
     below: Any = msgspec.field(default=None, name="from")
     above: Any = msgspec.field(default=None, name="to")
 
@@ -88,7 +90,6 @@ class SqliteSweep:
                         lake.happened(
                             event.user, event.time, event.type, event.group or _word(data.group), event.internal,
                             _word(data.effect) if event.type.startswith("message.") else None,
-                            event.id if event.internal else None,
                         )  # fmt: skip
                         if event.type == REDEEMED:
                             lake.redeemed(event.id, data.discount, data.amount)

@@ -74,21 +74,24 @@ group by 1, 2, 3;
 select playbook, waits, count(*) from over where day between ? and ? group by 1, 2;
 
 -- name: ended_by
--- Journeys that an `exit` ended in a period at the very instant of an event of the engine, and the effects of other
--- playbooks that may have made it: those whose key it bears, and for moves between segments those of that instant.
+-- Journeys that an `exit` ended in a period, and the steps of other playbooks that did something to the subject at that
+-- very instant: playbook, subject, place of the exit, instant, what moved and which segment, the other playbook, its
+-- step, and the type of the event it emitted.
 with ended as (
     select playbook, user, name, instant from milestone
     where what = 'exited' and name like 'exit[%' and day between ? and ?
-), heard as (
-    select d.*, e.type, e.made from ended as d join event as e
-        on e.instant = d.instant and e.made is not null
-        and (e.user = d.user or d.user = chr(1) || 'group:' || e.grp)
+), step as (
+    select key, instant, playbook, step, case when kind = 'emit' then place end as emitted,
+        coalesce(case when kind = 'emit' then above end, user, chr(1) || 'group:' || grp) as subject
+    from effect where status = 'planned' and playbook is not null
 )
-select h.playbook, h.user, h.name, h.instant, h.type, h.made, f.key, f.playbook
-from heard as h join effect as f on f.key = h.made
-where f.playbook is not null and f.playbook <> h.playbook
+select d.playbook, d.user, d.name, d.instant, s.what, s.name, f.playbook, f.step, null
+from ended as d
+join milestone as s on s.user = d.user and s.instant = d.instant and s.what in ('segment.entered', 'segment.left')
+join effect as f on f.key = s.occurrence
+where f.playbook is not null and f.playbook <> d.playbook
 union
-select h.playbook, h.user, h.name, h.instant, h.type, h.made, f.key, f.playbook
-from heard as h join effect as f on f.instant = h.instant and f.user = h.user
-where f.playbook is not null and f.playbook <> h.playbook and f.status = 'planned' and h.type like 'segment.%'
+select d.playbook, d.user, d.name, d.instant, null, null, f.playbook, f.step, f.emitted
+from ended as d join step as f on f.subject = d.user and f.instant = d.instant
+where f.playbook <> d.playbook
 order by 1, 2, 4;

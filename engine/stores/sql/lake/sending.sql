@@ -34,7 +34,7 @@ with unit as (
         max(playbook) filter (where what = 'issued') as playbook, max(day) filter (where what = 'issued') as day
     from ledger where book = 'coupon' and unit is not null group by 1, 2
 ), used as (
-    select u.name, coalesce(u.playbook, '') as playbook, coalesce(r.off, u.amount) as known, r.paid
+    select u.name, coalesce(u.playbook, '') as playbook, coalesce(r.off, nullif(u.amount, 0)) as known, r.paid
     from unit as u left join redemption as r on r.key = u.key
     where u.now = 'redeemed' and u.day between ? and ?
 )

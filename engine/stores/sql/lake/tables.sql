@@ -1,14 +1,14 @@
 -- name: open_event
--- What happened to users: day and hour are of the program's zone, a day is the number of days since 1970-01-01. made: of
--- an event of the engine the key of the effect it came of, or its own.
+-- What happened to users: day and hour are of the program's zone, a day is the number of days since 1970-01-01.
 create table event (
     user varchar, instant bigint, day integer, hour tinyint, type varchar, grp varchar, active boolean,
-    effect varchar, made varchar
+    effect varchar
 );
 
 -- name: open_effect
 -- What was decided, done or not. place: the ladder of a tier, the pool of a coupon, the group of an invite, the name of a
--- badge or a reward; of a message that invites to a survey the word itself.
+-- badge or a reward, the type of an emitted event (above: whose it is, where that is somebody else); of a message that
+-- invites to a survey the word itself.
 create table effect (
     key varchar, instant bigint, day integer, playbook varchar, step varchar, kind varchar, user varchar, grp varchar,
     status varchar, reason varchar, channel varchar, purpose varchar, delivery varchar, place varchar, below varchar,
@@ -73,8 +73,7 @@ group by all;
 -- name: add_event
 -- A piece of rows: what is nothing stands there as an empty text, or as no number.
 insert into event select
-    nullif(user, ''), instant, day, hour, nullif(type, ''), nullif(grp, ''), active, nullif(effect, ''),
-    nullif(made, '')
+    nullif(user, ''), instant, day, hour, nullif(type, ''), nullif(grp, ''), active, nullif(effect, '')
 from piece;
 
 -- name: clear_event
