@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from engine.insight.headlines import titles
+from engine.insight.headlines import group_name, pool_name, titles
 from engine.insight.page_playbooks import playbooks
-from engine.insight.report_words import Words, money, number, percent
+from engine.insight.report_words import Words, clock_words, money, number, percent
 from engine.insight.rivals import NOBODY
 from engine.insight.sending import RECEIPTS
 from engine.render.charts import Bar, Line, bars, heat, lines, shaded, table
@@ -18,6 +18,9 @@ __all__ = ["groups", "moves", "people", "playbooks", "sending", "tiles", "value"
 
 MOST_ROWS = 30
 """Rows of a chart; the table behind it has all."""
+
+MOST_OPEN = 12
+"""Rows of a table that stands open; a longer one is folded."""
 
 
 def section(title: str, *inner: Markup | str) -> Markup:
@@ -101,7 +104,7 @@ def people(found: dict[str, Any], w: Words) -> Markup:
 
 
 def _label(day: str, grain: str) -> str:
-    return day[:4] if grain == "year" else day[:7] if grain == "month" else day[2:] if grain == "week" else day[5:]
+    return day[:4] if grain == "year" else day[:7] if grain == "month" else day if grain == "week" else day[5:]
 
 
 def _retention(it: dict[str, Any], w: Words) -> Markup:
@@ -153,14 +156,14 @@ def value(found: dict[str, Any], w: Words) -> Markup:
     inner: list[Markup] = []
     if found["coupons"]:
         rows = [
-            Bar(it["pool"], it["issued"], f"{number(it['redeemed'])} / {number(it['issued'])}", percent(it["percent"]),
-                "given", it["redeemed"])
+            Bar(pool_name(it), it["issued"], f"{number(it['redeemed'])} / {number(it['issued'])}",
+                percent(it["percent"]), "given", it["redeemed"])
             for it in found["coupons"][:MOST_ROWS]
         ]  # fmt: skip
         head = [w("pool"), w("issued"), w("redeemed"), w("rate"), w("cost"), w("worth_given"), w("open"), w("expired"),
                 w("returned")]  # fmt: skip
         figures = [
-            [it["pool"], number(it["issued"]), number(it["redeemed"]), percent(it["percent"]), money(it, w),
+            [pool_name(it), number(it["issued"]), number(it["redeemed"]), percent(it["percent"]), money(it, w),
              _worth(it), number(it["open"]), number(it["expired"]), number(it["returned"])]
             for it in found["coupons"]
         ]  # fmt: skip
@@ -181,7 +184,7 @@ def _givers(found: dict[str, Any], w: Words) -> Markup:
     """What the coupons of each playbook came to."""
     name = titles(found)
     rows = [
-        [name.get(book, book) or "–", it["pool"], number(own["issued"]), number(own["redeemed"]),
+        [name.get(book, book) or "–", pool_name(it), number(own["issued"]), number(own["redeemed"]),
          percent(own["percent"]), money({**own, "currency": it["currency"]}, w)]
         for it in found["coupons"] for book, own in it["playbooks"].items()
     ]  # fmt: skip
@@ -224,7 +227,7 @@ def moves(found: dict[str, Any], w: Words) -> Markup:
             for row in it["segments"]
         ]  # fmt: skip
         inner += [sub(w("segment")), table([w("segment"), w("came"), w("went"), w("net"), w("now")], rows_)]
-    return section(w("moves"), *inner, note(w("standing_note", clock=found["period"]["clock"])))
+    return section(w("moves"), *inner, note(w("standing_note", clock=clock_words(found["period"]))))
 
 
 def _standing(levels: list[dict[str, Any]], w: Words) -> list[Markup]:
@@ -243,9 +246,10 @@ def groups(found: dict[str, Any], w: Words) -> Markup:
     """How groups live."""
     if not found["groups"]:
         return Markup("")
-    rows = [Bar(it["group"], it["active"], number(it["active"]), w("users_unit")) for it in found["groups"][:MOST_ROWS]]
+    stirring = [it for it in found["groups"] if it["active"]]
+    rows = [Bar(group_name(it), it["active"], number(it["active"]), w("users_unit")) for it in stirring[:MOST_ROWS]]
     columns = {
-        w("group"): [it["group"] for it in found["groups"]],
+        w("group"): [group_name(it) for it in found["groups"]],
         w("members_active"): [number(it["active"]) for it in found["groups"]],
         w("posts"): [number(it["events"]) for it in found["groups"]],
         w("posts_change"): [change(it["events"], it["events_before"]) or "–" for it in found["groups"]],
@@ -260,8 +264,11 @@ def groups(found: dict[str, Any], w: Words) -> Markup:
     }
     head = [name for name, cells in columns.items() if set(cells) != {"–"}]
     figures = list(zip(*(columns[name] for name in head), strict=True))
-    drawn = bars(w("members_active"), rows) if any(it["active"] for it in found["groups"]) else Markup("")
-    return section(w("groups"), drawn, table(head, figures))
+    drawn = sub(w("members_active")) + bars(w("members_active"), rows) if rows else Markup("")
+    silent = len(found["groups"]) - len(stirring)
+    said = note(w("groups_silent", n=number(silent))) if silent else Markup("")
+    every = table(head, figures)
+    return section(w("groups"), drawn, said, behind(w, every) if len(figures) > MOST_OPEN else every)
 
 
 # ---------------------------------------------------------------------- sending
@@ -338,5 +345,8 @@ def _collisions(found: dict[str, Any], w: Words) -> list[Markup]:
     ]
     corner = f"{w('lost')} ↓  {w('won')} →"
     head = [w("lost"), w("won"), w("reason"), w("count")]
-    return [sub(w("collisions")), table([corner, *(name.get(it, it) for it in columns)], matrix),
+    wide = Markup('<div class="matrix">{}</div>').format(
+        table([corner, *(name.get(it, it) for it in columns)], matrix)
+    )
+    return [sub(w("collisions")), wide,
             note(w("collisions_note")), behind(w, table(head, figures))]  # fmt: skip

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import yaml
+
+from engine.core import localtime
 
 LOCALES = ("en", "zh-CN")
 
@@ -57,10 +60,23 @@ def money(it: dict[str, Any], w: Words) -> str:
     return ("；" if w.chinese else "; ").join(out)
 
 
+def clock_words(period: dict[str, Any]) -> str:
+    """The engine's clock as the program's zone shows it, to the minute."""
+    at = datetime.fromisoformat(period["clock"]).astimezone(localtime.zone(period["zone"]) or localtime.UTC)
+    return f"{at:%Y-%m-%d %H:%M} ({period['zone']})"
+
+
+def readable(name: str) -> str:
+    """An id as people read it."""
+    return name.replace("_", " ")
+
+
 def number(value: float | None, places: int = 0, *, sign: bool = False) -> str:
-    """A figure with separators; None: a dash. A minus is a real one."""
+    """A figure with separators; None: a dash. A minus is a real one, and nought has no sign."""
     if value is None:
         return "–"
+    if round(value, places) == 0:
+        return f"{0:.{places}f}"
     return f"{value:{'+' if sign else ''},.{places}f}".replace("-", "−")
 
 

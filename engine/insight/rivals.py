@@ -13,8 +13,9 @@ from itertools import groupby
 from typing import Any, Final
 
 from engine.core.moving import MOVES
-from engine.core.plan import Exit, Playbook
+from engine.core.plan import Playbook
 from engine.core.policies import Cap
+from engine.insight.campaigns import exit_of
 from engine.insight.tables import Source, Span
 
 NOBODY: Final = "?"
@@ -152,7 +153,7 @@ def _ended(source: Source, span: Span) -> Iterator[_Loss]:
     for name, subject, place, instant, move, segment, other, step, emitted in source.tables.rows(
         "ended_by", span.first, span.last
     ):
-        spec = _exit(source.plan.by_id.get(name), place)
+        spec = exit_of(source.plan.by_id.get(name), place)
         if spec is None:
             continue
         if move is not None:
@@ -162,13 +163,6 @@ def _ended(source: Source, span: Span) -> Iterator[_Loss]:
         if ended:
             found.add((name, subject, instant, other))
     return ((name, other, EXIT) for name, _, _, other in found)
-
-
-def _exit(book: Playbook | None, place: str) -> Exit | None:
-    """The line ``exit[n]`` of a playbook, as it is now."""
-    number = place.removeprefix("exit[").removesuffix("]")
-    known = book is not None and number.isdigit() and int(number) < len(book.exits)
-    return book.exits[int(number)] if book is not None and known else None
 
 
 def _told(book: Playbook | None, step: str | None, emitted: str | None) -> set[str]:

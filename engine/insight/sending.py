@@ -56,6 +56,7 @@ def coupons(source: Source, span: Span) -> list[dict[str, Any]]:
         found.append(
             {
                 "pool": name,
+                "title": getattr(pool, "title", None),
                 "issued": issued,
                 "worth": rounded(worth, 2),
                 "redeemed": redeemed,
