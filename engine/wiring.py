@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from engine.channels import CHANNELS
-from engine.errors import CannotRun, EventRejected, StoreError
+from engine.errors import CannotRun, EventRejected, StoreError, StoreOlder
 from engine.feeds import FEEDS
 from engine.feeds.files import Layout, Line, Source, is_blank, kept, split_lines
 from engine.feeds.mapping import PayloadMap
@@ -89,22 +90,42 @@ def restore_store(settings: Settings, root: Path, backup: Path, now: str, overri
     return aside
 
 
+def store_to_read(
+    settings: Settings, root: Path, closing: ExitStack, override: str | None = None
+) -> tuple[SqliteStore, str | None]:
+    """(the program's store, open for reading, what is to be said about it). ``closing`` closes it.
+
+    One of an older schema, such as a backup, is not touched: a copy of it is brought to this one and read.
+    """
+    from tempfile import TemporaryDirectory
+
+    try:
+        store, said = open_store(settings, root, read_only=True, override=override), None
+    except StoreOlder as error:
+        folder = Path(closing.enter_context(TemporaryDirectory(prefix="drumbeat-read-")))
+        store = trial_store(settings, root, folder, "copy.db", override, lenient=True)
+        said = f"{error.message}; a copy of it was brought there and read, the store is as it was"
+    closing.callback(store.close)
+    return store, said
+
+
 def trial_store(
-    settings: Settings, root: Path, folder: Path, name: str = "trial.db", override: str | None = None
-) -> SqliteStore:
+    settings: Settings, root: Path, folder: Path, name: str = "trial.db", override: str | None = None, *,
+    lenient: bool = False,
+) -> SqliteStore:  # fmt: skip
     """A copy of the program's store, to try a program on; the store itself is only read, also beside a daemon.
 
-    Raises CannotRun where the folder has no room for it.
+    ``lenient``: without the key of coupon codes, too. Raises CannotRun where the folder has no room for it.
     """
     path = store_path(settings, root, override)
     size = sum(it.stat().st_size for it in (path, path.with_name(path.name + "-wal")) if it.exists())
     free = shutil.disk_usage(folder).free
     if free < 2 * size:  # the trial writes, too
         raise CannotRun(
-            f"a copy of the store to try the plan on needs about {2 * size:,} bytes in {folder}: {free:,} are free",
-            hint="name a folder with more room: TMPDIR=/var/tmp drumbeat plan",
+            f"a copy of the store needs about {2 * size:,} bytes in {folder}: {free:,} are free",
+            hint="name a folder with more room: TMPDIR=/var/tmp drumbeat ...",
         )
-    seal = _seal(settings, root, lenient=False)
+    seal = _seal(settings, root, lenient=lenient)
     try:
         sqlite_copy.scratch(path, folder / name)
         store = SqliteStore.open(folder / name, durable=False)

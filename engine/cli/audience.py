@@ -183,8 +183,9 @@ def _people(closing: ExitStack, found: Any, store: str | None, replay: Any, quie
     if replay is not None and store is not None:
         raise UsageError("--events and --store are two sources of people", hint="name one of them")
     if replay is None:
-        opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
-        closing.callback(opened.close)
+        opened, said = wiring.store_to_read(found.settings, found.root, closing, store)
+        if said is not None:
+            say(f"note: {said}", quiet)
         return opened
     from engine.cli.common import progress_bar, quick_garbage
     from engine.insight.filled import fill
