@@ -290,7 +290,7 @@ def _channels(rows: Sequence[dict[str, Any]], w: Words, simulated: bool) -> list
     drawn = [
         Bar(it["channel"], it["messages"] if simulated else it["sent"],
             number(it["messages"] if simulated else it["sent"]),
-            w("simulated") if simulated else f"{w('sent')} / {number(it['messages'])}")
+            "" if simulated else f"{w('sent')} / {number(it['messages'])}")
         for it in rows
     ]  # fmt: skip
     failed = [
@@ -301,7 +301,8 @@ def _channels(rows: Sequence[dict[str, Any]], w: Words, simulated: bool) -> list
         [it["channel"], *(number(it[name] + (it["sending"] if name == "pending" else 0)) for name in states)]
         for it in rows
     ]
-    return [sub(w("channels")), bars(w("channels"), [*drawn, *failed]),
+    said = note(w("simulated")) if simulated else Markup("")
+    return [sub(w("channels")), bars(w("channels"), [*drawn, *failed]), said,
             behind(w, table([w("channel"), *(w(name) for name in states)], figures))]  # fmt: skip
 
 
@@ -326,11 +327,11 @@ def _collisions(found: dict[str, Any], w: Words) -> list[Markup]:
     losses: dict[tuple[str, str], int] = {}
     for it in found["collisions"]:
         losses[it["lost"], it["to"]] = losses.get((it["lost"], it["to"]), 0) + it["count"]
-    weight: dict[str, int] = {}
+    between: dict[str, int] = {}  # what concerns two comes first
     for (lost, won), count in losses.items():
-        weight[lost] = weight.get(lost, 0) + count
-        weight[won] = weight.get(won, 0) + (count if won != lost else 0)
-    known = sorted(weight, key=lambda it: (-weight[it], it))[:MOST_RIVALS]
+        for it in (lost, won):
+            between[it] = between.get(it, 0) + (count if won != lost else 0)
+    known = sorted(between, key=lambda it: (-between[it], -losses.get((it, it), 0), it))[:MOST_RIVALS]
     rows, columns = ([it for it in known if any(pair[side] == it for pair in losses)] for side in (0, 1))
     top = max((count for (lost, won), count in losses.items() if lost != won), default=0)
     matrix = [
