@@ -117,3 +117,25 @@ def test_an_older_store_is_read_from_a_copy(
     monkeypatch.setattr(sqlite_schema, "migrations", lambda dialect: migrations(dialect)[:-1])
     assert run(report) == 3
     assert "written by a newer Drumbeat" in capsys.readouterr().err
+
+
+def test_feeds_of_other_layouts_are_reported(tea: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Columns of CSV and a map of payloads, by options or as the feeds say; without files they are refused."""
+    rows = ["no,what,who,at", "1,user.signup,u1,2026-03-01T09:00:00Z", "2,visit,u2,2026-03-01T09:00:00Z"]
+    (tea / "shop.csv").write_text("\n".join(rows) + "\n")
+    (tea / "hook.map.yaml").write_text("time: when\ntype: event\ntypes: {join: user.signup}\nuser: who\n")
+    (tea / "hooks.jsonl").write_text(json.dumps({"event": "join", "who": "u7", "when": "2026-03-02T09:00:00Z"}) + "\n")
+    report = ["report", "--program", str(tea), "--format", "json"]
+    csv = ["--events", str(tea / "shop.csv"), "--columns", "id=no,type=what,user=who,time=at"]
+    hooks = ["--events", str(tea / "hooks.jsonl"), "--map", str(tea / "hook.map.yaml")]
+    for words, users in ((csv, 2), (hooks, 1)):
+        capsys.readouterr()
+        assert run([*report, *words]) == 0
+        period = json.loads(capsys.readouterr().out)["period"]
+        assert (period["people"]["active"], period["playbooks"][0]["entered"]) == (users, 1)
+    settings = tea / "drumbeat.yaml"
+    feed = "{file: {path: shop.csv, csv: {id: no, type: what, user: who, time: at}}}"
+    settings.write_text(settings.read_text("utf-8").replace("{file: feed.jsonl}", feed))
+    assert run([*report, "--events", str(tea / "shop.csv")]) == 0
+    assert json.loads(capsys.readouterr().out)["period"]["people"]["active"] == 2
+    assert run([*report, "--map", str(tea / "hook.map.yaml")]) == 2
