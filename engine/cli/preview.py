@@ -182,11 +182,12 @@ class _Stage:
         ask = self._ask
         if ask.longest is None:
             return []
-        rows: list[dict[str, Any]] = self._look.longest(
+        from engine.insight.longest import longest
+
+        return longest(
             self._found.plan, source, people(self._look, self._opened, source, ask.longest), self._now,
             self._templates, channel=ask.channel, locale=ask.locale, every=ask.every,
         )  # fmt: skip
-        return rows
 
 
 def _row(look: Any, wiring: Any, found: Any, it: Any, with_wire: bool) -> dict[str, Any]:

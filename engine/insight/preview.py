@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +27,7 @@ from engine.core.model import Effect, Event, Journey, Out, State
 from engine.core.moment import Moment
 from engine.core.plan import ChannelInfo, Node, Plan, Playbook, zone_of
 from engine.core.step import Turn
-from engine.core.subjects import PROGRAM_KIND, USER, shown_as
+from engine.core.subjects import USER, shown_as
 from engine.errors import DrumbeatError, MissingVariable, ProgramError, RenderError
 from engine.insight import sms
 from engine.insight.gates import gates
@@ -346,44 +346,6 @@ def closed(plan: Plan, source: Source, state: State, now: int) -> list[dict[str,
         return []
     rows = gates(plan, source.playbook, state, now)
     return [it for it in rows if it["open"] is False and it["step"] == source.node.id and it["gate"] != "address"]
-
-
-def longest(
-    plan: Plan, source: Source, people: Iterable[Person], now: int, templates: TemplateSet, *,
-    channel: str | None, locale: str | None, every: bool = False,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Of each channel the longest text over many people: whose, how long, how many segments.
-
-    A person has the message in their own locale, unless one is named; ``every``: in each locale, with a row for each.
-    For the program it is looked for over the events that would begin the journey.
-    """
-    about = source.playbook.subject
-    worst: dict[tuple[str, str | None], dict[str, Any]] = {}
-    for person in people:
-        forms = [it for name in ([channel] if channel is not None else source.action.via) for it in shown(
-            plan, source, person, now, templates=templates, locale=locale, channel=name, every=every
-        )]  # fmt: skip
-        for it in forms:
-            at = worst.setdefault((it.channel, it.locale if every else None), _nobody(it.channel, about))
-            at["people"] += 1
-            if it.item is None:
-                at["refused"] += 1
-                continue
-            text = it.item.effect.detail["text"]
-            size = None if it.html else sms.size(text)
-            segments = size.segments if size is not None else 0
-            if (segments, len(text)) > (at["segments"], at["letters"]):
-                user, group = shown_as(person.state.id)
-                at.update(segments=segments, letters=len(text), user=user, group=group, locale=it.locale,
-                          event=person.events[-1].id if about == PROGRAM_KIND and person.events else None,
-                          alphabet=size.alphabet if size is not None else None)  # fmt: skip
-    return list(worst.values())
-
-
-def _nobody(channel: str, about: str) -> dict[str, Any]:
-    """A row of the longest before anybody was looked at."""
-    return {"channel": channel, "over": about, "people": 0, "refused": 0, "segments": 0, "letters": 0, "user": None,
-            "group": None, "event": None, "locale": None, "alphabet": None}  # fmt: skip
 
 
 # ---------------------------------------------------------------------- a test for a tester
