@@ -109,6 +109,10 @@ class StoreHeld(StoreError):
     """Another process is writing the store."""
 
 
+class StoreOlder(StoreError):
+    """The store has an older schema, and is only to be read."""
+
+
 class StoreFull(StoreError):
     """The disk of the store is full."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from engine.channels import CHANNELS
-from engine.errors import CannotRun, EventRejected, StoreError
+from engine.errors import CannotRun, EventRejected, StoreError, StoreOlder
 from engine.feeds import FEEDS
 from engine.feeds.files import Layout, Line, Source, is_blank, kept, split_lines
 from engine.feeds.mapping import PayloadMap
@@ -154,25 +154,46 @@ def restore_store(settings: Settings, root: Path, backup: Path, now: str, overri
     return aside
 
 
+def store_to_read(
+    settings: Settings, root: Path, until: ExitStack, override: str | None = None
+) -> tuple[SqliteStore | PgStore, str | None]:
+    """(the program's store, open for reading, what is to be said about it). ``until`` closes it.
+
+    One of an older schema, such as a backup, is not touched: a copy of it is brought to this one and read.
+    """
+    from tempfile import TemporaryDirectory
+
+    store: SqliteStore | PgStore
+    try:
+        store, said = open_store(settings, root, read_only=True, override=override), None
+    except StoreOlder as error:
+        folder = Path(until.enter_context(TemporaryDirectory(prefix="drumbeat-read-")))
+        store = trial_store(settings, root, folder, "copy.db", override, lenient=True)
+        said = f"{error.message}; a copy of it was brought there and read, the store is as it was"
+    until.callback(store.close)
+    return store, said
+
+
 def trial_store(
-    settings: Settings, root: Path, folder: Path, name: str = "trial.db", override: str | None = None
-) -> SqliteStore:
+    settings: Settings, root: Path, folder: Path, name: str = "trial.db", override: str | None = None, *,
+    lenient: bool = False,
+) -> SqliteStore:  # fmt: skip
     """A copy of the program's store, to try a program on; the store itself is only read, also beside a daemon.
 
-    Raises CannotRun where the folder has no room for it.
+    ``lenient``: without the key of coupon codes, too. Raises CannotRun where the folder has no room for it.
     """
     place = store_place(settings, root, override)
     if isinstance(place, SchemaPlace):
-        return _trial_of(settings, root, place, folder / name)
+        return _trial_of(settings, root, place, folder / name, lenient)
     path = place.path
     size = sum(it.stat().st_size for it in (path, path.with_name(path.name + "-wal")) if it.exists())
     free = shutil.disk_usage(folder).free
     if free < 2 * size:  # the trial writes, too
         raise CannotRun(
-            f"a copy of the store to try the plan on needs about {2 * size:,} bytes in {folder}: {free:,} are free",
-            hint="name a folder with more room: TMPDIR=/var/tmp drumbeat plan",
+            f"a copy of the store needs about {2 * size:,} bytes in {folder}: {free:,} are free",
+            hint="name a folder with more room: TMPDIR=/var/tmp drumbeat ...",
         )
-    seal = _seal(settings, root, lenient=False)
+    seal = _seal(settings, root, lenient=lenient)
     try:
         sqlite_copy.scratch(path, folder / name)
         store = SqliteStore.open(folder / name, durable=False)
@@ -188,13 +209,13 @@ def trial_store(
     return store
 
 
-def _trial_of(settings: Settings, root: Path, place: SchemaPlace, path: Path) -> SqliteStore:
+def _trial_of(settings: Settings, root: Path, place: SchemaPlace, path: Path, lenient: bool) -> SqliteStore:
     """A copy of a store in a database as a file."""
     with closing(place.open(read_only=True)) as store:
         store.copy(path)
     copy = SqliteStore.open(path, durable=False)
     try:
-        copy.seal(_seal(settings, root, lenient=False))
+        copy.seal(_seal(settings, root, lenient=lenient))
     except BaseException:
         copy.close()
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -10,12 +11,26 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, colors, common_options, compiled, emit_json, moment, say, tell
+from engine.cli.common import (
+    EXIT_OK,
+    EXIT_WRONG,
+    colors,
+    columns_option,
+    common_options,
+    compiled,
+    emit_json,
+    map_option,
+    moment,
+    replay_of,
+    say,
+    tell,
+)
 from engine.cli.tables import table
 from engine.core.shapes import PURPOSES
 from engine.errors import ProgramError, UsageError
 
 _SOURCE = "EXPR"  # where a diagnostic of the expression stands
+_ASKED = "asked-audience"  # segment and file that keep what a condition asks for
 _BY = {"sql": "SQL", "mixed": "SQL and Python", "python": "Python"}
 
 
@@ -42,6 +57,8 @@ def _percent(_: click.Context, __: click.Parameter, value: str | None) -> Decima
 @click.option("--overlap", is_flag=True, help="How much the segments of the catalog, and EXPR, have in common.")
 @click.option("--segment", "segments", multiple=True, metavar="NAME", help="Only these segments; may repeat.")
 @click.option("--events", "events", multiple=True, help="Ask people as they are after these feed files, not the store.")
+@columns_option
+@map_option
 @click.option("--at", "at", callback=moment, default=None, help="The instant to judge at (default: the store's clock).")
 @click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
 @common_options
@@ -56,6 +73,8 @@ def audience(
     overlap: bool,
     segments: tuple[str, ...],
     events: tuple[str, ...],
+    columns: str | None,
+    map_: Path | None,
     at: int | None,
     store: str | None,
     program: Path | None,
@@ -76,9 +95,13 @@ def audience(
     overlap = overlap or bool(segments)
     if expr is None and not overlap:
         raise UsageError("what audience?", hint="give a condition, the name of a segment, or --overlap")
+    if not events and (columns is not None or map_ is not None):
+        raise UsageError("--columns and --map say how feed files are read", hint="give the files with --events")
     found = compiled(program)
     chosen = None
     if expr is not None:
+        if events:
+            found = _keeping(found, expr)
         chosen, issues = found.audiences.read(expr)
         if chosen is None or (issues and not quiet):
             _tell(expr, issues, format_, no_color, failed=chosen is None)
@@ -89,7 +112,8 @@ def audience(
     sets = _sets(found, segments, expr, chosen) if overlap else None
     clock = SystemClock()
     with ExitStack() as closing:
-        opened = _people(closing, found, store, events, quiet)
+        replay = replay_of(found, events, None, columns, map_) if events else None
+        opened = _people(closing, found, store, replay, quiet)
         if at is not None and at < opened.clock():
             hint = "windows of the past are not kept: leave it out"
             raise UsageError("--at lies before the store's clock", hint=hint)
@@ -138,6 +162,19 @@ def _looked(found: Any, store: Any, chosen: Any, now: int, wishes: _Wishes, sets
     return seen
 
 
+def _keeping(found: Any, expr: str) -> Any:
+    """The program, with the history a condition asks for: a feed is read from its beginning, so it can be kept."""
+    from engine.language.audiences import NoHistory
+    from engine.language.keeping import compile_with
+
+    try:
+        found.audiences.read(expr)
+    except NoHistory:
+        segment = {"segments": {_ASKED: {"if": expr}}}
+        return compile_with(found.root, {f"playbooks/catalog/{_ASKED}.yaml": json.dumps(segment, ensure_ascii=False)})
+    return found
+
+
 def _sets(found: Any, names: tuple[str, ...], expr: str | None, chosen: Any) -> dict[str, Any]:
     """Name -> filter of what is laid over each other. Raises ProgramError for a segment that is not there."""
     from engine.registry import nearest
@@ -156,28 +193,27 @@ def _sets(found: Any, names: tuple[str, ...], expr: str | None, chosen: Any) -> 
     return sets
 
 
-def _people(closing: ExitStack, found: Any, store: str | None, events: tuple[str, ...], quiet: bool) -> Any:
+def _people(closing: ExitStack, found: Any, store: str | None, replay: Any, quiet: bool) -> Any:
     """The store to ask: the program's, or one that is filled from files and thrown away."""
     from tempfile import TemporaryDirectory
 
     from engine import wiring
 
-    if events and store is not None:
+    if replay is not None and store is not None:
         raise UsageError("--events and --store are two sources of people", hint="name one of them")
-    if not events:
-        opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
-        closing.callback(opened.close)
+    if replay is None:
+        opened, said = wiring.store_to_read(found.settings, found.root, closing, store)
+        if said is not None:
+            say(f"note: {said}", quiet)
         return opened
-    from engine.cli.common import feed_paths, progress_bar, quick_garbage
-    from engine.feeds.replay import Replay
+    from engine.cli.common import progress_bar, quick_garbage
     from engine.insight.filled import fill
 
     folder = Path(closing.enter_context(TemporaryDirectory(prefix="drumbeat-audience-")))
     opened = wiring.scratch_store(folder)
     closing.callback(opened.close)
-    replay = Replay(feed_paths(events), None, types=found.known_types)
     with quick_garbage(), progress_bar(None, "reading", quiet) as advance:
-        fill(found.plan, opened, replay.chunks(10_000), found.known_types, advance)
+        fill(found.plan, opened, replay, found.known_types, advance)
         opened.fold()
     if replay.quarantined or replay.duplicate:
         say(f"note: {replay.quarantined:,} records could not be read, {replay.duplicate:,} came twice", quiet)
@@ -254,6 +290,8 @@ def _reach(found: dict[str, Any] | None) -> list[str]:
 def _overlap(found: dict[str, Any]) -> list[str]:
     """Sizes, and who is in both: a number, and its share of all who are in either."""
     names = [it["segment"] for it in found["segments"]]
+    if len(names) > MOST_COLUMNS:
+        return _nearest(found)
     places = {name: place for place, name in enumerate(names)}
     cells = [[""] * len(names) for _ in names]
     for it in found["pairs"]:
@@ -264,12 +302,45 @@ def _overlap(found: dict[str, Any]) -> list[str]:
         for place, it in enumerate(found["segments"])
     ]
     head = ["segment", "size", *(f"and {place + 1}" for place in range(1, len(names)))]
-    out = [f"{found['in_any']:,} of {found['of']:,} users are in at least one of {len(names)} segment(s)"]
-    out += ["  " + line for line in table(head, rows).splitlines()]
-    out += [f"  {it['errors']:,} could not be judged for {it['segment']}" for it in found["segments"] if it["errors"]]
+    out = [_in_any(found), *("  " + line for line in table(head, rows).splitlines()), *_unjudged(found)]
     if found["pairs"]:
         out.append("  in both, and in brackets their share of all who are in either (Jaccard)")
     return out
+
+
+MOST_COLUMNS = 8
+"""Segments up to which all pairs stand in one table."""
+
+MOST_PAIRS = 20
+"""Pairs that are listed where there are more segments than that."""
+
+
+def _nearest(found: dict[str, Any]) -> list[str]:
+    """Of many segments: the sizes of those with anybody in them, and the pairs that have most in common."""
+    full = sorted((it for it in found["segments"] if it["size"]), key=lambda it: (-it["size"], it["segment"]))
+    pairs = sorted((it for it in found["pairs"] if it["both"]), key=lambda it: (-it["jaccard"], it["a"], it["b"]))
+    sizes = table(["segment", "size"], [[it["segment"], f"{it['size']:,}"] for it in full])
+    shown = [[it["a"], it["b"], f"{it['both']:,}", f"{100 * it['jaccard']:.1f} %"] for it in pairs[:MOST_PAIRS]]
+    out = [_in_any(found)]
+    out += ["  " + line for line in sizes.splitlines()] if full else []
+    if len(full) < len(found["segments"]):
+        out.append(f"  nobody is in the other {len(found['segments']) - len(full):,}")
+    out += _unjudged(found)
+    if shown:
+        out += ["", "  in both, and their share of all who are in either (Jaccard)"]
+        out += ["  " + line for line in table(["segment", "and", "in both", "share"], shown).splitlines()]
+    if len(pairs) > MOST_PAIRS:
+        out.append(f"  {len(pairs) - MOST_PAIRS:,} more pairs have somebody in common: --format json has all")
+    return out
+
+
+def _in_any(found: dict[str, Any]) -> str:
+    number = len(found["segments"])
+    return f"{found['in_any']:,} of {found['of']:,} users are in at least one of {number} segment(s)"
+
+
+def _unjudged(found: dict[str, Any]) -> list[str]:
+    return [f"  {it['errors']:,} could not be judged for {it['segment']}" for it in found["segments"] if it["errors"]]
 
 
 def _asked(seen: dict[str, Any]) -> str:
@@ -284,7 +355,12 @@ def _coupon(found: dict[str, Any] | None, count: int) -> list[str]:
     unit = f" {found['currency']}" if found["currency"] else ""
     stock = "unlimited" if found["stock_left"] is None else f"{found['stock_left']:,}"
     getting = found["would_get"]
-    out = ["", f"coupon {found['pool']}: {getting:,} x {found['each']:,f} = {found['cost']:,f}{unit}"]
+    costs = f"{getting:,} x {found['each']:,f} = {found['cost']:,f}{unit}"
+    if found["percent_off"] is not None:
+        costs = f"{getting:,} x {found['percent_off']:g} % of an order; what that comes to, their orders decide"
+    elif not found["each"]:
+        costs = f"{getting:,} would get one; its 'value' does not say what it costs"
+    out = ["", f"coupon {found['pool']}: {costs}"]
     if found["had_theirs"]:
         most = f"{found['per_user']:,} a person"
         out.append(f"  {found['had_theirs']:,} of {count:,} have had theirs (at most {most}) and get none")

@@ -213,14 +213,34 @@ def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | No
         raise click.BadParameter(f"{error} (for example 2026-03-01T09:00:00+08:00)") from None
 
 
-def replayed(found: Any, events: tuple[str, ...], until: int | None) -> Any:
-    """A store in memory with all that a feed leads to, for whoever asks about somebody; ``until`` as for simulate."""
+def map_option(verb: F) -> F:
+    """``--map``, for verbs that read files of events."""
+    return click.option(
+        "--map", "map_", type=click.Path(path_type=Path, dir_okay=False),
+        help="How records of other systems become events (default: as the program's feed of that file says).",
+    )(verb)  # fmt: skip
+
+
+def replay_of(
+    found: Any, events: tuple[str, ...], until: int | None = None, columns: str | None = None, map_: Path | None = None
+) -> Any:
+    """Feed files to be read, in the layout the options or the program's feeds give them; ``until`` as for simulate."""
+    from engine.feeds.layouts import layout_of
     from engine.feeds.replay import Replay
+
+    layout = layout_of(found.settings.feeds, found.root, columns, map_)
+    return Replay(feed_paths(events), until, layout=layout, types=found.known_types)
+
+
+def replayed(
+    found: Any, events: tuple[str, ...], until: int | None, columns: str | None = None, map_: Path | None = None
+) -> Any:
+    """A store in memory with all that a feed leads to, for whoever asks about somebody; ``until`` as for simulate."""
     from engine.runtime.simulate import simulate
     from engine.stores.memory import MemoryStore
 
     store = MemoryStore()
-    replay = Replay(feed_paths(events), until, types=found.known_types)
+    replay = replay_of(found, events, until, columns, map_)
     simulate(found.plan, replay, store, until=until, known_types=found.known_types, log=True)
     return store
 

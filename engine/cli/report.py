@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, say, tell
+from engine.cli.common import (
+    EXIT_OK,
+    columns_option,
+    common_options,
+    compiled,
+    emit_json,
+    map_option,
+    replay_of,
+    say,
+    tell,
+)
 from engine.cli.reporting import LOCALES, day
 from engine.cli.tables import table
 from engine.errors import UsageError
@@ -21,6 +32,8 @@ from engine.errors import UsageError
 @click.option(
     "--events", "events", multiple=True, help="Report these feed files, simulated, instead of the store; may repeat."
 )
+@columns_option
+@map_option
 @click.option(
     "--locale", "locale", type=click.Choice(LOCALES), help="Language of the report (default: the program's locale)."
 )
@@ -32,6 +45,8 @@ def report(
     last: int | None,
     html: Path | None,
     events: tuple[str, ...],
+    columns: str | None,
+    map_: Path | None,
     locale: str | None,
     totals: bool,
     store: str | None,
@@ -52,20 +67,17 @@ def report(
         raise UsageError("--totals shows no period", hint="leave out --totals, or --from, --to, --html and --events")
     if events and store is not None:
         raise UsageError("--events reports feed files, --store a store", hint="give one of them")
+    if not events and (columns is not None or map_ is not None):
+        raise UsageError("--columns and --map say how feed files are read", hint="give the files with --events")
     if asked:
         reporting.need_libraries()
     found = compiled(program)
     shown: dict[str, Any] = {}
     period = None
     if events:
-        period = reporting.period_of_feed(found, events, first, last, quiet)
+        period = reporting.period_of_feed(found, replay_of(found, events, None, columns, map_), first, last, quiet)
     else:
-        found = _at_work(found, store, quiet)
-        shown = figures_of(found, store)
-        if not totals and reporting.can_tell():
-            period = _period_of(found, store, first, last)
-        elif not totals:
-            say("note: figures of a period need pip install 'drumbeat[report]'; these are the totals", quiet)
+        shown, period, found = _of_store(found, store, None if totals else (first, last), quiet)
     words = locale or found.plan.env.locale
     if html is not None and period is not None:
         reporting.write_page(html, period, words, simulated=bool(events))
@@ -82,42 +94,36 @@ def report(
     return EXIT_OK
 
 
-def _period_of(found: Any, store: str | None, first: int | None, last: int | None) -> dict[str, Any]:
+def _of_store(
+    found: Any, store: str | None, days: tuple[int | None, int | None] | None, quiet: bool
+) -> tuple[dict[str, Any], dict[str, Any] | None, Any]:
+    """(the totals, the period where one is asked for and can be told, the program the store is run by).
+
+    What is reported was decided by that program, whatever stands in the folder by now.
+    """
     from engine import wiring
-    from engine.cli.reporting import period_of_store
-
-    opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
-    try:
-        return period_of_store(found, opened, first, last)
-    finally:
-        opened.close()
-
-
-def _at_work(found: Any, store: str | None, quiet: bool) -> Any:
-    """The program the store is run by: what is reported was decided by it."""
-    from engine import wiring
+    from engine.cli import reporting
     from engine.cli.atwork import at_work
+    from engine.insight.report import report as figures
 
-    opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
-    try:
+    period = None
+    with ExitStack() as closing:
+        opened, said = wiring.store_to_read(found.settings, found.root, closing, store)
         now, remarks = at_work(found, opened)
-    finally:
-        opened.close()
-    for remark in remarks:
-        say(f"note: {remark}", quiet)
-    return replace(now, settings=found.settings)
+        for remark in [*([] if said is None else [said]), *remarks]:
+            say(f"note: {remark}", quiet)
+        now = replace(now, settings=found.settings)
+        totals = figures(now.plan, opened)
+        if days is not None and reporting.can_tell():
+            period = reporting.period_of_store(now, opened, *days)
+        elif days is not None:
+            say("note: figures of a period need pip install 'drumbeat[report]'; these are the totals", quiet)
+    return totals, period, now
 
 
 def figures_of(found: Any, store: str | None = None) -> dict[str, Any]:
     """The figures of a compiled program's store."""
-    from engine import wiring
-    from engine.insight.report import report as figures
-
-    opened = wiring.open_store(found.settings, found.root, read_only=True, override=store)
-    try:
-        return figures(found.plan, opened)
-    finally:
-        opened.close()
+    return _of_store(found, store, None, quiet=True)[0]
 
 
 def text(figures: dict[str, Any]) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from engine.cli.tables import table
-from engine.insight.headlines import headlines, name_of, titles
+from engine.insight.headlines import group_name, headlines, name_of, pool_name, titles
 from engine.insight.page import coverage, span_words
-from engine.insight.page_playbooks import lift_words, split_words, stage_labels
-from engine.insight.report_words import Words, number, percent
-from engine.insight.sending import NOBODY
+from engine.insight.page_playbooks import lift_words, split_title, split_words, stage_labels
+from engine.insight.report_words import Words, money, number, percent
+from engine.insight.rivals import NOBODY
 from engine.render.charts import shade
 
 POINTS = 12
@@ -98,14 +98,14 @@ def _split(split: dict[str, Any], w: Words) -> str:
         for it in split["arms"]
     ]  # fmt: skip
     said = [said for _, said in split_words(split, w)]
-    head = [w("arms", step=split["step"]), w("entries"), w("goals"), w("conversion"), w("p")]
+    head = [split_title(split, w), w("entries"), w("goals"), w("conversion"), w("p")]
     return "\n".join([table(head, rows), *said])
 
 
 def _coupons(found: dict[str, Any], w: Words) -> str:
     rows = [
-        [it["pool"], number(it["issued"]), number(it["redeemed"]), percent(it["percent"]),
-         f"{number(it['cost'], 2)} {it['currency'] or ''}".strip(), number(it["open"]), number(it["expired"])]
+        [pool_name(it), number(it["issued"]), number(it["redeemed"]), percent(it["percent"]),
+         money(it, w), number(it["open"]), number(it["expired"])]
         for it in found["coupons"]
     ]  # fmt: skip
     head = [w("pool"), w("issued"), w("redeemed"), w("rate"), w("cost"), w("open"), w("expired")]
@@ -113,8 +113,8 @@ def _coupons(found: dict[str, Any], w: Words) -> str:
         return ""
     name = titles(found)
     own = [
-        [name.get(book, book) or "–", it["pool"], number(by["issued"]), number(by["redeemed"]), percent(by["percent"]),
-         f"{number(by['cost'], 2)} {it['currency'] or ''}".strip()]
+        [name.get(book, book) or "–", pool_name(it), number(by["issued"]), number(by["redeemed"]),
+         percent(by["percent"]), money({**by, "currency": it["currency"]}, w)]
         for it in found["coupons"] for book, by in it["playbooks"].items()
     ]  # fmt: skip
     return "\n\n".join(
@@ -142,7 +142,7 @@ def _moves(found: dict[str, Any], w: Words) -> str:
 
 
 def _groups(found: dict[str, Any], w: Words) -> str:
-    rows = [[it["group"], *(number(it[name]) for name in ("active", "events", "joined", "left"))]
+    rows = [[group_name(it), *(number(it[name]) for name in ("active", "events", "joined", "left"))]
             for it in found["groups"]]  # fmt: skip
     return table([w("group"), w("members_active"), w("posts"), w("joined"), w("left")], rows) if rows else ""
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from engine.cli.common import feed_paths, progress_bar, quick_garbage, say
+from engine.cli.common import progress_bar, quick_garbage, say
 from engine.errors import CannotRun
 
 LOCALES = ("en", "zh-CN")
@@ -46,14 +46,9 @@ def day(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
 
 def period_of_store(found: Any, opened: Any, first: int | None, last: int | None) -> dict[str, Any]:
     """The figures of a store that is open for reading."""
-    from engine.core import localtime
     from engine.insight import people, rooms
     from engine.insight.period import figures
     from engine.insight.tables import Source
-
-    def zone_of(user: str) -> ZoneInfo | None:
-        state = opened.load([user]).get(user)
-        return None if state is None else localtime.zone(state.traits.get("zone"))
 
     with lake_of(found.plan) as lake:
         sweep = opened.sweep()
@@ -61,21 +56,18 @@ def period_of_store(found: Any, opened: Any, first: int | None, last: int | None
         lake.settle()
         source = Source(
             plan=found.plan, tables=lake, clock=opened.clock(), forgotten=sweep.forgotten(),
-            entries_since=sweep.entries_since(), groups=tuple(rooms.rows(found.plan, opened)), zone_of=zone_of,
+            entries_since=sweep.entries_since(), groups=tuple(rooms.rows(found.plan, opened)),
+            zone_of=_zones(found, opened),
             standing=people.standing(opened.places()),
         )  # fmt: skip
         return figures(source, first, last)
 
 
-def period_of_feed(
-    found: Any, events: tuple[str, ...], first: int | None, last: int | None, quiet: bool
-) -> dict[str, Any]:
-    """The figures of feed files, run through the program on the virtual clock."""
-    from engine.feeds.replay import Replay
+def period_of_feed(found: Any, replay: Any, first: int | None, last: int | None, quiet: bool) -> dict[str, Any]:
+    """The figures of feed files (see ``replay_of``), run through the program on the virtual clock."""
     from engine.runtime.simulate import simulate
     from engine.stores.memory import MemoryStore
 
-    replay = Replay(feed_paths(events), None, types=found.known_types)
     with lake_of(found.plan) as lake:
         store = MemoryStore(keep_log=False)
         with quick_garbage(), progress_bar(None, "simulating", quiet) as advance:
@@ -96,9 +88,22 @@ def period_of_lake(found: Any, lake: Any, store: Any, first: int | None, last: i
     lake.settle()
     groups = tuple(rooms.rows(found.plan, store))
     stand = people.standing(store.subjects())
-    return figures(
-        Source(plan=found.plan, tables=lake, clock=store.clock(), groups=groups, standing=stand), first, last
+    source = Source(
+        plan=found.plan, tables=lake, clock=store.clock(), groups=groups, standing=stand, zone_of=_zones(found, store)
     )
+    return figures(source, first, last)
+
+
+def _zones(found: Any, store: Any) -> Callable[[str], ZoneInfo | None]:
+    """The zone of a user or group, as decisions about it have it; None: nothing is known of it."""
+    from engine.core import localtime
+    from engine.core.plan import zone_of
+
+    def own(subject: str) -> ZoneInfo | None:
+        state = store.load([subject]).get(subject)
+        return None if state is None else localtime.zone(zone_of(state, found.plan.part(subject).env))
+
+    return own
 
 
 def write_page(path: Path, period: dict[str, Any], locale: str, *, simulated: bool) -> None:
@@ -115,10 +120,15 @@ def write_page(path: Path, period: dict[str, Any], locale: str, *, simulated: bo
 
 def lake_of(plan: Any) -> Any:
     """An empty lake for a program; use it in a ``with``."""
+    from engine.actions.survey import TakeSurvey
     from engine.core import localtime
     from engine.stores.lake import Lake
 
-    return Lake(localtime.zone(plan.env.zone) or localtime.UTC, _active(plan))
+    asking = {
+        node.action.invitation.template
+        for playbook in plan.playbooks for node in playbook.nodes.values() if isinstance(node.action, TakeSurvey)
+    }  # fmt: skip
+    return Lake(localtime.zone(plan.env.zone) or localtime.UTC, _active(plan), asking)
 
 
 def _active(plan: Any) -> Callable[[str], bool]:

@@ -50,6 +50,7 @@ class CouponPool:
     per_user: int | None = None  #: coupons a subject; None: unlimited
     per_user_window: int | None = None  #: rolling window of ``per_user``, microseconds; None: for ever
     fallback: str | None = None  #: pool used when this one is exhausted
+    title: str | None = None  #: shown to people
 
 
 def within_user_limit(pool: CouponPool, given: Sequence[int], now: int) -> bool:

@@ -15,7 +15,8 @@ from engine.core.watch import watch
 from engine.errors import MissingVariable
 
 _STEP_LIMIT = 1_000
-_MOVES = {"enters": "segment.entered", "leaves": "segment.left"}
+MOVES = {"enters": "segment.entered", "leaves": "segment.left"}
+"""How an exit names a move -> the event of it."""
 
 
 class Moving(Couponing):
@@ -183,7 +184,7 @@ class Moving(Couponing):
         for place_, spec in enumerate(playbook.exits):
             if spec.segment is not None:
                 moved = event is not None and event.data.get("segment") == spec.segment
-                hit = moved and event is not None and event.type == _MOVES[spec.moves or ""]
+                hit = moved and event is not None and event.type == MOVES[spec.moves or ""]
             elif spec.events:
                 hit = event is not None and event.type in spec.events
             else:

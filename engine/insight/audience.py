@@ -17,6 +17,7 @@ from engine.errors import ProgramError
 from engine.insight.reaching import Aim, CouponReach, Reach
 from engine.insight.report import pool_row
 from engine.insight.sampling import Sample
+from engine.insight.sending import percent_off
 from engine.insight.subject import instant
 from engine.ports import Store
 from engine.registry import nearest
@@ -125,6 +126,7 @@ def _coupon(plan: Plan, store: Store, had: CouponReach, everybody: int) -> dict[
     return {
         "pool": name,
         "each": pool.cost,
+        "percent_off": percent_off(pool.value) if not pool.cost else None,
         "per_user": pool.per_user,
         "had_theirs": had.reached,
         "would_get": count,

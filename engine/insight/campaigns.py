@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.core.plan import Node, Playbook
+from engine.core.plan import Exit, Node, Playbook
 from engine.insight import statistics
 from engine.insight.statistics import ENOUGH, Interval, Moments
 from engine.insight.tables import Source, Span, rounded
@@ -35,7 +35,7 @@ def playbooks(source: Source, span: Span) -> list[dict[str, Any]]:
         book = source.plan.by_id.get(name)
         row = _playbook(name, book, sides.get(name, {}))
         row["funnel"] = _funnel(book, row, steps.get(name, {}))
-        row["exits"] = exits.get(name, [])
+        row["exits"] = [{**it, **exit_rule(book, it["reason"])} for it in exits.get(name, [])]
         row["splits"] = [_split(book, step, rows) for step, rows in sorted(arms.get(name, {}).items())]
         found.append(row)
     return sorted(found, key=lambda it: (-it["entered"], it["playbook"]))
@@ -135,9 +135,34 @@ def _funnel(book: Playbook | None, row: dict[str, Any], steps: dict[str, tuple[s
 
 
 def _what(node: Node) -> str | None:
-    """What a step is about, for one whose author gave it no name: its template, its pool."""
-    found = [getattr(node.action, name, None) for name in ("template", "pool", "badge", "name")]
-    return next((it for it in found if isinstance(it, str)), None)
+    """What a step is about, for one whose author gave it no name: its template, its pool, else as the graph says it."""
+    found = [getattr(node.action, name, None) for name in ("template", "pool", "badge", "name", "reward", "type")]
+    gist = node.action.gist().partition(" · ")[0] if node.action is not None else ""
+    short = gist if len(gist) <= _LONGEST else gist[: _LONGEST - 1] + "…"
+    return next((it for it in found if isinstance(it, str) and it), short or None)
+
+
+_LONGEST = 32
+"""Letters of what a step is about."""
+
+
+def exit_of(book: Playbook | None, reason: str | None) -> Exit | None:
+    """The line ``exit[n]`` of a playbook, as it is now; None: the playbook has none such."""
+    number = (reason or "").removeprefix("exit[").removesuffix("]")
+    known = book is not None and number.isdigit() and int(number) < len(book.exits)
+    return book.exits[int(number)] if book is not None and known else None
+
+
+def exit_rule(book: Playbook | None, reason: str | None) -> dict[str, str | None]:
+    """What the line ``exit[n]`` of a playbook says now: ``by`` event, enters, leaves or if, and ``what`` of it."""
+    it = exit_of(book, reason)
+    if it is None:
+        return {"by": None, "what": None}
+    if it.segment is not None:
+        return {"by": it.moves, "what": it.segment}
+    if it.events:
+        return {"by": "event", "what": ", ".join(sorted(it.events))}
+    return {"by": "if", "what": None if it.test is None else it.test.text}
 
 
 # ---------------------------------------------------------------------- arms

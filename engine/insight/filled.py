@@ -2,60 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
+from itertools import islice
 
 from engine.core.admission import EventTypes
-from engine.core.coupons import with_stand_ins
-from engine.core.model import Event
+from engine.core.model import State
 from engine.core.plan import Plan
-from engine.core.starts import asked_for, take_for_verbs
-from engine.ports import Record, Store
-from engine.runtime.pump import Pump
+from engine.ports import Batch, Store
+from engine.runtime.simulate import Replayed, simulate
+from engine.stores.memory import MemoryStore
 
-FEED = "events"
-
-
-class _Late:
-    """A clock behind every event."""
-
-    def now(self) -> int:
-        return 1 << 62
+_PAGE = 10_000
 
 
 def fill(
     plan: Plan,
     store: Store,
-    chunks: Iterable[list[Event]],
+    replay: Replayed,
     known_types: EventTypes | None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Decide a feed on a new store, as ``simulate`` would: nobody answers webhooks, nothing is sent.
+    """Put into a new store what ``simulate`` makes of a feed, as far as an audience asks for it: people and resources.
+
+    They are decided in memory, for a database would commit at each of the instants time alone brings about.
 
     Parameters
     ----------
     store: new and empty.
-    chunks: the events in order of time.
+    replay: the feed.
     known_types: what is let in; None: anything.
     """
-    plan = replace(plan, pools=with_stand_ins(plan.pools, store.code_count))
-    before = dict(plan.env.fixed)
-    plan.env.fixed.setdefault("webhooks", {})
-    asked, number = frozenset(asked_for(plan.playbooks).values()), 0
-    try:
-        secret = f"simulate:{plan.program}".encode()
-        pump = Pump(plan, store, (), None, _Late(), secret=secret, known_types=known_types, batch=10_000)
-        for chunk in chunks:
-            take_for_verbs(chunk, asked)
-            records = []
-            for event in chunk:
-                number += 1
-                records.append(Record(FEED, number, b"", event))
-            pump.decide(records)
-            if progress is not None:
-                progress(len(chunk))
-        while not pump.settle_some(store.clock()):
-            pass
-    finally:
-        plan.env.fixed.clear()
-        plan.env.fixed.update(before)
+    memory = MemoryStore(keep_log=False)
+    simulate(plan, replay, memory, known_types=known_types, progress=progress, recorder=_Nobody())
+    store.commit(_batch(memory, [], memory.resources()))
+    people = memory.subjects()
+    while states := list(islice(people, _PAGE)):
+        store.commit(_batch(memory, states, {}))
+
+
+class _Nobody:
+    """Somebody is told of everything, so that people are handed over at the end; it is not looked at."""
+
+    def take(self, batch: Batch) -> None:
+        """Nothing of it is kept."""
+
+    def begin_anew(self) -> None:
+        """There is nothing to throw away."""
+
+
+def _batch(memory: MemoryStore, states: list[State], resources: dict[str, bytes]) -> Batch:
+    return Batch(
+        clock=memory.clock(), states=states, events=[], effects=[], answers=[], resources=resources, decisions=[],
+        goals=[], rejected=[], positions={},
+    )  # fmt: skip

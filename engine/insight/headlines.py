@@ -42,6 +42,9 @@ def _playbooks(found: dict[str, Any], w: Words) -> list[str]:
     compared = [it for it in found["playbooks"] if it["difference"]]
     compared.sort(key=lambda it: (not it["difference"]["clear"], -it["entered"]))
     out = []
+    for it in [it for it in compared if not (it["treated"]["goals"] or it["holdout"]["goals"])][:1]:
+        out.append(w("h_nobody", title=name_of(it), goal=", ".join(it["goal"] or ())))
+    compared = [it for it in compared if it["treated"]["goals"] or it["holdout"]["goals"]]
     for it in compared[:MOST]:
         words = {"title": name_of(it), "share": percent(it["treated"]["share"]["value"]),
                  "other": percent(it["holdout"]["share"]["value"])}  # fmt: skip
@@ -59,6 +62,16 @@ def _playbooks(found: dict[str, Any], w: Words) -> list[str]:
 def name_of(playbook: dict[str, Any]) -> str:
     """A playbook as people know it."""
     return str(playbook["title"] or playbook["playbook"])
+
+
+def group_name(group: dict[str, Any]) -> str:
+    """A group as people know it: by its title, else by its id."""
+    return str(group.get("title") or group["group"])
+
+
+def pool_name(coupon: dict[str, Any]) -> str:
+    """A coupon as people know it: by its title, with the name playbooks call it by."""
+    return f"{coupon['title']} ({coupon['pool']})" if coupon.get("title") else str(coupon["pool"])
 
 
 def titles(found: dict[str, Any]) -> dict[str, str]:
@@ -89,7 +102,8 @@ def _sending(found: dict[str, Any], w: Words) -> list[str]:
     issued, redeemed = (sum(it[word] for it in found["coupons"]) for word in ("issued", "redeemed"))
     if issued:
         rate = percent(100 * redeemed / issued)
-        out.append(w("h_coupons", issued=number(issued), redeemed=number(redeemed), rate=rate))
+        out.append(w("h_coupons" if redeemed else "h_coupons_none", issued=number(issued), redeemed=number(redeemed),
+                     rate=rate))  # fmt: skip
     between = [it for it in found["collisions"] if it["lost"] != it["to"] and it["to"] != "?"]
     if between:
         name = titles(found)

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from engine.insight import page_parts as parts
 from engine.insight.headlines import headlines
-from engine.insight.report_words import Words, number
+from engine.insight.report_words import Words, clock_words, number
 
 
 def page(found: dict[str, Any], locale: str, *, simulated: bool = False) -> str:
@@ -36,7 +36,7 @@ def page(found: dict[str, Any], locale: str, *, simulated: bool = False) -> str:
         '<main><section class="headlines"><h2>{}</h2><ul>{}</ul></section>{}</main><footer><p>{}</p></footer>'
     ).format(
         title, span_words(found, w), coverage(found, w, simulated=simulated), w("headlines"), said,
-        Markup("").join(sections), w("made", clock=period["clock"]),
+        Markup("").join(sections), w("made", clock=clock_words(period)),
     )  # fmt: skip
     return str(
         Markup(

@@ -7,16 +7,20 @@ from typing import Any
 
 from markupsafe import Markup
 
-from engine.insight.headlines import titles
+from engine.insight.headlines import group_name, pool_name, titles
 from engine.insight.page_playbooks import playbooks
-from engine.insight.report_words import Words, number, percent
-from engine.insight.sending import NOBODY, RECEIPTS
+from engine.insight.report_words import Words, clock_words, money, number, percent
+from engine.insight.rivals import NOBODY
+from engine.insight.sending import RECEIPTS
 from engine.render.charts import Bar, Line, bars, heat, lines, shaded, table
 
 __all__ = ["groups", "moves", "people", "playbooks", "sending", "tiles", "value"]
 
 MOST_ROWS = 30
 """Rows of a chart; the table behind it has all."""
+
+MOST_OPEN = 12
+"""Rows of a table that stands open; a longer one is folded."""
 
 
 def section(title: str, *inner: Markup | str) -> Markup:
@@ -100,7 +104,7 @@ def people(found: dict[str, Any], w: Words) -> Markup:
 
 
 def _label(day: str, grain: str) -> str:
-    return day[:4] if grain == "year" else day[:7] if grain == "month" else day[2:] if grain == "week" else day[5:]
+    return day[:4] if grain == "year" else day[:7] if grain == "month" else day if grain == "week" else day[5:]
 
 
 def _retention(it: dict[str, Any], w: Words) -> Markup:
@@ -152,15 +156,15 @@ def value(found: dict[str, Any], w: Words) -> Markup:
     inner: list[Markup] = []
     if found["coupons"]:
         rows = [
-            Bar(it["pool"], it["issued"], f"{number(it['redeemed'])} / {number(it['issued'])}", percent(it["percent"]),
-                "given", it["redeemed"])
+            Bar(pool_name(it), it["issued"], f"{number(it['redeemed'])} / {number(it['issued'])}",
+                percent(it["percent"]), "given", it["redeemed"])
             for it in found["coupons"][:MOST_ROWS]
         ]  # fmt: skip
         head = [w("pool"), w("issued"), w("redeemed"), w("rate"), w("cost"), w("worth_given"), w("open"), w("expired"),
                 w("returned")]  # fmt: skip
         figures = [
-            [it["pool"], number(it["issued"]), number(it["redeemed"]), percent(it["percent"]), _money(it, "cost"),
-             _money(it, "worth"), number(it["open"]), number(it["expired"]), number(it["returned"])]
+            [pool_name(it), number(it["issued"]), number(it["redeemed"]), percent(it["percent"]), money(it, w),
+             _worth(it), number(it["open"]), number(it["expired"]), number(it["returned"])]
             for it in found["coupons"]
         ]  # fmt: skip
         most = max(it["issued"] for it in found["coupons"])
@@ -180,16 +184,16 @@ def _givers(found: dict[str, Any], w: Words) -> Markup:
     """What the coupons of each playbook came to."""
     name = titles(found)
     rows = [
-        [name.get(book, book) or "–", it["pool"], number(own["issued"]), number(own["redeemed"]),
-         percent(own["percent"]), _money({**own, "currency": it["currency"]}, "cost")]
+        [name.get(book, book) or "–", pool_name(it), number(own["issued"]), number(own["redeemed"]),
+         percent(own["percent"]), money({**own, "currency": it["currency"]}, w)]
         for it in found["coupons"] for book, own in it["playbooks"].items()
     ]  # fmt: skip
     return table([w("playbook"), w("pool"), w("issued"), w("redeemed"), w("rate"), w("cost")], rows)
 
 
-def _money(it: dict[str, Any], name: str) -> str:
-    """An amount; a percentage off has no currency, and where no redemption told what it took off, no amount."""
-    return f"{number(it[name], 2)} {it['currency'] or ''}".strip() if it[name] or it["currency"] else number(None)
+def _worth(it: dict[str, Any]) -> str:
+    """What the coupons given may cost; a percentage off has no such figure."""
+    return f"{number(it['worth'], 2)} {it['currency'] or ''}".strip() if it["worth"] else number(None)
 
 
 def _each(counts: dict[str, int], name: dict[str, str]) -> str:
@@ -223,7 +227,7 @@ def moves(found: dict[str, Any], w: Words) -> Markup:
             for row in it["segments"]
         ]  # fmt: skip
         inner += [sub(w("segment")), table([w("segment"), w("came"), w("went"), w("net"), w("now")], rows_)]
-    return section(w("moves"), *inner, note(w("standing_note", clock=found["period"]["clock"])))
+    return section(w("moves"), *inner, note(w("standing_note", clock=clock_words(found["period"]))))
 
 
 def _standing(levels: list[dict[str, Any]], w: Words) -> list[Markup]:
@@ -242,9 +246,10 @@ def groups(found: dict[str, Any], w: Words) -> Markup:
     """How groups live."""
     if not found["groups"]:
         return Markup("")
-    rows = [Bar(it["group"], it["active"], number(it["active"]), w("users_unit")) for it in found["groups"][:MOST_ROWS]]
+    stirring = [it for it in found["groups"] if it["active"]]
+    rows = [Bar(group_name(it), it["active"], number(it["active"]), w("users_unit")) for it in stirring[:MOST_ROWS]]
     columns = {
-        w("group"): [it["group"] for it in found["groups"]],
+        w("group"): [group_name(it) for it in found["groups"]],
         w("members_active"): [number(it["active"]) for it in found["groups"]],
         w("posts"): [number(it["events"]) for it in found["groups"]],
         w("posts_change"): [change(it["events"], it["events_before"]) or "–" for it in found["groups"]],
@@ -259,8 +264,11 @@ def groups(found: dict[str, Any], w: Words) -> Markup:
     }
     head = [name for name, cells in columns.items() if set(cells) != {"–"}]
     figures = list(zip(*(columns[name] for name in head), strict=True))
-    drawn = bars(w("members_active"), rows) if any(it["active"] for it in found["groups"]) else Markup("")
-    return section(w("groups"), drawn, table(head, figures))
+    drawn = sub(w("members_active")) + bars(w("members_active"), rows) if rows else Markup("")
+    silent = len(found["groups"]) - len(stirring)
+    said = note(w("groups_silent", n=number(silent))) if silent else Markup("")
+    every = table(head, figures)
+    return section(w("groups"), drawn, said, behind(w, every) if len(figures) > MOST_OPEN else every)
 
 
 # ---------------------------------------------------------------------- sending
@@ -282,7 +290,7 @@ def _channels(rows: Sequence[dict[str, Any]], w: Words, simulated: bool) -> list
     drawn = [
         Bar(it["channel"], it["messages"] if simulated else it["sent"],
             number(it["messages"] if simulated else it["sent"]),
-            w("simulated") if simulated else f"{w('sent')} / {number(it['messages'])}")
+            "" if simulated else f"{w('sent')} / {number(it['messages'])}")
         for it in rows
     ]  # fmt: skip
     failed = [
@@ -293,7 +301,8 @@ def _channels(rows: Sequence[dict[str, Any]], w: Words, simulated: bool) -> list
         [it["channel"], *(number(it[name] + (it["sending"] if name == "pending" else 0)) for name in states)]
         for it in rows
     ]
-    return [sub(w("channels")), bars(w("channels"), [*drawn, *failed]),
+    said = note(w("simulated")) if simulated else Markup("")
+    return [sub(w("channels")), bars(w("channels"), [*drawn, *failed]), said,
             behind(w, table([w("channel"), *(w(name) for name in states)], figures))]  # fmt: skip
 
 
@@ -318,11 +327,11 @@ def _collisions(found: dict[str, Any], w: Words) -> list[Markup]:
     losses: dict[tuple[str, str], int] = {}
     for it in found["collisions"]:
         losses[it["lost"], it["to"]] = losses.get((it["lost"], it["to"]), 0) + it["count"]
-    weight: dict[str, int] = {}
+    between: dict[str, int] = {}  # what concerns two comes first
     for (lost, won), count in losses.items():
-        weight[lost] = weight.get(lost, 0) + count
-        weight[won] = weight.get(won, 0) + (count if won != lost else 0)
-    known = sorted(weight, key=lambda it: (-weight[it], it))[:MOST_RIVALS]
+        for it in (lost, won):
+            between[it] = between.get(it, 0) + (count if won != lost else 0)
+    known = sorted(between, key=lambda it: (-between[it], -losses.get((it, it), 0), it))[:MOST_RIVALS]
     rows, columns = ([it for it in known if any(pair[side] == it for pair in losses)] for side in (0, 1))
     top = max((count for (lost, won), count in losses.items() if lost != won), default=0)
     matrix = [
@@ -337,5 +346,8 @@ def _collisions(found: dict[str, Any], w: Words) -> list[Markup]:
     ]
     corner = f"{w('lost')} ↓  {w('won')} →"
     head = [w("lost"), w("won"), w("reason"), w("count")]
-    return [sub(w("collisions")), table([corner, *(name.get(it, it) for it in columns)], matrix),
+    wide = Markup('<div class="matrix">{}</div>').format(
+        table([corner, *(name.get(it, it) for it in columns)], matrix)
+    )
+    return [sub(w("collisions")), wide,
             note(w("collisions_note")), behind(w, table(head, figures))]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from engine.insight.headlines import gap_words, name_of
-from engine.insight.report_words import Words, number, percent
+from engine.insight.report_words import Words, number, percent, readable
 from engine.insight.statistics import ENOUGH
 from engine.render.charts import Bar, Range, bars, ranges, table
 
@@ -64,7 +64,9 @@ def _card(it: dict[str, Any], w: Words) -> Markup:
     if not any(inner):
         inner.append(_note(w("nothing_seen", n=number(it["entered"]))))
     if it["exits"]:
-        said = ", ".join(f"{w.reason(one['reason'] or 'unknown')} {number(one['journeys'])}" for one in it["exits"])
+        said = ("、" if w.chinese else ", ").join(
+            f"{exit_words(one, w)} {number(one['journeys'])}" for one in it["exits"]
+        )
         inner.append(_note(w("exits", list=said)))
     return Markup('<article class="card"><h3>{} <small>{} · {}</small></h3>{}</article>').format(
         name_of(it), it["playbook"], goal, _EMPTY.join(inner)
@@ -80,7 +82,8 @@ def _funnel(it: dict[str, Any], w: Words) -> Markup:
     labels = stage_labels(stages, w, it["holdout"] is not None)
     for label, stage in zip(labels, stages, strict=True):
         part = percent(100 * stage["reached"] / first) if first else "–"
-        rows.append(Bar(label, stage["reached"], number(stage["reached"]), part,
+        told = f"{part} · {w('refused')} {number(stage['refused'])}" if stage["refused"] else part
+        rows.append(Bar(label, stage["reached"], number(stage["reached"]), told,
                         "goal" if stage["stage"] == "goal" else ""))  # fmt: skip
         figures.append([label, number(stage["reached"]), part, number(stage["refused"])])
     head = [w("stage"), w("entries"), w("share"), w("refused")]
@@ -88,7 +91,7 @@ def _funnel(it: dict[str, Any], w: Words) -> Markup:
 
 
 def stage_labels(stages: list[dict[str, Any]], w: Words, held: bool) -> list[str]:
-    """The stages of a funnel as people know them; two that would be called alike get the step's own id.
+    """The stages of a funnel as people know them; two that would be called alike get the step's own id, or are counted.
 
     ``held``: there is a holdout, so who is in the funnel is the treated side.
     """
@@ -96,16 +99,40 @@ def stage_labels(stages: list[dict[str, Any]], w: Words, held: bool) -> list[str
     if not held:
         found = [w("entered_all") if it["stage"] == "entered" else name
                  for name, it in zip(found, stages, strict=True)]  # fmt: skip
-    return [f"{it} ({stage['step']})" if found.count(it) > 1 else it for it, stage in zip(found, stages, strict=True)]
+    seen: dict[str, int] = {}
+    out = []
+    for name, it in zip(found, stages, strict=True):
+        seen[name] = seen.get(name, 0) + 1
+        own = readable(it["step"]) if named(it["step"]) else str(seen[name])
+        out.append(f"{name} ({own})" if found.count(name) > 1 else name)
+    return out
 
 
 def _stage_words(stage: dict[str, Any], w: Words) -> str:
     """A stage of a funnel as people know it."""
     if stage["stage"] != "step":
         return w(stage["stage"])
-    named = stage["step"] if "[" not in stage["step"] else stage["what"]
+    name = stage["step"] if named(stage["step"]) else stage["what"]
     kind = w.kind(stage["kind"])
-    return f"{kind} · {named}" if named else kind
+    return f"{kind} · {readable(name)}" if name else kind
+
+
+def named(step: str | None) -> bool:
+    """Whether the author gave a step an id; else it is called by its place."""
+    return step is not None and "[" not in step
+
+
+def split_title(split: dict[str, Any], w: Words) -> str:
+    """What an A/B test is called."""
+    return w("arms", step=readable(split["step"])) if named(split["step"]) else w("arms_here")
+
+
+def exit_words(it: dict[str, Any], w: Words) -> str:
+    """Why a journey ended early, as people know it."""
+    if it.get("by"):
+        return w("exit_" + it["by"], what=it["what"])
+    reason = it["reason"] or "unknown"
+    return w("exit_other") if reason.startswith("exit[") else w.reason(reason)
 
 
 # ---------------------------------------------------------------------- treated against holdout
@@ -116,7 +143,7 @@ def _compared(it: dict[str, Any], w: Words) -> Markup:
     if treated is None:
         return _EMPTY
     if holdout is None:
-        words = w("no_holdout", share=_share(treated)) if treated["share"] else _few(w, {"treated": treated["entries"]})
+        words = w("no_holdout", share=_share(treated)) if treated["share"] else _few_alone(w, treated["entries"])
         return _note(words) + (_worth(treated, w) if treated["worth"] else _EMPTY)
     sides = {"treated": treated, "holdout": holdout}
     title = w("comparison")
@@ -166,6 +193,11 @@ def _few(w: Words, entries: dict[str, int], word: str = "few") -> str:
     return w(word, sides=("，" if w.chinese else ", ").join(short), enough=ENOUGH)
 
 
+def _few_alone(w: Words, entries: int) -> str:
+    """Of a playbook without a holdout: there are no sides."""
+    return w("few_alone", n=number(entries), more=number(ENOUGH - entries), enough=ENOUGH)
+
+
 def _worth(side: dict[str, Any], w: Words) -> Markup:
     worth = side["worth"]
     words = w("worth_alone", sum=number(worth["sum"], 2), each=number(worth["per_entry"], 2))
@@ -198,7 +230,7 @@ def split_words(split: dict[str, Any], w: Words) -> list[tuple[str, str]]:
 
 def _split(split: dict[str, Any], w: Words) -> Markup:
     arms = split["arms"]
-    title = w("arms", step=split["step"])
+    title = split_title(split, w)
     shown = [
         Range(f"{it['arm']} ({number(it['goals'])} / {number(it['entries'])})", it["share"]["value"],
               it["share"]["low"], it["share"]["high"], _with_interval(it["share"]))

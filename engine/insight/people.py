@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from engine.core.groups import NO_CARD
 from engine.core.subjects import SIGN
 from engine.insight.tables import Source, Span, Standing, date_of, rounded
 
@@ -170,6 +171,8 @@ def groups(source: Source, span: Span, known: Span) -> list[dict[str, Any]]:
         empty = {"group": room["group"], "active": 0, "events": 0, "joined": 0, "left": 0}
         row = found.setdefault(room["group"], empty)
         row |= {name: room[name] for name in ("taken", "capacity", "waiting", "members", "silent_days") if name in room}
+    for name, row in found.items():
+        row["title"] = source.plan.env.cards.get(name, NO_CARD).get("title")
     before = Span(span.first - span.days, span.first - 1)
     earlier: dict[str, int] = {}
     if before.first >= known.first:

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.core.instants import format_instant
 from engine.errors import UsageError
-from engine.insight import campaigns, people, sending
+from engine.insight import campaigns, people, rivals, sending
 from engine.insight.tables import Source, Span, date_of
 
 
@@ -39,7 +39,7 @@ def figures(source: Source, first: int | None = None, last: int | None = None) -
         "groups": people.groups(source, span, known),
         "channels": sending.channels(source, span),
         "refusals": sending.refusals(source, span),
-        "collisions": sending.collisions(source, span),
+        "collisions": rivals.collisions(source, span),
     }
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
@@ -232,12 +232,17 @@ def _written(
         return {}, "missing_variable" if isinstance(error, MissingVariable) else "render", None
 
 
+def begun_by(playbook: Playbook) -> frozenset[str]:
+    """The types of events that may begin a journey."""
+    return frozenset(type_ for trigger in playbook.triggers for type_ in trigger.listens() or ())
+
+
 def _run(
     plan: Plan, source: Source, action: SendMessage | PostToGroup, state: State, person: Person, now: int
 ) -> tuple[Run, tuple[str, ...]]:
     """The journey at the step, as far as it is known."""
     playbook = source.playbook
-    types = {type_ for trigger in playbook.triggers for type_ in trigger.listens() or ()}
+    types = begun_by(playbook)
     entry = next((it for it in reversed(person.events) if it.type in types), None)
     journey = Journey(
         playbook=playbook.id, key="", occurrence=entry.id if entry is not None else NOBODY, started=now,
@@ -341,34 +346,6 @@ def closed(plan: Plan, source: Source, state: State, now: int) -> list[dict[str,
         return []
     rows = gates(plan, source.playbook, state, now)
     return [it for it in rows if it["open"] is False and it["step"] == source.node.id and it["gate"] != "address"]
-
-
-def longest(
-    plan: Plan, source: Source, people: Iterable[Person], now: int, templates: TemplateSet, *,
-    channel: str | None, locale: str | None,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Of each channel the longest text over many people: whose, how long, how many segments.
-
-    A person has the message in their own locale, unless one is named.
-    """
-    worst: dict[str, dict[str, Any]] = {}
-    for person in people:
-        for name in [channel] if channel is not None else source.action.via:
-            (it,) = shown(plan, source, person, now, templates=templates, locale=locale, channel=name)
-            at = worst.setdefault(name, {"channel": name, "people": 0, "refused": 0, "segments": 0, "letters": 0,
-                                         "user": None, "locale": None, "alphabet": None})  # fmt: skip
-            at["people"] += 1
-            if it.item is None:
-                at["refused"] += 1
-                continue
-            text = it.item.effect.detail["text"]
-            size = None if it.html else sms.size(text)
-            segments = size.segments if size is not None else 0
-            if (segments, len(text)) > (at["segments"], at["letters"]):
-                alphabet = size.alphabet if size is not None else None
-                at.update(segments=segments, letters=len(text), user=person.state.id, locale=it.locale,
-                          alphabet=alphabet)  # fmt: skip
-    return list(worst.values())
 
 
 # ---------------------------------------------------------------------- a test for a tester

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import yaml
+
+from engine.core import localtime
 
 LOCALES = ("en", "zh-CN")
 
@@ -43,10 +46,37 @@ class Words:
         return table[code][self.chinese] if code in table else code.replace("_", " ")
 
 
+def money(it: dict[str, Any], w: Words) -> str:
+    """What redeemed coupons cost: how much of it is estimated, and of how many nothing tells it."""
+    if not it["redeemed"]:
+        return number(None)
+    if it["cost_unknown"] == it["redeemed"]:
+        return w("cost_unknown_all", n=number(it["cost_unknown"]))
+    out = [f"{number(it['cost'], 2)} {it['currency'] or ''}".strip()]
+    if it["cost_estimates"]:
+        out.append(w("cost_estimated", part=number(it["cost_estimated"], 2), n=number(it["cost_estimates"])))
+    if it["cost_unknown"]:
+        out.append(w("cost_unknown", n=number(it["cost_unknown"])))
+    return ("；" if w.chinese else "; ").join(out)
+
+
+def clock_words(period: dict[str, Any]) -> str:
+    """The engine's clock as the program's zone shows it, to the minute."""
+    at = datetime.fromisoformat(period["clock"]).astimezone(localtime.zone(period["zone"]) or localtime.UTC)
+    return f"{at:%Y-%m-%d %H:%M} ({period['zone']})"
+
+
+def readable(name: str) -> str:
+    """An id as people read it."""
+    return name.replace("_", " ")
+
+
 def number(value: float | None, places: int = 0, *, sign: bool = False) -> str:
-    """A figure with separators; None: a dash. A minus is a real one."""
+    """A figure with separators; None: a dash. A minus is a real one, and nought has no sign."""
     if value is None:
         return "–"
+    if round(value, places) == 0:
+        return f"{0:.{places}f}"
     return f"{value:{'+' if sign else ''},.{places}f}".replace("-", "−")
 
 

@@ -1,20 +1,15 @@
-"""What went out and what did not: deliveries, refusals, coupons and points, and who lost to whom."""
+"""What went out and what did not: deliveries, refusals, coupons and points."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from engine.core.policies import Cap
 from engine.insight.tables import Source, Span, rounded
 
 STATES = ("sent", "pending", "sending", "dead", "unknown", "cancelled")
 RECEIPTS = ("delivered", "opened", "clicked", "bounced", "complained", "unsubscribed")
-
-NOBODY = "?"
-"""Stands for whoever cannot be told any more: the caps of the program have changed since."""
 
 
 def channels(source: Source, span: Span) -> list[dict[str, Any]]:
@@ -44,24 +39,28 @@ def refusals(source: Source, span: Span) -> list[dict[str, Any]]:
 
 def coupons(source: Source, span: Span) -> list[dict[str, Any]]:
     """Coupons given in the period and what became of them since; ``cost``: what those redeemed took off."""
+    costs: dict[str, dict[str, Cost]] = {}
+    for pool, playbook, *sums in source.tables.rows("coupon_costs", span.first, span.last):
+        value = getattr(source.plan.pools.get(pool), "value", None)
+        costs.setdefault(pool, {})[playbook] = Cost.of(percent_off(value), *sums)
     givers: dict[str, dict[str, dict[str, Any]]] = {}
-    for pool, playbook, given, back, used, paid in source.tables.rows("coupon_givers", span.first, span.last):
+    for pool, playbook, given, back, used in source.tables.rows("coupon_givers", span.first, span.last):
         share = rounded(100 * used / (given - back), 1) if given > back else None
-        givers.setdefault(pool, {})[playbook] = {
-            "issued": given, "redeemed": used, "percent": share, "cost": rounded(paid, 2)
-        }  # fmt: skip
+        own = costs.get(pool, {}).get(playbook, Cost())
+        givers.setdefault(pool, {})[playbook] = {"issued": given, "redeemed": used, "percent": share, **own.shown()}
     found = []
     rows = source.tables.rows("coupons", span.first, span.last, source.clock)
-    for name, issued, worth, redeemed, cost, expired, returned in rows:
+    for name, issued, worth, redeemed, expired, returned in rows:
         pool = source.plan.pools.get(name)
         kept = issued - returned
         found.append(
             {
                 "pool": name,
+                "title": getattr(pool, "title", None),
                 "issued": issued,
                 "worth": rounded(worth, 2),
                 "redeemed": redeemed,
-                "cost": rounded(cost, 2),
+                **sum(costs.get(name, {}).values(), Cost()).shown(),
                 "expired": expired,
                 "returned": returned,
                 "open": issued - redeemed - expired - returned,
@@ -73,70 +72,47 @@ def coupons(source: Source, span: Span) -> list[dict[str, Any]]:
     return found
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What redeemed coupons took off."""
+
+    known: float = 0.0  #: said by the redemption, or fixed by the pool
+    estimated: float = 0.0  #: the pool's share of what the orders came to
+    estimates: int = 0  #: coupons the estimate is of
+    unknown: int = 0  #: coupons of which nothing tells
+
+    @classmethod
+    def of(cls, percent: float | None, known: float, paid: float, orders: int, silent: int) -> Cost:
+        """From sums: ``paid`` is what ``orders`` orders came to, whose redemption did not say what was taken off."""
+        if percent is None:
+            return cls(known, 0.0, 0, silent + orders)
+        return cls(known, paid * percent / 100, orders, silent)
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.known + other.known, self.estimated + other.estimated, self.estimates + other.estimates,
+                    self.unknown + other.unknown)  # fmt: skip
+
+    def shown(self) -> dict[str, Any]:
+        """Ready for JSON; ``cost`` has all that is known or estimated."""
+        return {"cost": rounded(self.known + self.estimated, 2), "cost_estimated": rounded(self.estimated, 2),
+                "cost_estimates": self.estimates, "cost_unknown": self.unknown}  # fmt: skip
+
+
+def percent_off(value: Mapping[str, Any] | None) -> float | None:
+    """The share of an order a coupon takes off, in per cent: ``{percent: 10}`` or ``{off: "10%"}``; None: no such."""
+    found = (value or {}).get("percent")
+    if found is None and isinstance(off := (value or {}).get("off"), str) and off.strip().endswith("%"):
+        found = off.strip(" %")
+    try:
+        share = float(found)  # type: ignore[arg-type]  # what is no number is refused by it
+    except (TypeError, ValueError):
+        return None
+    return share if 0 < share <= 100 else None
+
+
 def points(source: Source, span: Span) -> list[dict[str, Any]]:
     """Points booked in the period, by account and what it was."""
     return [
         {"account": account, "what": what, "entries": entries, "points": int(total)}
         for account, what, entries, total in source.tables.rows("points", span.first, span.last)
     ]
-
-
-# ---------------------------------------------------------------------- who lost to whom
-
-_Lost = tuple[str, int, str, str, str, str]  # user, instant, playbook, purpose, channel, reason
-_Slot = tuple[str, int, str, str, str]  # user, instant, playbook, purpose, channel
-
-
-def collisions(source: Source, span: Span) -> list[dict[str, Any]]:
-    """For each two playbooks how often one was refused because the other had taken the place.
-
-    A message that found a cap or quota used up lost to every playbook whose messages had filled it, each counted once;
-    a coupon that a user might have once only lost to whoever gave it; a coupon or seat of which none was left lost to
-    every playbook that had taken some.
-    """
-    counts: Counter[tuple[str, str, str]] = Counter()
-    window = source.plan.cap_window
-    slots = _by_user(source.tables.pages("capped_slots", span.first, span.last, window))
-    user, held = next(slots, (None, []))
-    for loser, rows in _by_user(source.tables.pages("capped", span.first, span.last)):
-        while user is not None and user < loser:
-            user, held = next(slots, (None, []))
-        for lost in rows:
-            for winner in _winners(source, lost, held if user == loser else []):
-                counts[lost[2], winner, lost[5]] += 1
-    for lost_by, winner, count in source.tables.rows("used_up", span.first, span.last):
-        counts[lost_by, winner, "per_user"] += count
-    for lost_by, winner, reason, count in source.tables.rows("taken", span.first, span.last):
-        counts[lost_by, winner, reason] += count
-    return [
-        {"lost": loser, "to": winner, "reason": reason, "count": count}
-        for (loser, winner, reason), count in sorted(counts.items(), key=lambda it: (-it[1], it[0]))
-    ]
-
-
-def _by_user(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
-    for user, own in groupby(rows, key=lambda it: it[0]):
-        yield user, list(own)
-
-
-def _winners(source: Source, lost: tuple[Any, ...], held: list[tuple[Any, ...]]) -> set[str]:
-    """Whose messages filled the caps that refused one."""
-    user, now, name, purpose, channel, reason = lost
-    zone = source.zone_of(user) or source.zone
-    before = [(it[1], it[3], it[4]) for it in held]
-    found: set[str] = set()
-    for cap in _limits(source, name, purpose, channel, reason):
-        taken = cap.counted(before, now, zone)
-        if len(taken) >= cap.most:
-            found |= {held[place][2] for place in taken}
-    return found or {NOBODY}
-
-
-def _limits(source: Source, name: str, purpose: str, channel: str, reason: str) -> list[Cap]:
-    book = source.plan.by_id.get(name)
-    if book is None:
-        return []
-    if reason == "cap":
-        return [cap for cap in book.policy.caps if cap.concerns(purpose, channel)]
-    info = source.plan.channels.get(channel)
-    return [] if info is None or info.quota is None else [info.quota.open_to(book.priority)]

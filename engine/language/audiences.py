@@ -21,6 +21,10 @@ from engine.language.expressions.questions import Setting, question
 from engine.language.expressions.unparse import quoted
 
 
+class NoHistory(ProgramError):
+    """A condition asks for events the program does not count."""
+
+
 class _KeptBook(HistoryBook):
     """What a program keeps, to be asked and not added to; notes what is missing in it."""
 
@@ -84,9 +88,9 @@ class Audiences:
         if condition is None:
             return None, issues
         if book.lacking:
-            raise ProgramError(
+            raise NoHistory(
                 f"the program keeps no such history of '{book.lacking[0]}', so nobody can be judged by it",
-                hint="define a segment with this condition: what happens from then on is kept",
+                hint="define a segment with this condition: what happens from then on is kept; or ask a feed: --events",
             )
         return self.of(condition), issues
 

@@ -321,6 +321,7 @@ class CatalogMaker:
             per_user=None if count == "unlimited" else int(count),
             per_user_window=self._window(node, window),
             fallback=fields.get("on_exhausted", {}).get("use"),
+            title=fields.get("title"),
         )
 
     def _window(self, node: Node, window: str, limit: str = "per_user") -> int | None:

@@ -11,7 +11,7 @@ import base64
 import json
 import shutil
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,12 +42,20 @@ def look_at(root: Path, lists: Iterable[str] = ()) -> Look:
 
 def pack(root: Path) -> str:
     """The program file, playbooks and templates as text; the same files give the same text."""
+    return _packed(_files(root))
+
+
+def _files(root: Path) -> dict[str, str]:
     files = {}
     for path in _paths(root, ()):
         try:
             files[path.relative_to(root).as_posix()] = path.read_bytes().decode("utf-8", "surrogateescape")
         except OSError:
             continue
+    return files
+
+
+def _packed(files: Mapping[str, str]) -> str:
     raw = json.dumps(files, sort_keys=True).encode()
     return base64.b85encode(zlib.compress(raw, 6)).decode()
 
@@ -68,6 +76,12 @@ def compile_pack(packed: str, root: Path, older: Iterable[Version] = ()) -> Comp
                 shutil.copyfile(root / name, copy / name)
             found = compile_program(copy, tuple(older))
     return replace(found, root=root)
+
+
+def compile_with(root: Path, more: Mapping[str, str]) -> Compiled:
+    """Compile the program of a folder as if some more files stood in it."""
+    files: dict[str, str] = {**_files(root), **more}
+    return compile_pack(_packed(files), root)
 
 
 def _lists_named(root: Path, found: Compiled) -> list[str]:

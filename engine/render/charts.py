@@ -19,6 +19,7 @@ SHADES = 7
 
 _WIDTHS = (("wide", 760, 230), ("narrow", 350, 220))
 _EMPTY = Markup("")
+_LETTER = 7  # width of a digit in the labels of an axis
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,12 @@ def _lines(
                'x="{}" y="{:.1f}">{}</text>').format(left, width - right, y(it), y(it), left - 6, y(it) + 4, _tick(it))
         for it in ticks
     )  # fmt: skip
-    every = max(1, ceil(len(labels) * 92 / inner))
+    half = max(map(len, labels), default=0) * _LETTER / 2
+    every = max(1, ceil(len(labels) * (2 * half + 30) / inner))
     shown = range(0, len(labels), every)
     below_axis = _EMPTY.join(
         Markup('<text class="tick" text-anchor="{}" x="{:.1f}" y="{}">{}</text>').format(
-            "start" if x(place) < left + 20 else "end" if x(place) > width - 40 else "middle",
+            "start" if x(place) < half else "end" if x(place) > width - half else "middle",
             x(place), height - 8, labels[place],
         )
         for place in shown

@@ -248,8 +248,8 @@ class _Replaying:
         secret = f"simulate:{self.plan.program}".encode()
         looker = None if self.observer is None else self.observer()
         closely = self.decisions is not None or (looker is not None and looker.closely)
-        tracing = ALL if closely else NOTABLE if self.log else SILENT
         log = self.log or self.recorder is not None
+        tracing = ALL if closely else NOTABLE if log else SILENT
         shard = self.shard
         begin = Session if shard is None else shard.begin
         session = begin(self.plan, self.store, secret=secret, tracing=tracing, log=log, resident=not self.log)

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from decimal import Decimal
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from engine.core import localtime
-from engine.core.model import DAY, HOUR, MINUTE, Effect, Entry, Event, Milestone
-from engine.core.subjects import SIGN
+from engine.core.model import DAY, HOUR, MINUTE, Decision, Effect, Entry, Event, Milestone
+from engine.core.subjects import SIGN, subject_of
 from engine.errors import CannotRun
 from engine.ports import Batch
 from engine.stores.sql import queries
@@ -31,6 +32,12 @@ PIECE = 50_000
 
 MEMORY = "256MB"
 """What DuckDB takes before it uses its folder."""
+
+REDEEMED = "coupon.redeemed"
+"""The event that tells of a redemption."""
+
+SURVEY = "survey"
+"""``place`` of a message that invites to a survey."""
 
 _STEP = 15 * MINUTE  # no zone changes its offset within one
 
@@ -43,16 +50,25 @@ _TABLES = {
     "milestone": ("playbook", "occurrence", "user", "what", "name", "instant", "day"),
     "goal": ("playbook", "occurrence", "user", "instant", "day", "worth"),
     "ledger": ("instant", "day", "book", "name", "what", "delta", "user", "unit", "amount", "playbook",
-               "until"),
+               "until", "key"),
+    "redemption": ("key", "off", "paid"),
+    "over": ("playbook", "user", "instant", "day", "waits"),
     "gone": ("user",),
 }  # fmt: skip
 _NUMBERS = {"instant": "int64", "day": "int32", "hour": "int8", "delta": "int64", "active": "bool", "worth": "float64",
-            "amount": "float64", "until": "int64"}  # fmt: skip
+            "amount": "float64", "until": "int64", "off": "float64", "paid": "float64", "waits": "bool"}  # fmt: skip
 
 class Lake:
-    """The tables; use it in a ``with``. ``active``: whether an event of a type is somebody's activity."""
+    """The tables; use it in a ``with``.
 
-    def __init__(self, zone: ZoneInfo, active: Callable[[str], bool]) -> None:
+    Parameters
+    ----------
+    zone: of the program.
+    active: whether an event of a type is somebody's activity.
+    surveys: the templates that invite to a survey.
+    """
+
+    def __init__(self, zone: ZoneInfo, active: Callable[[str], bool], surveys: Set[str] = frozenset()) -> None:
         try:
             import duckdb
             import numpy
@@ -61,6 +77,7 @@ class Lake:
         self._numpy = numpy
         self._zone = zone
         self._active = active
+        self._surveys = surveys
         self._known: dict[str, bool] = {}
         self._queries = queries("lake")
         self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _TABLES}
@@ -103,6 +120,8 @@ class Lake:
             self.goal(playbook, occurrence, user, time, worth.get(place))
         for entry in batch.entries:
             self.entry(entry)
+        for verdict in batch.decisions:
+            self.verdict(verdict)
 
     def begin_anew(self) -> None:
         """What was taken so far is thrown away."""
@@ -114,6 +133,8 @@ class Lake:
         """A decided event."""
         effect = it.data.get("effect") if it.type.startswith("message.") else None
         self.happened(it.user, it.time, it.type, it.group or it.data.get("group"), it.internal, effect)
+        if it.type == REDEEMED:
+            self.redeemed(it.id, it.data.get("discount"), it.data.get("amount"))
 
     def happened(
         self, user: str | None, time: int, type_: str, group: object, internal: bool, effect: object
@@ -144,6 +165,14 @@ class Lake:
             place = of("pool")
         elif kind == "invite":
             place = of("group")
+        elif kind == "badge":
+            place = of("name")
+        elif kind == "redeem":
+            place = of("reward")
+        elif kind == "emit":
+            place, above = of("type"), of("user")
+        elif kind == "message" and self._surveys and of("template") in self._surveys:
+            place = SURVEY
         row = (key, time, 0, playbook, step, kind, user, group, status, reason, channel or _text(of("via")),
                _text(of("purpose")), delivery, place, below, above)  # fmt: skip
         self._add("effect", row)
@@ -158,11 +187,21 @@ class Lake:
 
     def entry(self, it: Entry) -> None:
         """An entry of the ledger."""
-        if it.book in ("coupon", "points", "seat", "entitlement"):
+        if it.book in ("coupon", "points", "seat", "entitlement", "reward"):
             amount = None if it.amount is None else float(it.amount)
             row = (it.time, 0, it.book, it.name, it.what, it.delta, it.subject, it.unit, amount, it.playbook,
-                   it.until or 0)  # fmt: skip
+                   it.until or 0, it.key if it.what == "redeemed" else None)  # fmt: skip
             self._add("ledger", row)
+
+    def redeemed(self, event: str, off: object, paid: object) -> None:
+        """What a redemption said of money. ``off``: what the coupon took off; ``paid``: what the order came to."""
+        self._add("redemption", (f"{event}:redeemed", _amount(off), _amount(paid)))
+
+    def verdict(self, it: Decision) -> None:
+        """A verdict that was kept; of these only who was over an entry limit matters here."""
+        if it.verdict == "capped":
+            waits = any("waits until" in why.text for why in it.why if why.at == "entry.limit")
+            self._add("over", (it.playbook, subject_of(it.user, it.group), it.time, 0, waits))
 
     def gone(self, users: Iterable[str]) -> None:
         """Users of whom events were forgotten."""
@@ -260,3 +299,11 @@ def missing_extra() -> CannotRun:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _amount(value: object) -> float | None:
+    """An amount of money as events have it; what is no such number is nothing."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        return None
+    found = float(value)
+    return found if 0 <= found < inf else None

@@ -19,6 +19,7 @@ segments:
 coupons:
   gift: {title: 礼券, value: {off: 12.50, currency: CNY}, codes: {generate: G}, valid_for: 7d,
          limits: {per_user: 1, per_day: 5, total: 4, budget: 1000}}
+  share: {title: t, value: {percent: 10}, codes: {generate: S}, valid_for: 7d, limits: {per_user: 1, total: unlimited}}
   free: {title: t, value: {off: 1}, codes: {generate: F}, valid_for: 7d, limits: {per_user: 1, total: unlimited}}
 """
 
@@ -99,7 +100,7 @@ def test_cost_of_a_coupon(tea: Path, drumbeat: Any) -> None:
     found = drumbeat("audience", "oslo", "--coupon", "gift", "--program", tea, "--format", "json").json["coupon"]
     assert found == {
         "pool": "gift", "each": 12.5, "cost": 125, "currency": "CNY", "stock_left": 4, "budget_left": 1000,
-        "per_day": 5, "enough_for": 4, "per_user": 1, "had_theirs": 0, "would_get": 10,
+        "per_day": 5, "enough_for": 4, "per_user": 1, "had_theirs": 0, "would_get": 10, "percent_off": None,
     }  # fmt: skip
     said = drumbeat("audience", "oslo", "--coupon", "gift", "--program", tea).out
     assert "coupon gift: 10 x 12.50 = 125.00 CNY" in said
@@ -164,3 +165,35 @@ def test_without_a_store_there_is_nobody_to_count(make: Any, drumbeat: Any) -> N
     said = drumbeat("audience", "user.city is none", "--program", make())
     assert said.code == 3
     assert "there is no store" in said.err
+
+
+def test_a_feed_keeps_the_history_a_condition_asks_for(tea: Path, drumbeat: Any) -> None:
+    """What the program does not count is counted where a feed is read from its beginning; a store is told plainly."""
+    feed = tea / "opened.csv"
+    rows = [f"o{n},app.opened,u{n % 3},2026-03-0{1 + n % 4}T01:00:00Z" for n in range(9)]
+    feed.write_text("\n".join(["no,what,who,at", *rows]) + "\n")
+    words = ("audience", 'count("app.opened", within="30d") >= 3', "--program", tea)
+    refused = drumbeat(*words)
+    assert refused.code == 1
+    assert "or ask a feed: --events" in refused.err
+    asked = (*words, "--events", feed, "--columns", "id=no,type=what,user=who,time=at", "--coupon", "share")
+    found = drumbeat(*asked, "--format", "json").json
+    assert (found["count"], found["of"], found["sample"]) == (3, 3, ["u0", "u1", "u2"])
+    assert (found["coupon"]["percent_off"], found["coupon"]["cost"]) == (10.0, 0)
+    said = drumbeat(*asked).out
+    assert "coupon share: 3 x 10 % of an order; what that comes to, their orders decide" in said
+    assert not list((tea / "playbooks").glob("**/asked*"))
+    assert drumbeat("audience", "oslo", "--columns", "id=no", "--program", tea).code == 2
+
+
+def test_many_segments_are_listed_by_what_they_share(tea: Path, drumbeat: Any) -> None:
+    """More segments than a table has room for: those with anybody, and the pairs that have most in common."""
+    catalog = tea / "playbooks" / "catalog" / "all.yaml"
+    more = "".join(f"  none{n}: {{if: 'user.city == \"N{n}\"'}}\n" for n in range(8))
+    catalog.write_text(CATALOG.replace("segments:\n", "segments:\n  north: {if: 'user.city != \"上海\"'}\n" + more))
+    said = drumbeat("audience", "--overlap", "--program", tea).out
+    assert "users are in at least one of 11 segment(s)" in said
+    assert "nobody is in the other 9" in said
+    (row,) = [line for line in said.splitlines() if "north" in line and "oslo" in line]
+    assert row.split() == ["north", "oslo", "10", "33.3", "%"]
+    assert max(map(len, said.splitlines())) < 90

@@ -346,3 +346,34 @@ def test_a_group_has_a_funnel_and_a_past(tmp_path: Path, ask: Callable[..., Any]
     assert (group["events"], group["events_before"], group["silent_days"]) == (2, 3, 0)
     (book,) = ask(tmp_path, "--events", feed)["playbooks"]
     assert [(it["stage"], it["reached"]) for it in book["funnel"]] == [("entered", 1), ("step", 1), ("goal", 1)]
+
+
+def test_clock_times_of_a_real_community(tmp_path: Path, ask: Callable[..., Any]) -> None:
+    """Hours, days and new members of a log whose events have times of day: plain SQL over the same lines agrees."""
+    feed = Path(__file__).resolve().parents[1] / "feeds" / "history_meta_se.jsonl"
+    kinds = {"comment.created", "post.created", "badge.earned"}
+    (tmp_path / "drumbeat.yaml").write_text(f"program: meta\ntimezone: Asia/Shanghai\nactivity: {sorted(kinds)}\n")
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "playbooks" / "hello.yaml").write_text(
+        "playbook: hello\ntitle: t\nowner: a@shop.example\ntrigger: {signup: true}\nentry: {mode: once}\n"
+        "steps: [{tag: {add: new}}]\n"
+    )
+    found = ask(tmp_path, "--events", str(feed))
+    db = sqlite3.connect(":memory:")
+    db.execute("create table act (user text, day integer, weekday integer, hour integer)")
+    for row in map(json.loads, feed.read_text("utf-8").splitlines()):
+        if row["type"] in kinds and row["user"] is not None:
+            at = datetime.fromisoformat(row["time"]).astimezone(SHANGHAI)
+            values = (row["user"], (at.date() - FIRST).days, at.weekday(), at.hour)
+            db.execute("insert into act values (?, ?, ?, ?)", values)
+    grid = [[0] * 24 for _ in range(7)]
+    for weekday, hour, count in db.execute("select weekday, hour, count(*) from act group by 1, 2"):
+        grid[weekday][hour] = count
+    assert sum(1 for row in grid for count in row if count) > 4  # times of day, not midnights
+    assert (found["hours"]["counts"], found["hours"]["dated"]) == (grid, False)
+    for row in found["people"]["rows"]:
+        low, high = number(row["from"]), number(row["to"])
+        new = "select count(*) from (select min(day) as d from act group by user) where d between ? and ?"
+        assert row["new"] == db.execute(new, (low, high)).fetchone()[0]
+        days = [db.execute(_ACTIVE, (day, day)).fetchone()[0] for day in range(low, high + 1)]
+        assert row["dau"] == pytest.approx(sum(days) / len(days), abs=0.051)

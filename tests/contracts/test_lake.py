@@ -102,7 +102,8 @@ def test_a_batch_and_a_store_say_the_same(way: str, tmp_path: Path) -> None:
         assert lake.rows("deliveries", *span) == sent
         assert lake.rows("receipts", *span) == [("app", "message.clicked", 1)]
         assert lake.rows("refusals", *span) == [("message", "suppressed", "cap", "p", 1)]
-        assert lake.rows("coupons", *span, START + 2 * DAY) == [("gift", 2, 10.0, 1, 5.0, 1, 0)]
+        assert lake.rows("coupons", *span, START + 2 * DAY) == [("gift", 2, 10.0, 1, 1, 0)]
+        assert lake.rows("coupon_costs", *span) == [("gift", "p", 5.0, 0, 0, 0)]
         assert lake.rows("points", *span) == [("main", "earned", 1, 7)]
         assert lake.cohorts("week", (1, 7), *span, 20_005) == [(19_996, 1, 1, 1, 0, 0)]
 

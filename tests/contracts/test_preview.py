@@ -53,7 +53,13 @@ channels:
 policies: {{default: {{consent: {{marketing: opt_out, service: none}}, quiet_hours: never}}}}
 """
 COUPON = """
-groups: {club: {title: 读书会, channel: box, rooms: [{id: r, link: "https://x.example/1", capacity: 9}]}}
+groups:
+  club: {title: 读书会, channel: box, rooms: [{id: r, link: "https://x.example/1", capacity: 9}]}
+  team@shop.example: {title: Team, channel: email}
+  "+300": {title: 短信群, channel: sms}
+  tea: {title: Tea, channel: hook}
+  wall: {title: 墙, channel: screen}
+  bot: {title: Bot, channel: robot}
 coupons:
   gift: {title: t, value: {off: 5}, codes: {generate: TEA}, valid_for: 7d, limits: {per_user: 1, total: 9}}
 """
@@ -78,6 +84,28 @@ entry: {mode: once}
 steps:
   - {coupon: {pool: gift, on_exhausted: stop}, id: code}
   - {message: {template: gift, via: sms, purpose: service}, id: tell}
+"""
+ROOMS = {"email": "team@shop.example", "sms": "+300", "hook": "tea", "box": "club", "screen": "wall", "robot": "bot"}
+"""Channel -> the group that is written to by it."""
+POSTS = "".join(
+    f'  - {{post: {{group: "{name}", template: said, with: {{about: "{{{{ event.topic }}}}"}}}}, id: by_{way}}}\n'
+    for way, name in ROOMS.items()
+)
+SAYING = """\
+playbook: {name}
+title: t
+owner: tea@shop.example
+subject: {name}
+trigger: {{event: said.{name}}}
+entry: {{mode: parallel, limit: unlimited}}
+steps:
+{posts}"""
+SAID = """\
+---
+subject: "{{ group.title }} {{ with.about }}"
+---
+{{ group.title }} 群：{{ with.about }} <{{ event.topic }}>
+.
 """
 HTML = """\
 ---
@@ -110,6 +138,14 @@ TEMPLATES = {
     "templates/hello.screen.j2": "screen {{ user.name }}",
     "templates/hello.robot.j2": "---\ntitle: Robot\n---\nrobot {{ user.name }}",
     "templates/gift.sms.j2": "{{ user.name }}: {{ steps.code.code }}",
+    "templates/hello.sms.zh-CN.j2": "您好{{ user.name }}，收到 {{ event.amount }} 元。{{ links.unsubscribe }}",
+    "templates/hello.hook.zh-CN.j2": "钩 {{ user.name }} {{ event.amount }}",
+    "templates/hello.box.zh-CN.j2": "匣 {{ user.name }} {{ event.amount }}\n",
+    "templates/hello.screen.zh-CN.j2": "屏 {{ user.name }}",
+    "templates/hello.robot.zh-CN.j2": "---\ntitle: 机器人\n---\n机器人 {{ user.name }}",
+    "templates/said.email.j2": SAID,
+    "templates/said.robot.j2": SAID.replace("subject", "title"),
+    **{f"templates/said.{way}.j2": SAID.split("---\n")[2] for way in ("sms", "hook", "box", "screen")},
     "templates/alone.box.j2": "nobody sends this to {{ user.name }}",
 }
 ROWS = [
@@ -120,6 +156,8 @@ ROWS = [
     {"id": "e3", "type": "order.paid", "user": "u1", "time": TIME, "data": {"amount": 20.5, "order": "o 1"}},
     {"id": "e4", "type": "order.paid", "user": "u2", "time": TIME, "data": {"amount": 7, "order": "o2"}},
     {"id": "e5", "type": "group.joined", "user": "u1", "group": "club", "time": TIME, "data": {}},
+    *({"id": f"s{n}", "type": f"said.{kind}", "user": "u1", "group": "club", "time": TIME, "data": {"topic": topic}}
+      for n, (kind, topic) in enumerate((("program", "茶" * 30), ("user", "a & b"), ("group", "a"), ("program", "c")))),
 ]  # fmt: skip
 
 
@@ -165,7 +203,9 @@ def world(
     monkeypatch.setenv("QA_PHONE", "+999")
     monkeypatch.setenv("HOOK_SECRET", "whsec_" + "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0")
     files = {"drumbeat.yaml": HEAD.format(mail=port, http=provider.port), "playbooks/thanks.yaml": BOOK,
-             "playbooks/gift.yaml": GIFT, "playbooks/room.yaml": ROOM, "playbooks/catalog/c.yaml": COUPON, **TEMPLATES,
+             "playbooks/gift.yaml": GIFT, "playbooks/room.yaml": ROOM,
+             **{f"playbooks/{it}.yaml": SAYING.format(name=it, posts=POSTS) for it in ("program", "user", "group")},
+             "playbooks/catalog/c.yaml": COUPON, **TEMPLATES,
              "feed.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS)}  # fmt: skip
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -192,8 +232,8 @@ def test_preview_is_what_is_delivered_byte_for_byte(world: World) -> None:
     requests: dict[str, list[Any]] = {}
     for request in world.provider.requests:
         requests.setdefault(request.path.split("/")[1], []).append(request)
-    people = (("u1", "+100", "ada@shop.example"), ("u2", "+200", "u2@shop.example"))
-    for user, phone, mail in people:
+    people = (("u1", "+100", "ada@shop.example", "Ada"), ("u2", "+200", "u2@shop.example", "阿达" * 30))
+    for user, phone, mail, name in people:
         got = mails[mail].decode()
         wired = world.wire(user, "email")["body"]
         no_date = re.compile(r"(?m)^Date: .*\r\n")
@@ -208,13 +248,13 @@ def test_preview_is_what_is_delivered_byte_for_byte(world: World) -> None:
         head = dict(wire["head"])
         assert (head["url"].rsplit("/", 1)[1], head["X-Token"]) == (phone.replace("+", "%2B"), "***")
         assert head["Idempotency-Key"] == sent.headers["idempotency-key"]
-        hooked = [it for it in requests["hook"] if json.loads(it.body)["data"]["user"] == user]
+        hooked = [it for it in requests["hook"] if _of(json.loads(it.body)["data"]) == (user, "thanks")]
         wire = world.wire(user, "hook")
         assert plain(wire["body"]) == plain(hooked[0].body.decode())
         assert (dict(wire["head"])["webhook-signature"], "webhook-signature" in hooked[0].headers) == ("***", True)
-        line = next(it for it in lines if json.loads(it)["user"] == user)
+        line = next(it for it in lines if _of(json.loads(it)) == (user, "thanks"))
         assert plain(world.wire(user, "box")["body"]) == plain(line.decode())
-        robot = next(it.json() for it in requests["robot"] if ("Ada" in it.json()["message"]) is (user == "u1"))
+        robot = next(it.json() for it in requests["robot"] if it.json()["message"].endswith(name))
         wire = world.wire(user, "robot")
         assert (wire["body"], wire["head"]) == (robot["message"], [["title", robot["title"]]])
         assert world.wire(user, "screen")["body"] in world.screen
@@ -223,13 +263,17 @@ def test_preview_is_what_is_delivered_byte_for_byte(world: World) -> None:
     assert all(token.startswith("TEST") for _, token in tokens)
 
 
+def _of(row: dict[str, Any]) -> tuple[str, str]:
+    return row["user"], row["playbook"]
+
+
 def test_a_post_of_a_group_is_what_is_delivered(world: World) -> None:
     """What a playbook of groups posts, for a group; a user has no such message, and that is said.
 
     Semantics: preview.bytes, render.preview
     """
     lines = (world.root / "out/box.jsonl").read_bytes().splitlines(keepends=True)
-    (line,) = [it for it in lines if json.loads(it)["group"] == "club"]
+    (line,) = [it for it in lines if json.loads(it)["playbook"] == "room"]
     said = world.preview("room", "--group", "club", "--wire", "--at", TIME)
     (message,) = said["messages"]
     (form,) = message["forms"]
@@ -240,6 +284,81 @@ def test_a_post_of_a_group_is_what_is_delivered(world: World) -> None:
     assert [it["channel"] for it in both] == ["hook", "box"]
     assert "playbook 'room' is about groups" in world.preview("room", "--user", "u1", code=2)
     assert "playbook 'thanks' is about users" in world.preview("thanks", "--group", "club", code=2)
+
+
+WHOM = {"program": (), "user": ("--user", "u1"), "group": ("--group", "club")}
+
+
+def test_posts_by_every_channel_for_users_groups_and_the_program(world: World) -> None:
+    """Six channels, three kinds of subjects: what each sent is what is shown; of the program nobody is named.
+
+    Semantics: preview.bytes, render.preview
+    """
+    requests = {it.path.split("/")[1]: [] for it in world.provider.requests}  # type: ignore[var-annotated]
+    for request in world.provider.requests:
+        requests[request.path.split("/")[1]].append(request)
+    lines = (world.root / "out/box.jsonl").read_text("utf-8").splitlines(keepends=True)
+    sent = {
+        "sms": [it.body.decode() for it in requests["send"]], "hook": [it.body.decode() for it in requests["hook"]],
+        "robot": [it.json()["message"] for it in requests["robot"]], "box": lines, "screen": [world.screen],
+        "email": [_no_date(raw.decode()) for raw in MAILS[world.port]],
+    }  # fmt: skip
+    for kind, named in WHOM.items():
+        messages = world.preview(kind, *named, "--wire", "--at", TIME)["messages"]
+        forms = {it["step"]: it["forms"][0] for it in messages}
+        assert len(forms) == 6
+        for way, group in ROOMS.items():
+            form = forms[f"by_{way}"]
+            assert (form["channel"], form["to"], form["status"]) == (way, group, "ready"), (kind, way, form)
+            body = form["wire"]["body"]
+            if way == "screen":
+                assert body in world.screen
+            else:
+                assert sent[way].count(_no_date(body) if way == "email" else body) == 1, (kind, way)
+    head = dict(world.preview("program:by_sms", "--wire")["messages"][0]["forms"][0]["wire"]["head"])
+    (own,) = [it for it in requests["send"] if it.headers["idempotency-key"] == head["Idempotency-Key"]]
+    assert own.path.endswith("%2B300")
+
+
+def _no_date(raw: str) -> str:
+    return re.sub(r"(?m)^Date: .*\r\n", "", raw)
+
+
+def test_the_longest_over_groups_and_over_events_of_the_program(world: World) -> None:
+    """Worst lengths where nobody's name is at hand: over all groups; of the program over what it heard; by locale."""
+    (worst,) = world.preview("room", "--longest", "50", "--channel", "box")["messages"][0]["longest"]
+    assert (worst["over"], worst["people"], worst["refused"]) == ("group", 1, 0)
+    assert (worst["group"], worst["user"]) == ("club", None)
+    (said,) = world.preview("program:by_sms", "--longest", "50", "--channel", "sms")["messages"]
+    (worst,) = said["longest"]
+    assert (said["forms"], worst["over"], worst["people"], worst["event"]) == ([], "program", 2, "s0")
+    assert (worst["alphabet"], worst["segments"], worst["letters"]) == ("UCS-2", 2, 71)
+    (worst,) = world.preview("program:by_sms", "--longest", "1", "--channel", "sms")["messages"][0]["longest"]
+    assert (worst["people"], worst["event"], worst["segments"]) == (1, "s3", 1)
+    rows = world.preview("thanks:by_sms", "--longest", "50", "--all")["messages"][0]["longest"]
+    assert [(it["channel"], it["locale"], it["user"]) for it in rows] == [("sms", "zh-CN", "u2"), ("sms", None, "u2")]
+    world.capsys.readouterr()
+    words = ["--program", str(world.root), "--longest", "9"]
+    assert run(["preview", "program:by_sms", *words]) == 0
+    assert "for event s0 (2 events looked at, 0 without a message)" in world.capsys.readouterr().out
+    assert run(["preview", "thanks:by_sms", "--all", *words]) == 0
+    assert "longest by sms, zh-CN: " in world.capsys.readouterr().out
+
+
+def test_somebody_made_up_may_be_a_group_or_the_program(world: World) -> None:
+    """A sample is of the kind the playbook is about; what it is not said to have is missing, as in a journey."""
+    sample = world.root / "made.json"
+    event = {"type": "said.program", "data": {"topic": "t"}}
+    sample.write_text(json.dumps({"event": event}))
+    (form,) = world.preview("program:by_box", "--sample", str(sample))["messages"][0]["forms"]
+    assert form["text"].startswith("读书会 群：t <t>")
+    sample.write_text(json.dumps({"group": "club", "members": 12, "event": {"type": "group.joined"}, "user": "u7"}))
+    (form,) = world.preview("room", "--sample", str(sample))["messages"][0]["forms"]
+    assert form["text"] == "读书会: u7 来了 12"
+    sample.write_text(json.dumps({"group": "club", "members": "many"}))
+    assert "members is how many" in world.preview("room", "--sample", str(sample), code=1)["error"]
+    assert "playbook 'program' is about the program" in world.preview("program", "--user", "u1", code=2)
+    assert "preview needs a group" in world.preview("room", code=2)
 
 
 def _undone(raw: str) -> str:

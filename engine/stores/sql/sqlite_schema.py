@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from engine.errors import StoreError
+from engine.errors import StoreError, StoreOlder
 from engine.stores.sql import Migration, migrations, queries
 
 APPLICATION_ID = 1146244418  # "DRMB", as the first migration writes it
@@ -51,7 +51,7 @@ def migrate(
             hint="it was written by a newer Drumbeat: use that version",
         )
     if have < newest and read_only:
-        raise StoreError(
+        raise StoreOlder(
             f"store {path} has schema {have}, this program needs {newest}",
             hint="open it once for writing, for example with `drumbeat run --once`",
         )

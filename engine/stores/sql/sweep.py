@@ -13,7 +13,7 @@ import msgspec
 
 from engine.core.subjects import SIGN
 from engine.stores import codec
-from engine.stores.lake import Lake
+from engine.stores.lake import REDEEMED, Lake
 from engine.stores.sql.filed import QueryFile
 
 
@@ -22,6 +22,8 @@ class _Data(msgspec.Struct, gc=False):
 
     effect: Any = None
     group: Any = None
+    discount: Any = None
+    amount: Any = None
 
 
 class _Event(msgspec.Struct, array_like=True, gc=False):
@@ -44,6 +46,11 @@ class _Detail(msgspec.Struct, gc=False):
     pool: Any = None
     group: Any = None
     ladder: Any = None
+    name: Any = None
+    reward: Any = None
+    template: Any = None
+    type: Any = None
+    user: Any = None
     below: Any = msgspec.field(default=None, name="from")
     above: Any = msgspec.field(default=None, name="to")
 
@@ -81,6 +88,8 @@ class Sweep:
                             event.user, event.time, event.type, event.group or _word(data.group), event.internal,
                             _word(data.effect) if event.type.startswith("message.") else None,
                         )  # fmt: skip
+                        if event.type == REDEEMED:
+                            lake.redeemed(event.id, data.discount, data.amount)
             for key, time, channel, body, delivery in self._file.pages("sweep_effects"):
                 it = _effect(body)
                 lake.decided(
@@ -94,6 +103,8 @@ class Sweep:
             for (body,) in self._file.pages("sweep_entries", page=self._blocks):
                 for entry in codec.decode_entries(body):
                     lake.entry(entry)
+            for (body,) in self._file.pages("sweep_decisions"):
+                lake.verdict(codec.decision_from(body))
             lake.gone(user for (user,) in self._file.pages("sweep_forgotten") if user[:1] != SIGN)
 
     def forgotten(self) -> int | None:

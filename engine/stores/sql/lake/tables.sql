@@ -6,7 +6,9 @@ create table event (
 );
 
 -- name: open_effect
--- What was decided, done or not. place: the ladder of a tier, the pool of a coupon, the group of an invite.
+-- What was decided, done or not. place: the ladder of a tier, the pool of a coupon, the group of an invite, the name of a
+-- badge or a reward, the type of an emitted event (above: whose it is, where that is somebody else); of a message that
+-- invites to a survey the word itself.
 create table effect (
     key varchar, instant bigint, day integer, playbook varchar, step varchar, kind varchar, user varchar, grp varchar,
     status varchar, reason varchar, channel varchar, purpose varchar, delivery varchar, place varchar, below varchar,
@@ -27,8 +29,16 @@ create table goal (playbook varchar, occurrence varchar, user varchar, instant b
 -- What of value moved.
 create table ledger (
     instant bigint, day integer, book varchar, name varchar, what varchar, delta bigint, user varchar, unit varchar,
-    amount double, playbook varchar, until bigint
+    amount double, playbook varchar, until bigint, key varchar
 );
+
+-- name: open_redemption
+-- What redemptions said of money, by the key of the ledger's entry: what the coupon took off, and what the order came to.
+create table redemption (key varchar, off double, paid double);
+
+-- name: open_over
+-- Who came when the entry limit of a playbook was reached; waits: for the next window.
+create table over (playbook varchar, user varchar, instant bigint, day integer, waits boolean);
 
 -- name: open_gone
 -- Users of whom events were forgotten: their first day is not known.
@@ -107,12 +117,31 @@ delete from goal;
 -- A piece of rows: what is nothing stands there as an empty text, or as no number.
 insert into ledger select
     instant, day, nullif(book, ''), nullif(name, ''), nullif(what, ''), delta, nullif(user, ''), nullif(unit, ''),
-    case when isnan(amount) then null else amount end, nullif(playbook, ''), until
+    case when isnan(amount) then null else amount end, nullif(playbook, ''), until,
+    nullif(key, '')
 from piece;
 
 -- name: clear_ledger
 -- Begin anew.
 delete from ledger;
+
+-- name: add_redemption
+-- A piece of rows: what is nothing stands there as no number.
+insert into redemption select
+    key, case when isnan(off) then null else off end, case when isnan(paid) then null else paid end
+from piece;
+
+-- name: clear_redemption
+-- Begin anew.
+delete from redemption;
+
+-- name: add_over
+-- A piece of rows.
+insert into over select playbook, user, instant, day, waits from piece;
+
+-- name: clear_over
+-- Begin anew.
+delete from over;
 
 -- name: add_gone
 -- A piece of rows: what is nothing stands there as an empty text, or as no number.

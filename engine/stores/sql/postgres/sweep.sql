@@ -20,6 +20,10 @@ select playbook, occurrence, "user", time, worth from goal order by seq;
 -- Every entry of the ledger.
 select body from entry order by seq;
 
+-- name: sweep_decisions
+-- Every verdict that was kept.
+select body from decision;
+
 -- name: sweep_forgotten
 -- Subjects of whom events were forgotten.
 select subject from forgotten_of order by subject;

@@ -442,6 +442,10 @@ select playbook, occurrence, user, time, worth from goal order by seq;
 -- Every block of the ledger.
 select body from entry_block order by seq;
 
+-- name: sweep_decisions
+-- Every verdict that was kept.
+select body from decision;
+
 -- name: sweep_forgotten
 -- Subjects of whom events were forgotten.
 select subject from trail where log = 0;
