@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engine.kept import Kept
 from engine.language.compile import compile_program
+from engine.language.expressions import code
 from engine.language.source import read_source
 
 
@@ -60,3 +61,20 @@ def test_a_program_compiled_again_says_the_same(tmp_path: Path) -> None:
     book.write_text(text, encoding="utf-8")
     again = compile_program(tmp_path)
     assert (again.problems, again.plan is not None and again.plan.digest) == (first.problems, first.plan.digest)
+
+
+def test_an_expression_compiled_again_is_the_same_source() -> None:
+    """Names of constants are counted anew for each; what looks like one inside a text is left alone."""
+    before = code._compiled.cache_info().misses
+    for value in ([1], [2], [3]):
+        module = code.Module()
+        name = module.name(value)
+        asked = module.function(f"[{name}, '{name}', \"{name} it's\", '\\'{name}', {name}]")
+        assert module.build("asked twice")[asked](None) == [value, name, f"{name} it's", f"'{name}", value]
+    assert code._compiled.cache_info().misses == before + 3  # the texts differ, as they should
+    before = code._compiled.cache_info().misses
+    for value in ([1], [2], [3]):
+        module = code.Module()
+        asked = module.function(module.name(value))
+        assert module.build("asked again")[asked](None) is value
+    assert code._compiled.cache_info().misses == before + 1
