@@ -7,6 +7,7 @@ from pathlib import Path
 from engine.kept import Kept
 from engine.language.compile import compile_program
 from engine.language.expressions import code
+from engine.language.expressions.parse import parse
 from engine.language.source import read_source
 
 
@@ -78,3 +79,14 @@ def test_an_expression_compiled_again_is_the_same_source() -> None:
         asked = module.function(module.name(value))
         assert module.build("asked again")[asked](None) is value
     assert code._compiled.cache_info().misses == before + 1
+
+
+def test_an_expression_read_again_has_no_problems_of_others() -> None:
+    """A sound text is read once, and what is found at one place is not said at the next; others are read anew."""
+    one, other = parse("user.age > 41"), parse("user.age > 41")
+    assert one.node is other.node
+    one.issues.add((0, 4), "unknown-name", "unknown here")
+    assert not other.issues.found
+    assert not parse("user.age > 41").issues.found
+    assert [issue.code for issue in parse("user.age >").issues.found] == ["syntax"]
+    assert parse("user.age >") is not parse("user.age >")
