@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, colors, common_options, compiled, emit_json, moment, say, tell
+from engine.cli.common import EXIT_OK, EXIT_WRONG, colors, compiled, emit_json, moment, say, store_options, tell
 from engine.cli.tables import table
 from engine.core.shapes import PURPOSES
 from engine.errors import ProgramError, UsageError
@@ -43,8 +43,7 @@ def _percent(_: click.Context, __: click.Parameter, value: str | None) -> Decima
 @click.option("--segment", "segments", multiple=True, metavar="NAME", help="Only these segments; may repeat.")
 @click.option("--events", "events", multiple=True, help="Ask people as they are after these feed files, not the store.")
 @click.option("--at", "at", callback=moment, default=None, help="The instant to judge at (default: the store's clock).")
-@click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
-@common_options
+@store_options
 def audience(
     expr: str | None,
     sample: int,
