@@ -16,13 +16,13 @@ from engine.cli.common import (
     EXIT_WRONG,
     colors,
     columns_option,
-    common_options,
     compiled,
     emit_json,
     map_option,
     moment,
     replay_of,
     say,
+    store_options,
     tell,
 )
 from engine.cli.tables import table
@@ -60,8 +60,7 @@ def _percent(_: click.Context, __: click.Parameter, value: str | None) -> Decima
 @columns_option
 @map_option
 @click.option("--at", "at", callback=moment, default=None, help="The instant to judge at (default: the store's clock).")
-@click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
-@common_options
+@store_options
 def audience(
     expr: str | None,
     sample: int,

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, with_store
+from engine.cli.common import EXIT_OK, compiled, emit_json, store_options, with_store
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
-@common_options
+@store_options
 def backup(file: Path, store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool) -> int:
     """Copy the store into FILE, as it is at this moment; a running daemon goes on meanwhile.
 
@@ -38,8 +37,7 @@ def backup(file: Path, store: str | None, program: Path | None, format_: str, qu
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
-@common_options
+@store_options
 def restore(file: Path, store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool) -> int:
     """Make FILE, a backup, the store of the program. The store that was there is kept beside it.
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import click
 
-from engine.cli.common import EXIT_OK, EXIT_WRONG, common_options, emit_json, with_store
+from engine.cli.common import EXIT_OK, EXIT_WRONG, emit_json, store_options, with_store
 
 
 @click.command()
-@click.option("--store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
-@common_options
+@store_options
 def fsck(store: str | None, program: Path | None, format_: str, quiet: bool, no_color: bool) -> int:
     """Check the store: ledgers against balances, codes against pools, index against states, counters against logs.
 

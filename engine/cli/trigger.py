@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, who_decides, writer
+from engine.cli.common import EXIT_OK, compiled, emit_json, store_options, who_decides, writer
 from engine.errors import EventRejected, UsageError
 
 
@@ -18,8 +18,7 @@ from engine.errors import EventRejected, UsageError
 @click.option("--group", default=None, metavar="ID", help="The group it is started for.")
 @click.option("--data", default=None, metavar="JSON", help="An object; the playbook sees it as event.")
 @click.option("--id", "id_", default=None, help="Id of this request: given again, nothing is started twice.")
-@click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
-@common_options
+@store_options
 def trigger(
     playbook: str,
     user: str | None,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from engine.cli.common import EXIT_OK, common_options, compiled, emit_json, say, tell
+from engine.cli.common import EXIT_OK, compiled, emit_json, say, store_options, tell
 from engine.cli.tables import pad, width
 from engine.cli.why import gist, shown, standing
 
@@ -17,8 +17,7 @@ LAST = 50
 @click.command()
 @click.argument("user")
 @click.option("--all", "all_", is_flag=True, help=f"The whole timeline, not only its last {LAST} lines.")
-@click.option("--store", "store", default=None, help="Another store than the program's, for example sqlite:///copy.db.")
-@common_options
+@store_options
 def user(
     user: str,
     all_: bool,
@@ -29,6 +28,11 @@ def user(
     no_color: bool,
 ) -> int:
     """Traits, tiers, points, groups, journeys and the timeline of USER."""
+    return portray(user, all_, store, program, format_, quiet)
+
+
+def portray(subject: str, all_: bool, store: str | None, program: Path | None, format_: str, quiet: bool) -> int:
+    """Show the portrait of a subject; ``all_``: with its whole timeline."""
     from engine import wiring
     from engine.cli.atwork import at_work
     from engine.insight.subject import portrait
@@ -39,7 +43,7 @@ def user(
         found, remarks = at_work(found, opened)
         for remark in remarks:
             say(f"note: {remark}", quiet)
-        seen = portrait(found.plan, opened, user, None if all_ else LAST)
+        seen = portrait(found.plan, opened, subject, None if all_ else LAST)
     finally:
         opened.close()
     if format_ == "json":

@@ -153,8 +153,9 @@ class World:
         assert got == want, f"at_least_once: lost {want - got}, and the file knows no doubles {got - want}"
         ads = Counter(sent_keys(root, "ads"))
         assert not ads - self.sent["ads"], "at_most_once: sent twice"
-        assert set((self.sent["ads"] - ads).elements()) <= parked(root), "at_most_once: missing and not parked"
-        assert len(parked(root)) <= kills * BATCH * 2
+        waiting = parked(root)
+        assert set((self.sent["ads"] - ads).elements()) <= waiting, "at_most_once: missing and not parked"
+        assert len(waiting) <= kills * BATCH * 2
 
 
 def faults(root: Path) -> list[Any]:

@@ -9,6 +9,7 @@ import pytest
 
 from engine.cli.rehearsing import report, run_one
 from engine.insight.coverage import Coverage
+from engine.insight.rehearsal import Rehearsed
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled
 from engine.language.diagnostics import render_text
@@ -31,19 +32,25 @@ def coverage() -> Coverage:
     return Coverage(found.rehearse(()).playbooks)
 
 
+@cache
+def rehearsed(file: str) -> Rehearsed | None:
+    """What came of a scenario, which is run once; None when there is no such."""
+    scenario = next((it for it in library().scenarios if it.file == file), None)
+    return scenario and run_one(library(), scenario, coverage(), update=False)[0]
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_scenario(file: str) -> None:
     """The scenario comes out as it says."""
-    scenario = next((it for it in library().scenarios if it.file == file), None)
-    assert scenario is not None, render_text(library().problems, library().sources)
-    result, _ = run_one(library(), scenario, Coverage(), update=False)
+    result = rehearsed(file)
+    assert result is not None, render_text(library().problems, library().sources)
     assert result.ok, "\n" + "\n".join(report(result, ROOT, 120))
 
 
 def test_every_part_of_every_playbook_is_walked() -> None:
     """Entries, steps, branches and timeouts of all playbooks, none left out."""
     for scenario in library().scenarios:
-        run_one(library(), scenario, coverage(), update=False)
+        rehearsed(scenario.file)
     assert len(coverage().playbooks) >= 90
     missed = {name: it.missed() for name, it in coverage().playbooks.items() if it.missed()}
     assert missed == {}

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import pytest
 from hypothesis import assume, given, settings
@@ -34,6 +38,26 @@ def same(pattern: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"(?<!\\)\.", r"[^\\n\\r\\u2028\\u2029]", told), re.ASCII)
 
 
+class TooLong(Exception):
+    """``re`` walks a text over and over, as patterns of ``test_no_text_keeps_it_busy`` make it do."""
+
+
+@contextmanager
+def hurried(seconds: float) -> Iterator[None]:
+    """Raises TooLong after so many seconds of the processor; ``re`` looks for signals while it searches."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TooLong
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
 @settings(max_examples=300, deadline=None)
 @given(patterns(), st.lists(st.text("abc01_-. \n一A", max_size=8), min_size=1, max_size=6))
 def test_says_what_re_says(pattern: str, texts: list[str]) -> None:
@@ -45,7 +69,12 @@ def test_says_what_re_says(pattern: str, texts: list[str]) -> None:
         raise
     other = same(pattern)
     for text in texts:
-        assert mine.found_in(text) is (other.search(text) is not None), (pattern, text)
+        try:
+            with hurried(0.2):
+                wanted = other.search(text) is not None
+        except TooLong:  # one pattern in thousands; some would take a minute
+            continue
+        assert mine.found_in(text) is wanted, (pattern, text)
 
 
 @pytest.mark.parametrize(

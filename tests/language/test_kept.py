@@ -6,6 +6,8 @@ from pathlib import Path
 
 from engine.kept import Kept
 from engine.language.compile import compile_program
+from engine.language.expressions import code
+from engine.language.expressions.parse import parse
 from engine.language.source import read_source
 
 
@@ -60,3 +62,31 @@ def test_a_program_compiled_again_says_the_same(tmp_path: Path) -> None:
     book.write_text(text, encoding="utf-8")
     again = compile_program(tmp_path)
     assert (again.problems, again.plan is not None and again.plan.digest) == (first.problems, first.plan.digest)
+
+
+def test_an_expression_compiled_again_is_the_same_source() -> None:
+    """Names of constants are counted anew for each; what looks like one inside a text is left alone."""
+    before = code._compiled.cache_info().misses
+    for value in ([1], [2], [3]):
+        module = code.Module()
+        name = module.name(value)
+        asked = module.function(f"[{name}, '{name}', \"{name} it's\", '\\'{name}', {name}]")
+        assert module.build("asked twice")[asked](None) == [value, name, f"{name} it's", f"'{name}", value]
+    assert code._compiled.cache_info().misses == before + 3  # the texts differ, as they should
+    before = code._compiled.cache_info().misses
+    for value in ([1], [2], [3]):
+        module = code.Module()
+        asked = module.function(module.name(value))
+        assert module.build("asked again")[asked](None) is value
+    assert code._compiled.cache_info().misses == before + 1
+
+
+def test_an_expression_read_again_has_no_problems_of_others() -> None:
+    """A sound text is read once, and what is found at one place is not said at the next; others are read anew."""
+    one, other = parse("user.age > 41"), parse("user.age > 41")
+    assert one.node is other.node
+    one.issues.add((0, 4), "unknown-name", "unknown here")
+    assert not other.issues.found
+    assert not parse("user.age > 41").issues.found
+    assert [issue.code for issue in parse("user.age >").issues.found] == ["syntax"]
+    assert parse("user.age >") is not parse("user.age >")

@@ -21,8 +21,8 @@ _SHORTEST: Final = 4  # characters of a code that is looked for in texts
 _HEAD: Final = 33  # bytes of a token before the target: its signature, its kind, the key of the effect
 
 
-class Row(msgspec.Struct, gc=False):
-    """One line of ``--effects``."""
+class _Line(msgspec.Struct, gc=False):
+    """What every line of ``--effects`` begins with."""
 
     key: str
     time: str
@@ -33,6 +33,11 @@ class Row(msgspec.Struct, gc=False):
     group: str | None
     status: str
     reason: str | None
+
+
+class Row(_Line, gc=False):
+    """One line of ``--effects``."""
+
     detail: dict[str, Any]
 
 
@@ -47,18 +52,9 @@ class _Some(msgspec.Struct, gc=False):
     value: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class Brief(msgspec.Struct, gc=False):
+class Brief(_Line, gc=False):
     """The same line, without what figures do not need."""
 
-    key: str
-    time: str
-    playbook: str | None
-    step: str | None
-    kind: str
-    user: str | None
-    group: str | None
-    status: str
-    reason: str | None
     detail: _Some
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -96,6 +97,9 @@ def kind_of(value: Any) -> str:
 _numbers: Final = count()
 """Constants of all modules have names of their own, so that the sources of several can stand in one function."""
 
+_NAMES: Final = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\bK\d+\b""")
+"""Texts and names of constants in a source; what looks like a name inside a text is part of the text."""
+
 
 @dataclass
 class Module:
@@ -141,9 +145,15 @@ class Module:
 
     def build(self, text: str) -> dict[str, Callable[[Any], Any]]:
         """Compile all functions."""
-        source = "".join(self.lines)
+        own: dict[str, str] = {}
+
+        def short(found: re.Match[str]) -> str:
+            word = found[0]
+            return own.setdefault(word, f"k{len(own)}") if word in self.names else word
+
+        source = _NAMES.sub(short, "".join(self.lines))  # counted from 0, or no two sources would ever be the same
         file = f"<expression {text[:60]!r}>"
-        space: dict[str, Any] = {**HELPERS, **self.names}
+        space: dict[str, Any] = {**HELPERS, **{name: self.names[word] for word, name in own.items()}}
         exec(_compiled(source, file), space)  # noqa: S102 - the source is ours, made from a checked tree
         return {name: space[name] for name in self._known.values()}
 

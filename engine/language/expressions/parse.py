@@ -6,7 +6,7 @@ Rule: nothing here raises for bad input, however deep or long; what is beyond th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
@@ -14,6 +14,7 @@ from jinja2.lexer import TOKEN_EOF, TokenStream
 from jinja2.lexer import Token as JinjaToken
 from jinja2.parser import Parser
 
+from engine.kept import Kept
 from engine.language.expressions.issues import Issues
 from engine.language.expressions.lexer import CUT, MAX_DEPTH, Lexer, Token
 from engine.render.trees import children
@@ -94,8 +95,22 @@ def walk(node: nodes.Node) -> Iterator[nodes.Node]:
     return _walk(node)
 
 
+_KEPT: Final[Kept[Parsed]] = Kept(96 << 10)
+"""Expressions in which nothing was found; a tree takes about seventy times the room of its text."""
+
+
 def parse(text: str) -> Parsed:
-    """Read one expression; ``node`` is None when it cannot be understood."""
+    """Read one expression; ``node`` is None when it cannot be understood. Trees and tokens are shared: look only."""
+    found = _KEPT.get(text, len(text), lambda: _parse(text), _sound)
+    # what is said of a sound one later belongs to whoever asked
+    return replace(found, issues=Issues(), _places={}) if _sound(found) else found
+
+
+def _sound(parsed: Parsed) -> bool:
+    return parsed.node is not None and not parsed.issues.found
+
+
+def _parse(text: str) -> Parsed:
     issues = Issues()
     parsed = Parsed(text, issues)
     lexer = Lexer(text.replace("\r", " "), issues)
