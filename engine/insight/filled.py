@@ -9,8 +9,7 @@ from engine.core.admission import EventTypes
 from engine.core.model import State
 from engine.core.plan import Plan
 from engine.ports import Batch, Store
-from engine.runtime.simulate import Replayed, simulate
-from engine.stores.memory import MemoryStore
+from engine.runtime.simulate import Replayed, Volatile, simulate
 
 _PAGE = 10_000
 
@@ -18,6 +17,7 @@ _PAGE = 10_000
 def fill(
     plan: Plan,
     store: Store,
+    memory: Volatile,
     replay: Replayed,
     known_types: EventTypes | None,
     progress: Callable[[int], None] | None = None,
@@ -29,10 +29,10 @@ def fill(
     Parameters
     ----------
     store: new and empty.
+    memory: the same, and in memory.
     replay: the feed.
     known_types: what is let in; None: anything.
     """
-    memory = MemoryStore(keep_log=False)
     simulate(plan, replay, memory, known_types=known_types, progress=progress, recorder=_Nobody())
     store.commit(_batch(memory, [], memory.resources()))
     people = memory.subjects()
