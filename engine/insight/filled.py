@@ -50,7 +50,7 @@ class _Nobody:
         """There is nothing to throw away."""
 
 
-def _batch(memory: MemoryStore, states: list[State], resources: dict[str, bytes]) -> Batch:
+def _batch(memory: Store, states: list[State], resources: dict[str, bytes]) -> Batch:
     return Batch(
         clock=memory.clock(), states=states, events=[], effects=[], answers=[], resources=resources, decisions=[],
         goals=[], rejected=[], positions={},
