@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -73,12 +72,14 @@ class SchemaPlace:
     def open(self, **how: Any) -> Any:
         """The store; see ``PgStore.open``."""
         try:
-            module = importlib.import_module("engine.stores.postgres")
+            from engine.stores.postgres import PgStore
         except ImportError as error:
             hint = "pip install 'drumbeat[postgres]'"
             raise CannotRun("a store in PostgreSQL needs a library", hint=hint) from error
-        return module.PgStore.open(self.url.reveal(), **how)
+        return PgStore.open(self.url.reveal(), **how)
 
     def parts(self) -> Any:
         """A session that decides parts; see ``PgParts.open``."""
-        return importlib.import_module("engine.stores.sql.postgres_parts").PgParts.open(self.url.reveal())
+        from engine.stores.sql.postgres_parts import PgParts
+
+        return PgParts.open(self.url.reveal())

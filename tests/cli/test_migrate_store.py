@@ -17,6 +17,7 @@ from test_store import batch, decision, event
 
 from engine.core.subjects import PROGRAM, of_group
 from engine.errors import StoreError
+from engine.ports import Rejected
 from engine.runtime.standing import HELD
 from engine.stores import moving, sealing
 from engine.stores.postgres import PgStore
@@ -262,6 +263,12 @@ def test_what_cannot_be_moved_is_said(root: Path, drumbeat: Drumbeat) -> None:
         assert (said.code, hint in said.err) == (3, True), said.err
     store = SqliteStore.open(root / "drumbeat.db")
     assert not store.get_meta(HELD)
+    store.commit(batch(clock=store.clock(), rejected=[Rejected("f", 9, "json", "a\0b", b"{", 1)]))
+    store.close()
+    said = drumbeat("store", "migrate", "sqlite:///drumbeat.db", url, "--program", root)
+    assert (said.code, "no text with a NUL" in said.err) == (3, True), said.err
+    store = SqliteStore.open(root / "drumbeat.db")
+    assert str(store.get_meta(HELD)).startswith("it is being moved to")
     store._file.db.execute("update counter set n = n + 1 where name = 'events'")
     store.close()
     said = drumbeat("store", "migrate", "sqlite:///drumbeat.db", url, "--program", root)

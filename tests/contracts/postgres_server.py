@@ -79,6 +79,12 @@ class PostgresServer:
         """Its database."""
         return f"postgresql://drumbeat@/postgres?host={self.folder}"
 
+    @property
+    def pid(self) -> int:
+        """Its process, of which all others are children."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, and wait until it answers; it ends with the thread that starts it."""
         import psycopg

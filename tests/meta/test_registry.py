@@ -58,19 +58,23 @@ HELPERS = {
     "feeds/columns": "Parquet: rows that become JSON",
     "feeds/table": "rows of CSV files, used by files",
     "stores/erasing": "what an erasure leaves, used by the stores",
+    "stores/exporting": "a store of any kind as a file",
     "stores/lake": "the tables of a report, thrown away afterwards",
     "stores/codec": "states to bytes and back, used by the stores",
     "stores/memory_coupons": "coupons of the memory store",
     "stores/memory_forgetting": "retention of the memory store",
     "stores/memory_outbox": "the outbox of the memory store",
+    "stores/moving": "a whole store as records",
+    "stores/places": "where a store is, before it is opened",
+    "stores/relocating": "moving a store into another",
     "stores/sealing": "coupon codes at rest, used by the stores",
     "stores/tally": "counters, used by the stores",
     "stores/wakes": "the index of wake-ups of the memory store",
     "stores/wirefile": "what was begun to be sent, noted beside a store",
 }
 """Modules beside the words, each with its excuse."""
-FILE_OF = {("feed", "file"): "files"}
-"""Words whose file is not named like them: one module reads all kinds of files."""
+FILE_OF = {("feed", "file"): "files", ("store", "postgresql"): "postgres"}
+"""Words whose file is not named like them: one module reads all kinds of files, and a word of an address is its own."""
 
 
 @pytest.mark.parametrize(("registry", "base", "word"), KIND_WORDS)
