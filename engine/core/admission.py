@@ -6,7 +6,7 @@ Rule 2: a type without a schema costs one look into a table, a program without a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,10 @@ class EventTypes:
     def unknown(self, event: Event) -> bool:
         """Is it of a type the program does not have?"""
         return self.names is not None and not event.internal and event.type not in self.names
+
+    def all_known(self, events: Iterable[Event]) -> bool:
+        """Are they certainly all of types the program has? Asked of many at once this is quick."""
+        return self.names is None or self.names.issuperset([event.type for event in events])
 
     def refusal(self, event: Event) -> Refusal | None:
         """Why an event is not let in; None when it is."""

@@ -207,19 +207,20 @@ class Session:
         """
         if not events:
             return 0
-        horizon = max(self.clock, max((event.time for event in events if not event.history), default=0))
-        if self.walk is not None:
-            events = self.walk.before(events, horizon)
-            if not events:
-                return 0
-        if not self.resident:
-            self.horizon = horizon
-        full, last = self._load_due(horizon)
-        if not full and last is not None:
-            events = _up_to(events, last[0])
-            if not events:
-                self._wake_through(last)
-                return 0
+        if self.walk is not None or not self.resident:
+            horizon = max(self.clock, max([event.time for event in events if not event.history], default=0))
+            if self.walk is not None:
+                events = self.walk.before(events, horizon)
+                if not events:
+                    return 0
+            if not self.resident:
+                self.horizon = horizon
+            full, last = self._load_due(horizon)
+            if not full and last is not None:
+                events = _up_to(events, last[0])
+                if not events:
+                    self._wake_through(last)
+                    return 0
         self._load_all(events)
         if self.routing:
             return self._take_routed(events)

@@ -276,7 +276,7 @@ class _Replaying:
         for chunk in chunks:
             if asked:
                 take_for_verbs(chunk, asked)
-            if self.known_types is not None:
+            if self.known_types is not None and not self.known_types.all_known(chunk):
                 kept = [event for event in chunk if not self.known_types.unknown(event)]
                 unknown += len(chunk) - len(kept)
                 chunk = kept
