@@ -9,14 +9,14 @@ from engine.core.admission import EventTypes
 from engine.core.model import State
 from engine.core.plan import Plan
 from engine.ports import Batch, Store
-from engine.runtime.simulate import Replayed, simulate
-from engine.stores.memory import MemoryStore
+from engine.runtime.simulate import Replayed, Volatile, simulate
 
 _PAGE = 10_000
 
 
 def fill(
     plan: Plan,
+    memory: Volatile,
     store: Store,
     replay: Replayed,
     known_types: EventTypes | None,
@@ -28,11 +28,11 @@ def fill(
 
     Parameters
     ----------
-    store: new and empty.
+    memory: a store in memory, new and empty, to decide in.
+    store: new and empty, too.
     replay: the feed.
     known_types: what is let in; None: anything.
     """
-    memory = MemoryStore(keep_log=False)
     simulate(plan, replay, memory, known_types=known_types, progress=progress, recorder=_Nobody())
     store.commit(_batch(memory, [], memory.resources()))
     people = memory.subjects()
@@ -50,7 +50,7 @@ class _Nobody:
         """There is nothing to throw away."""
 
 
-def _batch(memory: MemoryStore, states: list[State], resources: dict[str, bytes]) -> Batch:
+def _batch(memory: Store, states: list[State], resources: dict[str, bytes]) -> Batch:
     return Batch(
         clock=memory.clock(), states=states, events=[], effects=[], answers=[], resources=resources, decisions=[],
         goals=[], rejected=[], positions={},
