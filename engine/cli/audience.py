@@ -213,7 +213,7 @@ def _people(closing: ExitStack, found: Any, store: str | None, replay: Any, quie
     opened = wiring.scratch_store(folder)
     closing.callback(opened.close)
     with quick_garbage(), progress_bar(None, "reading", quiet) as advance:
-        fill(found.plan, opened, MemoryStore(keep_log=False), replay, found.known_types, advance)
+        fill(found.plan, MemoryStore(keep_log=False), opened, replay, found.known_types, advance)
         opened.fold()
     if replay.quarantined or replay.duplicate:
         say(f"note: {replay.quarantined:,} records could not be read, {replay.duplicate:,} came twice", quiet)

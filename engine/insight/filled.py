@@ -16,8 +16,8 @@ _PAGE = 10_000
 
 def fill(
     plan: Plan,
-    store: Store,
     memory: Volatile,
+    store: Store,
     replay: Replayed,
     known_types: EventTypes | None,
     progress: Callable[[int], None] | None = None,
@@ -28,8 +28,8 @@ def fill(
 
     Parameters
     ----------
-    store: new and empty.
-    memory: the same, and in memory.
+    memory: a store in memory, new and empty, to decide in.
+    store: new and empty, too.
     replay: the feed.
     known_types: what is let in; None: anything.
     """
