@@ -5,7 +5,8 @@ Rule 2: the store is touched by the engine's thread alone. Others only send, and
 Rule 3: nothing sleeps in here: a message to be tried later carries the instant, and the caller comes back.
 Rule 4: a message is claimed when somebody is free to send it, noted when it begins (``noting``): what a crash
 leaves in doubt was on the wire.
-Rule 5: a channel without a ``pace`` writes to this machine; it sends in the engine's thread, in order of decision.
+Rule 5: what waits for its host (``hosts``) goes back into the store, so that others are claimed; then it is called.
+Rule 6: a channel without a ``pace`` writes to this machine; it sends in the engine's thread, in order of decision.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from threading import Condition
 from engine.ports import Channel, Clock, Outgoing, Pace, Sent, Settlement, Store
 from engine.runtime import tracing
 from engine.runtime.claims import Claims
+from engine.runtime.hosts import Hosts, Line
 from engine.runtime.lane import Crew, Lane, Result, Threads
 from engine.runtime.noting import Notes, carry, not_sent
 from engine.runtime.rate import Bucket
@@ -27,6 +29,9 @@ from engine.runtime.verdicts import Terms, again, at_once, doubts, overdue, proo
 
 BATCH = 500
 """Messages of channels without a pace that are claimed in one transaction."""
+
+_LOOKS = 8
+"""Claims in a row that may find nothing but messages whose hosts take no more: each is twice as large as the last."""
 
 Ended = tuple[Outgoing, Settlement, Sent | None]
 """A message, what becomes of it, and the channel's answer if it gave one."""
@@ -43,6 +48,7 @@ class Lanes:
     claims: judges once more what is about to be sent.
     wake: called, from any thread, when an answer has come: ``drain`` has something to do.
     crew: makes those who send for a channel, from its name and concurrency.
+    hosts: what each host takes, and who is talking to it already; None: nobody is, and they take what ``EVERY`` says.
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class Lanes:
         claims: Claims | None = None,
         wake: Callable[[], None] = lambda: None,
         crew: Callable[[str, int], Crew] = Threads,
+        hosts: Hosts | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -62,6 +69,10 @@ class Lanes:
         self._channels = dict(channels)
         self._terms = {name: Terms.of(channel) for name, channel in self._channels.items()}
         self._notes = Notes(store, self._terms)
+        self._hosts = Hosts() if hosts is None else hosts
+        named = [(getattr(it, "host", None), getattr(it, "pace", None)) for it in self._channels.values()]
+        self._hosts.named((host, pace) for host, pace in named if host is not None and pace is not None)
+        self._turns = 0
         self._lanes = {
             name: self._lane(name, pace, crew)
             for name, channel in self._channels.items()
@@ -79,7 +90,14 @@ class Lanes:
 
     def _lane(self, name: str, pace: Pace, crew: Callable[[str, int], Crew]) -> Lane:
         bucket = None if pace.rate is None else Bucket(pace.rate, self._ticks())
-        return Lane(self._channels[name], pace, crew(name, pace.concurrency), bucket, self._terms[name], self._notes)
+        channel = self._channels[name]
+        lane = Lane(channel, pace, crew(name, pace.concurrency), bucket, self._terms[name], self._notes)
+        own: str | None = getattr(channel, "host", None)
+        if hasattr(channel, "host_of"):
+            lane.line = Line()
+        elif own is not None:
+            lane.host = self._hosts.at(own, self._ticks())
+        return lane
 
     # ------------------------------------------------------------------ what the engine's loop calls
 
@@ -131,9 +149,8 @@ class Lanes:
         if self._cut_short and self._local:
             found.append(now + 1)
         for lane in self._lanes.values():
-            at = lane.opens_at(ticks) if lane.more else None
-            if at is not None:
-                found.append(now + max(1, at - ticks))
+            waits = (lane.opens_at(ticks) if lane.more else None, lane.calls_at(ticks))
+            found += [now + max(1, at - ticks) for at in waits if at is not None]
         return min(found, default=None)
 
     def in_flight(self) -> int:
@@ -150,7 +167,9 @@ class Lanes:
         self._stopped = True
         with self._arrived:
             self._arrived.wait_for(lambda: self._calls == 0, seconds)
-        return self._collect()
+        settled = self._collect()
+        self._dissolve()
+        return settled
 
     def close(self) -> None:
         """Let the threads go; what hangs is left behind."""
@@ -172,22 +191,59 @@ class Lanes:
 
     def _fill(self, limit: int | None, total: Counter[str]) -> int | None:
         """Claim for every lane that has room; what is left of the limit."""
-        for lane in () if self._stopped else self._lanes.values():
+        for lane in () if self._stopped else sorted(self._lanes.values(), key=lambda it: it.turn):
             now = self._ticks()
             room = lane.room(now)
             room = room if limit is None else min(room, limit)
             lane.more = True
+            if room > 0 and lane.line is not None:
+                self._call(lane.line, room, now)
+            wide, looks = room, _LOOKS
             while room > 0:
-                claimed, wanted = self._claim([lane.name], room, total)
-                limit = None if limit is None else limit - claimed
-                lane.more = claimed == room
-                if wanted:
-                    with self._arrived:
-                        before = lane.busy
-                        lane.send(wanted, now, self._report)
-                        self._calls += lane.busy - before
-                room = (room if limit is None else min(room, limit)) if claimed and not wanted else 0
+                claimed, wanted = self._claim([lane.name], wide, total)
+                going = self._admitted(lane, wanted, room, now)
+                lane.more = claimed == wide or len(going) == room
+                if lane.line is not None and claimed < wide:
+                    lane.line.gone()
+                spent = claimed - (len(wanted) - len(going))
+                limit = None if limit is None else limit - spent
+                if going:
+                    self._launch(lane, going, now)
+                looks -= not going and bool(wanted)
+                wide = 2 * wide if wanted else room
+                room = (room if limit is None else min(room, limit)) if claimed and not going and looks else 0
         return limit
+
+    def _launch(self, lane: Lane, going: list[Outgoing], now: int) -> None:
+        self._turns += 1
+        lane.turn = self._turns
+        with self._arrived:
+            before = lane.busy
+            lane.send(going, now, self._report)
+            self._calls += lane.busy - before
+
+    # ------------------------------------------------------------------ who waits for a host
+
+    def _call(self, line: Line, room: int, now: int) -> None:
+        """Whoever's host takes another is claimed next."""
+        called = line.call(room, now)
+        if called:
+            at = self._clock.now()
+            self._store.settle([Settlement(key, "retry", None, at) for key in called])
+
+    def _admitted(self, lane: Lane, wanted: list[Outgoing], room: int, now: int) -> list[Outgoing]:
+        """Those of claimed messages that go now; the others wait again, and nothing is counted."""
+        going, waiting = lane.admit(wanted, self._hosts, room, now, self._clock.now())
+        by_key = {item.key: item for item in wanted} if waiting else {}
+        self._settle([(by_key[it.key], it, None) for it in waiting])
+        return going
+
+    def _dissolve(self) -> None:
+        """Whoever waits in a line can be claimed by anybody from now on."""
+        keys = [key for lane in self._lanes.values() if lane.line is not None for key in lane.line.dissolve()]
+        if keys:
+            at = self._clock.now()
+            self._store.settle([Settlement(key, "retry", None, at) for key in keys])
 
     def _report(self, result: Result) -> None:
         """In a thread that sends: an answer is there."""

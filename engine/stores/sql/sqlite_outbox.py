@@ -106,6 +106,8 @@ class SqliteOutbox:
             self._file.write("save_receipt", receipts)
         if uncounted := [(it.key,) for it in settlements if it.uncounted]:
             self._file.write("uncount", uncounted)
+        if untried := [(it.key,) for it in settlements if it.untried]:
+            self._file.write("untry", untried)
 
     def _take_in(self, verb: str, events: Sequence[tuple[Event, bytes]]) -> tuple[int, int]:
         raise NotImplementedError
