@@ -11,7 +11,7 @@ Rule 4: only the engine's thread changes what stands here. Instants are those of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -45,8 +45,8 @@ class Host:
         return max(0, min(self.bucket.tokens(now), self.allowed.concurrency - self.busy) - self.held)
 
     def opens_at(self, now: int) -> int | None:
-        """Instant at which it takes another; None: when a request comes back."""
-        if self.busy + self.held >= self.allowed.concurrency:
+        """Instant at which it takes another; None: when a request comes back, or who was called has come."""
+        if self.held or self.busy >= self.allowed.concurrency:
             return None
         return self.bucket.opens_at(now)
 
@@ -56,8 +56,17 @@ class Host:
         self.busy += number
 
     def back(self, number: int, now: int) -> None:
-        """So many requests are over: whoever waits in a line may look again."""
+        """So many requests are over."""
         self.busy -= number
+        self.tell(now)
+
+    def release(self, now: int) -> None:
+        """One who was called is no longer waited for."""
+        self.held -= 1
+        self.tell(now)
+
+    def tell(self, now: int) -> None:
+        """Whoever waits in a line may look again."""
         for line in self.lines:
             line.look_at(self, now)
 
@@ -158,12 +167,13 @@ class Line:
         """Whether a claimed message may go; if not it has a place in the line."""
         called = self._called.pop(item.key, None)
         if called is not None:
-            called.held -= 1
+            called.release(now)
         waiting = self._waiting.get(host)
         first = waiting is None or next(iter(waiting)) == item.key
         if called is host or (first and host.room(now) > 0):
             self._leave(host, item.key)
             host.take()
+            host.tell(now)
             return True
         if (waiting is None or item.key not in waiting) and self._count < LONGEST_LINE:
             self._waiting.setdefault(host, {})[item.key] = None
@@ -172,10 +182,14 @@ class Line:
         self.look_at(host, now)
         return False
 
-    def returns(self, host: Host) -> int:
-        """Microseconds after which a message that waits comes back by itself: twice as long as the line may take."""
+    def returns(self, host: Host, now: int) -> int:
+        """Instant at which a message that waits comes back by itself: after twice as long as the line may take.
+
+        Many come back together, so that nobody is woken for each of them.
+        """
         rate = host.allowed.rate
-        return min(_LATEST, max(_SOONEST, 2 * len(self._waiting.get(host, ())) * rate[1] // rate[0]))
+        pause = min(_LATEST, max(_SOONEST, 2 * len(self._waiting.get(host, ())) * rate[1] // rate[0]))
+        return (now + pause) // _SOONEST * _SOONEST + _SOONEST
 
     def look_at(self, host: Host, now: int) -> None:
         """Something has changed at a host for which somebody waits."""
@@ -205,22 +219,24 @@ class Line:
             self.look_at(host, now)
         return called
 
-    def gone(self) -> None:
+    def gone(self, now: int) -> None:
         """All that can be claimed was claimed: who was called and did not come was taken back meanwhile."""
-        for host in self._called.values():
-            host.held -= 1
+        called = list(self._called.values())
         self._called.clear()
+        for host in called:
+            host.release(now)
 
-    def dissolve(self) -> Iterator[str]:
+    def dissolve(self, now: int) -> list[str]:
         """Everybody who waits; nobody has a place any more."""
-        yield from (key for keys in self._waiting.values() for key in keys)
-        self.gone()
+        keys = [key for keys in self._waiting.values() for key in keys]
         for host in self._waiting:
             host.lines.discard(self)
+        self.gone(now)
         self._waiting.clear()
         self._looks.clear()
         self._earliest.clear()
         self._count = 0
+        return keys
 
     def _leave(self, host: Host, key: str) -> None:
         waiting = self._waiting.get(host)

@@ -159,7 +159,7 @@ class Lane:
                 self.hosts[item.key] = host
                 going.append(item)
             else:
-                waiting.append(untried(item, f"waits for its turn at {name}", at, at + self.line.returns(host)))
+                waiting.append(untried(item, f"waits for its turn at {name}", at, self.line.returns(host, at)))
         return going, waiting
 
     def send(self, items: Sequence[Outgoing], now: int, report: Callable[[Result], None]) -> None:

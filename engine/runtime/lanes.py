@@ -174,8 +174,12 @@ class Lanes:
     def close(self) -> None:
         """Let the threads go; what hangs is left behind."""
         self._stopped = True
+        now = self._ticks()
         for lane in self._lanes.values():
             lane.crew.close()
+            for host in lane.hosts.values():  # its answer will be heard by nobody
+                host.back(1, now)
+            lane.hosts.clear()
         self._notes.close()
 
     # ------------------------------------------------------------------ lanes
@@ -204,7 +208,7 @@ class Lanes:
                 going = self._admitted(lane, wanted, room, now)
                 lane.more = claimed == wide or len(going) == room
                 if lane.line is not None and claimed < wide:
-                    lane.line.gone()
+                    lane.line.gone(now)
                 spent = claimed - (len(wanted) - len(going))
                 limit = None if limit is None else limit - spent
                 if going:
@@ -240,7 +244,8 @@ class Lanes:
 
     def _dissolve(self) -> None:
         """Whoever waits in a line can be claimed by anybody from now on."""
-        keys = [key for lane in self._lanes.values() if lane.line is not None for key in lane.line.dissolve()]
+        now = self._ticks()
+        keys = [key for lane in self._lanes.values() if lane.line is not None for key in lane.line.dissolve(now)]
         if keys:
             at = self._clock.now()
             self._store.settle([Settlement(key, "retry", None, at) for key in keys])

@@ -14,7 +14,7 @@ import pytest
 
 from engine.channels.file import FileChannel
 from engine.core.model import HOUR, SECOND, Effect
-from engine.ports import Batch, Outgoing, Sent
+from engine.ports import Batch, Outgoing, Sent, Settlement
 from engine.runtime.outbox import MAX_ATTEMPTS, Outbox, backoff
 from engine.stores.memory import MemoryStore
 from engine.stores.sqlite import SqliteStore
@@ -380,3 +380,23 @@ def die_at(point: str, path: Path, out: Path, mode: str) -> None:
     while outbox.drain(3):
         pass
     os._exit(0)
+
+
+def test_what_was_claimed_and_not_begun_was_not_tried(store: Any, wall: Wall) -> None:
+    """Put back as untried, a message has neither a try nor a first instant; one that was tried before keeps both.
+
+    Semantics: outbox.hosts
+    """
+    plan(store, "a")
+    (item,) = store.claim(["sms"], wall.at, 1)
+    store.settle([Settlement("a", "retry", "waits", wall.at + 9, uncounted=True, untried=True)])
+    wall.at += 9
+    (again,) = store.claim(["sms"], wall.at, 1)
+    assert (item.first, again.first, again.attempts) == (1_000, 1_009, 0)
+    store.settle([Settlement("a", "retry", "busy", wall.at + 9)])
+    wall.at += 9
+    (once,) = store.claim(["sms"], wall.at, 1)
+    store.settle([Settlement("a", "retry", "waits", wall.at + 9, uncounted=True)])
+    wall.at += 9
+    (twice,) = store.claim(["sms"], wall.at, 1)
+    assert (once.first, once.attempts, twice.first, twice.attempts) == (1_009, 1, 1_009, 1)
