@@ -231,6 +231,8 @@ BROKEN = [
     "hosts: {'https://crm.example': {rate: 5/s}}",
     "hosts: {crm.example: {rate: often}}",
     "hosts: {crm.example: 5/s}",
+    "feeds: [{file: 3}]",
+    "channels: {box: {via: file, path: 3}}",
     "policies: {default: {consent: {marketing: maybe}}}",
     "policies: {default: {quiet_hours: always}}",
     "policies: {default: {quiet_hours: {from: '22:00'}}}",
