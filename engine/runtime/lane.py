@@ -100,6 +100,7 @@ class Lane:
     host: Host | None = None  #: where all of its messages go
     line: Line | None = None  #: of a channel whose messages go to several hosts: those who wait for one
     hosts: dict[str, Host] = field(default_factory=dict)  #: where messages under way go, by key
+    exhausted: tuple[int, int] | None = None  #: all who could be claimed were, when the store stood like this
     turn: int = 0  #: when it last sent something: who did so longest ago comes first
 
     @property

@@ -80,6 +80,7 @@ class Lanes:
         }
         self._local = [name for name in self._channels if name not in self._lanes]
         self._later: list[int] = []  #: instants at which there is something to try again
+        self._came = 0  #: how often something became claimable that was settled before
         self._owed: list[Ended] = []  #: not yet in the store: it could not be written
         self._results: SimpleQueue[Result] = SimpleQueue()
         self._arrived = Condition()  #: something stands in ``_results``, or a call is over
@@ -142,9 +143,8 @@ class Lanes:
 
         What hangs on an answer has no instant: ``wake`` is called when it comes.
         """
+        self._past()
         now, ticks = self._clock.now(), self._ticks()
-        while self._later and self._later[0] <= now:
-            heappop(self._later)
         found = [self._later[0]] if self._later else []
         if self._cut_short and self._local:
             found.append(now + 1)
@@ -195,18 +195,22 @@ class Lanes:
 
     def _fill(self, limit: int | None, total: Counter[str]) -> int | None:
         """Claim for every lane that has room; what is left of the limit."""
+        self._past()
         for lane in () if self._stopped else sorted(self._lanes.values(), key=lambda it: it.turn):
             now = self._ticks()
+            lane.more = True
+            limit = self._call(lane, limit, now, total)
             room = lane.room(now)
             room = room if limit is None else min(room, limit)
-            lane.more = True
-            if room > 0 and lane.line is not None:
-                self._call(lane.line, room, now)
+            state = self._state()
+            if lane.line and state is not None and lane.exhausted == state:
+                lane.more, room = False, 0  # nobody has come who does not wait in the line
             wide, looks = room, _LOOKS
             while room > 0:
                 claimed, wanted = self._claim([lane.name], wide, total)
                 going = self._admitted(lane, wanted, room, now)
                 lane.more = claimed == wide or len(going) == room
+                lane.exhausted = state if claimed < wide else None
                 if lane.line is not None and claimed < wide:
                     lane.line.gone(now)
                 spent = claimed - (len(wanted) - len(going))
@@ -218,6 +222,18 @@ class Lanes:
                 room = (room if limit is None else min(room, limit)) if claimed and not going and looks else 0
         return limit
 
+    def _state(self) -> tuple[int, int] | None:
+        """Changes when somebody may have come that could be claimed; None: it must be looked each time."""
+        stirred: int | None = getattr(self._store, "stirred", None)
+        return None if stirred is None else (stirred, self._came)
+
+    def _past(self) -> None:
+        """Forget the instants that are over: of each something may be tried again."""
+        now = self._clock.now()
+        while self._later and self._later[0] <= now:
+            heappop(self._later)
+            self._came += 1
+
     def _launch(self, lane: Lane, going: list[Outgoing], now: int) -> None:
         self._turns += 1
         lane.turn = self._turns
@@ -228,12 +244,28 @@ class Lanes:
 
     # ------------------------------------------------------------------ who waits for a host
 
-    def _call(self, line: Line, room: int, now: int) -> None:
-        """Whoever's host takes another is claimed next."""
-        called = line.call(room, now)
-        if called:
-            at = self._clock.now()
+    def _call(self, lane: Lane, limit: int | None, now: int, total: Counter[str]) -> int | None:
+        """Claim whoever's host takes another; what is left of the limit."""
+        line, room = lane.line, lane.room(now) if lane.line else 0
+        room = room if limit is None else min(room, limit)
+        if line is None or room <= 0 or not (called := line.call(room, now)):
+            return limit
+        at, claim = self._clock.now(), getattr(self._store, "claim_keys", None)
+        if claim is None:  # they are claimed with all others
             self._store.settle([Settlement(key, "retry", None, at) for key in called])
+            self._came += 1
+            return limit
+        claimed = claim(called, at)
+        try:
+            wanted = self._still_wanted(claimed, total)
+        except BaseException:
+            self._give_back(claimed)
+            raise
+        going = self._admitted(lane, wanted, len(called), now)
+        line.gone(now)
+        if going:
+            self._launch(lane, going, now)
+        return None if limit is None else limit - len(claimed)
 
     def _admitted(self, lane: Lane, wanted: list[Outgoing], room: int, now: int) -> list[Outgoing]:
         """Those of claimed messages that go now; the others wait again, and nothing is counted."""
@@ -384,6 +416,7 @@ class Lanes:
             if it.next_at is not None:
                 heappush(self._later, it.next_at)
             self._passed_on = self._passed_on or it.channel is not None
+            self._came += it.channel is not None
 
 
 def _paired(items: Sequence[Outgoing], settlements: Sequence[Settlement]) -> list[Ended]:

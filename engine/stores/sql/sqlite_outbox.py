@@ -22,10 +22,20 @@ class SqliteOutbox:
     """The part of the store that has to do with deliveries; the other part fills it."""
 
     _file: SqliteFile
+    stirred = 0
+    """Grows with everything but ``settle`` by which a delivery may become pending: there is one writer."""
 
     def claim(self, channels: Sequence[str], now: int, limit: int) -> list[Outgoing]:
         with self._file.transaction("claim"):
             rows = self._claimable(channels, now, limit)
+            self._file.fault("claim.mark")
+            self._file.write("claim", ((now, row[0]) for row in rows))
+        return [_outgoing(attempts, first or now, row) for _, attempts, first, *row in rows]
+
+    def claim_keys(self, keys: Sequence[str], now: int) -> list[Outgoing]:
+        """As ``claim``, those of some keys that are pending, whatever their instants, in order of decision."""
+        with self._file.transaction("claim"):
+            rows = sorted(row for key in keys for row in self._file.rows("pending_of_key", key))
             self._file.fault("claim.mark")
             self._file.write("claim", ((now, row[0]) for row in rows))
         return [_outgoing(attempts, first or now, row) for _, attempts, first, *row in rows]
@@ -77,6 +87,7 @@ class SqliteOutbox:
         return _delivery(rows[0]) if rows else None
 
     def redrive(self, keys: Sequence[str]) -> int:
+        self.stirred += 1
         with self._file.transaction("redrive"):
             self._file.fault("redrive.mark")
             return self._file.write("redrive", ((key,) for key in dict.fromkeys(keys)))
