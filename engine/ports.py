@@ -489,8 +489,9 @@ class Store(Protocol):
     def claim(self, channels: Sequence[str], now: int, limit: int) -> list[Outgoing]:
         """Mark planned (or due again) deliveries ``sending``, durably, and hand them out in order of decision.
 
-        A store may have ``claim_keys(keys, now)`` too, for those of some keys that are pending, whatever their instants;
-        and, where it alone writes, ``stirred``: a number that grows when something but ``settle`` makes one pending.
+        A store may have ``claim_keys(keys, now)`` too, for those of some keys that are pending, whatever their
+        instants; and, where it alone writes, ``stirred``: a number that grows when something but ``settle`` makes one
+        pending.
         """
         ...
 
