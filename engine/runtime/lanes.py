@@ -1,6 +1,7 @@
 """The way out for everything decided: claim, send, settle; what goes over a network goes in lanes of its own.
 
-Rule 1: a message is marked ``sending`` durably before it touches a wire, and settled after the channel's answer.
+Rule 1: a message is marked ``sending`` durably before it touches a wire, and settled after the channel's answer. That
+is the only lease there is: deciding takes none.
 Rule 2: the store is touched by the engine's thread alone. Others only send, and ring when they have an answer.
 Rule 3: nothing sleeps in here: a message to be tried later carries the instant, and the caller comes back.
 Rule 4: a message is claimed when somebody is free to send it, noted when it begins (``noting``): what a crash
