@@ -87,6 +87,7 @@ class Hosts:
         self._limits = dict(limits or {})
         self._own: dict[str, Allowed] = {}  #: host of a channel's own ``url`` -> what its channels say
         self._hosts: dict[str, Host] = {}
+        self._most = _MANY_HOSTS  #: with so many it is looked who can be forgotten
 
     def allow(self, limits: Mapping[str, Allowed]) -> None:
         """Other limits from now on, also for who waits already."""
@@ -107,8 +108,9 @@ class Hosts:
         entry = self._entry(name)
         found = self._hosts.get(entry)
         if found is None:
-            if len(self._hosts) >= _MANY_HOSTS:
+            if len(self._hosts) >= self._most:
                 self._hosts = {key: it for key, it in self._hosts.items() if not it.idle(now)}
+                self._most = max(_MANY_HOSTS, 2 * len(self._hosts))
             allowed = self._allowed(entry)
             found = self._hosts[entry] = Host(entry, allowed, Bucket(allowed.rate, now))
         return found
