@@ -10,7 +10,20 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from engine.core.coupons import Coupon
-from engine.core.model import HOUR, Alert, Answer, Decision, Effect, Entry, Event, Mark, Milestone, PoolAlert, State
+from engine.core.model import (
+    HOUR,
+    SECOND,
+    Alert,
+    Answer,
+    Decision,
+    Effect,
+    Entry,
+    Event,
+    Mark,
+    Milestone,
+    PoolAlert,
+    State,
+)
 from engine.core.predicate import Filter, Selection
 
 UNSCRUBBED = "unscrubbed"
@@ -188,6 +201,7 @@ class Settlement(msgspec.Struct):
     channel: str | None = None  #: for passed_on: the channel that has its try now, with all tries before it
     receipt: str | None = None  #: the provider's own id of the message, where it gave one
     uncounted: bool = False  #: for retry: the provider only asked to come later, so it was no try
+    untried: bool = False  #: for retry: it was claimed for the first time and not begun, so its time has not begun
 
 
 class Delivery(msgspec.Struct):
@@ -230,6 +244,13 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     batch: int = 500  #: messages one call carries
     attempts: int = 8  #: tries before a message is given up
     horizon: int = 24 * HOUR  #: microseconds after the first try in which it may be tried again (provider's key life)
+
+
+class Allowed(msgspec.Struct, frozen=True, kw_only=True):
+    """How much one host may be asked, by all channels together."""
+
+    rate: tuple[int, int] = (50, SECOND)  #: (requests, microseconds): at most so many in any such time
+    concurrency: int = 6  #: requests on their way at once
 
 
 class Room(msgspec.Struct):
@@ -293,6 +314,8 @@ class Channel(Protocol):
     ``once`` says what a crash between send and settle means: True: the channel remembers keys (or may be asked), so
     sending again with the same key does nothing. ``pace`` (optional, a ``Pace``) says how it may be used; without one
     its messages go in one thread, in batches. ``send`` of a channel with a concurrency is called by several threads.
+    ``host`` (optional) is the host of its own address, to which its requests go; ``host_of(item)`` says where one goes
+    when there may be others (None: none leaves). What goes to a host is held to what the host takes (``Allowed``).
     ``send_noting(items, noting)`` (optional) sends likewise, and calls ``noting.begin([item])`` just before the first
     byte of a message leaves (it raises NotBegun when the message must wait), ``noting.ended`` when it is answered.
     """
@@ -466,7 +489,12 @@ class Store(Protocol):
 
     # -- outbox
     def claim(self, channels: Sequence[str], now: int, limit: int) -> list[Outgoing]:
-        """Mark planned (or due again) deliveries ``sending``, durably, and hand them out in order of decision."""
+        """Mark planned (or due again) deliveries ``sending``, durably, and hand them out in order of decision.
+
+        A store may have ``claim_keys(keys, now)`` too, for those of some keys that are pending, whatever their
+        instants; and, where it alone writes, ``stirred``: a number that grows when something but ``settle`` makes one
+        pending.
+        """
         ...
 
     def settle(self, settlements: Sequence[Settlement], events: Sequence[Event] = ()) -> None:

@@ -23,6 +23,7 @@ from engine.runtime import applied
 from engine.runtime.applied import Applied, Pin
 from engine.runtime.daemon import LAST_GOOD
 from engine.runtime.fittings import Fitted, Program
+from engine.runtime.hosts import Hosts
 from engine.runtime.jobs import Jobs
 from engine.runtime.reload import Built, Reloader
 from engine.site import Site
@@ -41,6 +42,7 @@ class Adapters:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self.hosts = Hosts()  #: who is asked how much, for whoever sends
         self._feeds: dict[str, list[Feed]] = {}  #: setting -> what is open
         self._channels: dict[str, Channel] = {}
         self._wanted: set[str] = set()  #: settings of the last ``fit``
@@ -48,6 +50,7 @@ class Adapters:
     def fit(self, settings: Any) -> Fitted:
         """The adapters of these settings, those that are open already as they are."""
         wanted: Settings = settings
+        limits = wiring.hosts_of(wanted)
         feeds: list[Feed] = []
         channels: dict[str, Channel] = {}
         used: set[str] = set()
@@ -64,6 +67,7 @@ class Adapters:
             channels[name] = self._channels[key]
             used.add(key)
         self._wanted = used
+        self.hosts.allow(limits)  # at once, also where the rest of the program is not taken: they only say how fast
         return Fitted(feeds, channels)
 
     def tidy(self) -> None:

@@ -17,7 +17,7 @@ from engine.feeds.files import Layout, Line, Source, is_blank, kept, split_lines
 from engine.feeds.mapping import PayloadMap
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled, Settings
-from engine.ports import Channel, Feed, Outgoing, Record, Store, Wire
+from engine.ports import Allowed, Channel, Feed, Outgoing, Record, Store, Wire
 from engine.runtime.clock import SystemClock
 from engine.site import Site, masked
 from engine.stores import exporting, sealing
@@ -300,6 +300,24 @@ def _records(reader: Source, feed: str, lines: Iterable[Line]) -> Iterator[Recor
 def open_channels(settings: Settings, root: Path, site: Site | None = None) -> dict[str, Channel]:
     """The channels of the program file."""
     return {name: open_channel(name, fields, site or site_of(root)) for name, fields in settings.channels.items()}
+
+
+def hosts_of(settings: Settings) -> dict[str, Allowed]:
+    """What the program file says of hosts, by their names as they are compared; raises CannotRun for what is none."""
+    if not settings.hosts:
+        return {}
+    # few programs need it, and it brings what speaks HTTP with it
+    from engine.channels.guard import Refused
+    from engine.channels.network import listed_host
+    from engine.channels.pace import allowed_of
+
+    found = {}
+    for name, fields in settings.hosts.items():
+        try:
+            found["*" if name == "*" else listed_host(name)] = allowed_of(fields)
+        except Refused as error:
+            raise CannotRun(f"'hosts' has '{name}': {error}", hint="hosts: {crm.example: {rate: 5/s}}") from None
+    return found
 
 
 def open_channel(name: str, fields: Mapping[str, Any], site: Site) -> Channel:

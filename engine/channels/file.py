@@ -41,7 +41,7 @@ class FileChannel:
         box: {via: file, path: out/messages.jsonl, mode: at_least_once}
     """
 
-    shape = Map({"path": optional(Text(what="path"), "where to write")})
+    shape = Map({"path": optional(Text(what="path", only_text=True), "where to write")})
 
     def __init__(self, name: str, path: str | os.PathLike[str], *, mode: str | None = None) -> None:
         if mode is not None and mode not in MODES:

@@ -16,7 +16,7 @@ import msgspec
 from markupsafe import escape
 
 from engine.channels import replies
-from engine.channels.network import NAMES, REACH, TIMING, Veil, caller_of, setting, values_of
+from engine.channels.network import NAMES, REACH, TIMING, Veil, caller_of, host_of_address, setting, values_of
 from engine.channels.pace import pace_of
 from engine.channels.wire import Reply
 from engine.core.shapes import Int, Many, Map, Plain, Table, Text, optional, required
@@ -115,6 +115,7 @@ class HttpChannel:
         self._now = site.now
         self._veil = Veil(self._secrets())
         self._caller = caller_of(fields, site, own_port=_port_of(self._url, what))
+        self.host = host_of_address(self._url.head())
 
     @classmethod
     def open(cls, name: str, fields: Mapping[str, Any], site: Site) -> HttpChannel:

@@ -43,6 +43,8 @@ _NAMED = re.compile(r"(?P<name>[^<>]*)<(?P<spec>[^<>]+)>\s*")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _LINK = re.compile(r"https?://[!-;=?-~]{1,900}")
 _LONGEST_SUBJECT = 70
+_MOST_OF_AN_ADDRESS, _MOST_OF_A_SUBJECT = 512, 2_000
+"""Characters; folding what is longer takes the library seconds, and a line without a place to fold gets too long."""
 
 
 class NoMail(Exception):
@@ -53,6 +55,8 @@ def address_of(text: str, what: str) -> Address:
     """``ada@shop.example`` or ``Ada <ada@shop.example>``; raises NoMail, naming ``what``."""
     if _UNSAFE.search(text):
         raise NoMail(f"{what} holds a line break or control character")
+    if len(text) > _MOST_OF_AN_ADDRESS:
+        raise NoMail(f"{what} has more than {_MOST_OF_AN_ADDRESS} characters")
     named = _NAMED.fullmatch(text)
     name, spec = (named["name"].strip(), named["spec"]) if named is not None else ("", text.strip())
     local, at, domain = spec.rpartition("@")
@@ -86,7 +90,10 @@ def mail_of(
     made["To"] = address_of(item.effect.to, "the address")
     if reply_to is not None:
         made["Reply-To"] = reply_to
-    made["Subject"] = _line(_subject(detail, text), "the subject")
+    subject = _line(_subject(detail, text), "the subject")
+    if len(subject) > _MOST_OF_A_SUBJECT:
+        raise NoMail(f"the subject has more than {_MOST_OF_A_SUBJECT} characters")
+    made["Subject"] = subject
     made["Date"] = format_datetime(datetime.fromtimestamp(now // SECOND, UTC))
     made["Message-ID"] = f"<{message_id(item.key, sender)}>"
     made["Auto-Submitted"] = "auto-generated"

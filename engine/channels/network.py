@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from engine.channels.guard import PORTS, Guard, Refused, Resolve, host_name
 from engine.channels.wire import Caller, Limits
@@ -79,6 +79,14 @@ def caller_of(
 def listed_host(text: str) -> str:
     """An entry of ``hosts`` as it is compared: a name, or ``.name`` for all below it; raises Refused."""
     return "." + host_name(text[1:]) if text.startswith(".") else host_name(text)
+
+
+def host_of_address(url: str) -> str | None:
+    """The host an address leads to, as names of hosts are compared; None where a guard would refuse it."""
+    try:
+        return host_name(urlsplit(url).hostname or "")
+    except (ValueError, Refused):
+        return None
 
 
 def is_host(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""How fast, how wide and how long: the keys every channel takes, as a ``Pace``."""
+"""How fast, how wide and how long: the keys every channel takes, as a ``Pace``, and those of a host."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.core.model import DAY, HOUR, MINUTE, SECOND
-from engine.ports import Pace
+from engine.ports import Allowed, Pace
 
 _UNITS = {"s": SECOND, "min": MINUTE, "h": HOUR}
+
+
+def rate_of(text: str) -> tuple[int, int]:
+    """(how often, microseconds) of a rate such as ``100/s``."""
+    number, _, unit = text.partition("/")
+    return int(number), _UNITS[unit]
+
+
+def allowed_of(fields: Mapping[str, Any]) -> Allowed:
+    """What an entry of ``hosts:`` lets a host be asked."""
+    least = Allowed()
+    rate = rate_of(fields["rate"]) if "rate" in fields else least.rate
+    return Allowed(rate=rate, concurrency=fields.get("concurrency", least.concurrency))
 
 
 def pace_of(fields: Mapping[str, Any], *, concurrency: int = 8, batch: int = 1, attempts: int = 8) -> Pace:
@@ -20,10 +33,7 @@ def pace_of(fields: Mapping[str, Any], *, concurrency: int = 8, batch: int = 1, 
     concurrency, attempts: what holds when the entry is silent.
     batch: messages one call carries.
     """
-    rate = None
-    if fields.get("rate"):
-        number, _, unit = fields["rate"].partition("/")
-        rate = (int(number), _UNITS[unit])
+    rate = rate_of(fields["rate"]) if fields.get("rate") else None
     horizon = fields.get("retry_for")
     return Pace(
         rate=rate,

@@ -15,7 +15,7 @@ import msgspec
 from engine.channels import replies, signing
 from engine.channels.guard import Refused, host_name
 from engine.channels.http import HEADER, OURS
-from engine.channels.network import REACH, TIMING, Veil, caller_of, is_host, listed_host
+from engine.channels.network import REACH, TIMING, Veil, caller_of, host_of_address, is_host, listed_host
 from engine.channels.pace import pace_of
 from engine.channels.wire import Reply
 from engine.core.instants import format_instant, parse_duration
@@ -76,6 +76,7 @@ class WebhookChannel:
             for key, text in (fields.get("headers") or {}).items()
         ]
         port, own = _place(self._url, what)
+        self.host = own
         hosts = None if "hosts" not in fields else [listed_host(it) for it in fields["hosts"]]
         #: hosts that may see headers with a secret in them
         self._trusted = [*(hosts or []), *([own] if own is not None else [])]
@@ -99,6 +100,10 @@ class WebhookChannel:
         for key in fields.get("headers") or {}:
             if key.lower() in OURS | _MARKS:
                 yield "headers", f"header '{key}' is not set by hand", "leave it out"
+
+    def host_of(self, item: Outgoing) -> str | None:
+        """The host of the channel, or the one a step names."""
+        return host_of_address(str(item.effect.detail.get("url"))) if item.effect.kind == "webhook" else self.host
 
     def send(self, items: Sequence[Outgoing]) -> list[Sent]:
         """One request an effect."""
@@ -167,9 +172,8 @@ class WebhookChannel:
         return headers | signing.headers(self._keys, item.key, self._now() // SECOND, body)
 
     def _channel_headers(self, url: str) -> Iterator[tuple[str, str]]:
-        try:
-            host = host_name(urlsplit(url).hostname or "")
-        except (ValueError, Refused):
+        host = host_of_address(url)
+        if host is None:
             return  # the guard will say so
         trusted = any(host == it or (it.startswith(".") and host.endswith(it)) for it in self._trusted)
         for key, value, kept in self._headers:

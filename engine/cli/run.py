@@ -120,6 +120,7 @@ def _work(
     from engine.runtime import applied, programs
     from engine.runtime.claims import Claims
     from engine.runtime.clock import SystemClock
+    from engine.runtime.hosts import Hosts
     from engine.runtime.outbox import Outbox
     from engine.runtime.pump import Pump
     from engine.runtime.standing import settle_in
@@ -152,7 +153,8 @@ def _work(
             closing.callback(channel.close)
         begun = clock.elapsed()
         with quick_garbage(last=True), progress_bar(None, "running", quiet) as advance:
-            outbox = Outbox(opened, channels, clock, Claims(found.plan, opened, clock), pause=clock.pause)
+            hosts, claims = Hosts(wiring.hosts_of(found.settings)), Claims(found.plan, opened, clock)
+            outbox = Outbox(opened, channels, clock, claims, pause=clock.pause, hosts=hosts)
             closing.callback(outbox.close)
             pump = Pump(
                 found.plan, opened, feeds, outbox, clock,

@@ -146,7 +146,7 @@ def _serve(wishes: Wishes, accept: Callable[[Any], None], signals: Signals) -> d
             )
         daemon = Daemon(
             program, store, adapters,
-            lambda channels, claims: Lanes(store, channels, clock, claims, jobs.ring),
+            lambda channels, claims: Lanes(store, channels, clock, claims, jobs.ring, hosts=adapters.hosts),
             clock, secret=wiring.secret_of(store), jobs=jobs, state=state,
             reloader=None if wishes.once else serving.reloader(
                 root, jobs, accept, found.lists, seen, None if wishes.store else found.settings.store, pin

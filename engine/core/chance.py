@@ -21,8 +21,9 @@ def bucket(salt: str, subject: str) -> int:
 def effect_key(*parts: str) -> str:
     """The key of an effect: 128 bits of BLAKE2b over the length-prefixed parts, as hex.
 
-    Parts are (playbook, step, subject, entry key, occurrence, index). Lengths stand before the parts so that no two
-    different lists give the same bytes.
+    It says what the effect means, never a run, a batch or a version: what is decided again has the same key, and is
+    counted and left out. Parts are (playbook, step, subject, entry key, occurrence, index). Lengths stand before the
+    parts so that no two different lists give the same bytes.
     """
     text = "".join([f"{len(part)}:{part}" for part in parts])
     return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -5,6 +5,7 @@ Rule 2: a position says where the next record begins, so that reading goes on af
 file, a line number in a compressed one.
 Rule 3: a line is finished by its newline. The last line of a plain file may still be growing and is left for later.
 Rule 4: rows of CSV and Parquet become JSON records and pass the same door as everything else.
+Rule 5: a byte order mark at the very beginning of a file, which some editors write, is no part of its first record.
 """
 
 from __future__ import annotations
@@ -38,19 +39,25 @@ _AT_ONCE: Final = 500  #: records decoded together
 _PIECE: Final = 256  # compressed bytes decoded at once: four of them can stand for 128 KiB
 
 
+MARK: Final = b"\xef\xbb\xbf"  #: of a file saved as "UTF-8 with BOM"
+
+
 class Line(NamedTuple):
     """One line, or one CSV row of several lines."""
 
     number: int  #: of its first line, from 1
     start: int  #: offset of its first byte in the uncompressed content
     end: int  #: offset after its line end
-    raw: bytes  #: with the line end; of an oversize line the first READ bytes
+    raw: bytes  #: with the line end, without the mark of the file; of an oversize line the first READ bytes
     finished: bool  #: ends with a newline
     last: int  #: number of its last line
 
 
-def split_lines(file: BinaryIO, start: int = 0) -> Iterator[Line]:
-    """The lines of a file from its present place on, which is ``start`` bytes into the content."""
+def split_lines(file: BinaryIO, start: int = 0, *, inside: bool = False) -> Iterator[Line]:
+    """The lines of a file from its present place on, which is ``start`` bytes into the content.
+
+    ``inside``: what counts as the start is not the beginning of the file.
+    """
     readline = file.readline
     number = 0
     while raw := readline(READ):
@@ -59,6 +66,8 @@ def split_lines(file: BinaryIO, start: int = 0) -> Iterator[Line]:
         finished = raw.endswith(b"\n")
         if len(raw) >= READ and not finished:
             finished, end = _skip(file, end)
+        if number == 1 and not start and not inside:
+            raw = raw.removeprefix(MARK)
         yield Line(number, start, end, raw, finished, number)
         start = end
 
@@ -84,7 +93,7 @@ def split_batches(file: BinaryIO) -> Iterator[Batch]:
     """All lines of a file, by blocks; no more than two blocks are held."""
     start, number, rest = 0, 1, b""
     while block := file.read(BLOCK):
-        rest += block
+        rest += block if start or rest else block.removeprefix(MARK)
         cut = rest.rfind(b"\n") + 1
         if cut:
             lines = rest[: cut - 1].split(b"\n")
@@ -283,7 +292,7 @@ class JsonlFeed:
 
     shape = Map(
         {
-            "path": required(Text(what="path"), "a file, or a pattern such as feed/*.jsonl"),
+            "path": required(Text(what="path", only_text=True), "a file, or a pattern such as feed/*.jsonl"),
             "csv": optional(Plain(), "which columns form an event, for CSV and Parquet"),
             "map": optional(SHAPE, "which fields of a payload form an event, for JSON lines"),
         },
@@ -368,9 +377,10 @@ class JsonlFeed:
 
     def _one_by_one(self, lines: list[bytes], position: int) -> Iterator[Record]:
         for line in lines:
+            record = line if position else line.removeprefix(MARK)
             position += len(line) + 1
-            if not is_blank(line):
-                yield self._record(line, position)
+            if not is_blank(record):
+                yield self._record(record, position)
 
     def _read(self, position: int, limit: int) -> Iterator[Record]:
         taken = 0

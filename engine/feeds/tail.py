@@ -19,7 +19,7 @@ from typing import Final, cast
 
 from engine.core.model import MINUTE, SECOND
 from engine.door import MAX_EVENT, read_many
-from engine.feeds.files import BLOCK, JsonlFeed, is_blank, kept, split_lines
+from engine.feeds.files import BLOCK, MARK, JsonlFeed, is_blank, kept, split_lines
 from engine.feeds.mapping import PayloadMap
 from engine.feeds.receiving import read_record
 from engine.feeds.trail import FOLLOWED, Held, Memory, Piece, Trail, find_copy, owner
@@ -126,17 +126,19 @@ class TailFeed:
             block = os.pread(fd, BLOCK, start - shift)
             cut = block.rfind(b"\n") + 1
             if cut:
-                yield from self._decoded(block[: cut - 1].split(b"\n"), start)
+                yield from self._decoded(block[: cut - 1].split(b"\n"), start, begins=start == shift)
                 self._at = start + cut
                 continue
-            line = next(split_lines(io.BufferedReader(cast("io.RawIOBase", _From(fd, start - shift)))), None)
+            rest = io.BufferedReader(cast("io.RawIOBase", _From(fd, start - shift)))
+            line = next(split_lines(rest, inside=start != shift), None)
             if line is None or not (line.finished or final):
                 return
             self._at = start + line.end
             if not is_blank(line.raw):
                 yield self._record(line.raw, self._at)
 
-    def _decoded(self, lines: list[bytes], position: int) -> Iterator[Record]:
+    def _decoded(self, lines: list[bytes], position: int, begins: bool) -> Iterator[Record]:
+        """``begins``: with the first of these lines the file begins."""
         for begin in range(0, len(lines), _AT_ONCE):
             part = lines[begin : begin + _AT_ONCE]
             events = read_many(part) if self._mapping is None else None
@@ -144,8 +146,10 @@ class TailFeed:
                 position += len(line) + 1
                 if events is not None:
                     yield Record(self.name, position, line, events[place])
-                elif not is_blank(line):
-                    yield self._record(line, position)
+                else:
+                    record = line.removeprefix(MARK) if begins and begin == place == 0 else line
+                    if not is_blank(record):
+                        yield self._record(record, position)
 
     def _record(self, raw: bytes, position: int) -> Record:
         raw = raw.rstrip(b"\r\n")

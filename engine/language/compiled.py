@@ -21,6 +21,7 @@ class Settings:
     store: str = "sqlite:///drumbeat.db"
     feeds: tuple[tuple[str, Mapping[str, Any]], ...] = ()  #: (word, its keys), in order
     channels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    hosts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: name, .name or * -> its rate, concurrency
     retention: Mapping[str, int] = field(default_factory=dict)
     """Kind of ``Store.forget`` -> microseconds it is kept; what is not named is kept for good."""
     testers: tuple[str, ...] = ()  #: addresses that may be sent a test, or ``${NAME}``

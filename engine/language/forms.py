@@ -92,6 +92,9 @@ BUSINESS_HOURS = Map(
     }
 )
 
+RATE = Text(pattern=r"[1-9][0-9]{0,6}/(s|min|h)", what="rate such as 100/s")
+"""How often something may be done."""
+
 PROGRAM = Map(
     {
         "program": required(Text(pattern=NAME, what="name"), "name of the program"),
@@ -107,6 +110,19 @@ PROGRAM = Map(
         ),
         "feeds": optional(Many(Plain(), at_least=0), "where events come from"),
         "channels": optional(Plain(), "ways out"),
+        "hosts": optional(
+            Table(
+                Map(
+                    {
+                        "rate": optional(RATE, "most requests (50/s)"),
+                        "concurrency": optional(Int(low=1, high=256), "requests on their way at once (6)"),
+                    }
+                ),
+                pattern=r"\*|\.?[^\s/@?#*:]+|[0-9A-Fa-f]*(:[0-9A-Fa-f]*)+",
+                what="host",
+            ),
+            "what a host takes of all channels together; .shop.example: with all below it, '*': every other",
+        ),
         "policies": optional(Table(POLICY, pattern=FREE_NAME, what="policy"), "consent, caps, quiet hours"),
         "control_group": optional(
             Map(

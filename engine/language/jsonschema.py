@@ -267,7 +267,7 @@ class _Maker:
         if shape.choices:
             return {"enum": list(shape.choices)}
         if not shape.pattern:
-            return {"type": _SCALAR}
+            return {"type": "string" if shape.only_text else _SCALAR}
         # ``id: 7`` and ``id: true`` are text to the reader, so what YAML makes of them is let in where it fits
         fits = [word for word in ("0", "1", "true") if re.fullmatch(shape.pattern, word)]
         if shape.only_text:

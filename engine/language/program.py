@@ -229,6 +229,7 @@ class ProgramMaker:
             store=store,
             feeds=feeds,
             channels=channels,
+            hosts=fields.get("hosts", {}),
             retention=self._retention(node, fields.get("retention", {})),
             coupon_key=fields.get("coupon_key"),
             testers=tuple(fields.get("preview", {}).get("allow", ())),

@@ -18,6 +18,7 @@ from engine.core.shapes import Duration, Int, Many, Map, Text, optional, require
 from engine.errors import UsageError
 from engine.feeds import FEEDS
 from engine.language.belts import WINDOWS, cap_of
+from engine.language.forms import RATE
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.services import FAULT
 from engine.language.workshop import Workshop
@@ -51,7 +52,7 @@ CHANNEL = Map(
         "via": required(Text(what="kind of channel"), "kind: " + ", ".join(CHANNELS)),
         "mode": optional(Text(("at_most_once", "at_least_once")), "what a crash while sending means"),
         "address": optional(Text(pattern=_USER_FIELD, what=sh.USER_FIELD), "trait with the address"),
-        "rate": optional(Text(pattern=r"[1-9][0-9]{0,6}/(s|min|h)", what="rate such as 100/s"), "most messages"),
+        "rate": optional(RATE, "most messages"),
         "concurrency": optional(Int(low=1, high=256), "messages on their way at once"),
         "attempts": optional(Int(low=1, high=100), "tries before a message is given up"),
         "retry_for": optional(Duration(), "how long after the first try it may be tried again (24h)"),

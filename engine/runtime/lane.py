@@ -17,10 +17,11 @@ from threading import Thread
 from typing import Protocol
 
 from engine.core.model import MINUTE, SECOND
-from engine.ports import Channel, Outgoing, Pace, Sent
+from engine.ports import Channel, Outgoing, Pace, Sent, Settlement
 from engine.runtime import tracing
 from engine.runtime.breaker import Breaker
-from engine.runtime.noting import Notes, carry
+from engine.runtime.hosts import Host, Hosts, Line
+from engine.runtime.noting import Notes, carry, untried
 from engine.runtime.rate import Bucket
 from engine.runtime.verdicts import Terms, failed, pause_of, proof
 
@@ -96,6 +97,11 @@ class Lane:
     busy: int = 0  #: calls under way
     flying: dict[str, Outgoing] = field(default_factory=dict)  #: messages under way, by key
     more: bool = False  #: messages may be waiting that could not be claimed
+    host: Host | None = None  #: where all of its messages go
+    line: Line | None = None  #: of a channel whose messages go to several hosts: those who wait for one
+    hosts: dict[str, Host] = field(default_factory=dict)  #: where messages under way go, by key
+    exhausted: tuple[int, int] | None = None  #: all who could be claimed were, when the store stood like this
+    turn: int = 0  #: when it last sent something: who did so longest ago comes first
 
     @property
     def name(self) -> str:
@@ -110,20 +116,52 @@ class Lane:
         if free <= 0 or now < self.gate or probes == 0:
             return 0
         room = 1 if probes is not None or self.pauses >= _MANY_PAUSES else free * self.pace.batch
-        return room if self.bucket is None else min(room, self.bucket.tokens(now))
+        room = room if self.bucket is None else min(room, self.bucket.tokens(now))
+        return room if self.host is None else min(room, self.host.room(now))
 
     def opens_at(self, now: int) -> int | None:
-        """Instant at which it has room; None: when something under way comes back."""
+        """Instant at which it has room, and its host; None: when something under way comes back."""
         if self.busy >= (1 if self.pauses >= _MANY_PAUSES else self.pace.concurrency):
             return None
         probe = self.breaker.opens_at()
         if probe is None and self.breaker.is_open:
             return None
-        return max(self.gate, probe or now, now if self.bucket is None else self.bucket.opens_at(now))
+        host = now if self.host is None else self.host.opens_at(now)
+        if host is None:
+            return None
+        return max(self.gate, probe or now, host, now if self.bucket is None else self.bucket.opens_at(now))
+
+    def calls_at(self, now: int) -> int | None:
+        """Instant at which somebody in its line may be called; None: when something comes back, or nobody waits."""
+        at = None if self.line is None else self.line.opens_at()
+        opens = None if at is None else self.opens_at(now)
+        return None if at is None or opens is None else max(at, opens)
 
     def only_slow(self, now: int) -> bool:
         """Whether nothing but its rate stands against the next message."""
         return self.more and now >= self.gate and not self.breaker.is_open and self.busy < self.pace.concurrency
+
+    def admit(
+        self, wanted: list[Outgoing], hosts: Hosts, room: int, now: int, at: int
+    ) -> tuple[list[Outgoing], list[Settlement]]:
+        """(those of claimed messages that go now, what becomes of the others); ``at``: now, by the machine's clock."""
+        where = getattr(self.channel, "host_of", None)
+        if self.line is None or where is None:
+            return wanted, []
+        going: list[Outgoing] = []
+        waiting: list[Settlement] = []
+        for item in wanted:
+            name = where(item)
+            if len(going) == room:
+                waiting.append(untried(item, None, at, at))
+            elif name is None:
+                going.append(item)
+            elif self.line.admit(item, host := hosts.at(name, now), now):
+                self.hosts[item.key] = host
+                going.append(item)
+            else:
+                waiting.append(untried(item, f"waits for its turn at {name}", at, self.line.returns(host, at)))
+        return going, waiting
 
     def send(self, items: Sequence[Outgoing], now: int, report: Callable[[Result], None]) -> None:
         """Give claimed messages to the crew, spread over all who are free."""
@@ -132,6 +170,9 @@ class Lane:
             self.breaker.probe(now)
         if self.bucket is not None:
             self.bucket.take(len(items))
+        if self.host is not None:
+            self.host.take(len(items))
+            self.hosts.update((item.key, self.host) for item in items)
         free = self.pace.concurrency - self.busy
         size = min(self.pace.batch, -(-len(items) // free))
         for start in range(0, len(items), size):
@@ -161,6 +202,9 @@ class Lane:
         self.busy -= 1
         for item in result.items:
             self.flying.pop(item.key, None)
+            host = self.hosts.pop(item.key, None)
+            if host is not None:
+                host.back(1, now)
         answers = result.answers[: len(result.items)]
         silent = len(result.items) - len(answers)
         bad = [failed(answer) for answer in answers] + [True] * silent

@@ -1,11 +1,13 @@
 """The way out for everything decided: claim, send, settle; what goes over a network goes in lanes of its own.
 
-Rule 1: a message is marked ``sending`` durably before it touches a wire, and settled after the channel's answer.
+Rule 1: a message is marked ``sending`` durably before it touches a wire, and settled after the channel's answer. That
+is the only lease there is: deciding takes none.
 Rule 2: the store is touched by the engine's thread alone. Others only send, and ring when they have an answer.
 Rule 3: nothing sleeps in here: a message to be tried later carries the instant, and the caller comes back.
 Rule 4: a message is claimed when somebody is free to send it, noted when it begins (``noting``): what a crash
 leaves in doubt was on the wire.
-Rule 5: a channel without a ``pace`` writes to this machine; it sends in the engine's thread, in order of decision.
+Rule 5: what waits for its host (``hosts``) goes back into the store, so that others are claimed; then it is called.
+Rule 6: a channel without a ``pace`` writes to this machine; it sends in the engine's thread, in order of decision.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from threading import Condition
 from engine.ports import Channel, Clock, Outgoing, Pace, Sent, Settlement, Store
 from engine.runtime import tracing
 from engine.runtime.claims import Claims
+from engine.runtime.hosts import Hosts, Line
 from engine.runtime.lane import Crew, Lane, Result, Threads
 from engine.runtime.noting import Notes, carry, not_sent
 from engine.runtime.rate import Bucket
@@ -27,6 +30,9 @@ from engine.runtime.verdicts import Terms, again, at_once, doubts, overdue, proo
 
 BATCH = 500
 """Messages of channels without a pace that are claimed in one transaction."""
+
+_LOOKS = 8
+"""Claims in a row that may find nothing but messages whose hosts take no more: each is twice as large as the last."""
 
 Ended = tuple[Outgoing, Settlement, Sent | None]
 """A message, what becomes of it, and the channel's answer if it gave one."""
@@ -43,6 +49,7 @@ class Lanes:
     claims: judges once more what is about to be sent.
     wake: called, from any thread, when an answer has come: ``drain`` has something to do.
     crew: makes those who send for a channel, from its name and concurrency.
+    hosts: what each host takes, and who is talking to it already; None: nobody is, and they take what ``EVERY`` says.
     """
 
     def __init__(
@@ -53,6 +60,7 @@ class Lanes:
         claims: Claims | None = None,
         wake: Callable[[], None] = lambda: None,
         crew: Callable[[str, int], Crew] = Threads,
+        hosts: Hosts | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -62,6 +70,10 @@ class Lanes:
         self._channels = dict(channels)
         self._terms = {name: Terms.of(channel) for name, channel in self._channels.items()}
         self._notes = Notes(store, self._terms)
+        self._hosts = Hosts() if hosts is None else hosts
+        named = [(getattr(it, "host", None), getattr(it, "pace", None)) for it in self._channels.values()]
+        self._hosts.named((host, pace) for host, pace in named if host is not None and pace is not None)
+        self._turns = 0
         self._lanes = {
             name: self._lane(name, pace, crew)
             for name, channel in self._channels.items()
@@ -69,6 +81,7 @@ class Lanes:
         }
         self._local = [name for name in self._channels if name not in self._lanes]
         self._later: list[int] = []  #: instants at which there is something to try again
+        self._came = 0  #: how often something became claimable that was settled before
         self._owed: list[Ended] = []  #: not yet in the store: it could not be written
         self._results: SimpleQueue[Result] = SimpleQueue()
         self._arrived = Condition()  #: something stands in ``_results``, or a call is over
@@ -79,7 +92,14 @@ class Lanes:
 
     def _lane(self, name: str, pace: Pace, crew: Callable[[str, int], Crew]) -> Lane:
         bucket = None if pace.rate is None else Bucket(pace.rate, self._ticks())
-        return Lane(self._channels[name], pace, crew(name, pace.concurrency), bucket, self._terms[name], self._notes)
+        channel = self._channels[name]
+        lane = Lane(channel, pace, crew(name, pace.concurrency), bucket, self._terms[name], self._notes)
+        own: str | None = getattr(channel, "host", None)
+        if hasattr(channel, "host_of"):
+            lane.line = Line()
+        elif own is not None:
+            lane.host = self._hosts.at(own, self._ticks())
+        return lane
 
     # ------------------------------------------------------------------ what the engine's loop calls
 
@@ -124,16 +144,14 @@ class Lanes:
 
         What hangs on an answer has no instant: ``wake`` is called when it comes.
         """
+        self._past()
         now, ticks = self._clock.now(), self._ticks()
-        while self._later and self._later[0] <= now:
-            heappop(self._later)
         found = [self._later[0]] if self._later else []
         if self._cut_short and self._local:
             found.append(now + 1)
         for lane in self._lanes.values():
-            at = lane.opens_at(ticks) if lane.more else None
-            if at is not None:
-                found.append(now + max(1, at - ticks))
+            waits = (lane.opens_at(ticks) if lane.more else None, lane.calls_at(ticks))
+            found += [now + max(1, at - ticks) for at in waits if at is not None]
         return min(found, default=None)
 
     def in_flight(self) -> int:
@@ -150,13 +168,19 @@ class Lanes:
         self._stopped = True
         with self._arrived:
             self._arrived.wait_for(lambda: self._calls == 0, seconds)
-        return self._collect()
+        settled = self._collect()
+        self._dissolve()
+        return settled
 
     def close(self) -> None:
         """Let the threads go; what hangs is left behind."""
         self._stopped = True
+        now = self._ticks()
         for lane in self._lanes.values():
             lane.crew.close()
+            for host in lane.hosts.values():  # its answer will be heard by nobody
+                host.back(1, now)
+            lane.hosts.clear()
         self._notes.close()
 
     # ------------------------------------------------------------------ lanes
@@ -172,22 +196,92 @@ class Lanes:
 
     def _fill(self, limit: int | None, total: Counter[str]) -> int | None:
         """Claim for every lane that has room; what is left of the limit."""
-        for lane in () if self._stopped else self._lanes.values():
+        self._past()
+        for lane in () if self._stopped else sorted(self._lanes.values(), key=lambda it: it.turn):
             now = self._ticks()
+            lane.more = True
+            limit = self._call(lane, limit, now, total)
             room = lane.room(now)
             room = room if limit is None else min(room, limit)
-            lane.more = True
+            state = self._state()
+            if lane.line and state is not None and lane.exhausted == state:
+                lane.more, room = False, 0  # nobody has come who does not wait in the line
+            wide, looks = room, _LOOKS
             while room > 0:
-                claimed, wanted = self._claim([lane.name], room, total)
-                limit = None if limit is None else limit - claimed
-                lane.more = claimed == room
-                if wanted:
-                    with self._arrived:
-                        before = lane.busy
-                        lane.send(wanted, now, self._report)
-                        self._calls += lane.busy - before
-                room = (room if limit is None else min(room, limit)) if claimed and not wanted else 0
+                claimed, wanted = self._claim([lane.name], wide, total)
+                going = self._admitted(lane, wanted, room, now)
+                lane.more = claimed == wide or len(going) == room
+                lane.exhausted = state if claimed < wide else None
+                if lane.line is not None and claimed < wide:
+                    lane.line.gone(now)
+                spent = claimed - (len(wanted) - len(going))
+                limit = None if limit is None else limit - spent
+                if going:
+                    self._launch(lane, going, now)
+                looks -= not going and bool(wanted)
+                wide = 2 * wide if wanted else room
+                room = (room if limit is None else min(room, limit)) if claimed and not going and looks else 0
         return limit
+
+    def _state(self) -> tuple[int, int] | None:
+        """Changes when somebody may have come that could be claimed; None: it must be looked each time."""
+        stirred: int | None = getattr(self._store, "stirred", None)
+        return None if stirred is None else (stirred, self._came)
+
+    def _past(self) -> None:
+        """Forget the instants that are over: of each something may be tried again."""
+        now = self._clock.now()
+        while self._later and self._later[0] <= now:
+            heappop(self._later)
+            self._came += 1
+
+    def _launch(self, lane: Lane, going: list[Outgoing], now: int) -> None:
+        self._turns += 1
+        lane.turn = self._turns
+        with self._arrived:
+            before = lane.busy
+            lane.send(going, now, self._report)
+            self._calls += lane.busy - before
+
+    # ------------------------------------------------------------------ who waits for a host
+
+    def _call(self, lane: Lane, limit: int | None, now: int, total: Counter[str]) -> int | None:
+        """Claim whoever's host takes another; what is left of the limit."""
+        line, room = lane.line, lane.room(now) if lane.line else 0
+        room = room if limit is None else min(room, limit)
+        if line is None or room <= 0 or not (called := line.call(room, now)):
+            return limit
+        at, claim = self._clock.now(), getattr(self._store, "claim_keys", None)
+        if claim is None:  # they are claimed with all others
+            self._store.settle([Settlement(key, "retry", None, at) for key in called])
+            self._came += 1
+            return limit
+        claimed = claim(called, at)
+        try:
+            wanted = self._still_wanted(claimed, total)
+        except BaseException:
+            self._give_back(claimed)
+            raise
+        going = self._admitted(lane, wanted, len(called), now)
+        line.gone(now)
+        if going:
+            self._launch(lane, going, now)
+        return None if limit is None else limit - len(claimed)
+
+    def _admitted(self, lane: Lane, wanted: list[Outgoing], room: int, now: int) -> list[Outgoing]:
+        """Those of claimed messages that go now; the others wait again, and nothing is counted."""
+        going, waiting = lane.admit(wanted, self._hosts, room, now, self._clock.now())
+        by_key = {item.key: item for item in wanted} if waiting else {}
+        self._settle([(by_key[it.key], it, None) for it in waiting])
+        return going
+
+    def _dissolve(self) -> None:
+        """Whoever waits in a line can be claimed by anybody from now on."""
+        now = self._ticks()
+        keys = [key for lane in self._lanes.values() if lane.line is not None for key in lane.line.dissolve(now)]
+        if keys:
+            at = self._clock.now()
+            self._store.settle([Settlement(key, "retry", None, at) for key in keys])
 
     def _report(self, result: Result) -> None:
         """In a thread that sends: an answer is there."""
@@ -323,6 +417,7 @@ class Lanes:
             if it.next_at is not None:
                 heappush(self._later, it.next_at)
             self._passed_on = self._passed_on or it.channel is not None
+            self._came += it.channel is not None
 
 
 def _paired(items: Sequence[Outgoing], settlements: Sequence[Settlement]) -> list[Ended]:

@@ -110,6 +110,11 @@ def not_sent(item: Outgoing, now: int) -> Settlement:
     return Settlement(item.key, "retry", None, now, uncounted=True)
 
 
+def untried(item: Outgoing, why: str | None, now: int, at: int) -> Settlement:
+    """What was claimed now waits until an instant; if it was for the first time, its time for tries has not begun."""
+    return Settlement(item.key, "retry", why, at, uncounted=True, untried=item.first == now)
+
+
 def unbegun(error: NotBegun) -> Sent:
     """The answer for a message that was not begun: no try, and the channel rests a little."""
     return Sent(ok=False, reason=str(error), passing=True, retry_after=_PAUSE)

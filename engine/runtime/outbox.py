@@ -1,7 +1,8 @@
 """The outbox of a run that ends: as ``Lanes``, but it waits for what it has sent.
 
-Rule 1: a drain is over when nothing is on its way and nothing can be sent now. A rate is waited for: it says how fast,
-not whether. What a provider has put off, and what is to be tried again later, is left for the next run.
+Rule 1: a drain is over when nothing is on its way and nothing can be sent now. A rate, of a channel or of a host, is
+waited for: it says how fast, not whether. What a provider has put off, and what is to be tried again later, is left for
+the next run.
 Rule 2: answers come when the engine's clock stands, which follows the feeds: they never drag it to the present.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from engine.ports import Channel, Clock, Store
 from engine.runtime.claims import Claims
+from engine.runtime.hosts import Hosts
 from engine.runtime.lane import Crew, Threads
 from engine.runtime.lanes import BATCH, Lanes
 from engine.runtime.verdicts import MAX_ATTEMPTS, backoff
@@ -36,8 +38,9 @@ class Outbox(Lanes):
         *,
         pause: Callable[[int], None] | None = None,
         crew: Callable[[str, int], Crew] = Threads,
+        hosts: Hosts | None = None,
     ) -> None:
-        super().__init__(store, channels, clock, claims, crew=crew)
+        super().__init__(store, channels, clock, claims, crew=crew, hosts=hosts)
         self._pause = pause
 
     def drain(self, limit: int | None = None) -> dict[str, int]:
@@ -51,6 +54,7 @@ class Outbox(Lanes):
             if self.in_flight():
                 self._wait()
             elif left == 0 or not self._slow():
+                self._dissolve()
                 return dict(total)
 
     def _stamp(self) -> int:
@@ -67,7 +71,8 @@ class Outbox(Lanes):
             return False
         ticks, now = self._ticks(), self._clock.now()
         slow = [lane for lane in self._lanes.values() if lane.only_slow(ticks) and self._store.waits(lane.name, now)]
-        instants = [at for lane in slow if (at := lane.opens_at(ticks)) is not None]
+        found = [*(lane.opens_at(ticks) for lane in slow), *(lane.calls_at(ticks) for lane in self._lanes.values())]
+        instants = [at for at in found if at is not None]
         if not instants:
             return False
         self._pause(max(1, min(instants) - ticks))

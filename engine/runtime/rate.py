@@ -28,14 +28,27 @@ class Bucket:
     """
 
     def __init__(self, rate: tuple[int, int], now: int) -> None:
-        most, period = rate
-        self._size = max(1, most * SECOND // (period * _BURSTS))  #: tokens it holds
-        self._flow = most - (self._size - 1)  #: tokens that come in a period
+        self._set(rate)
         self._share = _WHOLE  #: percent of the flow that the provider puts up with
-        self._token = period * _WHOLE  #: parts of a token; ``flow * share`` of them come in a microsecond
         self._parts = self._token
         self._at = now
         self._changed = now  #: instant of the last change of the share
+
+    def _set(self, rate: tuple[int, int]) -> None:
+        most, period = rate
+        self._size = max(1, most * SECOND // (period * _BURSTS))  #: tokens it holds
+        self._flow = most - (self._size - 1)  #: tokens that come in a period
+        self._token = period * _WHOLE  #: parts of a token; ``flow * share`` of them come in a microsecond
+
+    def change(self, rate: tuple[int, int]) -> None:
+        """Another rate from now on; the bucket has no token more than before, and at most the one of a new bucket."""
+        parts, token = min(self._parts, self._token), self._token
+        self._set(rate)
+        self._parts = parts * self._token // token
+
+    def full(self, now: int) -> bool:
+        """Whether it holds all it can: a new one would hold no more."""
+        return self.tokens(now) >= self._size
 
     def tokens(self, now: int) -> int:
         """Messages that may go now."""

@@ -77,6 +77,7 @@ class MemoryOutbox:
                 row.channel, row.attempts, row.first, row.receipt = it.channel, 0, None, None
             elif it.uncounted and status == "pending":
                 row.attempts = max(0, row.attempts - 1)
+                row.first = None if it.untried else row.first
             row.receipt = it.receipt if it.receipt is not None else row.receipt
             self._turn(it.key, row, status)
         self._admit([(event, b"") for event in events])

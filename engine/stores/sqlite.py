@@ -195,6 +195,7 @@ class SqliteStore(SqliteOutbox, CouponSide):
         return self._states.strangers(subjects)
 
     def commit(self, batch: Batch) -> int:
+        self.stirred += bool(batch.effects)
         # Before the batch, never after it: what fails here must not look like a batch that was not written.
         states, trail, keys = self._overdue()
         written, revived = batch.states, list[str]()

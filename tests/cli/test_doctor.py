@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from engine.cli import checkup
 from engine.stores.sql import sqlite_place
 from engine.stores.sqlite import SqliteStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from conftest import Drumbeat, Make
+
+PARTS = ("major", "minor", "micro")
 
 
 @pytest.fixture
@@ -100,3 +104,17 @@ def test_network_disks_are_told(root: Path, drumbeat: Drumbeat, monkeypatch: pyt
     monkeypatch.setattr(sqlite_place, "MOUNTS", table)
     found = verdicts(root, drumbeat).get("disk", {"text": ""})
     assert ("is on nfs4" in found["text"]) is (kind == "nfs4")
+
+
+@pytest.mark.parametrize(
+    ("version", "verdict"), [((3, 11, 14), "warn"), ((3, 11, 15), "ok"), ((3, 12, 12), "warn"), ((3, 12, 13), "ok")]
+)
+def test_an_old_python_is_told(monkeypatch: pytest.MonkeyPatch, version: tuple[int, int, int], verdict: str) -> None:
+    """Below the patch release that shuts the known holes of the standard library `doctor` warns and says where to go.
+
+    Threat: stdlib.old
+    """
+    monkeypatch.setattr(checkup.sys, "version_info", SimpleNamespace(**dict(zip(PARTS, version, strict=True))))
+    found = next(it for it in checkup.machine() if it.name == "python")
+    assert found.verdict == verdict
+    assert (f"move to 3.{version[1]}." in found.advice) == (verdict == "warn")

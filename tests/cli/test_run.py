@@ -6,13 +6,18 @@ import json
 import os
 import signal
 import sqlite3
+import threading
+import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.cli.main import run as drumbeat
+from engine.core.instants import format_instant
+from engine.runtime.clock import SystemClock
 from engine.stores.sqlite import SqliteStore
 
 FILES = {
@@ -230,3 +235,44 @@ def test_webhooks_without_a_channel(root: Path, call: Call) -> None:
     code, out, _ = call("run", "--until-idle", "--store", "sqlite:///second.db")
     assert code == 0
     assert "2 dead" in out  # nothing is sent to this machine itself
+
+
+@pytest.mark.parametrize(("way", "rate"), [("--until-idle", "4/s"), ("--once", "1/h")])
+def test_a_host_is_held_to_what_the_program_says(root: Path, call: Call, way: str, rate: str) -> None:
+    """`hosts:` of the program file reaches those who send: a backlog waits for it, and a daemon that was asked to do
+    what is due leaves the rest, which the next one need not wait for.
+
+    Semantics: outbox.hosts
+    """
+    came: list[str] = []
+    now = format_instant(SystemClock().now())
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            came.append(self.path)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *more: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+    url, port = f"http://127.0.0.1:{server.server_port}/x", server.server_port
+    book = FILES["playbooks/hello.yaml"].replace("steps: [", f"steps: [{{webhook: {{url: '{url}'}}}}, ")
+    (root / "playbooks" / "hello.yaml").write_text(book, encoding="utf-8")
+    hook = f"box.jsonl}}, webhook: {{via: webhook, allow_http: true, allow_private: true, ports: [{port}]}}}}"
+    hosts = f"hosts: {{127.0.0.1: {{rate: {rate}, concurrency: 1}}}}\n"
+    program = FILES["drumbeat.yaml"].replace("box.jsonl}}", hook) + hosts
+    people = [{"id": f"p{number}", "type": "user.signup", "user": f"p{number}", "time": now} for number in range(6)]
+    (root / "feed" / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in people), encoding="utf-8")
+    (root / "drumbeat.yaml").write_text(program, encoding="utf-8")
+    begun = time.monotonic()
+    try:
+        for number in range(1 if way == "--until-idle" else 3):
+            assert call("run", way)[0] == 0
+            assert len(came) == (6 if way == "--until-idle" else number + 1)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert way == "--once" or time.monotonic() - begun > 5 / 4, "one at first, then one each quarter of a second"

@@ -238,6 +238,31 @@ def test_no_header_is_added(box: Box, evil: str) -> None:
     assert box.mails == []
 
 
+LONG = ["é ", "(", "(é ", "\\", '"', "a", "=?utf-8?q?a?= ", " a", "Bcc: "]
+
+
+@pytest.mark.parametrize("part", LONG)
+@pytest.mark.parametrize("length", [76, 500, 512, 16_000])
+def test_long_names_and_subjects(box: Box, part: str, length: int) -> None:
+    """A name or a subject as long as it may be adds no header and makes no line that is too long, however it is folded;
+    a longer one, which would take seconds to fold, is refused at once.
+
+    Threat: header.inject — by folding
+    Threat: stdlib.old
+    """
+    name = (part * length)[: length - len("<a@home.example>")]
+    items = [mail("a" * 32, to=f"{name}<a@home.example>"), mail("b" * 32, subject=(part * length)[:length])]
+    answers = channel(box.url).send(items)
+    assert [answer.ok for answer in answers] == [length <= 512] * 2
+    assert all(answer.ok or "characters" in str(answer.reason) for answer in answers)
+    for found in box.mails:
+        lines = found.raw.partition(b"\r\n\r\n")[0].split(b"\r\n")
+        names = [line.partition(b":")[0].lower() for line in lines if line[:1] not in (b" ", b"\t")]
+        assert len(names) == len(set(names))
+        assert b"bcc" not in names
+        assert max(map(len, lines)) <= 998
+
+
 @pytest.mark.parametrize("what", ["from", "reply_to"])
 @pytest.mark.parametrize("evil", BREAKS[:4])
 def test_no_header_is_added_by_the_environment(what: str, evil: str) -> None:

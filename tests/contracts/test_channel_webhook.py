@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -13,13 +15,31 @@ import pytest
 from provider import Handler, Provider, T, item, serving, site
 
 from engine.channels import signing
+from engine.channels.http import HttpChannel
 from engine.channels.webhook import WebhookChannel
 from engine.core.model import SECOND
 from engine.errors import CannotRun
-from engine.ports import Outgoing, Sent
+from engine.ports import Allowed, Batch, Outgoing, Sent
+from engine.runtime.hosts import Hosts
+from engine.runtime.lanes import Lanes
 from engine.site import Secret
+from engine.stores.memory import MemoryStore
 
 KEY = "5f" * 16
+
+
+class Time:
+    """A clock moved by hand."""
+
+    at = T
+
+    def now(self) -> int:
+        return self.at
+
+
+def busiest(instants: list[int]) -> int:
+    """The most of them in any second."""
+    return max(sum(at <= one < at + SECOND for one in instants) for at in instants)
 
 
 @pytest.fixture
@@ -278,3 +298,62 @@ def test_secrets_are_not_told(provider: Provider, caplog: pytest.LogCaptureFixtu
             channel({"URL": url}, url="${URL}")
         told += [str(refused.value), repr(refused.value)]
     assert CANARY not in "".join(told) + caplog.text
+
+
+# -- how much a host is asked
+
+
+def test_one_host_by_every_way(provider: Provider) -> None:
+    """A provider that messages of two channels and the steps of playbooks lead to gets what it takes and no more, on
+    real connections: never more at once, and in no second of the clock more than its rate; all of it arrives.
+
+    Semantics: outbox.hosts
+    Threat: outgoing.rate
+    """
+    time, rung, busy = Time(), threading.Semaphore(0), threading.Lock()
+    came: list[int] = []
+    at_once = [0, 0]  #: now, and the most
+
+    def answer(handler: Handler) -> None:
+        with busy:
+            came.append(time.at)
+            at_once[0] += 1
+            at_once[1] = max(at_once)
+        handler.reply(200)
+        with busy:
+            at_once[0] -= 1
+
+    provider.answer = answer
+    fields = {"allow_http": True, "allow_private": True, "url": provider.url, "ports": [provider.port]}
+    channels = {
+        "hooks": WebhookChannel.open("hooks", {"via": "webhook", **fields}, site()),
+        "sms": HttpChannel.open("sms", {"via": "http", **fields}, site()),
+    }
+    store = MemoryStore()
+    odd = provider.url.replace("127.0.0.1", "127.0.0.1.") + "/steps?x=1"
+    effects = [
+        item(f"{kind}{number:03d}", deliver=way, kind=kind, detail=detail).effect
+        for number in range(40)
+        for kind, way, detail in (
+            ("message", "sms", {"text": "hi"}),
+            ("webhook", "hooks", {"method": "POST", "url": odd, "body": "x"}),
+        )
+    ]
+    store.commit(Batch(T, [], [], effects, [], {}, [], [], [], {}))
+    hosts = Hosts({"127.0.0.1": Allowed(rate=(10, SECOND), concurrency=2)})
+    lanes = Lanes(store, channels, time, wake=rung.release, hosts=hosts)
+    for _ in range(2_000):
+        lanes.drain()
+        if lanes.in_flight():
+            assert rung.acquire(timeout=60)
+        elif (due := lanes.next_due()) is not None:
+            time.at = due
+        else:
+            break
+    lanes.close()
+    assert Counter(status for _, status in store.effects()) == {"sent": 80}
+    assert (len(came), busiest(came), at_once[1] <= 2) == (80, 10, True)
+    assert came[-1] - came[0] < 9 * SECOND
+    assert {request.path for request in provider.requests[:6]} >= {"/", "/steps?x=1"}
+    for one in channels.values():
+        one.close()

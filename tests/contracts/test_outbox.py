@@ -15,7 +15,7 @@ from test_store import Bench
 
 from engine.channels.file import FileChannel
 from engine.core.model import HOUR, SECOND, Effect
-from engine.ports import Batch, Outgoing, Sent
+from engine.ports import Batch, Outgoing, Sent, Settlement
 from engine.runtime.outbox import MAX_ATTEMPTS, Outbox, backoff
 from engine.stores.sqlite import SqliteStore
 
@@ -380,3 +380,46 @@ def die_at(point: str, path: Path, out: Path, mode: str) -> None:
     while outbox.drain(3):
         pass
     os._exit(0)
+
+
+def test_what_was_claimed_and_not_begun_was_not_tried(store: Any, wall: Wall) -> None:
+    """Put back as untried, a message has neither a try nor a first instant; one that was tried before keeps both.
+
+    Semantics: outbox.hosts
+    """
+    plan(store, "a")
+    (item,) = store.claim(["sms"], wall.at, 1)
+    store.settle([Settlement("a", "retry", "waits", wall.at + 9, uncounted=True, untried=True)])
+    wall.at += 9
+    (again,) = store.claim(["sms"], wall.at, 1)
+    assert (item.first, again.first, again.attempts) == (1_000, 1_009, 0)
+    store.settle([Settlement("a", "retry", "busy", wall.at + 9)])
+    wall.at += 9
+    (once,) = store.claim(["sms"], wall.at, 1)
+    store.settle([Settlement("a", "retry", "waits", wall.at + 9, uncounted=True)])
+    wall.at += 9
+    (twice,) = store.claim(["sms"], wall.at, 1)
+    assert (once.first, once.attempts, twice.first, twice.attempts) == (1_009, 1, 1_009, 1)
+
+
+def test_claimed_by_key(store: Any, wall: Wall) -> None:
+    """A store that claims by key gives those that are pending, whatever their instants, in order of decision, once; and
+    its number tells whenever something else than an answer makes a delivery pending.
+
+    Semantics: outbox.hosts
+    """
+    if not hasattr(store, "claim_keys"):
+        pytest.skip("this store claims in order alone")
+    before = store.stirred
+    plan(store, "a", "b", "c", "d")
+    assert store.stirred > before
+    store.claim(["sms"], wall.at, 4)
+    later = [Settlement(key, "retry", "waits", wall.at + SECOND) for key in "abc"]
+    store.settle([*later, Settlement("d", "dead", "no")])
+    found = store.claim_keys(["c", "a", "d", "nobody"], wall.at)
+    assert [(item.key, item.attempts, item.first) for item in found] == [("a", 1, 1_000), ("c", 1, 1_000)]
+    assert statuses(store) == {"a": "sending", "b": "pending", "c": "sending", "d": "dead"}
+    assert store.claim_keys(["a", "c"], wall.at) == []
+    before = store.stirred
+    store.redrive(["d"])
+    assert store.stirred > before

@@ -95,6 +95,20 @@ def test_grows(tmp_path: Path, again: bool) -> None:
         assert reader.read() == names(n + 9, n + 10)
 
 
+def test_byte_order_mark(tmp_path: Path, again: bool) -> None:
+    """Each file that begins with a mark, also the successor of a renamed one, gives its first record; a line behind
+    the beginning that has one does not."""
+    reader, path, mark = Reader(tmp_path), tmp_path / "app.jsonl", b"\xef\xbb\xbf"
+    for turn in range(2):
+        add(path, mark + lines(10 * turn, 10 * turn + 2))
+        assert reader.read() == names(10 * turn, 10 * turn + 2)
+        if again:
+            reader.start()
+        add(path, mark + lines(10 * turn + 2, 10 * turn + 4))
+        assert reader.read() == ["!json", *names(10 * turn + 3, 10 * turn + 4)]
+        path.rename(tmp_path / f"app.jsonl.{turn}")
+
+
 def test_renamed(tmp_path: Path, again: bool) -> None:
     """A renamed file is read to its end, then its successor, again and again; nothing is lost or repeated."""
     reader, path = Reader(tmp_path), tmp_path / "app.jsonl"

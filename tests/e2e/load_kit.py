@@ -47,6 +47,7 @@ program: load
 profile: {{email: text, phone: text}}
 feeds: [{{http: {{port: {port}, auth: "${{INGEST_TOKEN}}"}}}}]
 policies: {{default: {{consent: {{service: none}}, quiet_hours: never}}}}
+hosts: {{127.0.0.1: {{rate: 1000000/s, concurrency: 64}}}}
 channels:
   letter: {{via: smtp, url: "smtp://127.0.0.1:{mail}", from: a@shop.example, starttls: never, timeout: 2s,
     headers: {{X-Channel: letter}}, mode: at_least_once, attempts: 30, address: user.email}}

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from meta_harness import ROOT
@@ -149,3 +150,60 @@ def test_files_that_are_not_those_of_the_tag(clone: Clone, how: str) -> None:
         (clone.files / "d.whl").unlink()
     (clone.files / "SHA256SUMS").write_text(clone.sums(), encoding="utf-8")
     assert clone.verify("v1") != 0
+
+
+# -- a whole release, in a clone that is thrown away
+
+
+def test_a_release_from_end_to_end(tmp_path: Path) -> None:
+    """What is committed is built twice alike, listed, tagged with a throw-away key and verified; one changed byte is
+    refused. The wheel holds what a program begins with: installed elsewhere, ``init`` writes one that validates, passes
+    its tests and runs.
+
+    Threat: supply.release — all of it
+    """
+    clone, away, lib = tmp_path / "clone", tmp_path / "away", tmp_path / "lib"
+    settings = "[user]\nname=us\nemail=us@example.org\nsigningkey={0}/key\n[gpg]\nformat=ssh\n"
+    settings += '[gpg "ssh"]\nallowedSignersFile={0}/allowed\n[init]\ndefaultBranch=main\n[safe]\ndirectory=*\n'
+    (tmp_path / "gitconfig").write_text(settings.format(tmp_path), encoding="utf-8")
+    env = {**os.environ, "GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"), "GIT_CONFIG_SYSTEM": os.devnull}
+
+    def said(*words: str | Path, at: Path = clone, code: int = 0, path: Path = clone) -> str:
+        done = subprocess.run(  # our own words
+            [str(it) for it in words], cwd=at, env={**env, "PYTHON": sys.executable, "PYTHONPATH": str(path)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    said("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "us", "-f", tmp_path / "key", at=tmp_path)
+    public = (tmp_path / "key.pub").read_text(encoding="utf-8")
+    (tmp_path / "allowed").write_text(f"us@example.org {public}", encoding="utf-8")
+    if not (ROOT / ".git").exists():
+        pytest.skip("a release is made from a repository")
+    said("git", "clone", "-q", ROOT, clone, at=tmp_path)
+    found = re.search(r'^version = "(.+)"$', (clone / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert found is not None
+    version = found[1]
+    assert '"same": true' in said("deploy/release", version)
+    dist = clone / "dist"
+    wheel = dist / f"drumbeat-{version}-py3-none-any.whl"
+    assert {it.name for it in dist.iterdir()} == {wheel.name, f"drumbeat-{version}.cdx.json", "SHA256SUMS"}
+    assert "every file is what was signed" in said("deploy/verify-release", f"v{version}", dist)
+    whole = wheel.read_bytes()
+    place = len(whole) // 2
+    wheel.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    assert "FAILED" in said("deploy/verify-release", f"v{version}", dist, code=1)
+    wheel.write_bytes(whole)
+    with ZipFile(wheel) as packed:  # what an installer does with a wheel of nothing but Python
+        packed.extractall(lib)
+    away.mkdir()
+    python = (sys.executable, "-m", "engine")
+    said(*python, "init", "--example", "community", "program", at=away, path=lib)
+    said(*python, "validate", "--strict", at=away / "program", path=lib)
+    assert "coverage 100 %" in said(*python, "test", at=away / "program", path=lib)
+    assert "sent" in said(*python, "run", "--until-idle", at=away / "program", path=lib)
+    said(*python, "schema", "--write", "s", at=away / "program", path=lib)
+    assert (away / "program" / "s" / "program.schema.json").is_file()
+    where = said(sys.executable, "-c", "import engine; print(engine.__file__)", at=away, path=lib)
+    assert where.strip() == str(lib / "engine" / "__init__.py"), "it was the wheel that answered"

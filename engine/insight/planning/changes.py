@@ -21,7 +21,7 @@ from engine.language.versions import CARRIED, unpack
 
 ADDED, CHANGED, REMOVED, TOUCHED, SAME = "added", "changed", "removed", "touched", "same"
 
-_INERT: Final = frozenset({"feeds", "store", "retention", "api", "title", "owner"})
+_INERT: Final = frozenset({"feeds", "store", "hosts", "retention", "api", "title", "owner"})
 """Keys of the program file that decide nothing about anybody."""
 
 Running = Mapping[str, tuple[str, str]]

@@ -22,7 +22,7 @@ class Outbox:
     def claim(self, channels: Sequence[str], now: int, limit: int) -> list[Outgoing]:
         with self._file.transaction("claim"):
             rows = self._claimed(channels, now, limit)
-        return [_outgoing(attempts, first or now, row) for _, attempts, first, *row in rows]
+        return [outgoing(attempts, first or now, row) for _, attempts, first, *row in rows]
 
     def settle(self, settlements: Sequence[Settlement], events: Sequence[Event] = ()) -> None:
         with self._file.transaction("settle"):
@@ -52,7 +52,7 @@ class Outbox:
             rows = self._file.rows("open_deliveries", status)
         else:
             rows = self._file.rows("deliveries", status)
-        return [(_outgoing(attempts, first, row), outcome) for attempts, outcome, first, *row in rows]
+        return [(outgoing(attempts, first, row), outcome) for attempts, outcome, first, *row in rows]
 
     def waits(self, channel: str, now: int) -> bool:
         return bool(self._file.rows("claimable_numbers", now, channel, 1))
@@ -100,12 +100,17 @@ class Outbox:
             self._file.write("save_receipt", receipts)
         if uncounted := [(it.key,) for it in settlements if it.uncounted]:
             self._file.write("uncount", uncounted)
+        self._untry(settlements)
+
+    def _untry(self, settlements: Sequence[Settlement]) -> None:
+        if untried := [(it.key,) for it in settlements if it.untried]:
+            self._file.write("untry", untried)
 
     def _take_in(self, verb: str, events: Sequence[tuple[Event, bytes]]) -> tuple[int, int]:
         raise NotImplementedError
 
 
-def _outgoing(attempts: int, first: int | None, row: Sequence[Any]) -> Outgoing:
+def outgoing(attempts: int, first: int | None, row: Sequence[Any]) -> Outgoing:
     """A delivery as its channel carries it, from (key, time, channel, body)."""
     key, time, channel, body = row
     effect = codec.effect_from(key, time, channel, body)
@@ -114,4 +119,4 @@ def _outgoing(attempts: int, first: int | None, row: Sequence[Any]) -> Outgoing:
 
 def _delivery(row: Sequence[Any]) -> Delivery:
     attempts, first, key, time, channel, body, *rest = row
-    return Delivery(_outgoing(attempts, first, (key, time, channel, body)), *rest)
+    return Delivery(outgoing(attempts, first, (key, time, channel, body)), *rest)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
-from engine.ports import Settlement
-from engine.stores.sql.outbox import DELIVERY, Outbox
+from engine.ports import Outgoing, Settlement
+from engine.stores.sql.outbox import DELIVERY, Outbox, outgoing
 
 
 class PgOutbox(Outbox):
@@ -26,3 +26,11 @@ class PgOutbox(Outbox):
     def _note(self, settlements: Sequence[Settlement]) -> None:
         passed_on = [it for it in settlements if it.channel is not None and it.receipt is not None]
         self._file.write("save_receipt", [(it.receipt, it.key) for it in passed_on])
+        self._untry(settlements)
+
+    def claim_keys(self, keys: Sequence[str], now: int) -> list[Outgoing]:
+        """As ``claim``, those of some keys that are pending, whatever their instants, in order of decision."""
+        with self._file.transaction("claim"):
+            self._file.fault("claim.mark")
+            rows = sorted(self._file.rows("claim_keys", list(keys), now), key=itemgetter(0))
+        return [outgoing(attempts, first or now, row) for _, attempts, first, *row in rows]

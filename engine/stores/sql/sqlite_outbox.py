@@ -9,11 +9,27 @@ from typing import Any
 
 import msgspec
 
-from engine.stores.sql.outbox import Outbox
+from engine.ports import Outgoing
+from engine.stores.sql.outbox import Outbox, outgoing
 
 
 class SqliteOutbox(Outbox):
     """The outbox of an SQLite file."""
+
+    stirred = 0
+    """Grows with everything but ``settle`` by which a delivery may become pending: there is one writer."""
+
+    def claim_keys(self, keys: Sequence[str], now: int) -> list[Outgoing]:
+        """As ``claim``, those of some keys that are pending, whatever their instants, in order of decision."""
+        with self._file.transaction("claim"):
+            rows = sorted(row for key in keys for row in self._file.rows("pending_of_key", key))
+            self._file.fault("claim.mark")
+            self._file.write("claim", ((now, row[0]) for row in rows))
+        return [outgoing(attempts, first or now, row) for _, attempts, first, *row in rows]
+
+    def redrive(self, keys: Sequence[str]) -> int:
+        self.stirred += 1
+        return super().redrive(keys)
 
     def _claimed(self, channels: Sequence[str], now: int, limit: int) -> list[Any]:
         rows = self._claimable(channels, now, limit)

@@ -35,6 +35,20 @@ select seq from (
     )
 ) as both_kinds order by seq limit $3;
 
+-- name: claim_keys
+-- Deliveries of some keys that wait are about to be sent: as they were before.
+update effect set delivery = 'sending', attempts = effect.attempts + 1, tried_at = coalesce(effect.tried_at, $2)
+from (
+    select key as name, attempts as tries, tried_at as first from effect
+    where key = any($1::text[]) and delivery = 'pending' for update skip locked
+) as before
+where effect.key = before.name
+returning seq, before.tries, before.first, key, time, channel, body;
+
+-- name: untry
+-- It was never begun: the time in which it may be tried has not begun either.
+update effect set tried_at = null where key = $1 and delivery = 'pending';
+
 -- name: settle
 -- What became of deliveries, whose keys are in order and stand once; what was cancelled meanwhile stays so, unless it
 -- went out or may have. The provider's own id is kept whatever became of it; a provider who only asked to come later was

@@ -14,6 +14,20 @@ where seq = (
     select seq from recent_key where key = ?1 union all select seq from effect_place where key = ?1 limit 1
 ) and delivery = 'pending';
 
+-- name: pending_of_key
+-- A delivery that waits.
+select seq, attempts, tried_at, key, time, channel, body from effect
+where seq = (
+    select seq from recent_key where key = ?1 union all select seq from effect_place where key = ?1 limit 1
+) and delivery = 'pending';
+
+-- name: untry
+-- It was never begun: the time in which it may be tried has not begun either.
+update effect set tried_at = null
+where seq = (
+    select seq from recent_key where key = ?1 union all select seq from effect_place where key = ?1 limit 1
+) and delivery = 'pending';
+
 -- name: tries
 -- The instants before which pending deliveries are not tried again.
 select next_at from effect indexed by effect_pending where delivery = 'pending' and next_at is not null;
