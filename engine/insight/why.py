@@ -133,7 +133,9 @@ def _nearest(asking: Asking, *, alone: bool) -> dict[str, Any] | None:
     Among all playbooks (not ``alone``) only of a refusal: what would make one look, or keep somebody out who is in, is
     found out when it is asked for.
     """
-    looks = [it for it in asking.found.decisions if it.playbook == asking.playbook.id]
+    known = asking.life.published(asking.playbook.id)
+    own = (it for it in asking.found.decisions if it.playbook == asking.playbook.id)
+    looks = [it for it in own if not _unknown_then(it, known)]
     entries = [it for it in looks if it.verdict in ENTRY]
     if not looks:
         return nearest(asking, None) if alone else None
@@ -144,6 +146,11 @@ def _nearest(asking: Asking, *, alone: bool) -> dict[str, Any] | None:
         asking.plan, asking.playbook = era.plan, era.plan.by_id[asking.playbook.id]
         asking.segments = era.segments
     return nearest(asking, entries[-1])
+
+
+def _unknown_then(decision: Decision, published: int) -> bool:
+    """Did it fall when the playbook was not published yet? Then it is none: the run did not have the playbook."""
+    return decision.time < published or (decision.time == published and "event" in decision.cause)
 
 
 def it_was(era: Era, asking: Asking) -> bool:
