@@ -18,8 +18,9 @@ from engine.core.instants import parse_instant
 from engine.core.model import DAY, Decision, Event, State, Why
 from engine.core.moment import Moment
 from engine.core.plan import zone_of
-from engine.insight.judged import Glimpse, judge, tree_of
-from engine.insight.needs import Set, Sight, because, cost, key_of
+from engine.core.slots import Slotted
+from engine.insight.judged import Glimpse, tree_of
+from engine.insight.needs import Set, because, cost, key_of
 from engine.insight.searching import (
     ENTERED,
     MOST_OPTIONS,
@@ -33,12 +34,12 @@ from engine.insight.searching import (
 from engine.insight.subject import instant
 from engine.insight.supposing import SUPPOSED, Placed, apply
 from engine.insight.ways import failing, sets_off
-from engine.triggers.schedule import Schedule
 
 _NEVER: Final = "never looked at"
 _NOT_LOOKED_FOR = "not looked for among so many: ask with --playbook"
 _MOST_BEGINNINGS = 12  #: ideas that are tried for a playbook that never looked
 _SLOTS_AHEAD, _DAYS_AHEAD = 8, 62  #: how far the next slots of a schedule are decided
+_FAR_AHEAD: Final = 400 * DAY
 _ENDS_AHEAD = 6  #: how many waits of a running journey are gone through to its end
 
 
@@ -58,13 +59,13 @@ class _Ahead(Search):
         zone = zone_of(state, self.part.env) if state is not None else self.part.env.zone
         found: list[int] = []
         for trigger in self.it.playbook.triggers:
-            if not isinstance(trigger, Schedule):
+            if not isinstance(trigger, Slotted):
                 continue
             tz = localtime.zone(zone if trigger.by_user else self.part.env.zone) or localtime.UTC
             at: int | None = after
             for _ in range(_SLOTS_AHEAD):
                 at = trigger.after(at, tz) if at is not None else None
-                if at is None or at > after + _DAYS_AHEAD * DAY:
+                if at is None or at > after + (_DAYS_AHEAD * DAY if found else _FAR_AHEAD):
                     break
                 found.append(at)
         return sorted(set(found))[:_SLOTS_AHEAD]
@@ -185,6 +186,10 @@ class _First(_Ahead):
         options: list[dict[str, Any]] = []
         from_ = reason = None
         scene = self.now()
+        since = self.it.life.published(self.it.playbook.id)
+        if since > self.it.found.clock:
+            said = {"at": instant(since), "because": "it was published then, and nothing before counts", "proved": False}
+            return _said(None, [], said, None)
         try:
             found, reason = self.begun(scene)
             options = [self.option(*it, scene.events, self.later.get(repr(it[0]))) for it in found]
@@ -201,18 +206,12 @@ class _First(_Ahead):
         found = self.it.found
         events = [(event, clock) for event, clock in self.it.life.events if clock <= found.clock]
         scene = Scene(self.none, events, [Placed(len(events), found.clock, found.clock)], state=found.state)
-        trees, metrics = {}, {}
-        if found.state is not None:
-            m = Moment(found.state, None, found.clock, found.clock, self.part.env)
-            for name, segment in self.it.segments.items():
-                with suppress(Exception):  # of another kind of subject
-                    if segment.test is not None:
-                        trees[name] = judge(segment.test, m)
-            for ladder in self.part.ladders:
-                with suppress(Exception):  # a metric that cannot be judged has no value
-                    metrics[ladder.name] = ladder.metric.get(m)
-        scene.sight = Sight(self.part, trees, metrics, self.listed)
+        scene.sight = self.seen(scene)
         return scene
+
+    def together(self, changes: Set, more: Set) -> Set:
+        """What a condition lacks comes before the event that begins it."""
+        return (*more, *changes)
 
     def ideas(self, scene: Scene) -> Iterator[Set]:
         """What may set one of its triggers off, of each in turn."""
@@ -270,7 +269,7 @@ class _First(_Ahead):
         if slots and (due is None or slots[0] < due[0]):
             due = (slots[0], "by time (schedule): its next slot")
         if due is None:
-            return None, []
+            return self.by_waking(scene), []
         glimpse = Glimpse(due[0], self.it.segments, self.part.ladders)
         course = self.suppose(scene.events, max(due[0], clock), glimpse=glimpse)
         look = self.fresh(course.decisions)
@@ -278,9 +277,24 @@ class _First(_Ahead):
         if look is None or look.verdict in ENTERED:
             return from_, []
         then = Scene(look, scene.events, [Placed(len(scene.events), look.time, look.time)], state=course.state)
-        then.sight = Sight(self.part, glimpse.trees, glimpse.metrics, self.listed)
+        then.sight = self.seen(then, glimpse)
         options, _ = _Another(replace(self.it, tries=self.it.tries)).options(then)
         return from_, options
+
+    def by_waking(self, scene: Scene) -> dict[str, Any] | None:
+        """When it begins by what time alone does to a segment or a level, if nothing happens before."""
+        state, clock = scene.state, self.it.found.clock
+        for _ in range(_ENDS_AHEAD):
+            at = state.wake_at if state is not None else None
+            if at is None or at > clock + _FAR_AHEAD:
+                return None
+            course = self.suppose(scene.events, max(at, clock))
+            look, state = self.fresh(course.decisions), course.state
+            if look is not None and look.verdict in ENTERED:
+                return {"at": instant(look.time), "because": "by time alone, nothing else happening", "proved": True}
+            if state is not None and state.wake_at is not None and state.wake_at <= at:
+                return None
+        return None
 
     def begins_elsewhere(self) -> str:
         """What begins it, where that is nothing that can be supposed."""

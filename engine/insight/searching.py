@@ -8,15 +8,17 @@ Rule 2: the fewest changes win; among as few the smallest. What is as near is na
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from engine.core.model import Decision, Event, State, Why
+from engine.core.moment import Moment
 from engine.core.plan import Plan, Playbook, Segment, zone_of
 from engine.core.subjects import name_of
 from engine.insight import change as kinds
 from engine.insight.change import Change, span, with_number
-from engine.insight.judged import Glimpse
+from engine.insight.judged import Glimpse, judge
 from engine.insight.needs import Set, Sight, cost, key_of
 from engine.insight.replay import Course, Life
 from engine.insight.subject import instant
@@ -87,7 +89,7 @@ class Search:
     @property
     def listed(self) -> frozenset[str]:
         """Segments that are lists."""
-        return frozenset(name for name, it in self.it.segments.items() if it.members is not None)
+        return frozenset(name for name, it in self.it.segments.items() if it.test is None)
 
     def here(self, scene: Scene) -> Here:
         """What the ways out of a line go by."""
@@ -141,8 +143,25 @@ class Search:
         glimpse = Glimpse(scene.decision.time, self.it.segments, self.part.ladders)
         course = self.suppose(scene.events, scene.decision.time, glimpse=glimpse)
         scene.decision = same(course.decisions, scene.decision) or scene.decision
-        scene.sight = Sight(self.part, glimpse.trees, glimpse.metrics, self.listed)
         scene.turns, scene.state = glimpse.turns, course.state
+        scene.sight = self.seen(scene, glimpse)
+
+    def seen(self, scene: Scene, glimpse: Glimpse | None = None) -> Sight:
+        """What is to be seen in a scene: what the decision saw, and what it might have asked beside."""
+        trees, metrics = {}, {}
+        if scene.state is not None:
+            m = Moment(scene.state, None, scene.decision.time, scene.decision.time, self.part.env)
+            for name, segment in self.it.segments.items():
+                with suppress(Exception):  # of another kind of subject
+                    if segment.test is not None:
+                        trees[name] = judge(segment.test, m)
+            for ladder in self.part.ladders:
+                with suppress(Exception):  # a metric that cannot be judged has no value
+                    metrics[ladder.name] = ladder.metric.get(m)
+        if glimpse is not None:
+            trees.update(glimpse.trees)
+            metrics.update(glimpse.metrics)
+        return Sight(self.part, trees, metrics, self.listed)
 
     def options(self, scene: Scene) -> tuple[list[dict[str, Any]], str | None]:
         """(the nearest changes, why there are none)."""
@@ -220,11 +239,15 @@ class Search:
         """The same with what another line lacks, which refused only now."""
         stays: str | None = None
         for one in sorted(ways(line, True, self.here(scene)), key=cost)[:3]:
-            got = self.tried((*changes, *one), scene, depth + 1)
+            got = self.tried(self.together(changes, one), scene, depth + 1)
             if isinstance(got, tuple):
                 return got
             stays = stays or got
         return stays
+
+    def together(self, changes: Set, more: Set) -> Set:
+        """Changes and what is lacking still, in the order in which they come."""
+        return (*changes, *more)
 
     def meant(self, changes: Set, scene: Scene, place: Placed) -> Set | None:
         """The changes with what of these events they mean."""
@@ -270,13 +293,19 @@ class Search:
     def fewest(self, changes: Set, at: int, scene: Scene, place: Placed) -> Set:
         """The same with as few events in one of them as are enough."""
         one = changes[at]
-        low = max(1, one.times - _AT_ONCE)
-        for times in range(one.times - 1, low - 1, -1):
+
+        def enough(times: int) -> Set | None:
             fewer = (*changes[:at], replace(one, times=times), *changes[at + 1 :])
-            if self.outcome(fewer, scene, place)[0] is None:
-                break
-            changes = fewer
-        return changes
+            return fewer if self.outcome(fewer, scene, place)[0] is not None else None
+
+        high = one.times
+        if high < 2 or enough(high - 1) is None:
+            return changes
+        low, high = 0, high - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if enough(middle) is not None else (middle, high)
+        return enough(high) or changes
 
     def fewest_days(self, changes: Set, at: int, scene: Scene, place: Placed) -> Set:
         """The same without the days that are not needed: the farthest ones, then any."""

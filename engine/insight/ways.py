@@ -5,11 +5,14 @@ Rule: an idea costs nothing but a try; what is not understood gives none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
+
+from jinja2 import nodes
 
 from engine.core import localtime
 from engine.core.kinds import Trigger
@@ -20,10 +23,10 @@ from engine.core.starts import CALLED, MANUAL, WEBHOOK
 from engine.insight import change as kinds
 from engine.insight.change import Change, Run
 from engine.insight.judged import Branch, judge, tree_of
-from engine.insight.leaves import others_than
+from engine.insight.leaves import called, others_than
 from engine.insight.levers import brings, levers
-from engine.insight.needs import Set, Sight, needs
-from engine.language.expressions.parse import parse
+from engine.insight.needs import Set, Sight, first_text, needs
+from engine.language.expressions.parse import parse, walk
 from engine.language.expressions.unparse import quoted, unparse
 from engine.triggers.changed import ANY, Changed
 from engine.triggers.count import Count
@@ -135,9 +138,8 @@ def _moves(trigger: SegmentMove, here: Here) -> Iterator[Set]:
     held, m = here.segments.get(trigger.segment), here.moment()
     if held is None or m is None:
         return
-    if held.members is not None:
-        yield (Change(kinds.LISTED if trigger.of_members else kinds.UNLISTED, "trigger", trigger.segment),)
     if held.test is None:
+        yield (Change(kinds.LISTED if trigger.of_members else kinds.UNLISTED, "trigger", trigger.segment),)
         return
     tree = judge(held.test, m)
     found = [it for it in needs(tree, trigger.of_members, here.sight) if it]
@@ -181,8 +183,20 @@ def _climbs(trigger: TierChange, here: Here) -> Iterator[Set]:
 
 def _reaches(metric: str, value: Any, op: str, threshold: Any) -> Iterator[Set]:
     step = Branch(op="leaf", text=f"{metric} {op} {threshold}", value=False, seen={metric: value or 0})
-    for one in levers(step, True):
-        yield (one,)
+    found = levers(step, True)
+    yield from ((one,) for one in found)
+    if found or op != ">=":
+        return
+    for call in walk(parse(metric).node):  # several of them together make the metric up; each alone may reach it
+        type_ = first_text(call) if getattr(call, "args", None) else None
+        lack = math.ceil(threshold - (value or 0))
+        if called(call) == "count" and type_ is not None and lack <= _MOST_EVENTS:
+            yield (Change(kinds.EVENTS, step.text, type_, times=lack),)
+        elif called(call) == "sum" and type_ is not None and isinstance(call.args[1], nodes.Const):
+            yield (Change(kinds.EVENTS, step.text, type_, data={str(call.args[1].value): lack}),)
+
+
+_MOST_EVENTS: Final = 5_000
 
 
 def _changes(trigger: Changed, here: Here) -> Iterator[Set]:
