@@ -25,7 +25,7 @@ from engine import wiring
 from engine.cli.common import replayed
 from engine.core.plan import Plan
 from engine.core.subjects import PROGRAM_KIND, kind_of
-from engine.insight.rehearsal import _laid_down, rehearse
+from engine.insight.rehearsal import laid_down, rehearse
 from engine.insight.why import answer
 from engine.language.compile import compile_program
 from engine.ports import Store
@@ -104,7 +104,7 @@ def scenarios(census: Census, part: str) -> None:
             store = wiring.scratch_store(Path(folder))
             rehearse(compiled, scenario, store, fresh=lambda: MemoryStore(keep_log=False), stored=None)
             assert compiled.rehearse is not None
-            plan = _laid_down(compiled.rehearse(scenario.playbooks), scenario)
+            plan = laid_down(compiled.rehearse(scenario.playbooks), scenario)
             middle = (scenario.clock + store.clock()) // 2
             segments = compiled.audiences.segments
             for subject in sorted(it.id for it in store.subjects()):

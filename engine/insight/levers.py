@@ -276,13 +276,13 @@ class _Leaf(Past):
                     yield from self.points("", has, op, target)
             elif names[0] == "members":
                 needs = whole_for(op, target, has)
-                if needs is not None and needs >= 0 and needs != has:
+                if needs is not None and is_number(has) and needs >= 0 and needs != has:
                     yield Change(MEMBERS, self.text, "", int(needs - has), has)
             elif names[0] == "silent_days":
                 needs = whole_for(op, target, has)
-                if needs is None or 0 <= needs < has:
+                if needs is None or not is_number(has) or 0 <= needs < has:
                     yield Change(EVENTS, self.text, "", has=has)
-                elif needs is not None:
+                else:
                     yield Change(FEWER, self.text, "", Age(int(needs) * DAY, old=True), has)
             elif names[0] == "last_active_at":
                 yield Change(EVENTS, self.text, "", has=has)

@@ -34,12 +34,15 @@ from engine.insight.searching import (
 from engine.insight.subject import instant
 from engine.insight.supposing import SUPPOSED, Placed, apply
 from engine.insight.ways import failing, sets_off
+from engine.triggers.segment import SegmentMove
+from engine.triggers.tier_change import TierChange
 
 _NEVER: Final = "never looked at"
 _NOT_LOOKED_FOR = "not looked for among so many: ask with --playbook"
 _MOST_BEGINNINGS = 12  #: ideas that are tried for a playbook that never looked
 _SLOTS_AHEAD, _DAYS_AHEAD = 8, 62  #: how far the next slots of a schedule are decided
 _FAR_AHEAD: Final = 400 * DAY
+_WAKES_AHEAD = 4  #: how many wake-ups a change is given until it shows
 _ENDS_AHEAD = 6  #: how many waits of a running journey are gone through to its end
 
 
@@ -96,8 +99,14 @@ class _Another(_Ahead):
             from_ = self.by_time(scene) or self.at_a_slot(scene)
         except OutOfTries:
             stays = stays or _NOT_LOOKED_FOR
-        reason = None if options or from_ else (stays or self.unturned_all(scene))
-        return _said(decision, options, from_, reason)
+        if options or from_:
+            return _said(decision, options, from_, None)
+        if decision.verdict in ENTERED:
+            return _said(decision, options, from_, stays or self.unturned_all(scene))
+        # nothing would have turned it around there and then: what begins the playbook from here on
+        later = _First(self.it).look_first()
+        reason = (stays or self.unturned_all(scene)) if later["cannot_say"] is not None else None
+        return {**later, "of": decision.verdict, "cannot_say": reason}
 
     def unturned_all(self, scene: Scene) -> str:
         """Ideas there were, and none of them was enough."""
@@ -188,8 +197,8 @@ class _First(_Ahead):
         scene = self.now()
         since = self.it.life.published(self.it.playbook.id)
         if since > self.it.found.clock:
-            said = {"at": instant(since), "because": "it was published then, and nothing before counts", "proved": False}
-            return _said(None, [], said, None)
+            words = "it was published then, and nothing before counts"
+            return _said(None, [], {"at": instant(since), "because": words, "proved": False}, None)
         try:
             found, reason = self.begun(scene)
             options = [self.option(*it, scene.events, self.later.get(repr(it[0]))) for it in found]
@@ -247,13 +256,28 @@ class _First(_Ahead):
         clock = self.it.found.clock
         course = self.suppose(made.events, clock, edits=made.edits, world=made.world)
         look = self.fresh(course.decisions)
-        if look is None and (due := self.deadline(course.state, clock)) is not None and due[0] > clock:
-            look = self.fresh(self.suppose(made.events, due[0], edits=made.edits, world=made.world).decisions)
-            if look is not None:
-                self.later[repr(changes)] = look.time
+        for _ in range(_WAKES_AHEAD):
+            if look is not None and look.verdict in ENTERED:
+                break
+            due = self.next_by_time(course.state, max(clock, course.clock))
+            if due is None:
+                break
+            course = self.suppose(made.events, due, edits=made.edits, world=made.world)
+            look = self.fresh(course.decisions) or look
         if look is None:
             return None, None
+        if look.time > clock:
+            self.later[repr(changes)] = look.time
         return (look.verdict if look.verdict in (*ENTERED, "capped") else None), look
+
+    def next_by_time(self, state: State | None, clock: int) -> int | None:
+        """When time alone may begin it: its own timer, or one that moves a segment or a level."""
+        due = self.deadline(state, clock)
+        if due is not None and due[0] > clock:
+            return due[0]
+        moves = any(isinstance(it, (SegmentMove, TierChange)) for it in self.it.playbook.triggers)
+        at = state.wake_at if state is not None and moves else None
+        return at if at is not None and clock < at < self.it.found.clock + _FAR_AHEAD else None
 
     def fresh(self, decisions: list[Decision]) -> Decision | None:
         """The last verdict that was not there before."""

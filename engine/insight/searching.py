@@ -23,7 +23,7 @@ from engine.insight.needs import Set, Sight, cost, key_of
 from engine.insight.replay import Course, Life
 from engine.insight.subject import instant
 from engine.insight.supposing import SUPPOSED, Placed, Setting, apply, concrete
-from engine.insight.ways import Here, failing, ways
+from engine.insight.ways import Here, failing, of_the_engine, ways
 from engine.insight.wording import row
 
 ENTERED: Final = ("entered", "held_out")
@@ -76,11 +76,19 @@ class Search:
         self.part = asking.plan.part(asking.life.subject)
         zone = zone_of(asking.found.state, self.part.env) if asking.found.state is not None else self.part.env.zone
         groups = tuple(sorted({*self.part.rooms, *self.part.env.cards}))
-        self.setting = Setting(asking.life.subject, self.part.env.account, zone, groups, self._is_activity)
+        self.setting = Setting(
+            asking.life.subject, self.part.env.account, zone, groups, self._is_activity, self._usual()
+        )
 
     def _is_activity(self, type_: str) -> bool:
         dispatch = self.part.dispatch.get(type_)
         return dispatch.activity if dispatch is not None else True
+
+    def _usual(self) -> str:
+        """A type of event that says of anybody that it is active."""
+        heard = [type_ for type_, it in self.part.dispatch.items() if it.activity and not of_the_engine(type_)]
+        plain = [type_ for type_ in heard if type_.partition(".")[0] not in ("user", "group", "consent", "role")]
+        return "app.opened" if "app.opened" in plain else min(plain, default="")
 
     def sight(self, scene: Scene) -> Sight:
         """What is to be seen of segments and ladders in a scene."""
@@ -345,11 +353,11 @@ class Search:
         self, changes: Set, place: Placed, verdict: str, events: Sequence[tuple[Event, int]], at: int | None = None
     ) -> dict[str, Any]:
         """An option, ready for JSON; ``at``: when its verdict falls, where that is later than the changes."""
-        names: dict[str, Any] = {}
+        names: dict[str, Any] = {"active": self.setting.usual or "activity"}
         for event, _ in events[: place.index]:
             names[event.type] = event.time
             if not event.internal and self.setting.active(event.type):
-                names["active"] = event.type
+                names["active"] = event.type  # as ``supposing`` picks it
         names.update({event.id: event.time for event, _ in events})
         rows = [row(it, self.setting, place, names) for it in changes]
         return {"changes": rows, "verdict": verdict, "time": instant(at)}

@@ -48,6 +48,7 @@ class Setting:
     zone: str = "UTC"
     groups: tuple[str, ...] = ()  #: of the catalog
     active: Callable[[str], bool] = lambda type_: True  #: does an event of this type say that somebody is active?
+    usual: str = ""  #: a type that does, for somebody who never was
 
 
 def apply(
@@ -253,7 +254,7 @@ def _event(
     found = Event(id="", type=type_, time=place.time, user=user, group=group)
     if change.kind == kinds.EVENTS:
         like = _active(before, setting) if not type_ else _like(before, type_)
-        found.type = type_ or (like.type if like is not None else "")
+        found.type = type_ or (like.type if like is not None else setting.usual)
         found.data = dict(like.data) if like is not None else {}
         if like is not None:
             found.user, found.group = like.user, like.group

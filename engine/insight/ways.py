@@ -187,8 +187,11 @@ def _reaches(metric: str, value: Any, op: str, threshold: Any) -> Iterator[Set]:
     yield from ((one,) for one in found)
     if found or op != ">=":
         return
-    for call in walk(parse(metric).node):  # several of them together make the metric up; each alone may reach it
-        type_ = first_text(call) if getattr(call, "args", None) else None
+    node = parse(metric).node
+    for call in walk(node) if node is not None else ():  # each of what makes a metric up may reach it alone
+        if not isinstance(call, nodes.Call):
+            continue
+        type_ = first_text(call) if call.args else None
         lack = math.ceil(threshold - (value or 0))
         if called(call) == "count" and type_ is not None and lack <= _MOST_EVENTS:
             yield (Change(kinds.EVENTS, step.text, type_, times=lack),)
