@@ -201,7 +201,9 @@ class _First(_Ahead):
             return _said(None, [], {"at": instant(since), "because": words, "proved": False}, None)
         try:
             found, reason = self.begun(scene)
-            options = [self.option(*it, scene.events, self.later.get(repr(it[0]))) for it in found]
+            options = [
+                self.option(*it, scene.events, self.later.get(repr(it[0]), self.it.found.clock)) for it in found
+            ]
             from_, more = self.clockwork(scene)
             options = options or more
         except OutOfTries:
@@ -303,7 +305,7 @@ class _First(_Ahead):
         then = Scene(look, scene.events, [Placed(len(scene.events), look.time, look.time)], state=course.state)
         then.sight = self.seen(then, glimpse)
         options, _ = _Another(replace(self.it, tries=self.it.tries)).options(then)
-        return from_, options
+        return from_, [{**it, "time": instant(look.time)} for it in options]
 
     def by_waking(self, scene: Scene) -> dict[str, Any] | None:
         """When it begins by what time alone does to a segment or a level, if nothing happens before."""

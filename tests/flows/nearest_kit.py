@@ -129,13 +129,15 @@ class World:
         elif kind == "trait":
             made |= {"type": "user.updated", "data": {name: change["value"]}}
         elif kind in ("join", "leave"):
-            made |= {"type": f"group.{'joined' if kind == 'join' else 'left'}", "group": name or "club"}
+            made |= {"type": f"group.{'joined' if kind == 'join' else 'left'}", "group": name}
         elif kind == "points":
             made |= {"type": "points.changed", "data": {"account": name, "delta": change["value"]}}
         else:
             return  # tags are put on by steps alone
         for one in range(change["times"]):
             row = {**deepcopy(made), "id": f"more{number}-{one}"}
+            if kind == "join" and not name:
+                row["group"] = GROUPS[one]
             if change["fresh"]:
                 row["data"][change["fresh"]] = f"another {one + 1}"
             yield row
@@ -155,7 +157,8 @@ class World:
         """
         own = [it for it in self.decisions(rows) if it["playbook"] == playbook and it["user"] != "end"]
         if later is not None:
-            return next((it["verdict"] for it in reversed(own) if it["time"] == later), None)
+            then = [it["verdict"] for it in own if it["time"] == later]
+            return "entered" if "entered" in then else (then or [None])[-1]
         mine = [it["verdict"] for it in own if it["cause"] == cause and it["time"] == at]
         new = [it["verdict"] for it in own if it["cause"].get("event", "").startswith("more")]
         if before == "entered":
@@ -163,6 +166,7 @@ class World:
         return "entered" if "entered" in new and "entered" not in mine else (mine or new or [None])[-1]
 
 
+GROUPS = ("club", "den", "hall")
 _ELSEWHERE = ("fewer", "without", "moved", "days")
 
 
@@ -221,11 +225,12 @@ def proven(world: World, folder: Path, users: Sequence[str], books: Sequence[str
                 if any(it["change"] in ("tag", "untag", "by_hand", "told") for it in changes):
                     continue
                 kinds.update(it["change"] for it in changes)
-                rows = world.changed(user, cause.get("event"), at, changes, later)
+                where = (cause.get("event"), at) if later is None else (None, said["at"])
+                rows = world.changed(user, *where, changes, later)
                 then = world.verdict(name, rows, cause, at, before, later)
                 assert then == option["verdict"] != before, (user, name, before, option)
                 for less in lesser(changes):
-                    rows = world.changed(user, cause.get("event"), at, less, later)
+                    rows = world.changed(user, *where, less, later)
                     then = world.verdict(name, rows, cause, at, before, later)
                     assert then in (before, "skipped", None), (user, name, option, less)
                 flipped[name] = flipped.get(name, 0) + 1
