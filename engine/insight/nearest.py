@@ -268,8 +268,7 @@ class _First(_Ahead):
             look = self.fresh(course.decisions) or look
         if look is None:
             return None, None
-        if look.time > clock:
-            self.later[repr(changes)] = look.time
+        self.later[repr(changes)] = look.time
         return (look.verdict if look.verdict in (*ENTERED, "capped") else None), look
 
     def next_by_time(self, state: State | None, clock: int) -> int | None:

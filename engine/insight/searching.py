@@ -289,6 +289,10 @@ class Search:
             without = tuple(it for it in changes if it is not one)
             if self.outcome(without, scene, place)[0] is not None:
                 return self.least(without, scene, place)
+        for at, one in enumerate(changes):
+            if one.kind == kinds.EVENTS and one.data:  # perhaps any such event will do
+                plain = (*changes[:at], replace(one, data={}), *changes[at + 1 :])
+                changes = plain if self.outcome(plain, scene, place)[0] is not None else changes
         for at in range(len(changes)):
             if changes[at].kind == kinds.DAYS:
                 changes = self.fewest_days(changes, at, scene, place)

@@ -143,7 +143,7 @@ class _Applied:
     def _move(self, change: Change) -> bool:
         """The newest event of the type at another time, earlier or up to the place at hand."""
         newest = next((event for event, _ in reversed(self.before) if event.type == change.name), None)
-        if newest is None or newest.internal:
+        if newest is None or newest.internal or newest.id in self.dropped:
             return False
         at = newest.time - int(change.value) * 1_000_000
         if not 0 < at <= self.place.time:

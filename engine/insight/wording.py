@@ -21,7 +21,7 @@ def row(change: Change, setting: Setting, place: Placed, names: dict[str, Any]) 
     if change.kind == kinds.POINTS and not name:
         name = setting.account
     if not name and change.kind in (kinds.EVENTS, kinds.FEWER):
-        name = names.get("active", "activity")
+        name = names.get("active", "activity") if change.kind == kinds.EVENTS else "activity"
     if change.kind == kinds.MOVED:
         came = names.get(change.name, place.time)
         at = came - int(value) * 1_000_000
@@ -60,6 +60,8 @@ def _words(change: Change, name: str, value: Any, at: int) -> str:
         days = [it[:10] for it in value]
         shown = ", ".join(days) if len(days) <= _MOST_DAYS_SHOWN else f"{days[0]} ... {days[-1]} ({len(days)} days)"
         return f"{name} also on {shown}"
+    if kind == kinds.FEWER and not change.name:
+        return f"without the last {times} event(s)"
     fixed = {
         kinds.FEWER: f"{times} fewer {name}", kinds.MOVED: f"the last {name} already at {value}",
         kinds.WITHOUT: f"without the {name} of {instant(at)}",

@@ -17,6 +17,7 @@ from engine.cli.main import run
 from engine.core.instants import format_instant, parse_instant
 from engine.core.model import DAY, HOUR
 from engine.feeds.replay import Replay
+from engine.insight.supposing import put as nested
 from engine.insight.why import answer
 from engine.language.compile import compile_program
 from engine.runtime.simulate import simulate as replay_feed
@@ -92,7 +93,7 @@ class World:
             rows.append({"id": "z", "type": "page.seen", "user": "end", "time": end})
         for change in changes:
             if change["change"] == "data":
-                rows[place]["data"][change["name"]] = change["value"]
+                rows[place]["data"] = nested(rows[place]["data"], change["name"], change["value"])
         more, past, gone = [], [], set()
         for number, change in enumerate(changes):
             kind, name = change["change"], change["name"]
@@ -109,7 +110,8 @@ class World:
                 past += [it for it in days if it["time"] != change["at"]]
                 more += [it for it in days if it["time"] == change["at"]]
             elif kind == "fewer":
-                before = [row["id"] for row in rows[:place] if row["type"] == name and row["time"] <= at]
+                of = {name} if name != "activity" else {row["type"] for row in rows}
+                before = [row["id"] for row in rows[:place] if row["type"] in of and row["time"] <= at]
                 gone |= set(before[-change["times"] :])
             else:
                 more += self._made(user, number, change, rows[:place])
@@ -167,7 +169,7 @@ class World:
 
 
 GROUPS = ("club", "den", "hall")
-_ELSEWHERE = ("fewer", "without", "moved", "days")
+_ELSEWHERE = ("without", "moved", "days")
 
 
 def lesser(changes: Sequence[Row]) -> Iterator[list[Row]]:
