@@ -276,7 +276,7 @@ class _Leaf(Past):
                     yield from self.points("", has, op, target)
             elif names[0] == "members":
                 needs = whole_for(op, target, has)
-                if needs is not None and is_number(has) and needs >= 0 and needs != has:
+                if needs is not None and needs >= 0 and needs != has:
                     yield Change(MEMBERS, self.text, "", int(needs - has), has)
             elif names[0] == "silent_days":
                 needs = whole_for(op, target, has)

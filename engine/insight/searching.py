@@ -356,7 +356,7 @@ class Search:
     def option(
         self, changes: Set, place: Placed, verdict: str, events: Sequence[tuple[Event, int]], at: int | None = None
     ) -> dict[str, Any]:
-        """An option, ready for JSON; ``at``: when its verdict falls, where that is another one than the one asked about."""
+        """An option, ready for JSON; ``at``: when its verdict falls, where it is not the one that was asked about."""
         names: dict[str, Any] = {"active": self.setting.usual or "activity"}
         for event, _ in events[: place.index]:
             names[event.type] = event.time

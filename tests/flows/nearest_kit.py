@@ -208,6 +208,7 @@ def proven(world: World, folder: Path, users: Sequence[str], books: Sequence[str
     assert found.audiences is not None
     flipped: dict[str, int] = {}
     kinds: set[str] = set()
+    known = {row["id"] for row in world.rows}
     for user in users:
         for name in books:
             said = answer(
@@ -236,7 +237,7 @@ def proven(world: World, folder: Path, users: Sequence[str], books: Sequence[str
                     then = world.verdict(name, rows, cause, at, before, later)
                     assert then in (before, "skipped", None), (user, name, option, less)
                 flipped[name] = flipped.get(name, 0) + 1
-            if near["from"] is not None and near["from"]["proved"] and "event" in cause:
+            if near["from"] is not None and near["from"]["proved"] and cause.get("event") in known:
                 _by_time(world, name, user, near["from"]["at"], cause["event"], at, before)
                 flipped[f"{name} by time"] = 1
     store.close()
