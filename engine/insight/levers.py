@@ -240,6 +240,20 @@ class _Leaf(Past):
 
     # ------------------------------------------------------------------ fields
 
+    def of_members(self, has: Any, op: str, target: Any) -> Iterator[Change]:
+        """More of them, or fewer."""
+        needs = whole_for(op, target, has)
+        if needs is not None and needs >= 0 and needs != has:
+            yield Change(MEMBERS, self.text, "", int(needs - has), has)
+
+    def of_silence(self, has: Any, op: str, target: Any) -> Iterator[Change]:
+        """A sign of life, or what there was of them not."""
+        needs = whole_for(op, target, has)
+        if needs is None or needs < has:
+            yield Change(EVENTS, self.text, "", has=has)
+        else:
+            yield Change(FEWER, self.text, "", Age(needs * DAY, old=True), has)
+
     def of_length(self, node: nodes.Node, op: str, target: Any) -> Iterator[Change]:
         """A list of another length: so many more entries, or so many less."""
         has, of = self.value(node), field_of(node)
@@ -275,15 +289,9 @@ class _Leaf(Past):
                 if is_number(target) and is_number(has):
                     yield from self.points("", has, op, target)
             elif names[0] == "members":
-                needs = whole_for(op, target, has)
-                if needs is not None and needs >= 0 and needs != has:
-                    yield Change(MEMBERS, self.text, "", int(needs - has), has)
+                yield from self.of_members(has, op, target)
             elif names[0] == "silent_days":
-                needs = whole_for(op, target, has)
-                if needs is None or not is_number(has) or 0 <= needs < has:
-                    yield Change(EVENTS, self.text, "", has=has)
-                else:
-                    yield Change(FEWER, self.text, "", Age(int(needs) * DAY, old=True), has)
+                yield from self.of_silence(has, op, target)
             elif names[0] == "last_active_at":
                 yield Change(EVENTS, self.text, "", has=has)
             elif names[0] not in _OWN:

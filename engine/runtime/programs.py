@@ -3,7 +3,7 @@
 Rule 1: an instant is noted before anything is decided by a program, its files as soon as they are known to be those.
 Rule 2: what is not known is not made up: a program whose files nobody kept is a digest and an instant.
 Rule 3: every program is kept, however many; a file that several of them have in common stands once, under the hash of
-its text. What they take up is bounded: beyond ``MOST_BYTES`` the oldest go, the one at work and the one before it never.
+its text. What they take up is bounded: beyond ``MOST_BYTES`` the oldest go, never the one at work nor the one before.
 """
 
 from __future__ import annotations
