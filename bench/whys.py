@@ -3,7 +3,7 @@
     python bench/whys.py [--customers N] [--only scenarios|feed] [--show WORD] [--scenario PART]
 
 Each scenario runs as ``drumbeat test`` runs it; then, about each of its people and groups, the nearest change of every
-playbook of it is asked for, at the end and in the middle. The feed is the shop's of ``examples/cdnow``: the whole library
+playbook of it is asked for, at the end and in the middle. The feed is that of ``examples/cdnow``: the whole library
 over the first ``N`` customers (3), asked about the first. What is printed: how often a change was named, how often an
 instant, how often why it is neither.
 """

@@ -38,7 +38,6 @@ from engine.triggers.segment import SegmentMove
 from engine.triggers.tier_change import TierChange
 
 _NEVER: Final = "never looked at"
-_NOT_LOOKED_FOR = "not looked for among so many: ask with --playbook"
 _MOST_BEGINNINGS = 12  #: ideas that are tried for a playbook that never looked
 _SLOTS_AHEAD, _DAYS_AHEAD = 8, 62  #: how far the next slots of a schedule are decided
 _FAR_AHEAD: Final = 400 * DAY
@@ -55,6 +54,12 @@ def nearest(asking: Asking, decision: Decision | None) -> dict[str, Any]:
 
 class _Ahead(Search):
     """What time alone will bring."""
+
+    def given_up(self) -> str:
+        """Why the search came to no end."""
+        if not self.it.alone:
+            return "not looked for among so many: ask with --playbook"
+        return "so many ways to go about it that none was found in the tries there are"
 
     def next_slots(self, after: int) -> list[int]:
         """The next slots of its schedules."""
@@ -98,7 +103,7 @@ class _Another(_Ahead):
             options, stays = self.options(scene)
             from_ = self.by_time(scene) or self.at_a_slot(scene)
         except OutOfTries:
-            stays = stays or _NOT_LOOKED_FOR
+            stays = stays or self.given_up()
         if options or from_:
             return _said(decision, options, from_, None)
         if decision.verdict in ENTERED:
@@ -207,7 +212,7 @@ class _First(_Ahead):
             from_, more = self.clockwork(scene)
             options = options or more
         except OutOfTries:
-            reason = reason or _NOT_LOOKED_FOR
+            reason = reason or self.given_up()
         if not options and from_ is None and reason is None:
             reason = self.begins_elsewhere()
         return _said(None, options[:MOST_OPTIONS], from_, None if options or from_ else reason)

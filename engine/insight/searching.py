@@ -45,6 +45,7 @@ class Asking:
     found: Course  #: as it was
     segments: Mapping[str, Segment]
     tries: int
+    alone: bool = True  #: this playbook was asked for, and no other
 
 
 @dataclass
