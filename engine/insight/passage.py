@@ -14,7 +14,7 @@ from engine.core.existing import Standing
 from engine.core.model import MOST_EFFECTS, Answer, Decision, Effect, Event, Reserve, State, Why
 from engine.core.plan import Plan
 from engine.core.scarce import Desk
-from engine.core.slots import Due, SlotTable, replayed
+from engine.core.slots import Due, SlotTable, of_then, replayed
 from engine.core.step import ALL
 from engine.core.subjects import SIGN, subject_of
 from engine.insight.eras import Era, distinct, take_over
@@ -87,7 +87,7 @@ class _One(Session):
         plan, record = self.plan, self.record
         if not plan.schedules:
             return None
-        kept, ends = replayed(record.slots, self.user)
+        kept, ends = replayed(of_then(record.slots, self.since), self.user)
         begun = record.events[0][1] - 1 if record.events else record.end
         if record.user[:1] == SIGN:  # one that is known to the catalog may have had a slot before it heard of anything
             begun = min([begun, *(at - 1 for at in record.times.values())])
