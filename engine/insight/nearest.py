@@ -166,7 +166,7 @@ class _Another(_Ahead):
         again = structs.replace(event, id=f"{SUPPOSED}later", time=at)
         course = self.suppose([*(it for it in scene.events if it[0] is not event), (again, at)], at)
         own = [it for it in course.decisions if it.playbook == scene.decision.playbook]
-        mine = [it for it in own if it.cause.get("event") == again.id or it.time == at]
+        mine = [it for it in own if it.cause.get("event") == again.id] or [it for it in own if it.time == at]
         return mine[-1].verdict if mine else None
 
     def at_a_slot(self, scene: Scene) -> dict[str, Any] | None:
@@ -328,7 +328,10 @@ class _First(_Ahead):
 
     def begins_elsewhere(self) -> str:
         """What begins it, where that is nothing that can be supposed."""
+        slotted = [it for it in self.it.playbook.triggers if isinstance(it, Slotted)]
         words = ", ".join(f"{it.word}: {it.gist()}" for it in self.it.playbook.triggers)
+        if slotted and len(slotted) == len(self.it.playbook.triggers):
+            return f"no slot of it is to come ({words})"
         return f"nothing that was tried begins it ({words})"
 
 

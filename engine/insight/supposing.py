@@ -111,15 +111,16 @@ class _Applied:
     def made(self) -> Made | None:
         """Everything together; None where tags have no event to go with."""
         kept, place = self.kept, self.place
-        if self.edits and place.index >= len(kept):
+        behind = self.more[0] if self.more else kept[place.index][0] if place.index < len(kept) else None
+        if self.edits and behind is None:
             return None
         out = [*kept[: place.index], *((event, place.clock) for event in self.more), *kept[place.index :]]
         out = [it for it in out if it[0].id not in self.dropped]
         for event, clock in sorted(self.past, key=lambda it: it[1]):
             at = next((n for n, (other, its) in enumerate(out) if its > clock or other.id == self.cause), len(out))
             out.insert(at, (event, clock))
-        hook = kept[place.index][0].id if self.edits else ""
-        return Made(out, {hook: _all(self.edits)} if self.edits else {}, tuple(self.world))
+        edits = {behind.id: _all(self.edits)} if self.edits and behind is not None else {}
+        return Made(out, edits, tuple(self.world))
 
     def _data(self, change: Change) -> bool:
         at = next((n for n, (one, _) in enumerate(self.kept) if one.id == self.cause and not one.internal), None)

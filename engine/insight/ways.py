@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 
 from jinja2 import nodes
@@ -76,7 +76,8 @@ def ways(line: Why, want: bool, here: Here) -> list[Set]:
     if trigger is None:
         return []
     if not isinstance(trigger, Count):
-        return list(sets_off(trigger, here)) if want else []
+        # a timed one fires at no event, so nothing makes it fire at this one
+        return list(sets_off(trigger, here)) if want and not trigger.own else []
     counted = f"count('{trigger.event}')"
     has = line.seen.get(counted)
     if trigger.where is not None and has is not None:
@@ -241,12 +242,20 @@ def _dates(trigger: OnDate, here: Here) -> Iterator[Set]:
     for ahead in _DAYS_TRIED:
         day = today + timedelta(days=ahead - trigger.days)
         if trigger.yearly:
-            day = day - timedelta(days=366 * 20)
+            day = _years_before(day)
         yield (Change(kinds.TRAIT, "trigger", trigger.field, day.isoformat(), has, other=False),)
-    if trigger.lunar is not None:
+    if trigger.lunar is not None:  # the same day falls on others by the moon
         for ahead in (59, 120, 240):
             day = today - timedelta(days=366 * 20 - ahead)
             yield (Change(kinds.TRAIT, "trigger", trigger.field, day.isoformat(), has),)
+
+
+def _years_before(day: date) -> date:
+    """The same day twenty years before, or the one after it where that year has none."""
+    try:
+        return day.replace(year=day.year - 20)
+    except ValueError:
+        return date(day.year - 20, 3, 1)
 
 
 def of_the_engine(type_: str) -> bool:
