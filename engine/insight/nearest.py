@@ -19,6 +19,7 @@ from engine.core.model import DAY, Decision, Event, State, Why
 from engine.core.moment import Moment
 from engine.core.plan import zone_of
 from engine.core.slots import Slotted
+from engine.insight import change as kinds
 from engine.insight.judged import Glimpse, tree_of
 from engine.insight.needs import Set, because, cost, key_of
 from engine.insight.searching import (
@@ -247,6 +248,8 @@ class _First(_Ahead):
         for changes in islice(self.ideas(scene), _MOST_BEGINNINGS):
             if found and len(changes) > min(len(it[0]) for it in found):
                 continue
+            if any(_same_fields(changes, it[0]) for it in found):  # another value of the same is no other change
+                continue
             got = self.tried(changes, scene, 0)
             if isinstance(got, str):
                 stays = stays or got
@@ -333,6 +336,12 @@ class _First(_Ahead):
         if slotted and len(slotted) == len(self.it.playbook.triggers):
             return f"no slot of it is to come ({words})"
         return f"nothing that was tried begins it ({words})"
+
+
+def _same_fields(one: Set, other: Set) -> bool:
+    """Do both only give other values to the same fields?"""
+    names = [{(it.kind, it.name) for it in changes} for changes in (one, other)]
+    return names[0] == names[1] and all(kind == kinds.TRAIT for kind, _ in names[0])
 
 
 def _said(

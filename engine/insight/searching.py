@@ -77,9 +77,8 @@ class Search:
         self.part = asking.plan.part(asking.life.subject)
         zone = zone_of(asking.found.state, self.part.env) if asking.found.state is not None else self.part.env.zone
         groups = tuple(sorted({*self.part.rooms, *self.part.env.cards}))
-        self.setting = Setting(
-            asking.life.subject, self.part.env.account, zone, groups, self._is_activity, self._usual()
-        )
+        account = self.part.env.account
+        self.setting = Setting(asking.life.subject, account, zone, groups, self._is_activity, self._usual())
 
     def _is_activity(self, type_: str) -> bool:
         dispatch = self.part.dispatch.get(type_)
@@ -371,8 +370,8 @@ class Search:
         """What refused and cannot be turned around."""
         decision = scene.decision
         if decision.verdict in ENTERED:
-            asks = any("audience" in line.at for line in decision.why)
-            return "each of its slots begins it, whoever it is" if asks else "it was entered without a condition"
+            slots = any("audience" in line.at for line in decision.why)
+            return "each of its slots begins it, whoever it is" if slots else "time or another subject alone began it"
         for line in failing(decision)[-1:]:
             if line.at == "entry":
                 return f"{line.text}; no event changes that"
