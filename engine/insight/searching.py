@@ -259,7 +259,7 @@ class Search:
 
     def meant(self, changes: Set, scene: Scene, place: Placed) -> Set | None:
         """The changes with what of these events they mean."""
-        found = [concrete(it, scene.events, place, self.setting) for it in changes]
+        found = [concrete(it, scene.events, place, self.setting, scene.cause) for it in changes]
         return None if any(it is None for it in found) else tuple(it for it in found if it is not None)
 
     def outcome(self, changes: Set, scene: Scene, place: Placed) -> tuple[str | None, Decision | None]:

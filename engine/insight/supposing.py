@@ -345,8 +345,12 @@ def _new(like: Any, number: int) -> Any:
 # ---------------------------------------------------------------------- what hangs on the events that came
 
 
-def concrete(change: Change, events: Sequence[tuple[Event, int]], place: Placed, setting: Setting) -> Change | None:
+def concrete(
+    change: Change, events: Sequence[tuple[Event, int]], place: Placed, setting: Setting, cause: str | None = None
+) -> Change | None:
     """A change that names what of these events it means; None where there is nothing of it."""
+    if change.kind == kinds.TRAIT and any(event.id == cause and _writes(event, change.name) for event, _ in events):
+        return replace(change, kind=kinds.DATA)  # set before, the event at hand would write over it
     if change.kind == kinds.DAYS and isinstance(change.value, Run):
         missing = _missing(change.value, {e.time for e, _ in events if e.type == change.name}, place, setting.zone)
         return replace(change, value=missing, times=len(missing)) if 0 < len(missing) <= _MOST_DAYS else None
@@ -355,6 +359,11 @@ def concrete(change: Change, events: Sequence[tuple[Event, int]], place: Placed,
         newer = sum(_is_of(event, change.name, setting) and event.time > edge for event, _ in events[: place.index])
         return replace(change, value=None, times=newer) if newer else None
     return change
+
+
+def _writes(event: Event, name: str) -> bool:
+    """Does an event make its data traits, and has this one?"""
+    return event.type in ("user.signup", "user.updated", "group.updated") and name in event.data
 
 
 _MOST_DAYS = 400
