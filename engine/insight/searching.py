@@ -203,7 +203,7 @@ class Search:
             type_ = next(event.type for event, _ in scene.events if event.id == scene.cause)
             tries: list[Set] = [(Change(kinds.WITHOUT, "trigger", type_, scene.cause),)]
         else:
-            tries = [*self.activity()]
+            tries = list(self.activity())
         for changes in tries:
             got = self.tried(changes, scene, _DEEPEST)
             if isinstance(got, tuple):
@@ -254,7 +254,7 @@ class Search:
         return stays
 
     def together(self, changes: Set, more: Set) -> Set:
-        """Changes and what is lacking still, in the order in which they come."""
+        """Both, in the order in which they come."""
         return (*changes, *more)
 
     def meant(self, changes: Set, scene: Scene, place: Placed) -> Set | None:
@@ -363,8 +363,8 @@ class Search:
             if not event.internal and self.setting.active(event.type):
                 names["active"] = event.type  # as ``supposing`` picks it
         names.update({event.id: event.time for event, _ in events})
-        rows = [row(it, self.setting, place, names) for it in changes]
-        return {"changes": rows, "verdict": verdict, "time": instant(at)}
+        return {"changes": [row(it, self.setting, place, names) for it in changes], "verdict": verdict,
+                "time": instant(at)}  # fmt: skip
 
     def unturned(self, scene: Scene) -> str:
         """What refused and cannot be turned around."""
