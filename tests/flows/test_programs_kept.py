@@ -26,16 +26,16 @@ def size(store: MemoryStore, numbers: range) -> int:
     return sum(len(store.get_meta(row) or "") for row in rows)
 
 
-def test_hundreds_of_edits_are_all_kept_and_share_what_they_have_in_common(tmp_path: Path) -> None:
+def test_many_edits_are_all_kept_and_share_what_they_have_in_common(tmp_path: Path) -> None:
     """Semantics: why.then — the files of each program come back as they were; what they share stands once."""
     store, packs = MemoryStore(), {}
-    for number in range(300):
+    for number in range(120):
         packs[number] = packed(tmp_path, number)
         programs.note(store, str(number))
         programs.keep(store, str(number), packs[number])
     assert all(programs.files_of(store, str(number)) == packs[number] for number in packs)
-    assert size(store, range(300)) < 20 * len(packs[0])
-    assert programs.files_of(store, "300") is None
+    assert size(store, range(120)) < 10 * len(packs[0])
+    assert programs.files_of(store, "120") is None
 
 
 def test_the_oldest_go_when_they_take_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,7 @@ def history(rng: random.Random, users: int) -> list[Row]:
     ]
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(5))
 def test_every_change_of_a_random_program_flips_its_verdict(seed: int, tmp_path: Path) -> None:
     """Other times, missing days, lists, dates, levels, intervals, deep fields; what is named is tried by ``simulate``.
 
