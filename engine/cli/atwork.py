@@ -12,9 +12,6 @@ from typing import Any
 from engine.core.instants import format_instant
 from engine.insight.eras import Era
 
-MOST = 12
-"""Programs of the past that are compiled; what was decided before them is decided once more by the oldest of these."""
-
 
 @dataclass
 class Past:
@@ -65,8 +62,7 @@ def past(found: Any, store: Any, first: int = 0) -> Past:
     eras: list[Era] = []
     for at in reversed(needed):
         if at.digest not in plans:
-            packed = programs.files_of(store, at.digest) if len(plans) < MOST else None
-            kept = _compiled(packed, found, store, at.digest)
+            kept = _compiled(programs.files_of(store, at.digest), found, store, at.digest)
             if kept is None:
                 break
             plans[at.digest] = kept

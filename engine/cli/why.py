@@ -158,7 +158,8 @@ def _change(it: dict[str, Any] | None) -> list[str]:
     out = []
     for place, option in enumerate(it["options"]):
         what = " and ".join(_at(change) for change in option["changes"])
-        out.append(f"{'or' if place else 'nearest change'}: {what}: {option['verdict']}")
+        when = f" at {option['time']}" if option["time"] else ""
+        out.append(f"{'or' if place else 'nearest change'}: {what}: {option['verdict']}{when}")
     if it["from"] is not None:
         if it["of"] is None:
             out.append(f"looks at {it['from']['at']} when nothing happens before: {it['from']['because']}")
@@ -170,8 +171,12 @@ def _change(it: dict[str, Any] | None) -> list[str]:
     return out
 
 
+_DATED = ("data", "fewer", "without", "moved", "days", "figure", "listed", "unlisted")
+"""Changes whose words tell when, or that are of no instant of their own."""
+
+
 def _at(change: dict[str, Any]) -> str:
-    return str(change["text"]) + (f" at {change['at']}" if change["change"] not in ("data", "fewer") else "")
+    return str(change["text"]) + (f" at {change['at']}" if change["change"] not in _DATED else "")
 
 
 WAITS = {

@@ -109,6 +109,11 @@ class Due:
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(SlotRow).decode
+_decode_gone = msgspec.json.Decoder(list[SlotRow]).decode
+
+GONE: Final = "\x01gone:"
+"""What names of rows begin with that tell how far triggers were walked that left the plan, the oldest first."""
+_GONE_KEPT = 50  #: of one trigger
 
 
 class SlotTable:
@@ -130,13 +135,22 @@ class SlotTable:
         self.zones: set[str] = {env.zone}
         names = {it.name for it in self.schedules}
         self.rows = {name: _decode(raw) for name, raw in kept.items() if name in names}
+        self.gone = {name: _decode_gone(raw) for name, raw in kept.items() if name.startswith(GONE)}
         # A trigger that left the plan, if only for a while, begins anew when it comes back.
-        self._changed: set[str] = kept.keys() - names
+        self._changed: set[str] = kept.keys() - names - self.gone.keys()
+        for name in sorted(self._changed):
+            self._retire(name, _decode(kept[name]))
         self._next: dict[str, int] = {}
         for row in self.rows.values():
             self.zones.update(row.zones)
         if clock:
             self.begin(clock)
+
+    def _retire(self, name: str, row: SlotRow) -> None:
+        """Remember how far it was walked, for ``why``; whom a walk that was cut off had reached is not kept."""
+        past = SlotRow(since=row.since, done=row.done, gaps=row.gaps, zones=row.zones)
+        self.gone[GONE + name] = [*self.gone.get(GONE + name, ()), past][-_GONE_KEPT:]
+        self._changed = self._changed | {GONE + name}
 
     def begin(self, clock: int) -> None:
         """The engine's clock stands here: rows that are new begin, and what is next is found."""
@@ -243,7 +257,7 @@ class SlotTable:
     def changes(self) -> dict[str, bytes | None]:
         """Rows that changed since the last call; None: one that goes."""
         changed, self._changed = self._changed, set()
-        found = {name: self.rows.get(name) for name in sorted(changed)}
+        found = {name: self.gone.get(name) or self.rows.get(name) for name in sorted(changed)}
         return {name: None if row is None else _encode(row) for name, row in found.items()}
 
     # ------------------------------------------------------------------ finding
@@ -276,6 +290,17 @@ def replayed(kept: Mapping[str, bytes], subject: str) -> tuple[dict[str, bytes],
         ends[name] = row.at if row.at is not None and row.after >= subject else row.done
         rows[name] = _encode(SlotRow(since=row.since, done=row.since, gaps=row.gaps, zones=row.zones))
     return rows, ends
+
+
+def of_then(kept: Mapping[str, bytes], since: int) -> dict[str, bytes]:
+    """Rows as a replay from an instant on needs them: of a trigger that left the plan later, the one it had then."""
+    rows = {name: raw for name, raw in kept.items() if not name.startswith(GONE)}
+    for name, raw in kept.items():
+        if name.startswith(GONE):
+            past = next((row for row in _decode_gone(raw) if row.done > since), None)
+            if past is not None:
+                rows[name.removeprefix(GONE)] = _encode(past)
+    return rows
 
 
 def _next(trigger: Slotted, row: SlotRow, after: int, zone: str) -> int:

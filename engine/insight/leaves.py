@@ -156,3 +156,13 @@ def as_json(value: Any) -> Any:
     if isinstance(value, datetime):
         return format_instant(from_datetime(value))
     return value.isoformat() if isinstance(value, date) else value
+
+
+def others_like(kept: Any, number: int) -> list[Any]:
+    """So many entries more for a list, of the kind of its first and none of them in it."""
+    like = kept[0] if kept else "x"
+    if is_number(like):
+        top = max(Decimal(one) for one in kept if is_number(one))
+        return [small(top + step) for step in range(1, number + 1)]
+    made = [f"another {step}" for step in range(1, number + len(kept) + 1)]
+    return [one for one in made if one not in kept][:number]

@@ -7,61 +7,52 @@ Rule: what is not understood gives nothing; nobody guesses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any, Final
 
 from jinja2 import nodes
 
-from engine.core.instants import format_instant, parse_duration
+from engine.core.instants import parse_duration
+from engine.core.model import DAY
+from engine.insight.change import (
+    BADGE,
+    DATA,
+    EVENTS,
+    FEWER,
+    JOIN,
+    LEAVE,
+    LISTED,
+    MEMBERS,
+    POINTS,
+    TAG,
+    TRAIT,
+    UNLISTED,
+    UNTAG,
+    Age,
+    Change,
+)
 from engine.insight.judged import Branch
 from engine.insight.leaves import (
     MIRROR,
     UNKNOWN,
-    base_of,
     called,
     computed,
     divided,
-    edge_of,
     field_of,
     is_fixed,
     is_number,
+    others_like,
     recorded,
-    small,
-    unit_of,
     values_for,
     whole_for,
 )
+from engine.insight.past_levers import Past
 from engine.language.expressions.parse import parse
 from engine.language.expressions.unparse import unparse
 
-EVENTS, FEWER, TRAIT, DATA, JOIN, LEAVE, POINTS, BADGE, TAG, UNTAG = (
-    "events", "fewer", "trait", "data", "join", "leave", "points", "badge", "tag", "untag",
-)  # fmt: skip
-"""More events of a type; fewer; a field of the user or group; one of the event at hand; and what the engine keeps."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """One thing that would be otherwise."""
-
-    kind: str
-    leaf: str  #: the part of the condition it is for
-    name: str  #: event type, field, group, account, badge or tag
-    value: Any = None  #: of a field: what it would be; of an account: points more
-    has: Any = None  #: what there is
-    times: int = 1  #: how many events
-    data: Mapping[str, Any] = field(default_factory=dict)  #: what those events must bring
-    fresh: str | None = None  #: the field in which each of them must bring something new
-    other: bool = False  #: ``value`` is an example: anything else than what there is would do
-
-
 _FLIP: Final = {"gteq": "lt", "lt": "gteq", "gt": "lteq", "lteq": "gt", "eq": "ne", "ne": "eq", "in": "notin",
                 "notin": "in"}  # fmt: skip
-_PULLS: Final = (0, 2, 20, 2000)
-"""How far beyond an average one more value is tried, in distances to it."""
 _PLAIN: Final = ("default", "round", "int", "float", "lower", "upper")
 
 
@@ -71,7 +62,7 @@ def levers(leaf: Branch, want: bool) -> list[Change]:
     return [] if node is None else list(_Leaf(leaf).truth(node, want))
 
 
-class _Leaf:
+class _Leaf(Past):
     """One leaf with the values it saw."""
 
     def __init__(self, leaf: Branch) -> None:
@@ -172,14 +163,18 @@ class _Leaf:
         if type_ is not None and name == "time" and not old:
             yield Change(EVENTS, self.text, type_, has=self.value(node))
         of = field_of(node)
-        if of is not None and of[0] in ("user", "group", "event") and len(of[1]) == 1:
+        if of is not None and of[1] == ["last_active_at"] and of[0] in ("user", "group"):
+            yield Change(FEWER if old else EVENTS, self.text, "", Age(micros, old) if old else None, self.value(node))
+        elif of is not None and of[0] in ("user", "group", "event") and len(of[1]) == 1:
             kind = DATA if of[0] == "event" else TRAIT
-            yield Change(kind, self.text, of[1][0], _Age(micros, old), self.value(node))
+            yield Change(kind, self.text, of[1][0], Age(micros, old), self.value(node))
 
     def called(self, node: nodes.Call, want: bool) -> Iterator[Change]:
         name = called(node)
         first = self.value(node.args[0]) if node.args else None
-        if name == "in_group":
+        if name == "in_segment":
+            yield Change(LISTED if want else UNLISTED, self.text, str(first), has=not want)
+        elif name == "in_group":
             yield Change(JOIN if want else LEAVE, self.text, str(first), has=not want)
         elif name == "has_badge" and want:
             yield Change(BADGE, self.text, str(first), has=False)
@@ -215,6 +210,8 @@ class _Leaf:
         """What makes ``node op target`` true."""
         if isinstance(node, nodes.Filter) and node.node is not None and node.name in _PLAIN:
             yield from self.reach(node.node, op, target)
+        elif isinstance(node, nodes.Filter) and node.node is not None and node.name == "length":
+            yield from self.of_length(node.node, op, target)
         elif isinstance(node, (nodes.Add, nodes.Sub, nodes.Mul)):
             yield from self.solved(node, op, target)
         elif isinstance(node, nodes.Call):
@@ -241,95 +238,44 @@ class _Leaf:
         except (ArithmeticError, TypeError, KeyError):
             return
 
-    # ------------------------------------------------------------------ history
-
-    def of_history(self, node: nodes.Call, op: str, target: Any) -> Iterator[Change]:
-        name, has = called(node), self.value(node)
-        if isinstance(node.node, nodes.Getattr):  # user.get('x')
-            if node.args and isinstance(node.args[0], nodes.Const):
-                yield from self.to_hold(TRAIT, str(node.args[0].value), has, op, target)
-            return
-        if not node.args or not isinstance(node.args[0], nodes.Const):
-            return
-        first = str(node.args[0].value)
-        if name == "points" and is_number(target) and is_number(has):
-            yield from self._points(first, has, op, target)
-            return
-        where = next((one.value for one in node.kwargs if isinstance(one, nodes.Keyword) and one.key == "where"), None)
-        must = _brings(where)
-        if must is None:
-            return
-        if name == "count" and is_number(target) and is_number(has):
-            yield from self._counted(first, has, op, target, must, sure=where is None)
-        elif name == "distinct" and len(node.args) > 1 and isinstance(node.args[1], nodes.Const):
-            for one in self._counted(first, has, op, target, must, sure=False):
-                yield replace(one, fresh=str(node.args[1].value))
-        elif name in ("sum", "avg", "min", "max") and len(node.args) > 1 and isinstance(node.args[1], nodes.Const):
-            yield from self._amounts(name, first, str(node.args[1].value), has, op, target, must)
-        elif name == "streak" and is_number(target) and is_number(has):
-            yield from self._streak(first, has, op, target)
-        elif name == "since" and op in ("lt", "lteq"):
-            yield Change(EVENTS, self.text, first, has=has)
-
-    def _counted(
-        self, type_: str, has: Any, op: str, target: Any, must: Mapping[str, Any], *, sure: bool
-    ) -> Iterator[Change]:
-        needs = whole_for(op, target, has)
-        if needs is None:
-            return
-        if needs > has:
-            yield Change(EVENTS, self.text, type_, has=has, times=int(needs - has), data=must)
-        elif needs < has and needs >= 0 and sure:
-            yield Change(FEWER, self.text, type_, has=has, times=int(has - needs))
-
-    def _amounts(
-        self, name: str, type_: str, of: str, has: Any, op: str, target: Any, must: Mapping[str, Any]
-    ) -> Iterator[Change]:
-        there = has if is_number(has) else Decimal(0)
-        if not is_number(target):
-            return
-        if name == "sum":
-            unit = unit_of(there, target)
-            wanted = edge_of(op, target, unit, there)
-            if wanted is not None and wanted > there:
-                yield Change(EVENTS, self.text, type_, has=has, data={**must, of: small(wanted - there)})
-        elif name == "avg":
-            yield from self._average(type_, of, has, op, target, must)
-        elif (name == "max" and op in ("gt", "gteq", "eq")) or (name == "min" and op in ("lt", "lteq", "eq")):
-            wanted = edge_of(op, target, unit_of(there, target), there)
-            if wanted is not None:
-                yield Change(EVENTS, self.text, type_, has=has, data={**must, of: small(wanted)})
-
-    def _average(
-        self, type_: str, of: str, has: Any, op: str, target: Any, must: Mapping[str, Any]
-    ) -> Iterator[Change]:
-        """One more event pulls an average along; over how many it is, nobody saw, so several are tried."""
-        there = has if is_number(has) else Decimal(target)
-        edge = edge_of(op, target, unit_of(there, target), there)
-        if edge is None:
-            return
-        pulls = [edge + (edge - there) * weight for weight in (_PULLS if is_number(has) else (0,))]
-        kept = [it for it in dict.fromkeys(pulls) if it >= 0]
-        for amount in kept if len(kept) == len(pulls) else [*kept, Decimal(0)]:
-            yield Change(EVENTS, self.text, type_, has=has, data={**must, of: small(amount)})
-
-    def _streak(self, type_: str, has: Any, op: str, target: Any) -> Iterator[Change]:
-        """The day at hand may still count; days that are over cannot be had any more."""
-        needs = whole_for(op, target, has)
-        if needs is not None and needs == has + 1:
-            yield Change(EVENTS, self.text, type_, has=has)
-        elif needs is not None and needs < has:
-            yield Change(FEWER, self.text, type_, has=has)
-
-    def of_last(self, node: nodes.Node, op: str, target: Any) -> Iterator[Change]:
-        """``last('x').amount``: one more event that brings it; what the first one was cannot be helped."""
-        type_, name = recorded(node)
-        if type_ is None or name in (None, "time") or called(base_of(node)) != "last":
-            return
-        for one in self.to_hold(DATA, str(name), self.value(node), op, target):
-            yield Change(EVENTS, self.text, type_, has=one.has, data={str(name): one.value})
-
     # ------------------------------------------------------------------ fields
+
+    def of_members(self, has: Any, op: str, target: Any) -> Iterator[Change]:
+        """More of them, or fewer."""
+        needs = whole_for(op, target, has)
+        if needs is not None and needs >= 0 and needs != has:
+            yield Change(MEMBERS, self.text, "", int(needs - has), has)
+
+    def of_silence(self, has: Any, op: str, target: Any) -> Iterator[Change]:
+        """A sign of life, or what there was of them not."""
+        needs = whole_for(op, target, has)
+        if needs is None or needs < has:
+            yield Change(EVENTS, self.text, "", has=has)
+        else:
+            yield Change(FEWER, self.text, "", Age(needs * DAY, old=True), has)
+
+    def of_length(self, node: nodes.Node, op: str, target: Any) -> Iterator[Change]:
+        """A list of another length: so many more entries, or so many less."""
+        has, of = self.value(node), field_of(node)
+        there = len(has) if isinstance(has, (list, tuple, str)) else 0
+        needs = whole_for(op, target, there)
+        if of is None or needs is None or needs < 0 or needs == there:
+            return
+        root, names = of[0], [name for name in of[1] if (of[0], name) != ("event", "data")]
+        if has is UNKNOWN or has is None:
+            has = []
+        more = needs - there
+        if len(names) == 1 and root in ("user", "group") and names[0] in ("tags", "groups"):
+            up, down = (TAG, UNTAG) if names[0] == "tags" else (JOIN, LEAVE)
+            yield Change(up if more > 0 else down, self.text, "", list(has)[needs:] or None, there, abs(more))
+        elif root == "event" or names[0] not in _OWN:
+            kept = list(has)[:needs]
+            filled: Any = [*kept, *others_like(kept, max(more, 0))]
+            if isinstance(has, str):
+                filled = has[:needs].ljust(needs, "x")
+            kind = DATA if root == "event" else TRAIT
+            if kind == DATA or len(names) == 1:
+                yield Change(kind, self.text, ".".join(names), filled, has, other=False)
 
     def of_field(self, node: nodes.Node, root: str, names: list[str], op: str, target: Any) -> Iterator[Change]:
         has = self.value(node)
@@ -341,16 +287,29 @@ class _Leaf:
         if root in ("user", "group") and len(names) == 1:
             if names[0] == "points":
                 if is_number(target) and is_number(has):
-                    yield from self._points("", has, op, target)
+                    yield from self.points("", has, op, target)
+            elif names[0] == "members":
+                yield from self.of_members(has, op, target)
+            elif names[0] == "silent_days":
+                yield from self.of_silence(has, op, target)
+            elif names[0] == "last_active_at":
+                yield Change(EVENTS, self.text, "", has=has)
             elif names[0] not in _OWN:
                 yield from self.to_hold(TRAIT, names[0], has, op, target)
-        elif root == "event" and len(names) == 1 and names[0] not in _OWN_EVENT:
-            yield from self.to_hold(DATA, names[0], has, op, target)
+        elif root == "event" and names[0] not in _OWN_EVENT:
+            yield from self.to_hold(DATA, ".".join(names), has, op, target)
 
-    def _points(self, account: str, has: Any, op: str, target: Any) -> Iterator[Change]:
+    def points(self, account: str, has: Any, op: str, target: Any) -> Iterator[Change]:
         needs = whole_for(op, target, has)
         if needs is not None and needs != has:
             yield Change(POINTS, self.text, account, int(needs - has), has)
+
+    def must(self, where: nodes.Node | None) -> dict[str, Any] | None:
+        if where is None:
+            return {}
+        text = where.value if isinstance(where, nodes.Const) else unparse(where)
+        node = parse(str(text)).node
+        return None if node is None else brings(node)
 
     def to_hold(self, kind: str, name: str, has: Any, op: str, target: Any) -> Iterator[Change]:
         for value in values_for(op, target, has):
@@ -363,63 +322,7 @@ _OWN: Final = frozenset({"id", "tier", "tags", "badges", "groups", "created_at",
 _OWN_EVENT: Final = frozenset({"type", "time", "id", "user", "group", "data"})
 
 
-@dataclass(frozen=True)
-class _Age:
-    """A time of some age at the moment of the decision: what a field would have to hold."""
-
-    micros: int
-    old: bool  #: at least so old; else younger
-
-    def at(self, instant: int, has: Any) -> str:
-        """As text, in the form of what is there."""
-        edge = instant - self.micros if self.old else instant - self.micros + 1_000_000
-        day = isinstance(has, date) and not isinstance(has, datetime)
-        return format_instant(edge)[:10] if day else format_instant(edge)
-
-
-def settled(value: Any, instant: int, has: Any) -> Any:
-    """The value of a change at the instant of a decision."""
-    return value.at(instant, has) if isinstance(value, _Age) else value
-
-
-def span(change: Change) -> tuple[Decimal, Decimal, Decimal] | None:
-    """(what there is, what it would be, the smallest step towards it) of a change of a number."""
-    if change.kind in (TRAIT, DATA) and is_number(change.value) and is_number(change.has):
-        there, value = Decimal(change.has), Decimal(change.value)
-    elif change.kind == POINTS:
-        there, value = Decimal(0), Decimal(change.value)
-    elif change.kind == EVENTS and (field_ := _amount_of(change)) is not None and change.data[field_] > 0:
-        there, value = Decimal(0), Decimal(change.data[field_])
-    else:
-        return None
-    whole = change.kind == POINTS or (isinstance(change.value, int) and isinstance(change.has, int))
-    unit = Decimal(1) if whole else unit_of(there, value)
-    return there, value, unit if value > there else -unit
-
-
-def with_number(change: Change, value: Decimal) -> Change:
-    """The same change with another number."""
-    field_ = _amount_of(change)
-    if change.kind == EVENTS and field_ is not None:
-        return replace(change, data={**change.data, field_: small(value)})
-    return replace(change, value=small(value))
-
-
-def _amount_of(change: Change) -> str | None:
-    numbers = [name for name, one in change.data.items() if is_number(one)]
-    return numbers[-1] if numbers else None
-
-
 # ---------------------------------------------------------------------- reading nodes
-
-
-def _brings(where: nodes.Node | None) -> dict[str, Any] | None:
-    """What an event must bring for ``where=`` to hold; None: that cannot be told."""
-    if where is None:
-        return {}
-    text = where.value if isinstance(where, nodes.Const) else unparse(where)
-    node = parse(str(text)).node
-    return None if node is None else brings(node)
 
 
 def brings(node: nodes.Node) -> dict[str, Any] | None:
@@ -432,6 +335,6 @@ def brings(node: nodes.Node) -> dict[str, Any] | None:
         return brings(node.right) if left is None else left
     leaf = _Leaf(Branch(op="leaf", text="", value=False, seen={}))
     found = next((it for it in leaf.truth(node, True) if it.kind == DATA), None)
-    return None if found is None or isinstance(found.value, _Age) else {found.name: found.value}
+    return None if found is None or isinstance(found.value, Age) else {found.name: found.value}
 
 

@@ -1,137 +1,86 @@
-"""The nearest change with which a verdict would have been another one, found by trying.
+"""The nearest change with which a verdict would have been another one, found by trying (``searching.py``).
 
-Rule 1: what a condition lacks is only an idea (``levers.py``); it is named when the engine, deciding the subject's
-whole life once more with it, comes to another verdict, and with any part of it less does not.
-Rule 2: the fewest changes win; among as few the smallest. What is as near is named beside it.
-Rule 3: where nothing was found, that is what is said, and why.
+Rule: where nothing was found, that is what is said, and why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
 
 from msgspec import structs
 
+from engine.core import localtime
 from engine.core.instants import parse_instant
-from engine.core.model import Decision, Event, Why
+from engine.core.model import DAY, Decision, Event, State, Why
 from engine.core.moment import Moment
-from engine.core.plan import Plan, Playbook, Segment
-from engine.insight import levers
-from engine.insight.judged import Branch, Glimpse, judge, tree_of
-from engine.insight.levers import Change
-from engine.insight.needs import Set, Sight, because, cost, key_of, needs
-from engine.insight.replay import Course, Life
+from engine.core.plan import zone_of
+from engine.core.slots import Slotted
+from engine.insight import change as kinds
+from engine.insight.judged import Glimpse, tree_of
+from engine.insight.needs import Set, because, cost, key_of
+from engine.insight.searching import (
+    ENTERED,
+    MOST_OPTIONS,
+    Asking,
+    Got,
+    OutOfTries,
+    Scene,
+    Search,
+    same,
+)
 from engine.insight.subject import instant
-from engine.insight.supposing import Placed, apply, row
-from engine.language.expressions.parse import parse
-from engine.language.expressions.unparse import quoted
-from engine.triggers.count import Count
+from engine.insight.supposing import SUPPOSED, Placed, apply
+from engine.insight.ways import failing, sets_off
+from engine.triggers.segment import SegmentMove
+from engine.triggers.tier_change import TierChange
 
-ENTERED: Final = ("entered", "held_out")
-_MOST_OPTIONS = 3  #: equally near ones that are named
-_DEEPEST = 4  #: lines of a verdict that may have to change, one after another
-_AT_ONCE = 12  #: so many times less are tried one by one
-
-@dataclass
-class Asking:
-    """What a search goes by.
-
-    ``tries``: how often the subject's life may still be decided once more; what is left is handed on.
-    """
-
-    life: Life
-    plan: Plan
-    playbook: Playbook
-    found: Course  #: as it was
-    segments: Mapping[str, Segment]
-    tries: int
-
-
-@dataclass
-class _Scene:
-    """A verdict, the events that led to it, and where others would come in."""
-
-    decision: Decision
-    events: list[tuple[Event, int]]
-    places: list[Placed]
-    cause: str | None = None  #: id of the event from outside it goes back to
-    sight: Sight | None = None
-    turns: dict[str, int] = field(default_factory=dict)
+_NEVER: Final = "never looked at"
+_MOST_BEGINNINGS = 12  #: ideas that are tried for a playbook that never looked
+_SLOTS_AHEAD, _DAYS_AHEAD = 8, 62  #: how far the next slots of a schedule are decided
+_FAR_AHEAD: Final = 400 * DAY
+_WAKES_AHEAD = 4  #: how many wake-ups a change is given until it shows
+_ENDS_AHEAD = 6  #: how many waits of a running journey are gone through to its end
 
 
 def nearest(asking: Asking, decision: Decision | None) -> dict[str, Any]:
     """The nearest change of a verdict, ready for JSON; of none: what would have the playbook look at the subject."""
-    search = _Search(asking)
     if decision is None:
-        return search.first_look()
-    return search.another(decision)
+        return _First(asking).look_first()
+    return _Another(asking).another(decision)
 
 
-class _OutOfTries(Exception):
-    """The search has decided often enough."""
+class _Ahead(Search):
+    """What time alone will bring."""
 
+    def given_up(self) -> str:
+        """Why the search came to no end."""
+        if not self.it.alone:
+            return "not looked for among so many: ask with --playbook"
+        return "so many ways to go about it that none was found in the tries there are"
 
-class _Search:
-    def __init__(self, asking: Asking) -> None:
-        self.it = asking
-        self.part = asking.plan.part(asking.life.subject)
+    def next_slots(self, after: int) -> list[int]:
+        """The next slots of its schedules."""
+        state = self.it.found.state
+        zone = zone_of(state, self.part.env) if state is not None else self.part.env.zone
+        found: list[int] = []
+        for trigger in self.it.playbook.triggers:
+            if not isinstance(trigger, Slotted):
+                continue
+            tz = localtime.zone(zone if trigger.by_user else self.part.env.zone) or localtime.UTC
+            at: int | None = after
+            for _ in range(_SLOTS_AHEAD):
+                at = trigger.after(at, tz) if at is not None else None
+                if at is None or at > after + (_DAYS_AHEAD * DAY if found else _FAR_AHEAD):
+                    break
+                found.append(at)
+        return sorted(set(found))[:_SLOTS_AHEAD]
 
-    def sight(self, scene: _Scene) -> Sight:
-        """What is to be seen of segments and ladders in a scene."""
-        return scene.sight or Sight(self.part)
-
-    # ------------------------------------------------------------------ ways to ask
-
-    def another(self, decision: Decision) -> dict[str, Any]:
-        """For a verdict on record."""
-        scene = self.scene(decision)
-        try:
-            self.look(scene)
-            options, stays = self.options(scene)
-            from_ = self.by_time(scene)
-        except _OutOfTries:
-            return _said(decision, [], None, "not looked for among so many: ask with --playbook")
-        reason = None if options or from_ else (stays or "no part of it can be turned around by a change of one's own")
-        return _said(decision, options, from_, reason)
-
-    def first_look(self) -> dict[str, Any]:
-        """For a playbook that never looked: the event it waits for, and what else it would ask then."""
-        found, life = self.it.found, self.it.life
-        events = [(event, clock) for event, clock in life.events if clock <= found.clock]
-        place = Placed(len(events), found.clock, found.clock)
-        reason = None
-        options: list[dict[str, Any]] = []
-        try:
-            for changes in islice(self.beginnings(), 4):
-                made = apply(changes, events, place, life.subject, self.part.env.account)
-                if made is None:
-                    continue
-                course = self.suppose(made.events, found.clock)
-                looks = [it for it in course.decisions if it.playbook == self.it.playbook.id]
-                if any(it.verdict in ENTERED or it.verdict == "capped" for it in looks):
-                    options.append(self.option(changes, place, looks[-1].verdict))
-                elif looks and looks[-1].cause.get("event", "").startswith("supposed:"):
-                    scene = _Scene(looks[-1], made.events, [Placed(len(events), found.clock, found.clock)],
-                                   looks[-1].cause["event"])  # fmt: skip
-                    self.look(scene)
-                    more, reason = self.options(scene)
-                    rows = [row(it, self.part.env.account, place) for it in changes]
-                    options += [{**it, "changes": [*it["changes"], *rows]} for it in more]
-        except _OutOfTries:
-            reason = "not looked for among so many: ask with --playbook"
-        options.sort(key=lambda it: len(it["changes"]))
-        from_ = self.clockwork()
-        if not options and from_ is None and reason is None:
-            reason = "nothing from outside alone begins it"
-        return _said(None, options[:_MOST_OPTIONS], from_, None if options or from_ else reason)
-
-    def clockwork(self) -> dict[str, Any] | None:
-        """When the first of its timed triggers looks, if nothing happens before."""
-        state, clock = self.it.found.state, self.it.found.clock
+    def deadline(self, state: State | None, clock: int) -> tuple[int, str] | None:
+        """(when its first timed trigger looks if nothing happens before, what it is)."""
         found: list[tuple[int, str]] = []
         for trigger in self.it.playbook.triggers:
             if state is not None and trigger.own:
@@ -139,197 +88,48 @@ class _Search:
                     due = trigger.deadline(Moment(state, None, clock, clock, self.part.env))
                     if due is not None:
                         found.append((due, f"by time ({trigger.word}: {trigger.gist()})"))
-        if not found:
-            return None
-        at, words = min(found)
-        return {"at": instant(at), "because": words, "proved": False}
+        return min(found) if found else None
 
-    def beginnings(self) -> Iterator[Set]:
-        """What sets a trigger off, as far as that is an event or the way into a segment."""
-        for trigger in self.it.playbook.triggers:
-            segment = getattr(trigger, "segment", None)
-            held = self.it.segments.get(segment) if isinstance(segment, str) else None
-            if held is not None and held.test is not None and self.it.found.state is not None:
-                clock = self.it.found.clock
-                tree = judge(held.test, Moment(self.it.found.state, None, clock, clock, self.part.env))
-                yield from needs(tree, getattr(trigger, "of_members", True), Sight(self.part))
-            elif not trigger.own:
-                brings = {}
-                where = getattr(trigger, "where", None) or trigger.condition
-                node = parse(where.text).node if where is not None else None
-                if node is not None:
-                    brings = levers.brings(node) or {}
-                for type_ in sorted(trigger.listens() or ()):
-                    if not _of_the_engine(type_):
-                        yield (Change(levers.EVENTS, "trigger", type_, data=brings, has=0),)
 
-    # ------------------------------------------------------------------ trying
+class _Another(_Ahead):
+    """For a verdict on record."""
 
-    def suppose(self, events: Sequence[tuple[Event, int]], until: int, **more: Any) -> Course:
-        if self.it.tries <= 0:
-            raise _OutOfTries
-        self.it.tries -= 1
-        return self.it.life.suppose(events, until, **more)
+    def another(self, decision: Decision) -> dict[str, Any]:
+        """Options, and the instant from which it would be another one."""
+        scene = self.scene(decision)
+        options: list[dict[str, Any]] = []
+        from_ = stays = None
+        try:
+            self.look(scene)
+            options, stays = self.options(scene)
+            from_ = self.by_time(scene) or self.at_a_slot(scene)
+        except OutOfTries:
+            stays = stays or self.given_up()
+        if options or from_:
+            return _said(decision, options, from_, None)
+        if decision.verdict in ENTERED:
+            return _said(decision, options, from_, stays or self.unturned_all(scene))
+        # nothing would have turned it around there and then: what begins the playbook from here on
+        later = _First(self.it).look_first()
+        reason = (stays or self.unturned_all(scene)) if later["cannot_say"] is not None else None
+        return {**later, "of": decision.verdict, "cannot_say": reason}
 
-    def scene(self, decision: Decision) -> _Scene:
-        """Where a verdict came from; other events come right before that, or before what came last before."""
-        makers, cause = self.it.found.makers, decision.cause
-        for _ in range(100):
-            if cause.get("event") not in makers:
-                break
-            cause = makers[cause["event"]]
-        events = [(event, clock) for event, clock in self.it.life.events if clock <= decision.time]
-        for place, (event, clock) in enumerate(events):
-            if event.id == cause.get("event"):
-                return _Scene(decision, events[: place + 1], [Placed(place, clock, event.time)], event.id)
-        places = [Placed(len(events), decision.time, decision.time)]
-        if events:
-            event, clock = events[-1]
-            places.insert(0, Placed(len(events) - 1, clock, event.time))
-        return _Scene(decision, events, places)
+    def unturned_all(self, scene: Scene) -> str:
+        """Ideas there were, and none of them was enough."""
+        if scene.decision.verdict in ENTERED:
+            return self.unturned(scene)
+        drawn = [line for line in failing(scene.decision) if "bucket(" in line.text]
+        return self.unturned(scene) if drawn else "no part of it can be turned around by a change of one's own"
 
-    def look(self, scene: _Scene) -> None:
-        """Judge the verdict once more and see more of it: segments by their parts, metrics, when time turns it."""
-        glimpse = Glimpse(scene.decision.time, self.it.segments, self.part.ladders)
-        course = self.suppose(scene.events, scene.decision.time, glimpse=glimpse)
-        scene.decision = _same(course.decisions, scene.decision) or scene.decision
-        scene.sight = Sight(self.part, glimpse.trees, glimpse.metrics)
-        scene.turns = glimpse.turns
-
-    def options(self, scene: _Scene) -> tuple[list[dict[str, Any]], str | None]:
-        """(the nearest changes, why there are none)."""
-        entered = scene.decision.verdict in ENTERED
-        sets: list[Set] = []
-        for line in scene.decision.why if entered else _failing(scene.decision):
-            branch = self.branch(line)
-            if branch is not None:
-                sets += needs(branch, not entered, self.sight(scene))
-        stays: str | None = None
-        found: list[tuple[Set, Placed, str]] = []
-        for changes in sorted(dict.fromkeys(map(key_of, sets)), key=lambda it: cost(it.changes)):
-            if found and len(changes.changes) > len(found[0][0]):
-                break
-            got = self.tried(changes.changes, scene, 0)
-            if isinstance(got, str):
-                stays = stays or got
-            elif got is not None and all(key_of(got[0]) != key_of(it[0]) for it in found):
-                found.append(got)
-            if len(found) >= _MOST_OPTIONS:
-                break
-        least = min((len(it[0]) for it in found), default=0)
-        near = sorted((it for it in found if len(it[0]) == least), key=lambda it: cost(it[0]))
-        if not sets:
-            stays = _unturned(scene.decision)
-        return [self.option(*it) for it in near], stays
-
-    def tried(self, changes: Set, scene: _Scene, depth: int) -> tuple[Set, Placed, str] | str | None:
-        """A set of changes that is enough, with its place and the verdict it leads to; or what would still refuse."""
-        stays: str | None = None
-        for place in scene.places:
-            verdict, after = self.outcome(changes, scene, place)
-            if verdict is not None:
-                least = self.least(changes, scene, place)
-                return least, place, self.outcome(least, scene, place)[0] or verdict
-            if after is None or depth >= _DEEPEST or scene.decision.verdict in ENTERED:
-                continue
-            behind = [line for line in _failing(after) if not _alike(line, scene.decision)]
-            for line in behind:
-                branch = self.branch(line)
-                more = [] if branch is None else needs(branch, True, self.sight(scene))
-                for one in sorted(more, key=cost)[:3]:
-                    got = self.tried((*changes, *one), scene, depth + 1)
-                    if isinstance(got, tuple):
-                        return got
-                    stays = stays or got
-                if not more:
-                    stays = stays or f"then it would be {after.verdict}: {line.at}: {line.text}"
-        return stays
-
-    def outcome(self, changes: Set, scene: _Scene, place: Placed) -> tuple[str | None, Decision | None]:
-        """(the other verdict these changes lead to or None, the verdict then)."""
-        made = apply(changes, scene.events, place, self.it.life.subject, self.part.env.account, scene.cause)
-        if made is None:
-            return None, None
-        before = scene.decision
-        course = self.suppose(made.events, max(before.time, place.clock), edits=made.edits)
-        own = [it for it in course.decisions if it.playbook == before.playbook]
-        same = _same(own, before)
-        if before.verdict in ENTERED:
-            if same is not None and same.verdict in ENTERED:
-                return None, same
-            return ("never looked at" if same is None else same.verdict), same
-        if same is not None and same.verdict != before.verdict:
-            return same.verdict, same
-        started = [it for it in own if it.verdict in ENTERED and it.cause.get("event", "").startswith("supposed:")]
-        return (started[-1].verdict, started[-1]) if started else (None, same)
-
-    def least(self, changes: Set, scene: _Scene, place: Placed) -> Set:
-        """The same without what is not needed."""
-        for one in changes if len(changes) > 1 else ():
-            without = tuple(it for it in changes if it is not one)
-            if self.outcome(without, scene, place)[0] is not None:
-                return self.least(without, scene, place)
-        for at, one in enumerate(changes):
-            low = max(1, one.times - _AT_ONCE)
-            for times in range(one.times - 1, low - 1, -1):
-                fewer = (*changes[:at], replace(one, times=times), *changes[at + 1 :])
-                if self.outcome(fewer, scene, place)[0] is None:
-                    break
-                changes = fewer
-        for at in range(len(changes)):
-            changes = self.smallest(changes, at, scene, place)
-        return changes
-
-    def smallest(self, changes: Set, at: int, scene: _Scene, place: Placed) -> Set:
-        """The same with a number in one of them as near to what there is as is enough."""
-        one, span = changes[at], levers.span(changes[at])
-        if span is None:
-            return changes
-        there, value, unit = span
-
-        def enough(steps: int) -> Set | None:
-            found = (*changes[:at], levers.with_number(one, there + steps * unit), *changes[at + 1 :])
-            return found if self.outcome(found, scene, place)[0] is not None else None
-
-        high = int((value - there) / unit)
-        if high < 2 or enough(high - 1) is None:
-            return changes
-        low = 0
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if enough(middle) is not None else (middle, high)
-        return enough(high) or changes
-
-    # ------------------------------------------------------------------ what is said
-
-    def branch(self, line: Why) -> Branch | None:
-        """A line of a verdict as a judged tree; what is no condition has none."""
-        tree = tree_of(line)
-        if tree is not None:
-            return tree
-        if line.at == "entry" or line.at.startswith("entry.limit") or not isinstance(line.value, bool):
-            return None
-        for trigger in self.it.playbook.triggers:
-            if trigger.path == line.at and isinstance(trigger, Count) and trigger.where is not None:
-                has = line.seen.get(f"count('{trigger.event}')")
-                if has is None:  # the event at hand is none of those that count
-                    break
-                counted = f"count('{trigger.event}', where={quoted(trigger.where.text)})"
-                return Branch(f"{counted} >= {trigger.at_least}", line.value, "leaf", {counted: has})
-        return Branch(op="leaf", text=line.text, value=line.value, seen=dict(line.seen))
-
-    def option(self, changes: Set, place: Placed, verdict: str) -> dict[str, Any]:
-        return {"changes": [row(it, self.part.env.account, place) for it in changes], "verdict": verdict}
-
-    def by_time(self, scene: _Scene) -> dict[str, Any] | None:
+    def by_time(self, scene: Scene) -> dict[str, Any] | None:
         """From when on the same event, had it come then, would have had another verdict, nothing else happening."""
         decision = scene.decision
-        lines = list(decision.why) if decision.verdict in ENTERED else _failing(decision)
+        lines = list(decision.why) if decision.verdict in ENTERED else failing(decision)
         turns = [(at, line) for line in lines if (at := scene.turns.get(line.text)) is not None]
-        waits = next((at for line in lines if (at := _not_before(line)) is not None), None)
-        if not turns and waits is None:
+        free = next(((at, line) for line in lines if (at := self.free_at(line, scene)) is not None), None)
+        if not turns and free is None:
             return None
-        at, line = min(turns, key=lambda it: it[0]) if turns else (waits or 0, lines[0])
+        at, line = min(turns, key=lambda it: it[0]) if turns else free or (0, lines[0])
         proved = False
         event = next((event for event, _ in scene.events if event.id == scene.cause), None)
         if event is not None:
@@ -337,20 +137,211 @@ class _Search:
             if verdicts[0] in (None, decision.verdict):
                 return None
             proved = verdicts[1] == decision.verdict
-        tree = self.branch(line)
+        tree = tree_of(line)
         words = because(tree, at, self.sight(scene), scene.events) if tree is not None else line.text
         return {"at": instant(at), "because": words, "proved": proved}
 
-    def at_another_time(self, scene: _Scene, event: Event, at: int) -> str | None:
+    def free_at(self, line: Why, scene: Scene) -> int | None:
+        """When an entry that was refused is free: the instant it names, or the end of the journey that runs."""
+        if line.at != "entry" or line.value is not False:
+            return None
+        _, dash, at = line.text.partition(": not before ")
+        if dash:
+            return parse_instant(at) if at else None
+        if not line.text.endswith(": a journey is running") or line.text.startswith("once"):
+            return None
+        state = scene.state
+        for _ in range(_ENDS_AHEAD):
+            mine = [it for it in state.journeys if it.playbook == self.it.playbook.id] if state is not None else []
+            waits = [it.waiting.until for it in mine if it.waiting is not None and it.waiting.until is not None]
+            if not mine or not waits:
+                return None
+            end = min(waits)
+            before, state = len(mine), self.suppose(scene.events, end).state
+            if state is not None and sum(it.playbook == self.it.playbook.id for it in state.journeys) < before:
+                return end + 1  # at that very instant events come first
+        return None
+
+    def at_another_time(self, scene: Scene, event: Event, at: int) -> str | None:
         """The verdict had the same event come at another time."""
-        again = structs.replace(event, id="supposed:later", time=at)
+        again = structs.replace(event, id=f"{SUPPOSED}later", time=at)
         course = self.suppose([*(it for it in scene.events if it[0] is not event), (again, at)], at)
         own = [it for it in course.decisions if it.playbook == scene.decision.playbook]
-        mine = [it for it in own if it.cause.get("event") == again.id or it.time == at]
+        mine = [it for it in own if it.cause.get("event") == again.id] or [it for it in own if it.time == at]
         return mine[-1].verdict if mine else None
 
+    def at_a_slot(self, scene: Scene) -> dict[str, Any] | None:
+        """The next slot that decides otherwise, nothing else happening."""
+        decision = scene.decision
+        if scene.cause is not None or decision.verdict in ENTERED or not (slots := self.next_slots(decision.time)):
+            return None
+        course = self.suppose(scene.events, slots[-1])
+        later = [it for it in course.decisions if it.playbook == decision.playbook and it.time > decision.time]
+        found = next((it for it in later if it.verdict in ENTERED), None)
+        if found is None:
+            return None
+        return {"at": instant(found.time), "because": "by time alone: its slot then", "proved": True}
 
-_NOTHING = Decision(time=0, playbook="", user=None, group=None, cause={}, verdict="", why=[])
+
+class _First(_Ahead):
+    """For a playbook that never looked: what it waits for, and what else it would ask then."""
+
+    def __init__(self, asking: Asking) -> None:
+        super().__init__(asking)
+        found, playbook = asking.found, asking.playbook
+        own = (it for it in found.decisions if it.playbook == playbook.id)
+        self.before = {(it.time, str(it.cause)) for it in own}
+        self.later: dict[str, int] = {}  #: changes -> when the verdict falls
+        user = None if asking.life.subject[:1] == "\x01" else asking.life.subject
+        self.none = Decision(time=found.clock, playbook=playbook.id, user=user, group=None, cause={}, verdict=_NEVER,
+                             why=[])  # fmt: skip
+
+    def look_first(self) -> dict[str, Any]:
+        """Options, and when it looks by itself."""
+        options: list[dict[str, Any]] = []
+        from_ = reason = None
+        scene = self.now()
+        since = self.it.life.published(self.it.playbook.id)
+        if since > self.it.found.clock:
+            words = "it was published then, and nothing before counts"
+            return _said(None, [], {"at": instant(since), "because": words, "proved": False}, None)
+        try:
+            found, reason = self.begun(scene)
+            options = [
+                self.option(*it, scene.events, self.later.get(repr(it[0]), self.it.found.clock)) for it in found
+            ]
+            from_, more = self.clockwork(scene)
+            options = options or more
+        except OutOfTries:
+            reason = reason or self.given_up()
+        if not options and from_ is None and reason is None:
+            reason = self.begins_elsewhere()
+        return _said(None, options[:MOST_OPTIONS], from_, None if options or from_ else reason)
+
+    def now(self) -> Scene:
+        """Where things stand."""
+        found = self.it.found
+        events = [(event, clock) for event, clock in self.it.life.events if clock <= found.clock]
+        scene = Scene(self.none, events, [Placed(len(events), found.clock, found.clock)], state=found.state)
+        scene.sight = self.seen(scene)
+        return scene
+
+    def together(self, changes: Set, more: Set) -> Set:
+        """What a condition lacks comes before the event that begins it."""
+        return (*more, *changes)
+
+    def ideas(self, scene: Scene) -> Iterator[Set]:
+        """What may set one of its triggers off, of each in turn."""
+        each = [sets_off(trigger, self.here(scene)) for trigger in self.it.playbook.triggers]
+        while each:
+            for one in list(each):
+                found = next(one, None)
+                if found is None:
+                    each.remove(one)
+                else:
+                    yield found
+
+    def begun(self, scene: Scene) -> tuple[list[Got], str | None]:
+        """(what begins it, what would refuse still)."""
+        found: list[Got] = []
+        stays: str | None = None
+        for changes in islice(self.ideas(scene), _MOST_BEGINNINGS):
+            if found and len(changes) > min(len(it[0]) for it in found):
+                continue
+            if any(_same_fields(changes, it[0]) for it in found):  # another value of the same is no other change
+                continue
+            got = self.tried(changes, scene, 0)
+            if isinstance(got, str):
+                stays = stays or got
+            elif got is not None and all(key_of(got[0]) != key_of(it[0]) for it in found):
+                found.append(got)
+        least = min((len(it[0]) for it in found), default=0)
+        return sorted((it for it in found if len(it[0]) == least), key=lambda it: cost(it[0])), stays
+
+    def outcome(self, changes: Set, scene: Scene, place: Placed) -> tuple[str | None, Decision | None]:
+        """As of any verdict; here it is that there is one, at once or when its timed trigger fires."""
+        made = apply(changes, scene.events, place, self.setting, scene.cause)
+        if made is None:
+            return None, None
+        clock = self.it.found.clock
+        course = self.suppose(made.events, clock, edits=made.edits, world=made.world)
+        look = self.fresh(course.decisions)
+        for _ in range(_WAKES_AHEAD):
+            if look is not None and look.verdict in ENTERED:
+                break
+            due = self.next_by_time(course.state, max(clock, course.clock))
+            if due is None:
+                break
+            course = self.suppose(made.events, due, edits=made.edits, world=made.world)
+            look = self.fresh(course.decisions) or look
+        if look is None:
+            return None, None
+        self.later[repr(changes)] = look.time
+        return (look.verdict if look.verdict in (*ENTERED, "capped") else None), look
+
+    def next_by_time(self, state: State | None, clock: int) -> int | None:
+        """When time alone may begin it: its own timer, or one that moves a segment or a level."""
+        due = self.deadline(state, clock)
+        if due is not None and due[0] > clock:
+            return due[0]
+        moves = any(isinstance(it, (SegmentMove, TierChange)) for it in self.it.playbook.triggers)
+        at = state.wake_at if state is not None and moves else None
+        return at if at is not None and clock < at < self.it.found.clock + _FAR_AHEAD else None
+
+    def fresh(self, decisions: list[Decision]) -> Decision | None:
+        """The last verdict that was not there before."""
+        own = [it for it in decisions if it.playbook == self.it.playbook.id]
+        new = [it for it in own if (it.time, str(it.cause)) not in self.before]
+        return next((it for it in reversed(new) if it.verdict in ENTERED), new[-1] if new else None)
+
+    def clockwork(self, scene: Scene) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+        """(when it looks by itself if nothing happens before, what it would ask for then)."""
+        clock, state = self.it.found.clock, self.it.found.state
+        due = self.deadline(state, clock)
+        slots = self.next_slots(clock)
+        if slots and (due is None or slots[0] < due[0]):
+            due = (slots[0], "by time (schedule): its next slot")
+        if due is None:
+            return self.by_waking(scene), []
+        glimpse = Glimpse(due[0], self.it.segments, self.part.ladders)
+        course = self.suppose(scene.events, max(due[0], clock), glimpse=glimpse)
+        look = self.fresh(course.decisions)
+        from_ = {"at": instant(due[0]), "because": due[1], "proved": look is not None and look.verdict in ENTERED}
+        if look is None or look.verdict in ENTERED:
+            return from_, []
+        then = Scene(look, scene.events, [Placed(len(scene.events), look.time, look.time)], state=course.state)
+        then.sight = self.seen(then, glimpse)
+        options, _ = _Another(replace(self.it, tries=self.it.tries)).options(then)
+        return from_, [{**it, "time": instant(look.time)} for it in options]
+
+    def by_waking(self, scene: Scene) -> dict[str, Any] | None:
+        """When it begins by what time alone does to a segment or a level, if nothing happens before."""
+        state, clock = scene.state, self.it.found.clock
+        for _ in range(_ENDS_AHEAD):
+            at = state.wake_at if state is not None else None
+            if at is None or at > clock + _FAR_AHEAD:
+                return None
+            course = self.suppose(scene.events, max(at, clock))
+            look, state = self.fresh(course.decisions), course.state
+            if look is not None and look.verdict in ENTERED:
+                return {"at": instant(look.time), "because": "by time alone, nothing else happening", "proved": True}
+            if state is not None and state.wake_at is not None and state.wake_at <= at:
+                return None
+        return None
+
+    def begins_elsewhere(self) -> str:
+        """What begins it, where that is nothing that can be supposed."""
+        slotted = [it for it in self.it.playbook.triggers if isinstance(it, Slotted)]
+        words = ", ".join(f"{it.word}: {it.gist()}" for it in self.it.playbook.triggers)
+        if slotted and len(slotted) == len(self.it.playbook.triggers):
+            return f"no slot of it is to come ({words})"
+        return f"nothing that was tried begins it ({words})"
+
+
+def _same_fields(one: Set, other: Set) -> bool:
+    """Do both only give other values to the same fields?"""
+    names = [{(it.kind, it.name) for it in changes} for changes in (one, other)]
+    return names[0] == names[1] and all(kind == kinds.TRAIT for kind, _ in names[0])
 
 
 def _said(
@@ -364,52 +355,4 @@ def _said(
     }
 
 
-def _same(decisions: Sequence[Decision], before: Decision) -> Decision | None:
-    found = [
-        it for it in decisions
-        if it.playbook == before.playbook and it.time == before.time and it.cause == before.cause
-    ]  # fmt: skip
-    return found[-1] if found else None
-
-
-def _failing(decision: Decision) -> list[Why]:
-    """The lines that refused: of several triggers any, of conditions the last."""
-    return [line for line in decision.why if line.value is not True]
-
-
-def _alike(line: Why, decision: Decision) -> bool:
-    """Was it this line that refused before?"""
-    return any(it.at == line.at and it.text == line.text for it in _failing(decision))
-
-
-def _unturned(decision: Decision) -> str:
-    """What refused and cannot be turned around."""
-    lines = _failing(decision) if decision.verdict not in ENTERED else decision.why
-    for line in lines[-1:]:
-        if line.at == "entry":
-            return f"{line.text}; no event changes that"
-        if line.value is None:
-            return f"{line.at} could not be judged; the data or the condition must be mended first"
-        return f"{line.at}: what it asks for cannot be turned around: {line.text}"
-    return "it was entered without a condition" if decision.verdict in ENTERED else "no condition refused it"
-
-
-def _not_before(line: Why) -> int | None:
-    """The instant an ``again_after`` names."""
-    _, dash, at = line.text.partition(": not before ")
-    return parse_instant(at) if dash and line.at == "entry" and at else None
-
-
-def _of_the_engine(type_: str) -> bool:
-    """Does only the engine say so?"""
-    return type_ in _ENGINES or type_.split(".")[0] in ("segment", "journey", "selection", "draw")
-
-
-_ENGINES: Final = frozenset(
-    {"tier.changed", "points.expiring", "survey.due", "role.expiring", "coupon.expiring", "coupon.expired",
-     "coupon.unsent", "message.sent", "group.target_met", "invite.offered", "webhook.answered"}
-)  # fmt: skip
-"""What no feed tells."""
-
-
-__all__ = ["Asking", "nearest"]
+__all__ = ["Asking", "nearest", "same"]

@@ -9,9 +9,10 @@ from typing import Any
 from engine.core.instants import format_instant, parse_duration
 from engine.core.model import Event
 from engine.core.plan import Plan
+from engine.insight import change as kinds
 from engine.insight import levers
+from engine.insight.change import Change
 from engine.insight.judged import Branch
-from engine.insight.levers import Change
 from engine.language.expressions.parse import parse, walk
 from engine.language.expressions.unparse import unparse
 
@@ -28,6 +29,7 @@ class Sight:
     plan: Plan  #: of the kind of subject
     trees: Mapping[str, Branch] = field(default_factory=dict)  #: segment -> as it was judged
     metrics: Mapping[str, Any] = field(default_factory=dict)  #: ladder -> value of its metric
+    listed: frozenset[str] = frozenset()  #: segments that are lists
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,12 @@ def _bare(it: Change) -> Change:
     return replace(it, leaf="", has=None, value=None if it.other else it.value)
 
 
-def cost(changes: Set) -> tuple[int, int]:
-    return len(changes), sum(it.times for it in changes)
+def cost(changes: Set) -> tuple[int, int, int]:
+    """How near a set of changes is: how many, of how many events, and how much of them is no event of one's own."""
+    return len(changes), sum(it.times for it in changes), sum(it.kind in _FAR for it in changes)
+
+
+_FAR = frozenset({kinds.TOLD, kinds.FIGURE, kinds.LISTED, kinds.UNLISTED, kinds.WITHOUT})
 
 
 def needs(branch: Branch, want: bool, sight: Sight) -> list[Set]:
@@ -77,7 +83,8 @@ def _of_leaf(leaf: Branch, want: bool, sight: Sight) -> list[Set]:
     if segment is not None:
         tree = sight.trees.get(segment)
         if tree is None:
-            return []
+            listed = segment in sight.listed
+            return [(change,) for change in levers.levers(leaf, want)] if listed else []
         return needs(tree, want if tree.value is leaf.value else not want, sight)
     found: list[Set] = [(change,) for change in levers.levers(leaf, want)]
     if "user.tier" in leaf.seen:

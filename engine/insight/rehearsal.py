@@ -92,14 +92,14 @@ def rehearse(
     """
     if compiled.rehearse is None:
         raise InternalError("a program with errors cannot be rehearsed")
-    plan = _laid_down(compiled.rehearse(scenario.playbooks), scenario)
+    plan = laid_down(compiled.rehearse(scenario.playbooks), scenario)
     seen = coverage if coverage is not None else Coverage()
     seen.learn(plan.playbooks)
     with spied(plan, seen):
         return _Stage(compiled, plan, scenario, store, fresh, stored, seen).run()
 
 
-def _laid_down(plan: Plan, scenario: Scenario) -> Plan:
+def laid_down(plan: Plan, scenario: Scenario) -> Plan:
     """The plan with the chance and the codes of the scenario."""
     pools = dict(with_stand_ins(plan.pools, lambda name: 0))
     for name, codes in scenario.fixed.codes.items():

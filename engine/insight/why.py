@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from engine.core import localtime
 from engine.core.chance import BUCKETS, bucket
 from engine.core.changing import PUBLISH
-from engine.core.kinds import Trigger
 from engine.core.model import Decision, Journey, Why
-from engine.core.moment import Moment
-from engine.core.plan import Plan, Playbook, Segment, zone_of
+from engine.core.plan import Plan, Playbook, Segment
 from engine.core.subjects import kind_of, name_of, shown_as
 from engine.insight.eras import Era, era_at
 from engine.insight.gates import gates
 from engine.insight.judged import Branch, by_time, changes, placed, tree_of
+from engine.insight.listening import listening
 from engine.insight.nearest import Asking, nearest
 from engine.insight.replay import Asked, Course, Life
 from engine.insight.subject import (
@@ -33,8 +32,6 @@ from engine.insight.subject import (
     known_user,
 )
 from engine.ports import Store, Version
-from engine.triggers.count import Count
-from engine.triggers.streak import Streak
 
 ENTRY = frozenset({"entered", "held_out", "skipped", "capped", "late", "error", "unknown"})
 """Verdicts about a new journey; the others are about one on its way."""
@@ -81,32 +78,14 @@ def answer(
         known_playbook(plan, playbook)
     gone = store.forgotten(user)
     life = Life(present, store, user, fresh, eras) if gone is None else None
-    found = life.course(until) if life is not None else _on_record(present, store, user, until)
+    found = _course(present, store, user, life, until)
     if until is None:  # what stands in the store is what is, also where it was begun by an older version
         found.state = kept
-    # what publications did to journeys cannot be found out from events; it is on record
-    if gone is None:
-        done = [it for it in store.decisions(user) if it.cause == PUBLISH and it.time <= found.clock]
-        found.decisions = sorted([*found.decisions, *done], key=lambda it: it.time)
     effects = _effects(store, user, found)
+    told = _Told(plan, present, store, found, effects, eras, segments or {}, life, gone)
     chosen = [it for it in plan.playbooks if it.subject == kind_of(user) and playbook in (None, it.id)]
+    rows = told.about(chosen, alone=playbook is not None)
     name, group = shown_as(user)
-    versions = _versions(store)
-    rows = {}
-    left = _TRIES_OF_ALL
-    for it in chosen:
-        newest = present.by_id.get(it.id, it).version
-        rows[it.id] = _playbook(plan, it, found, effects, newest)
-        rows[it.id]["version"] = _version(newest, it, versions, found.clock, eras)
-        rows[it.id]["gates"] = gates(plan, it, found.state, found.clock) if found.state is not None else []
-        if life is None:
-            lost = {"of": None, "options": (), "from": None, "cannot_say": forgotten_words(gone, _NO_MORE)[0]}
-            rows[it.id]["nearest_change"] = lost if playbook is not None else None
-            continue
-        mine = _TRIES if playbook is not None else min(left, _TRIES_EACH)
-        asking = Asking(life, plan, it, found, segments or {}, mine)
-        rows[it.id]["nearest_change"] = _nearest(asking, alone=playbook is not None)
-        left -= mine - asking.tries
     return {
         "user": name,
         **({} if group is None else {"group": group}),
@@ -123,6 +102,54 @@ def answer(
     }
 
 
+def _course(plan: Plan, store: Store, user: str, life: Life | None, until: int | None) -> Course:
+    """Everything decided once more, with what publications did to journeys: that is on record alone."""
+    if life is None:
+        return _on_record(plan, store, user, until)
+    found = life.course(until)
+    done = [it for it in store.decisions(user) if it.cause == PUBLISH and it.time <= found.clock]
+    found.decisions = sorted([*found.decisions, *done], key=lambda it: it.time)
+    return found
+
+
+@dataclass
+class _Told:
+    """What is said of each playbook."""
+
+    plan: Plan  #: as of then
+    present: Plan
+    store: Store
+    found: Course
+    effects: list[dict[str, Any]]
+    eras: Sequence[Era]
+    segments: Mapping[str, Segment]
+    life: Life | None  #: None: early events are forgotten
+    gone: int | None  #: up to when
+
+    def about(self, chosen: Sequence[Playbook], *, alone: bool) -> dict[str, dict[str, Any]]:
+        """A row each; all of them share the tries there are."""
+        versions, rows, left = _versions(self.store), {}, _TRIES_OF_ALL
+        for it in chosen:
+            newest = self.present.by_id.get(it.id, it).version
+            row = rows[it.id] = _playbook(self.plan, it, self.found, self.effects, newest)
+            row["version"] = _version(newest, it, versions, self.found.clock, self.eras)
+            state = self.found.state
+            row["gates"] = gates(self.plan, it, state, self.found.clock) if state is not None else []
+            mine = _TRIES if alone else min(left, _TRIES_EACH)
+            row["nearest_change"], tried = self._change(it, mine, alone=alone)
+            left -= tried
+        return rows
+
+    def _change(self, playbook: Playbook, tries: int, *, alone: bool) -> tuple[dict[str, Any] | None, int]:
+        """(the nearest change, how often it was tried)."""
+        if self.life is None:
+            words = forgotten_words(self.gone, _NO_MORE)[0]
+            lost = {"of": None, "options": (), "from": None, "cannot_say": words}
+            return (lost if alone else None), 0
+        asking = Asking(self.life, self.plan, playbook, self.found, self.segments, tries, alone)
+        return _nearest(asking, alone=alone), tries - asking.tries
+
+
 _TRIES, _TRIES_EACH, _TRIES_OF_ALL = 400, 20, 60
 """How often a life is decided once more for the nearest change: of one playbook asked for; of each of many; of all."""
 
@@ -133,7 +160,9 @@ def _nearest(asking: Asking, *, alone: bool) -> dict[str, Any] | None:
     Among all playbooks (not ``alone``) only of a refusal: what would make one look, or keep somebody out who is in, is
     found out when it is asked for.
     """
-    looks = [it for it in asking.found.decisions if it.playbook == asking.playbook.id]
+    known = asking.life.published(asking.playbook.id)
+    own = (it for it in asking.found.decisions if it.playbook == asking.playbook.id)
+    looks = [it for it in own if not _unknown_then(it, known)]
     entries = [it for it in looks if it.verdict in ENTRY]
     if not looks:
         return nearest(asking, None) if alone else None
@@ -144,6 +173,11 @@ def _nearest(asking: Asking, *, alone: bool) -> dict[str, Any] | None:
         asking.plan, asking.playbook = era.plan, era.plan.by_id[asking.playbook.id]
         asking.segments = era.segments
     return nearest(asking, entries[-1])
+
+
+def _unknown_then(decision: Decision, published: int) -> bool:
+    """Did it fall when the playbook was not published yet? Then it is none: the run did not have the playbook."""
+    return decision.time < published or (decision.time == published and "event" in decision.cause)
 
 
 def it_was(era: Era, asking: Asking) -> bool:
@@ -259,7 +293,7 @@ def _playbook(
         "verdicts": dict(sorted(Counter(it.verdict for it in looks).items())),
         "entry": _decision(entries[-1], playbook, found, own, newest) if entries else None,
         "last": _decision(last, playbook, found, own, newest) if last is not None else None,
-        "listens": [_listening(plan, trigger, found) for trigger in playbook.triggers],
+        "listens": [listening(plan, trigger, found) for trigger in playbook.triggers],
         "journeys": [journey_row(plan, it) for it in state.journeys if it.playbook == playbook.id] if state else [],
         "goals": [goal_row(it) for it in state.goals if _open(it.until, it.playbook, playbook, found)] if state else [],
         "effects": own,
@@ -347,42 +381,3 @@ def _reservation(asked: Asked) -> dict[str, Any]:
         "unit": answer.unit,
         "at": instant(answer.at),
     }
-
-
-# ---------------------------------------------------------------------- what a playbook waits for
-
-
-def _listening(plan: Plan, trigger: Trigger, found: Course) -> dict[str, Any]:
-    """What a trigger listens to, what of it came, and how far it is."""
-    clock = trigger.clock()
-    by_time = trigger.tells if trigger.traits is not None else None
-    heard = (clock[1] if clock is not None else by_time) if trigger.own else trigger.listens()
-    came = [it for it in found.events.values() if (not it.internal if heard is None else it.type in heard)]
-    shown: dict[str, Any] = {
-        "trigger": trigger.id,
-        "kind": trigger.word,
-        "events": None if heard is None else sorted(heard),  # None: any event from outside
-        "came": len(came),
-        "last": instant(max((it.time for it in came), default=None)),
-        "next": None,
-        "needs": None,
-        "has": None,
-    }
-    if found.state is not None:
-        m = Moment(found.state, None, found.clock, found.clock, plan.part(found.state.id).env)
-        try:
-            shown["next"] = instant(trigger.deadline(m))
-            shown["needs"], shown["has"] = _progress(trigger, m)
-        except Exception:  # a hint for people; the answer stands without it
-            shown["next"] = None
-    return shown
-
-
-def _progress(trigger: Trigger, m: Moment) -> tuple[int | None, int | None]:
-    """(needed, there) of triggers that count."""
-    if isinstance(trigger, Count):
-        return trigger.at_least, int(trigger.read(m.state, m.time))
-    if isinstance(trigger, Streak):
-        zone = localtime.zone(zone_of(m.state, m.env)) or localtime.UTC
-        return trigger.days, int(trigger.series.length(m.state, localtime.day_number(m.now, zone)))
-    return None, None

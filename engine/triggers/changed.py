@@ -9,7 +9,7 @@ from engine.core.moment import Moment, Value
 from engine.core.shapes import Map, Plain, Text, optional, required
 from engine.core.subjects import GROUP, USER
 
-_ANY = object()
+ANY = object()
 
 
 class Changed(Trigger):
@@ -45,11 +45,11 @@ class Changed(Trigger):
         if whose != build.subject:
             message = f"'{fields['changed']}' is a field of a {whose}, and this playbook is about a {build.subject}"
             build.problem("changed", "wrong-subject", message, f"did you mean '{build.subject}.{field}'?")
-        return cls(field, fields.get("from", _ANY), fields.get("to", _ANY), whose)
+        return cls(field, fields.get("from", ANY), fields.get("to", ANY), whose)
 
     def gist(self) -> str:
-        before = "" if self.before is _ANY else f" from {self.before}"
-        return f"{self.whose}.{self.field}{before}" + ("" if self.after is _ANY else f" to {self.after}")
+        before = "" if self.before is ANY else f" from {self.before}"
+        return f"{self.whose}.{self.field}{before}" + ("" if self.after is ANY else f" to {self.after}")
 
     def sources(self) -> list[tuple[str, str | None]]:
         return [(f"{self.whose}.updated", self.field)]
@@ -70,6 +70,6 @@ class Changed(Trigger):
 
 def _fits(wanted: object, value: object) -> bool:
     """Any value, this value, or one of a list."""
-    if wanted is _ANY or wanted == value:
+    if wanted is ANY or wanted == value:
         return True
     return isinstance(wanted, list) and value in wanted

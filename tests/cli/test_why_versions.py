@@ -159,3 +159,36 @@ def test_a_store_without_programs_on_record_says_so(root: Path, drumbeat: Drumbe
     (root / FILE).write_text(LOYAL % THREE, encoding="utf-8")
     said = asked(root, drumbeat)
     assert said["remarks"] == ["decided under another version of the program; shown with the present one"]
+
+
+DAILY = """\
+playbook: daily
+title: 每天
+trigger: {schedule: {cron: "0 10 * * *", audience: 'count("order.paid", within="3d") >= %d'}}
+entry: {mode: parallel, limit: unlimited}
+steps:
+  - {points: 1, id: day}
+"""
+
+
+def test_slots_of_a_schedule_that_was_removed_are_decided_again(make: Make, drumbeat: Drumbeat) -> None:
+    """Semantics: why.then — also where it came back since with other slots behind it: each in its own time."""
+    made = make({"playbooks/daily.yaml": DAILY % 1, FILE: LOYAL % TWO}, feed=order(1) + order(4))
+    (made / "drumbeat.yaml").write_text((made / "drumbeat.yaml").read_text() + "feeds: [{file: feed.jsonl}]\n")
+    assert drumbeat("run", "--until-idle", "--program", made).code == 0
+    (made / "playbooks/daily.yaml").unlink()
+    goes_on(made, drumbeat, TWO, order(9))
+    (made / "playbooks/daily.yaml").write_text(DAILY % 2)
+    goes_on(made, drumbeat, TWO, order(14), order(15), order(17))
+    asked = ("why", "--user", "u1", "--program", made, "--format", "json", "--playbook", "daily")
+    then = drumbeat(*asked, "--at", "2026-03-03T12:00:00Z").json
+    assert then["remarks"] == []
+    book = then["playbooks"]["daily"]
+    assert (book["verdict"], book["looked_at"], len(book["effects"])) == ("entered", 3, 3)
+    assert all(it["cause"] is not None for it in book["effects"])
+    now = drumbeat(*asked).json
+    assert now["remarks"] == []
+    assert now["playbooks"]["daily"]["verdicts"]["entered"] > 3
+    # before it came back nothing is decided, and nothing is guessed
+    between = drumbeat(*asked[:-2], "--at", "2026-03-08T00:00:00Z").json
+    assert between["remarks"] == []
