@@ -106,12 +106,6 @@ class PostgresServer:
 
         eventually(answers, "PostgreSQL answers", pause=0.02)
 
-    @property
-    def pid(self) -> int:
-        """Its process, from which all others of it come."""
-        assert self._process is not None
-        return self._process.pid
-
     def stop(self, how: int = signal.SIGINT) -> None:
         """Stop it: fast (SIGINT), or at once as a power cut would (SIGQUIT)."""
         if self._process is not None:

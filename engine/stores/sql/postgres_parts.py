@@ -19,7 +19,7 @@ from typing import Any
 from engine.core.coupons import Coupon
 from engine.core.model import Event, State
 from engine.core.predicate import Filter
-from engine.core.slots import NEVER, merged
+from engine.core.slots import GONE, NEVER, merged
 from engine.core.subjects import part_of
 from engine.ports import Batch, Rejected
 from engine.stores import codec, tally
@@ -298,7 +298,8 @@ def join(store: PgStore) -> None:
     with store.file.transaction("meta"):
         rows: dict[str, list[bytes]] = {}
         for name, body in store.file.rows("all_part_slots"):
-            rows.setdefault(name, []).append(bytes(body))
+            if not name.startswith(GONE):  # of triggers that left the program, which parts do not walk
+                rows.setdefault(name, []).append(bytes(body))
         store.file.send("save_slots", [(name, merged(bodies)) for name, bodies in rows.items()])
         store.file.send("join_clock", [()])
         store.file.send("drop_slots_of_parts", [()])

@@ -84,7 +84,9 @@ select id from subject where part = $1 and id > $2 order by id limit $3;
 -- How far the slots of triggers are walked in a part; as they were for all, where it never walked.
 select name, body from part_slot where part = $1
 union all
-select name, body from slot where not exists (select 1 from part_slot where part = $1) order by name;
+select name, body from slot
+where not exists (select 1 from part_slot where part = $1 and part_slot.name = slot.name)
+order by name;
 
 -- name: save_part_slots
 -- The same, as they stand now.
