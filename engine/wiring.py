@@ -75,6 +75,11 @@ def open_store(
         place.path.parent.mkdir(parents=True, exist_ok=True)
         store = SqliteStore.open(place.path, read_only=read_only, gentle=for_good)
     try:
+        if for_good and not isinstance(store, SqliteStore) and store.parted:
+            raise CannotRun(
+                f"store {place} is in parts: a run with --workers was cut short",
+                hint="drumbeat run --until-idle finishes it",
+            )
         store.seal(seal)
     except BaseException:
         store.close()

@@ -139,6 +139,12 @@ def _work(
         chosen = _applied(opened, root, follow_files)
         found = chosen or wiring.with_older(found if found.plan is not None else compiled(program), opened)
         can_run(found)
+        parted = getattr(opened, "parted", False)
+        if parted and opened.get_meta("plan") != found.plan.digest:
+            raise CannotRun(
+                "the store is in parts: a run with --workers was cut short, and the program was another one",
+                hint="finish with the program of then (drumbeat run --until-idle), then take this one",
+            )
         if chosen is not None:
             say("note: the plan that was applied is at work, not the files; --follow-files takes these", quiet)
         feeds = wiring.open_feeds(found.settings, found.root, wiring.site_of(found.root, notes=opened))
@@ -167,7 +173,7 @@ def _work(
                 programs.keep(opened, found.plan.digest, packed)
                 if opened.get_meta(applied.LAST_GOOD) != packed:
                     opened.set_meta(applied.LAST_GOOD, packed)
-            if workers is None and not getattr(opened, "parted", False):
+            if workers is None and not parted:
                 done = pump.until_idle()
             else:
                 from engine.cli.many import Asked

@@ -19,12 +19,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "contracts"))
 
 import postgres_server
 from feed_servers import eventually
-from flow_program import compiled, lines_of, make_events, write_feed, write_program_files
+from flow_program import Wall, compiled, lines_of, make_events, write_feed, write_program_files
 from test_shards import QUEUED
 
 from engine import wiring
 from engine.core.coupons import PoolState
+from engine.errors import CannotRun
+from engine.runtime.pump import Pump
 from engine.stores.postgres import PgStore
+from engine.stores.sql.postgres_parts import part
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("DRUMBEAT_KILLS", "5"))
@@ -153,4 +156,35 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     assert len(codes) == len(set(codes))
     pool = msgspec.msgpack.decode(store.resources()["coupon:gift"], type=PoolState)
     assert pool.issued <= 60
+    store.close()
+
+
+def test_what_was_cut_short_is_finished_first(tmp_path: Path) -> None:
+    """A store in parts is not taken by a daemon, nor by another program; ``run --until-idle`` makes it whole."""
+    folder = write_program_files(tmp_path / "p", files_of("9/hour", 60))
+    write_feed(folder, lines_of(make_events(3, 20, users=5)))
+    url = postgres_server.server().schema()
+    found = compiled(folder)
+    assert found.plan is not None
+    store = wiring.open_store(found.settings, folder, override=url)
+    assert isinstance(store, PgStore)
+    Pump(found.plan, store, (), None, Wall(), secret=wiring.secret_of(store))
+    part(store)
+    store.close()
+    with pytest.raises(CannotRun, match="cut short") as refused:
+        wiring.open_store(found.settings, folder, override=url, for_good=True)
+    assert "drumbeat run --until-idle" in refused.value.hint
+    words = [sys.executable, "-m", "engine", "run", "--until-idle", "--quiet", "--program", str(folder), "--store", url]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    edited = folder / "playbooks" / "greeted.yaml"
+    before = edited.read_text()
+    edited.write_text(before.replace("points: 1", "points: 2"))
+    other = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    assert (other.returncode, "the program was another one" in other.stderr) == (3, True), other.stderr
+    edited.write_text(before)
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    store = wiring.open_store(found.settings, folder, override=url, for_good=True)
+    assert isinstance(store, PgStore)
+    assert (store.parted, store.check(), store.counts()["events"] >= 20) == (False, [], True)
     store.close()
