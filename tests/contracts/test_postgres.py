@@ -119,18 +119,22 @@ def test_reader_keeps_its_moment(store: PgStore, url: str) -> None:
 def test_nothing_is_read_before_what_may_still_come_before_it(
     store: PgStore, url: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one who began earlier has not ended, what others took in after him waits; then all comes, in order."""
+    """While one who began earlier has not ended, what others took in after him waits, and so does what is due by then;
+    when he has, all comes, in order.
+    """
     monkeypatch.setattr(postgres_file, "_LOOKED_FOR", 0.0)
     slow, quick = PgStore.open(url, beside=True), PgStore.open(url, beside=True)
     with slow._file.transaction("ingest"):
         slow._file.put([event("slow")])
         slow._file._wait()
-        assert quick.ingest([(event("quick"), b"")], []) == (1, 0)
+        assert quick.ingest([(event("quick", time=77), b"")], []) == (1, 0)
         assert store.inbox(0, 9) == []
+        assert store.held_back() == 77  # what is due then waits
         assert store.known(["quick", "slow"]) == {"quick"}
     found = store.inbox(0, 9)
     assert [it.id for _, it in found] == ["slow", "quick"]
     assert [it.id for _, it in store.inbox(found[0][0], 9)] == ["quick"]
+    assert store.held_back() is None
     for it in (slow, quick):
         it.close()
 

@@ -104,6 +104,8 @@ class PgFile:
         self.role = role
         self.fault: Callable[[str], object] = nothing
         self.full = False  #: the disk of the server was found full
+        self.waits = True  #: where nothing can be read yet, a moment is waited for it
+        self.held: list[bytes] = []  #: events of the inbox that could not be read yet when it was looked at last
         self.taken = 0  #: rows the present transaction put into the inbox
         self._durable = durable
         self._pauses = patience
@@ -382,9 +384,10 @@ class PgFile:
             # something runs on this server that began before; mostly it has nothing to do with us
             strange = [number for (number,) in self.rows("strange_transactions")]
             rows = self.rows("read_inbox_beside", after, limit, strange)
-            if not rows or rows[0][2] or pause >= _LOOKED_FOR:
+            if not rows or rows[0][2] or not self.waits or pause >= _LOOKED_FOR:
                 break
             self._waiting.wait(pause)
+        self.held = [body for _, body, done in rows if not done]
         return [(seq, body) for seq, body, done in rows if done]
 
     def _run(self, query: str, rows: Iterable[Sequence[Any]]) -> list[psycopg.Cursor[Any]]:
