@@ -18,9 +18,11 @@ class PgOutbox(Outbox):
         return sorted(self._file.rows("claim", list(channels), now, limit), key=itemgetter(0))
 
     def _end(self, settlements: Sequence[Settlement]) -> None:
-        rows = {
-            it.key: (DELIVERY[it.status], it.next_at, it.reason, it.receipt, it.uncounted, it.key) for it in settlements
-        }
+        rows = {}
+        for it in settlements:
+            untried: bool = getattr(it, "untried", False)  # where a settlement can say so
+            status = DELIVERY[it.status]
+            rows[it.key] = (status, it.next_at, it.reason, it.receipt, it.uncounted, untried, it.key)
         self._file.write("settle", [rows[key] for key in sorted(rows)])
 
     def _note(self, settlements: Sequence[Settlement]) -> None:
