@@ -42,7 +42,7 @@ schemas: $(READY)
 
 LOCK := pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
   --no-header --no-emit-index-url --no-emit-find-links
-OPTIONAL := --extra apprise --extra redis --extra nats --extra otel --extra parquet --extra report --extra seal
+OPTIONAL := --extra apprise --extra redis --extra nats --extra otel --extra parquet --extra report --extra seal --extra postgres
 
 # The newest versions that pyproject.toml allows, with the hashes of all their files: for installing, and for working on it.
 lock: $(READY)
