@@ -28,10 +28,11 @@ from engine.stores.sql.points import FAULT_POINTS
 from engine.stores.sql.postgres_check import PgCheck
 from engine.stores.sql.postgres_erasure import PgErasure
 from engine.stores.sql.postgres_events import PgEvents, PgLedger
-from engine.stores.sql.postgres_file import Lost, PgFile, Role, nothing, part_of
+from engine.stores.sql.postgres_file import PgFile, part_of
 from engine.stores.sql.postgres_forgetting import PgForgetting
 from engine.stores.sql.postgres_moving import PgMoving
 from engine.stores.sql.postgres_outbox import PgOutbox
+from engine.stores.sql.postgres_session import Lost, Role, nothing
 from engine.stores.sql.postgres_states import PgStates
 from engine.stores.sql.sweep import Sweep
 

@@ -19,9 +19,9 @@ from engine.errors import StoreError, StoreHeld
 from engine.ports import Rejected, Settlement
 from engine.stores import postgres as postgres_module
 from engine.stores.postgres import FAULT_POINTS, PgStore
-from engine.stores.sql import Migration, migrations, postgres_file, postgres_schema
-from engine.stores.sql.postgres_file import Lost
+from engine.stores.sql import Migration, migrations, postgres_file, postgres_schema, postgres_session
 from engine.stores.sql.postgres_place import place
+from engine.stores.sql.postgres_session import Lost
 
 
 @pytest.fixture
@@ -146,11 +146,11 @@ def test_who_falls_silent_is_told_of_and_ended(
 
     Failure: ingest.silent
     """
-    assert "set idle_in_transaction_session_timeout to '60s'" in postgres_file._SETTINGS
+    assert "set idle_in_transaction_session_timeout to '60s'" in postgres_session._SETTINGS
     monkeypatch.setattr(postgres_file, "_LOOKED_FOR", 0.0)
     monkeypatch.setattr(postgres_module, "_LONG", 0.2)
     with monkeypatch.context() as patch:
-        patch.setattr(postgres_file, "_SETTINGS", ("set idle_in_transaction_session_timeout to '1s'",))
+        patch.setattr(postgres_session, "_SETTINGS", ("set idle_in_transaction_session_timeout to '1s'",))
         silent = PgStore.open(url, beside=True)
     waiting = silent._file.transaction("ingest")
     waiting.__enter__()
@@ -294,7 +294,7 @@ def test_sessions_that_are_ended_lose_nothing(store: PgStore, server: PostgresSe
                 except StoreError as error:  # a verb gives up when its connection goes again and again
                     assert "cannot be" in str(error) or "lost" in str(error)  # noqa: PT017 - several may come
                     assert len(ended) > met
-            store.fault = postgres_file.nothing
+            store.fault = postgres_session.nothing
             assert answer == expected
             assert shown(store) == shown(plain)
     finally:
