@@ -414,6 +414,9 @@ def test_the_server_falls_and_rises(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(store._file, "_pauses", (0.0, 0.0))
         with pytest.raises(StoreError, match="cannot be reached"):
             store.commit(full_batch(3))
+        server.start()
+        store.commit(full_batch(3))  # whoever gave up may try again later
+        assert [state.id for state in store.subjects()] == ["u1", "v1", "v2", "v3"]
         store.close()
     finally:
         server.remove()
@@ -505,6 +508,7 @@ def test_newer_and_older_schemas(store: PgStore, url: str, monkeypatch: pytest.M
         ("postgresql://me:canary@host/db?sslmode=require&password=canary&schema=tea", "postgresql://host/db?schema=tea"),
         ("postgresql:///db?host=/run/pg&user=canary", "postgresql:///db?host=/run/pg"),
         ("postgresql://[::1]/db?schema=drumbeat", "postgresql://[::1]/db"),
+        ("postgresql://me:canary@one:5432,two/db?target_session_attrs=any", "postgresql://one:5432,two/db"),
     ],
 )
 def test_who_logs_in_is_not_shown(url: str, shown: str) -> None:
@@ -520,6 +524,9 @@ def test_who_logs_in_is_not_shown(url: str, shown: str) -> None:
         "postgresql://me:canary@127.0.0.1:1/db",
         "postgresql://me:canary@127.0.0.1:1/db?connect_timeout=canary",
         "postgresql://me:can#ary@host/db",
+        "postgresql://me:12/canary@host/db",
+        "postgresql://me:12?canary@host/db",
+        "postgresql://me:can@ary@host/db",
         "postgresql://me:canary@127.0.0.1:canary/db",
         "postgresql://me:canary@127.0.0.1/db?schema=Robert';",
     ],
