@@ -472,7 +472,14 @@ class Store(Protocol):
         """Put events into the inbox durably; (accepted, duplicates)."""
         ...
 
-    def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]: ...
+    def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]:
+        """Events taken in after a number, in the order in which they are to be decided."""
+        ...
+
+    def held_back(self) -> int | None:
+        """Time of the earliest event that was taken in and could not be read yet when ``inbox`` was asked last, because
+        others may still come before it; None: there was none."""
+        ...
 
     # -- quarantine
     def quarantine(self) -> Iterator[Rejected]:

@@ -68,7 +68,7 @@ def open_store(
     seal = _seal(settings, root, lenient=read_only)
     store: SqliteStore | PgStore
     if isinstance(place, SchemaPlace):
-        store = place.open(read_only=read_only, beside=beside)
+        store = place.open(read_only=read_only, beside=beside, gentle=for_good)
     else:
         if read_only and not place.exists():
             raise CannotRun(f"there is no store at {place}", hint="drumbeat run --until-idle makes it")

@@ -137,12 +137,14 @@ def erase(
             done = ask_daemon(opened, user, clock.now(), _patience(clock))
         else:
             done = _erased(found, opened, user)
-        if scrub and not live:
+        clean = scrub and not live
+        if clean:
             say("writing the file anew", quiet)
             opened.scrub()
+            clean = not opened.unscrubbed()  # somebody may look at what was there before
     finally:
         opened.close()
-    _told(user, done, live=live, scrubbed=scrub and not live, as_json=format_ == "json")
+    _told(user, done, live=live, scrubbed=clean, as_json=format_ == "json")
     return EXIT_OK
 
 

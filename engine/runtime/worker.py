@@ -79,6 +79,8 @@ class Worker:
         """Do a piece of what is due by now, as far as no unread event comes before it; True: there is more to do."""
         frontier = self.gather.frontier(self._piece)
         until = now if frontier is None else min(now, frontier - 1)
+        held = self._store.held_back()
+        until = until if held is None else min(until, held - 1)
         if self._suspects.careful or self._suspects.careful_when_due:
             finished = self._due_with_care(until)
             if finished and frontier is None:
@@ -147,9 +149,9 @@ class Worker:
     def next_due(self) -> int | None:
         """The next instant at which something is due without any further event."""
         wake, slot = self._store.next_wake(), self._slot()
-        if slot == NEVER:
-            return wake
-        return slot if wake is None else min(wake, slot)
+        first = wake if slot == NEVER else slot if wake is None else min(wake, slot)
+        held = self._store.held_back()  # looked at again with the next turn, not at an instant that is over
+        return None if first is not None and held is not None and held <= first else first
 
     def again(self) -> None:
         """The store failed: forget what was not committed, and read it again."""

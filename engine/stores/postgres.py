@@ -28,10 +28,11 @@ from engine.stores.sql.points import FAULT_POINTS
 from engine.stores.sql.postgres_check import PgCheck
 from engine.stores.sql.postgres_erasure import PgErasure
 from engine.stores.sql.postgres_events import PgEvents, PgLedger
-from engine.stores.sql.postgres_file import Lost, PgFile, Role, nothing
+from engine.stores.sql.postgres_file import PgFile
 from engine.stores.sql.postgres_forgetting import PgForgetting
 from engine.stores.sql.postgres_moving import PgMoving
 from engine.stores.sql.postgres_outbox import PgOutbox
+from engine.stores.sql.postgres_session import Lost, Role, nothing
 from engine.stores.sql.postgres_states import PgStates
 from engine.stores.sql.sweep import Sweep
 
@@ -81,6 +82,7 @@ class PgStore(PgOutbox, CouponSide):
         *,
         read_only: bool = False,
         beside: bool = False,
+        gentle: bool = False,
         fault: Callable[[str], object] = nothing,
         durable: bool = True,
     ) -> PgStore:
@@ -91,6 +93,7 @@ class PgStore(PgOutbox, CouponSide):
         url: ``postgresql://...`` with its secrets filled in; ``schema=`` names the schema.
         read_only: the session only reads.
         beside: where another session decides, this one takes events in and works at the outbox.
+        gentle: for a process that lives long and comes back to what it cannot read yet.
         durable: what is committed survives the loss of power.
         """
         role = Role.READS if read_only else Role.DECIDES
@@ -100,6 +103,7 @@ class PgStore(PgOutbox, CouponSide):
             if not beside or read_only:
                 raise
             file = PgFile.open(url, role=Role.SERVES, fault=fault, durable=durable)
+        file.waits = not gentle
         try:
             return cls(file)
         except BaseException:
@@ -393,6 +397,9 @@ class PgStore(PgOutbox, CouponSide):
 
     def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]:
         return [(seq, codec.decode_event(body)) for seq, body in self._file.settled(after, limit)]
+
+    def held_back(self) -> int | None:
+        return min((codec.decode_event(body).time for body in self._file.held), default=None)
 
     # -- quarantine
 

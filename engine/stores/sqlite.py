@@ -399,6 +399,9 @@ class SqliteStore(SqliteOutbox, CouponSide):
     def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]:
         return [(seq, codec.decode_event(body)) for seq, body in self._file.rows("read_inbox", after, limit)]
 
+    def held_back(self) -> int | None:
+        return None
+
     # -- quarantine
 
     def quarantine(self) -> Iterator[Rejected]:

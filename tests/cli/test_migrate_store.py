@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -118,6 +119,7 @@ def test_moved_it_is_the_same_and_goes_on(root: Path, drumbeat: Drumbeat, tmp_pa
     old.close()
     new.close()
     assert drumbeat("fsck", "--program", root, "--store", url).code == 0
+    assert drumbeat("outbox", "release", "--program", root, "--store", "sqlite:///stays.db").code == 0
     for where in ("sqlite:///stays.db", url):
         said = drumbeat("run", "--until-idle", "--program", root, "--store", where)
         assert said.code == 0, said.err
@@ -129,6 +131,23 @@ def test_moved_it_is_the_same_and_goes_on(root: Path, drumbeat: Drumbeat, tmp_pa
     assert new.check() == []
     kept.close()
     new.close()
+    for words in (
+        ("report",), ("audience", "user.id != ''"), ("why", "--user", "u3", "--playbook", "gift"), ("user", "u1"),
+        ("users", "export", "u3"),
+        ("outbox", "list"), ("coupons", "list"),
+    ):  # fmt: skip
+        both = [
+            drumbeat(*words, "--program", root, "--store", where, "--format", "json")
+            for where in ("sqlite:///stays.db", url)
+        ]
+        assert both[0].code == both[1].code == 0, (words, both[0].err, both[1].err)
+        one, other = ({**it.json, "seconds": None} for it in both)
+        assert one == other, words
+    said = drumbeat("users", "erase", "u3", "--program", root, "--store", url)
+    assert said.code == 0, said.err
+    with closing(PgStore.open(url)) as new:
+        assert not new.unscrubbed()
+        assert (new.check(), list(new.events("u3"))) == ([], [])
     again = drumbeat("store", "migrate", "sqlite:///drumbeat.db", url, "--program", root)
     assert (again.code, "is not empty" in again.err) == (3, True)
 

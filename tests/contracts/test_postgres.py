@@ -19,9 +19,9 @@ from engine.errors import StoreError, StoreHeld
 from engine.ports import Rejected, Settlement
 from engine.stores import postgres as postgres_module
 from engine.stores.postgres import FAULT_POINTS, PgStore
-from engine.stores.sql import Migration, migrations, postgres_file, postgres_schema
-from engine.stores.sql.postgres_file import Lost
+from engine.stores.sql import Migration, migrations, postgres_file, postgres_schema, postgres_session
 from engine.stores.sql.postgres_place import place
+from engine.stores.sql.postgres_session import Lost
 
 
 @pytest.fixture
@@ -119,18 +119,22 @@ def test_reader_keeps_its_moment(store: PgStore, url: str) -> None:
 def test_nothing_is_read_before_what_may_still_come_before_it(
     store: PgStore, url: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one who began earlier has not ended, what others took in after him waits; then all comes, in order."""
+    """While one who began earlier has not ended, what others took in after him waits, and so does what is due by then;
+    when he has, all comes, in order.
+    """
     monkeypatch.setattr(postgres_file, "_LOOKED_FOR", 0.0)
     slow, quick = PgStore.open(url, beside=True), PgStore.open(url, beside=True)
     with slow._file.transaction("ingest"):
         slow._file.put([event("slow")])
         slow._file._wait()
-        assert quick.ingest([(event("quick"), b"")], []) == (1, 0)
+        assert quick.ingest([(event("quick", time=77), b"")], []) == (1, 0)
         assert store.inbox(0, 9) == []
+        assert store.held_back() == 77  # what is due then waits
         assert store.known(["quick", "slow"]) == {"quick"}
     found = store.inbox(0, 9)
     assert [it.id for _, it in found] == ["slow", "quick"]
     assert [it.id for _, it in store.inbox(found[0][0], 9)] == ["quick"]
+    assert store.held_back() is None
     for it in (slow, quick):
         it.close()
 
@@ -142,11 +146,11 @@ def test_who_falls_silent_is_told_of_and_ended(
 
     Failure: ingest.silent
     """
-    assert "set idle_in_transaction_session_timeout to '60s'" in postgres_file._SETTINGS
+    assert "set idle_in_transaction_session_timeout to '60s'" in postgres_session._SETTINGS
     monkeypatch.setattr(postgres_file, "_LOOKED_FOR", 0.0)
     monkeypatch.setattr(postgres_module, "_LONG", 0.2)
     with monkeypatch.context() as patch:
-        patch.setattr(postgres_file, "_SETTINGS", ("set idle_in_transaction_session_timeout to '1s'",))
+        patch.setattr(postgres_session, "_SETTINGS", ("set idle_in_transaction_session_timeout to '1s'",))
         silent = PgStore.open(url, beside=True)
     waiting = silent._file.transaction("ingest")
     waiting.__enter__()
@@ -290,7 +294,7 @@ def test_sessions_that_are_ended_lose_nothing(store: PgStore, server: PostgresSe
                 except StoreError as error:  # a verb gives up when its connection goes again and again
                     assert "cannot be" in str(error) or "lost" in str(error)  # noqa: PT017 - several may come
                     assert len(ended) > met
-            store.fault = postgres_file.nothing
+            store.fault = postgres_session.nothing
             assert answer == expected
             assert shown(store) == shown(plain)
     finally:
@@ -410,6 +414,9 @@ def test_the_server_falls_and_rises(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(store._file, "_pauses", (0.0, 0.0))
         with pytest.raises(StoreError, match="cannot be reached"):
             store.commit(full_batch(3))
+        server.start()
+        store.commit(full_batch(3))  # whoever gave up may try again later
+        assert [state.id for state in store.subjects()] == ["u1", "v1", "v2", "v3"]
         store.close()
     finally:
         server.remove()
@@ -501,6 +508,7 @@ def test_newer_and_older_schemas(store: PgStore, url: str, monkeypatch: pytest.M
         ("postgresql://me:canary@host/db?sslmode=require&password=canary&schema=tea", "postgresql://host/db?schema=tea"),
         ("postgresql:///db?host=/run/pg&user=canary", "postgresql:///db?host=/run/pg"),
         ("postgresql://[::1]/db?schema=drumbeat", "postgresql://[::1]/db"),
+        ("postgresql://me:canary@one:5432,two/db?target_session_attrs=any", "postgresql://one:5432,two/db"),
     ],
 )
 def test_who_logs_in_is_not_shown(url: str, shown: str) -> None:
@@ -516,6 +524,9 @@ def test_who_logs_in_is_not_shown(url: str, shown: str) -> None:
         "postgresql://me:canary@127.0.0.1:1/db",
         "postgresql://me:canary@127.0.0.1:1/db?connect_timeout=canary",
         "postgresql://me:can#ary@host/db",
+        "postgresql://me:12/canary@host/db",
+        "postgresql://me:12?canary@host/db",
+        "postgresql://me:can@ary@host/db",
         "postgresql://me:canary@127.0.0.1:canary/db",
         "postgresql://me:canary@127.0.0.1/db?schema=Robert';",
     ],

@@ -91,9 +91,7 @@ class Life:
     ) -> Daemon:
         """Begin a daemon; turns are taken by ``quiet`` or by hand."""
         watch = fault or (lambda point: None)
-        store = self.store = SqliteStore.open(
-            self.root / "s.db", fault=watch, durable=False, busy_seconds=busy_seconds
-        )
+        store = self.store = self.opened(watch, busy_seconds)
         self.jobs = Jobs()
         program, _ = serving.first_program(self.root, store, lambda found: None)
         adapters = serving.Adapters(wiring.site_of(self.root, final=False))
@@ -105,6 +103,10 @@ class Life:
         )  # fmt: skip
         daemon._begin()
         return daemon
+
+    def opened(self, watch: Callable[[str], object], busy_seconds: float) -> Any:
+        """The store of the folder."""
+        return SqliteStore.open(self.root / "s.db", fault=watch, durable=False, busy_seconds=busy_seconds)
 
     def end(self) -> None:
         """The daemon leaves in order."""

@@ -15,6 +15,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from daemon_kit import Life
 from flow_program import (
     compiled,
     effects_of,
@@ -29,6 +30,7 @@ from flow_program import (
     write_program,
 )
 
+from engine.core.model import MINUTE, Event
 from engine.errors import StoreError, StoreHeld
 from engine.language.compiled import Compiled
 from engine.stores.postgres import PgStore
@@ -200,6 +202,42 @@ def dying(program: Compiled, root: Path, postgres: OnPostgres, after: int) -> No
                 continue
     finally:
         os._exit(code)
+
+
+class LifeOnPostgres(Life):
+    """A daemon over PostgreSQL."""
+
+    def opened(self, watch: Callable[[str], object], busy_seconds: float) -> Any:
+        self.url = postgres_server.server().schema()
+        return PgStore.open(self.url, fault=watch, gentle=True)
+
+
+def test_the_clock_waits_for_what_cannot_be_read_yet(tmp_path: Path) -> None:
+    """An event that was taken in, and may not be read because somebody began earlier and has not ended: what is due
+    after it waits with it, also when the machine's clock has passed both.
+
+    Failure: ingest.silent — wake-ups wait
+    """
+    life = LifeOnPostgres(tmp_path)
+    life.start()
+    life.say("user.signup", "u1")
+    life.say("user.signup", "u2")
+    life.quiet()
+    silent, quick = PgStore.open(life.url, beside=True), PgStore.open(life.url, beside=True)
+    silent._file.db.execute("begin")
+    silent._file.db.execute("select pg_current_xact_id()")
+    life.pass_(59 * MINUTE)
+    left = Event(id="left", type="app.left", time=life.clocks.wall, user="u1")
+    assert quick.ingest([(left, b"")], []) == (1, 0)
+    life.pass_(5 * MINUTE)
+    assert life.store is not None
+    assert len(list(life.store.effects())) == 2
+    silent._file.db.execute("rollback")
+    life.pass_(MINUTE)
+    assert sorted(it.user or "" for it, _ in life.store.effects()) == ["u1", "u2", "u2"]
+    for it in (silent, quick):
+        it.close()
+    life.end()
 
 
 def test_the_server_is_cut_off_amid_a_run(program: Compiled, tmp_path: Path) -> None:

@@ -100,9 +100,6 @@ class Outbox:
             self._file.write("save_receipt", receipts)
         if uncounted := [(it.key,) for it in settlements if it.uncounted]:
             self._file.write("uncount", uncounted)
-        self._untry(settlements)
-
-    def _untry(self, settlements: Sequence[Settlement]) -> None:
         if untried := [(it.key,) for it in settlements if it.untried]:
             self._file.write("untry", untried)
 

@@ -29,8 +29,8 @@ class PgErasure(Erasure):
 
     def scrub(self) -> None:
         """Write the tables anew without what was freed; each of them waits for whoever reads it."""
-        watched = self._file.rows("onlookers")[0][0]
         self._file.alone("scrub_tables")
-        if not watched:
+        self._file.alone("scrub_count")
+        if not self._file.rows("dead_rows")[0][0]:
             with self._file.transaction("meta"):
                 self._file.send("save_meta", [(UNSCRUBBED, "")])

@@ -1,87 +1,40 @@
-"""A PostgreSQL schema as a store uses it: the right to write, the settings, transactions, errors in plain words.
+"""A PostgreSQL schema as a store uses it: questions, statements, transactions. See ``postgres_session`` for who may.
 
 It has the words of ``SqliteFile``, so that what is not about one database asks both alike.
 
-Rule 1: who decides holds an advisory lock of the schema, for as long as its session lasts; the server ends both
-together. In each transaction it counts one more ``turn``, and finds there whether its ``epoch`` is still the newest:
-who lost the right without knowing it cannot commit.
-Rule 2: others may take events in and work at the outbox beside it (``Role.SERVES``).
-Rule 3: a connection that is lost is made anew. What was not committed is done again by whoever began it (``Lost``);
-whether a COMMIT without an answer was done, the ``turn`` tells, or the server's own record of the transaction.
-Rule 4: the statements of a transaction travel together; ``send`` waits for no answer, ``write`` and ``rows`` do.
+Rule 1: the statements of a transaction travel together; ``send`` waits for no answer, ``write`` and ``rows`` do.
+Rule 2: what was not committed is done again by whoever began it (``Lost``); whether a COMMIT without an answer was
+done, the ``turn`` tells, or the server's own record of the transaction.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from enum import Enum
 from functools import cache
-from threading import Event as Pause
 from typing import Any
 
 import psycopg
-from psycopg import errors as pg
-from psycopg.pq import TransactionStatus
 
 from engine.core.model import Event
 from engine.core.subjects import part_of
-from engine.errors import InternalError, StoreError, StoreFull, StoreHeld, TryAgain
+from engine.errors import StoreError, StoreHeld
 from engine.stores import codec
 from engine.stores.sql.postgres_arrays import packed
 from engine.stores.sql.postgres_place import Place, place
 from engine.stores.sql.postgres_schema import Q, migrate
+from engine.stores.sql.postgres_session import ALONE, Lost, PgSession, Role, nothing
 
 _PAGE = 1000
-_OLDEST = 140000  #: version of the server, as it counts them
-_SETTINGS = (
-    "set timezone to 'UTC'",
-    "set client_encoding to 'UTF8'",
-    "set jit to off",
-    "set lock_timeout to '30s'",
-    # Who takes events in and falls silent must not keep those after it waiting for ever.
-    "set idle_in_transaction_session_timeout to '60s'",
-)
-_WRITER = (
-    # No guess about a table that was empty a minute ago may make a scan of what has an index (and has it when the
-    # statistics are lost in a crash).
-    "set enable_seqscan to off",
-    "set plan_cache_mode to force_generic_plan",
-)
-_LET_GO = "select pg_advisory_unlock_all()"
-_PASSING = (pg.SerializationFailure, pg.DeadlockDetected, pg.LockNotAvailable)
-_RELAXED = "set synchronous_commit to off"
 _BEGIN = "begin isolation level read committed"
 _MOMENT = "begin isolation level repeatable read, read only"
-_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)  #: seconds before each try to connect again
 _LOOKED_FOR = 0.5  #: seconds: where nothing is there to be read, others' transactions are waited for about so long
-_OURS = "drumbeat"
 _COLUMNS = re.compile(r"\bunnest\(\s*\$1\b")
-_ALONE = "one session decides on a store; another one was opened for that since"
-
-
-class Role(Enum):
-    """What a session does."""
-
-    DECIDES = "decides"  #: the only one of its kind: it may write everything
-    SHARES = "shares"  #: decides a part at a time, beside others who do
-    SERVES = "serves"  #: takes events in and works at the outbox, beside it
-    READS = "reads"
 
 
 _SERVED = frozenset(("meta", "ingest", "release", "claim", "settle", "redrive", "drop", "import"))
 """Verbs for which nobody needs to be alone."""
-
-
-class Lost(TryAgain):
-    """The connection went away before anything was committed: whoever began it begins again."""
-
-
-def nothing(point: str) -> None:
-    """The fault that never happens."""
 
 
 @cache
@@ -90,25 +43,16 @@ def _takes_columns(query: str) -> bool:
     return _COLUMNS.search(Q[query]) is not None
 
 
-class PgFile:
-    """One connection to a store. ``fault`` is called with the name of each point of a transaction."""
+class PgFile(PgSession):
+    """One connection to a store, with the words of ``SqliteFile``."""
 
-    def __init__(self, at: Place, role: Role, durable: bool, patience: Sequence[float] = _PAUSES) -> None:
-        self.at = at
-        self.role = role
-        self.fault: Callable[[str], object] = nothing
-        self.full = False  #: the disk of the server was found full
+    def __init__(self, at: Place, role: Role, durable: bool) -> None:
+        super().__init__(at, role, durable)
+        self.waits = True  #: where nothing can be read yet, a moment is waited for it
+        self.held: list[bytes] = []  #: events of the inbox that could not be read yet when it was looked at last
         self.taken = 0  #: rows the present transaction put into the inbox
-        self._durable = durable
-        self._pauses = patience
-        self._epoch = 0  #: of this opening
-        self._turn = 0  #: transactions committed by those who decide
         self._cursors = 0
-        self._inside = False
         self._pipe: psycopg.Pipeline | None = None  #: statements travel together
-        self._waiting = Pause()
-        self.db: psycopg.Connection[Any] = self._connect()
-        self._session = self._myself()
 
     @classmethod
     def open(
@@ -142,158 +86,17 @@ class PgFile:
         file.fault = fault
         return file
 
-    @property
-    def place(self) -> str:
-        """Where the store is, as people may see it."""
-        return self.at.shown
-
-    @property
-    def read_only(self) -> bool:
-        """Whether this connection may not write."""
-        return self.role is Role.READS
-
-    def close(self) -> None:
-        """End the session; the right to write ends with it."""
-        with suppress(psycopg.Error):
-            if self.role is Role.DECIDES and not self._gone():
-                self.db.execute(_LET_GO)  # the server ends a session some time after it was closed
-            self.db.close()
-
-    # -- opening
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        try:
-            db = psycopg.connect(
-                self.at.url,
-                autocommit=True,
-                cursor_factory=psycopg.RawCursor,
-                prepare_threshold=1,
-                application_name=f"{_OURS} {os.getpid()}@{socket.gethostname()}"[:63],
-                connect_timeout=10,
-                keepalives_idle=30,
-                keepalives_interval=10,
-                keepalives_count=3,
-            )
-        except psycopg.OperationalError as error:
-            raise StoreError(
-                f"the server of store {self.at} cannot be reached: {_words(error)}",
-                hint="does PostgreSQL run there, and may this user use that database?",
-            ) from None  # the driver's words may hold the address
-        except psycopg.Error:
-            raise StoreError(f"the address of store {self.at} is none a driver takes") from None
-        try:
-            db.prepared_max = 500
-            for setting in _SETTINGS:
-                db.execute(setting)
-            if not self.read_only:
-                for setting in _WRITER:
-                    db.execute(setting)
-            if not self._durable:
-                db.execute(_RELAXED)
-            db.execute(Q["set_path"], (f'"{self.at.schema}"',))
-        except psycopg.Error as error:
-            db.close()
-            raise self._unreadable("settings", error) from error
-        return db
-
-    def _myself(self) -> tuple[int, str]:
-        pid, began = self._one("myself")
-        return pid, began
-
-    def _check_server(self) -> None:
-        """Raise StoreError where the server keeps to less than a store promises."""
-        encoding, fsync, pages, synchronous, version = self._one("server")
-        if version < _OLDEST:
-            raise StoreError(f"store {self.at} needs PostgreSQL {_OLDEST // 10000}, and that is {version // 10000}")
-        if encoding != "UTF8":
-            raise StoreError(
-                f"the database of store {self.at} has the encoding {encoding}; it needs UTF8",
-                hint="create database ... encoding 'UTF8' template template0",
-            )
-        if self._durable and not self.read_only and (fsync, pages, synchronous == "off") != ("on", "on", False):
-            raise StoreError(
-                f"store {self.at} would not be safe: fsync {fsync}, full_page_writes {pages}, "
-                f"synchronous_commit {synchronous}",
-                hint="each must be on, or what was committed may be gone after a loss of power",
-            )
-
-    def _take_right(self) -> None:
-        """Be the one who decides; raises StoreHeld, naming who is."""
-        if not self._one("share" if self.role is Role.SHARES else "lock", self.at.key)[0]:
-            raise self._held()
-
-    def share(self) -> None:
-        """Decide nothing any more, so that others may decide parts; go on taking in and sending."""
-        self._one("unlock", self.at.key)
-        self.role, self._epoch = Role.SERVES, 0
-
-    def be_alone(self) -> None:
-        """Be the one who decides again, once all who decided parts have left."""
-        for pause in self._pauses:
-            if self._one("lock", self.at.key)[0]:
-                self.role = Role.DECIDES
-                self._count_epoch()
-                return
-            self._waiting.wait(pause)
-        raise self._held()
-
-    def _held(self) -> StoreHeld:
-        for name, address in self.rows("holder", self.at.key):
-            process, _, host = name.removeprefix(_OURS).strip().partition("@")
-            who = f"process {process} on {host}" if host else f"{name or 'a session'} from {address}"
-            break
-        else:
-            who = "process unknown"
-        return StoreHeld(
-            f"store {self.at} is being written by {who}",
-            hint="stop that process, or open the store for reading",
-        )
-
-    def _count_epoch(self) -> None:
-        self._epoch, self._turn = self._one("count_epoch")
-
     def _number_inbox(self) -> None:
         """Events of a store that came from another server get numbers of this one."""
         if self._one("inbox_ahead")[0]:
             with self.transaction("meta"):
                 self.call("renumber_inbox")
 
-    def _one(self, query: str, *values: Any) -> Any:
-        """The only row of a query."""
-        return self.rows(query, *values)[0]
-
-    @contextmanager
-    def _plain(self) -> Iterator[None]:
-        """Errors of the driver in plain words."""
-        try:
-            yield
-        except psycopg.Error as error:
-            raise self._unwritable(error) from error
-
     # -- reading
-
-    def rows(self, query: str, *values: Any) -> list[Any]:
-        """All rows of a named query."""
-        return self._read(query, Q[query], values)
 
     def filled(self, query: str, verdict: str, *values: Any) -> list[Any]:
         """All rows of a named query with a question of ours in the place it keeps for one."""
         return self._read(query, Q[query].replace("{verdict}", verdict), values)
-
-    def _read(self, query: str, text: str, values: Sequence[Any]) -> list[Any]:
-        try:
-            return self._execute(text, values).fetchall()
-        except psycopg.Error as error:
-            if self._inside or not self._gone():
-                raise self._unreadable(query, error) from error
-        self.again()
-        try:
-            return self._execute(text, values).fetchall()
-        except psycopg.Error as error:
-            raise self._unreadable(query, error) from error
-
-    def _execute(self, text: str, values: Sequence[Any]) -> psycopg.Cursor[Any]:
-        return self.db.execute(text, packed(text, values))
 
     def takes(self, query: str, verdict: str, *values: Any) -> bool:
         """Whether the question is within what this server can read."""
@@ -395,9 +198,10 @@ class PgFile:
             # something runs on this server that began before; mostly it has nothing to do with us
             strange = [number for (number,) in self.rows("strange_transactions")]
             rows = self.rows("read_inbox_beside", after, limit, strange)
-            if not rows or rows[0][2] or pause >= _LOOKED_FOR:
+            if not rows or rows[0][2] or not self.waits or pause >= _LOOKED_FOR:
                 break
             self._waiting.wait(pause)
+        self.held = [body for _, body, done in rows if not done]
         return [(seq, body) for seq, body, done in rows if done]
 
     def _run(self, query: str, rows: Iterable[Sequence[Any]]) -> list[psycopg.Cursor[Any]]:
@@ -464,7 +268,7 @@ class PgFile:
             yield begun
             found = fence.fetchone()
         if found is None:
-            raise StoreHeld(f"store {self.at} was opened for writing by another process since", hint=_ALONE)
+            raise StoreHeld(f"store {self.at} was opened for writing by another process since", hint=ALONE)
         begun.append(found[0])
 
     def _no_pipe(self) -> None:
@@ -502,72 +306,3 @@ class PgFile:
             if status != "in progress":
                 return bool(status == "committed")
         raise StoreError(f"store {self.at} does not say whether something was written", hint="try again")
-
-    # -- a connection that was lost
-
-    def _gone(self) -> bool:
-        return bool(self.db.closed or self.db.broken)
-
-    def _in_transaction(self) -> bool:
-        return self._inside or self.db.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
-
-    def again_if_gone(self) -> None:
-        """As ``again``, where the connection is not there any more."""
-        if self._gone():
-            self.again()
-
-    def again(self) -> None:
-        """Connect anew; who decides takes the right to it anew, unless somebody else had it meanwhile."""
-        old = self._session
-        self.close()
-        for number, pause in enumerate(self._pauses, 1):
-            self._waiting.wait(pause)
-            try:
-                self.db = self._connect()
-                self._session = self._myself()
-                self._one("end_session", *old)  # it may be there still, with nobody at the other end
-                if self.role is Role.DECIDES and self._epoch:
-                    self._take_right()
-                    self._stand()
-                return
-            except StoreHeld:
-                raise
-            except StoreError:
-                self.close()
-                if number == len(self._pauses):
-                    raise
-
-    def _stand(self) -> None:
-        """Nobody else decided meanwhile; what was done of what this one did."""
-        epoch, turn = self._one("standing")
-        if epoch != self._epoch or turn not in (self._turn, self._turn + 1):
-            raise StoreHeld(f"store {self.at} was opened for writing by another process since", hint=_ALONE)
-        self._turn = turn
-
-    # -- errors
-
-    def _unreadable(self, query: str, error: psycopg.Error) -> StoreError:
-        kind = Lost if self._gone() or (self._inside and isinstance(error, _PASSING)) else StoreError
-        return kind(f"store {self.at} cannot be read ({query}): {_words(error)}")
-
-    def _unwritable(self, error: psycopg.Error) -> StoreError:
-        """What a statement that failed means."""
-        words = f"store {self.at} cannot be written: {_words(error)}"
-        if isinstance(error, psycopg.IntegrityError):
-            return InternalError(f"store {self.at} refused a batch: {_words(error)}")  # type: ignore[return-value]
-        if isinstance(error, pg.DiskFull):
-            self.full = True
-            return StoreFull(words, hint="make room on the disk of the server")
-        if self._gone() or isinstance(error, _PASSING):
-            return Lost(words)
-        return StoreError(words)
-
-    def room(self) -> int:
-        """Bytes of the store on the server."""
-        return int(self._one("size")[0])
-
-
-def _words(error: psycopg.Error) -> str:
-    """The server's first line; what follows may show rows, and so people."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

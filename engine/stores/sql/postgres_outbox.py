@@ -18,15 +18,15 @@ class PgOutbox(Outbox):
         return sorted(self._file.rows("claim", list(channels), now, limit), key=itemgetter(0))
 
     def _end(self, settlements: Sequence[Settlement]) -> None:
-        rows = {
-            it.key: (DELIVERY[it.status], it.next_at, it.reason, it.receipt, it.uncounted, it.key) for it in settlements
-        }
+        rows = {}
+        for it in settlements:
+            status = DELIVERY[it.status]
+            rows[it.key] = (status, it.next_at, it.reason, it.receipt, it.uncounted, it.untried, it.key)
         self._file.write("settle", [rows[key] for key in sorted(rows)])
 
     def _note(self, settlements: Sequence[Settlement]) -> None:
         passed_on = [it for it in settlements if it.channel is not None and it.receipt is not None]
         self._file.write("save_receipt", [(it.receipt, it.key) for it in passed_on])
-        self._untry(settlements)
 
     def claim_keys(self, keys: Sequence[str], now: int) -> list[Outgoing]:
         """As ``claim``, those of some keys that are pending, whatever their instants, in order of decision."""

@@ -24,7 +24,8 @@ from engine.core.subjects import part_of
 from engine.ports import Batch, Rejected
 from engine.stores import codec, tally
 from engine.stores.postgres import PgStore, rejected_row
-from engine.stores.sql.postgres_file import PgFile, Role, nothing
+from engine.stores.sql.postgres_file import PgFile
+from engine.stores.sql.postgres_session import Role, nothing
 
 _STICKY = 2_000_000  #: microseconds by which a session prefers the parts it decided last: what it knows of them counts
 _NOTHING = b""

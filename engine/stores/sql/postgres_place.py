@@ -15,6 +15,7 @@ from engine.errors import StoreError
 
 PREFIX = "postgresql://"
 SCHEMA = "drumbeat"
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]*)(:[0-9]+)?")
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _SHOWN = ("host", "port", "dbname")  #: of the parameters, what anybody may see
 
@@ -42,10 +43,12 @@ def place(url: str) -> Place:
     try:
         parts = urlsplit(url)
         words = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-        host, port = parts.hostname or "", parts.port
     except ValueError:
         raise _unreadable() from None
-    if f"{parts.scheme}://" != PREFIX or parts.fragment:
+    hosts = parts.netloc.rpartition("@")[2]
+    # A sign in the wrong place may mean that a part of the password is taken for something that is shown.
+    odd = parts.fragment or "@" in parts.path + parts.query or "@" in parts.netloc.rpartition("@")[0]
+    if f"{parts.scheme}://" != PREFIX or odd or not all(map(_HOST.fullmatch, hosts.split(","))):
         raise _unreadable()
     schema = dict(words).get("schema", SCHEMA)
     if _NAME.fullmatch(schema) is None or schema.startswith("pg_"):
@@ -57,9 +60,7 @@ def place(url: str) -> Place:
     seen = [(name, value) for name, value in rest if name in _SHOWN]
     if schema != SCHEMA:
         seen.append(("schema", schema))
-    host = f"[{host}]" if ":" in host else host
-    beside = f":{port}" if port is not None else ""
-    shown = urlunsplit((parts.scheme, f"{host}{beside}", parts.path, urlencode(seen, safe="/"), ""))
+    shown = urlunsplit((parts.scheme, hosts, parts.path, urlencode(seen, safe="/,"), ""))
     if not shown.startswith(PREFIX):  # without a host the two strokes are left out
         shown = PREFIX + shown.removeprefix(f"{parts.scheme}:")
     return Place(urlunsplit(parts._replace(query=urlencode(rest))), schema, shown)

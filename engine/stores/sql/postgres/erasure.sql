@@ -84,19 +84,20 @@ select key, body from answer where subject >= chr(1) and subject < chr(2) and po
 -- An answer that named somebody who was erased.
 update answer set body = $1 where key = $2;
 
--- name: onlookers
--- Sessions, prepared transactions and replicas that may still look at what was there before.
-select count(*) from (
-    select 1 from pg_stat_activity
-    where backend_xmin is not null and pid <> pg_backend_pid() and backend_type <> 'autovacuum worker'
-        and (datname = current_database() or backend_type = 'walsender')
-    union all
-    select 1 from pg_prepared_xacts where database = current_database()
-    union all
-    select 1 from pg_replication_slots where xmin is not null
-) as looking;
-
 -- name: scrub_tables
 -- What holds, or held, something about people is written anew.
 vacuum (full) subject, inbox, event, heard, decided_id, effect, answer, decision, entry, goal, milestone, quarantine,
     coupon_grant, forgotten_of, meta;
+
+-- name: scrub_count
+-- And looked through once more, which counts what had to stay because somebody looks at what was there before.
+vacuum subject, inbox, event, heard, decided_id, effect, answer, decision, entry, goal, milestone, quarantine,
+    coupon_grant, forgotten_of, meta;
+
+-- name: dead_rows
+-- How many rows nobody should see any more are still there.
+select coalesce(sum(n_dead_tup), 0)::bigint from pg_stat_user_tables
+where schemaname = current_schema() and (relname ~ '^event_[0-9]+$' or relname in (
+    'subject', 'inbox', 'heard', 'decided_id', 'effect', 'answer', 'decision', 'entry', 'goal', 'milestone',
+    'quarantine', 'coupon_grant', 'forgotten_of', 'meta'
+));

@@ -45,14 +45,10 @@ from (
 where effect.key = before.name
 returning seq, before.tries, before.first, key, time, channel, body;
 
--- name: untry
--- It was never begun: the time in which it may be tried has not begun either.
-update effect set tried_at = null where key = $1 and delivery = 'pending';
-
 -- name: settle
 -- What became of deliveries, whose keys are in order and stand once; what was cancelled meanwhile stays so, unless it
 -- went out or may have. The provider's own id is kept whatever became of it; a provider who only asked to come later was
--- not tried.
+-- not tried, and of what was not even begun the time has not begun.
 update effect set
     delivery = case when effect.delivery = 'cancelled' and said.delivery in ('pending', 'dead')
         then 'cancelled' else said.delivery end,
@@ -62,9 +58,11 @@ update effect set
         then effect.outcome else said.outcome end,
     attempts = case when said.uncounted and said.delivery = 'pending' and effect.delivery <> 'cancelled'
         then greatest(0, attempts - 1) else attempts end,
+    tried_at = case when said.untried and said.delivery = 'pending' and effect.delivery <> 'cancelled'
+        then null else tried_at end,
     receipt = coalesce(said.receipt, effect.receipt)
-from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::boolean[], $6::text[])
-    as said (delivery, next_at, outcome, receipt, uncounted, key)
+from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[], $7::text[])
+    as said (delivery, next_at, outcome, receipt, uncounted, untried, key)
 where effect.key = said.key and effect.delivery is not null;
 
 -- name: pass_on

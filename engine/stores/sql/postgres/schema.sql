@@ -94,12 +94,6 @@ where backend_xid is not null and backend_type = 'client backend' and pid <> pg_
     and datid = (select oid from pg_database where datname = current_database())
 order by xact_start limit 1;
 
--- name: size
--- Bytes of all tables and indexes.
-select coalesce(sum(pg_total_relation_size(pg_class.oid)), 0)::bigint
-from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-where nspname = current_schema() and relkind in ('r', 'S');
-
 -- name: cluster
 -- What tells this schema from a copy of it elsewhere.
 select system_identifier::text, (select oid::text from pg_database where datname = current_database()),

@@ -95,7 +95,7 @@ create table decided_id (
     at bigint not null
 );
 
-create index decided_id_at on decided_id using brin (at) with (pages_per_range = 32);
+create index decided_id_at on decided_id (at);
 
 -- Effects in order of decision, and how far their delivery is.
 -- delivery: null (nothing to send) pending sending sent dead unknown cancelled
