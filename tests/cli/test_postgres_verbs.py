@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import postgres_server
 import pytest
@@ -87,14 +88,17 @@ def test_verbs(root: Path, drumbeat: Drumbeat) -> None:
 
 
 def test_a_daemon_and_verbs_beside_it(root: Path, drumbeat: Drumbeat, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A daemon decides what verbs of its folder and those of other machines take in; a second one is refused.
+    """A daemon decides what verbs of its folder and those of other machines take in; a second one is refused,
+    or stands by and goes on where the first was killed.
 
     Semantics: store.one-writer
+    Failure: two.daemons — over PostgreSQL
     """
     at = ("--program", root)
     box, now = root / "out" / "box.jsonl", datetime.now(UTC).isoformat()
     (root / "feed" / "a.jsonl").write_text("".join(order(n, now) for n in (1, 2, 3)), encoding="utf-8")
     daemon = subprocess.Popen([sys.executable, "-m", "engine", "run", "--quiet", "--program", str(root)])
+    daemons: list[subprocess.Popen[Any]] = [daemon]
 
     def sent(n: int) -> bool:
         assert daemon.poll() is None
@@ -114,12 +118,24 @@ def test_a_daemon_and_verbs_beside_it(root: Path, drumbeat: Drumbeat, tmp_path_f
         (elsewhere / "other.jsonl").write_text(order(5, now), encoding="utf-8")
         assert drumbeat("ingest", elsewhere / "other.jsonl", "--program", elsewhere).code == 0
         eventually(lambda: sent(5), "what another machine took in is decided")
-        second = drumbeat("run", "--until-idle", "--program", elsewhere)
-        assert second.code == 3
-        assert f"process {daemon.pid} on " in second.err
+        refused = drumbeat("run", "--until-idle", "--program", elsewhere)
+        assert refused.code == 3
+        assert f"process {daemon.pid} on " in refused.err
         assert drumbeat("fsck", *at).code == 0
-        daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(60) == 0
-    finally:
+        words = [sys.executable, "-m", "engine", "run", "--standby", "--program", str(elsewhere)]
+        second = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        daemons.append(second)
+        assert second.stderr is not None
+        assert f"process {daemon.pid} on " in second.stderr.readline()
         daemon.kill()
-        daemon.wait()
+        (elsewhere / "late.jsonl").write_text(order(6, now), encoding="utf-8")
+        assert drumbeat("ingest", elsewhere / "late.jsonl", "--program", elsewhere).code == 0
+        other = elsewhere / "out" / "box.jsonl"
+        eventually(lambda: other.exists() and other.read_bytes().count(b"\n") == 1, "the second goes on")
+        second.send_signal(signal.SIGTERM)
+        second.communicate(timeout=60)
+        assert second.returncode == 0
+    finally:
+        for it in daemons:
+            it.kill()
+            it.communicate()
