@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
@@ -139,7 +140,8 @@ class SlotTable:
         # A trigger that left the plan, if only for a while, begins anew when it comes back.
         self._changed: set[str] = kept.keys() - names - self.gone.keys()
         for name in sorted(self._changed):
-            self._retire(name, _decode(kept[name]))
+            with suppress(msgspec.DecodeError):  # a row nobody can read tells nothing, and goes
+                self._retire(name, _decode(kept[name]))
         self._next: dict[str, int] = {}
         for row in self.rows.values():
             self.zones.update(row.zones)

@@ -33,7 +33,7 @@ _LOOKED_FOR = 0.5  #: seconds: where nothing is there to be read, others' transa
 _COLUMNS = re.compile(r"\bunnest\(\s*\$1\b")
 
 
-_SERVED = frozenset(("meta", "ingest", "release", "claim", "settle", "redrive", "drop", "import"))
+_SERVED = frozenset(("ingest", "release", "claim", "settle", "redrive", "drop", "import"))
 """Verbs for which nobody needs to be alone."""
 
 

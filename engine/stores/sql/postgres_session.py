@@ -164,12 +164,14 @@ class PgSession:
             raise self._held()
 
     def share(self) -> None:
-        """Decide nothing any more, so that others may decide parts; go on taking in and sending."""
+        """Let others decide parts, too; go on taking in and sending."""
         self._one("unlock", self.at.key)
-        self.role, self._epoch = Role.SERVES, 0
+        self.role, self._epoch = Role.SHARES, 0
+        self._take_right()
 
     def be_alone(self) -> None:
         """Be the one who decides again, once all who decided parts have left."""
+        self._one("unshare", self.at.key)
         for pause in self._pauses:
             if self._one("lock", self.at.key)[0]:
                 self.role = Role.DECIDES

@@ -4,6 +4,10 @@
 -- Give the right to write back.
 select pg_advisory_unlock($1);
 
+-- name: unshare
+-- Give the right to decide parts back.
+select pg_advisory_unlock_shared($1);
+
 -- name: share
 -- The right to decide parts, beside others who have it.
 select pg_try_advisory_lock_shared($1);
