@@ -17,6 +17,7 @@ from engine.cli.user import lines as user_lines
 from engine.cli.why import lines as why_lines
 from engine.core.instants import format_instant
 from engine.core.model import DAY, HOUR, MINUTE, SECOND, Event, State
+from engine.core.moment import Moment
 from engine.core.slots import Due
 from engine.errors import StoreError
 from engine.feeds.files import JsonlFeed
@@ -655,17 +656,17 @@ def _work_in_a_child(life: Life) -> bool:
         try:
             daemon = life.start(piece=1_000)
             session = daemon._worker.pump.session
-            plain, fire = session._event, session._fire
+            plain, wake = session._event, session.wake
 
             def deadly(event: Event, user: str) -> None:
                 if event.type == "poison":
                     os.kill(os.getpid(), signal.SIGKILL)
                 plain(event, user)
 
-            def killing(instant: int, subject: str) -> None:
-                if subject == "u0-bad":
+            def killing(m: Moment, state: State, now: int) -> bool:
+                if state.id == "u0-bad":
                     os.kill(os.getpid(), signal.SIGKILL)
-                fire(instant, subject)
+                return wake(m, state, now)
 
             enter = session.enter_at
 
@@ -674,7 +675,8 @@ def _work_in_a_child(life: Life) -> bool:
                     os.kill(os.getpid(), signal.SIGKILL)
                 enter(state, due, why)
 
-            session._event, session._fire = deadly, killing  # type: ignore[method-assign]
+            session._event = deadly  # type: ignore[method-assign]
+            session.wake = killing  # what every wake-up of a user asks first
             session.enter_at = slaying  # type: ignore[method-assign]
             life.quiet()
             life.end()
