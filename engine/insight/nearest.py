@@ -202,7 +202,7 @@ class _First(_Ahead):
         from_ = reason = None
         scene = self.now()
         since = self.it.life.published(self.it.playbook.id)
-        if since > self.it.found.clock:
+        if since and since >= self.it.found.clock:  # events of that instant came before it
             words = "it was published then, and nothing before counts"
             return _said(None, [], {"at": instant(since), "because": words, "proved": False}, None)
         try:
