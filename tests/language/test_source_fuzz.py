@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import re
 import time
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -242,6 +244,15 @@ def test_the_python_scanner_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
             assert fast.root.plain() == slow.root.plain()
 
 
+@pytest.fixture
+def no_sweeps() -> Iterator[None]:
+    """Collecting garbage costs what other tests have left in memory, so it is no part of what is measured here."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_sweeps")
 @pytest.mark.parametrize("opening", ["[", "{", "- ", "? ", "{{", "[{", "a: {", "'[", "&a [", "!!seq [", "f(a, "])
 def test_thirty_thousand_brackets(opening: str) -> None:
     """Thirty thousand nested openings are a diagnostic, not a crash, and within a second or two.
@@ -257,6 +268,7 @@ def test_thirty_thousand_brackets(opening: str) -> None:
         assert not read.ok or isinstance(read.root, ScalarNode)
 
 
+@pytest.mark.usefixtures("no_sweeps")
 @pytest.mark.parametrize(
     "piece",
     ["\t", "# ", "#allow: ", '"', "'", "''", '\\"', " ", "\n", "a: 1\n", "- [a, b]\n", "{a:b} ", "f(a, ", "：", "a，",
