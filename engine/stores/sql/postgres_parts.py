@@ -217,6 +217,11 @@ class PgParts:
     def claim(self, now: int) -> Iterator[PgPart | None]:
         """A part with something to do that nobody else decides just now."""
         self._file.again_if_gone()
+        if not self._busy:  # who has something to do is asked once for many claims
+            self._busy.extend(self.busy(now))
+        if not self._busy:
+            yield None
+            return
         part: PgPart | None = None
         with self._file.transaction("decide", lambda: part.durable() if part is not None else None):
             part = self._hold(now)
@@ -225,16 +230,13 @@ class PgParts:
                 part.leave(self._worker)
 
     def _hold(self, now: int) -> PgPart | None:
-        # who has something to do is asked once for many claims; who found nothing to do leaves at once
-        for _ in range(2):
-            while self._busy:
-                number = self._busy.popleft()
-                upto = int(self._file.rows("time_of_log", now)[0][0])
-                for turn, at, slot_at in self._file.rows("hold_part", number):
-                    part = self._parts.get(number) or self._made(number)
-                    part.begin(turn, at, slot_at, upto)
-                    return part
-            self._busy.extend(self.busy(now))
+        while self._busy:
+            number = self._busy.popleft()
+            upto = int(self._file.rows("time_of_log", now)[0][0])
+            for turn, at, slot_at in self._file.rows("hold_part", number):
+                part = self._parts.get(number) or self._made(number)
+                part.begin(turn, at, slot_at, upto)
+                return part
         return None
 
     def _made(self, number: int) -> PgPart:
