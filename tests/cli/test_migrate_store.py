@@ -194,7 +194,7 @@ def test_what_the_program_hears_of_is_no_difference(make: Make, drumbeat: Drumbe
 
     Semantics: store.fsck
     """
-    metrics = "metrics: {orders: {title: Orders, value: 'count(\"order.paid\", within=\"1d\")'}}\n"
+    metrics = 'metrics: {orders: {title: Orders, value: \'count("order.paid", within="1d")\'}}\n'
     root = make({"playbooks/gift.yaml": BOOK, "playbooks/catalog/all.yaml": CATALOG + metrics})
     types = ("checkin", "order.paid", "checkin")
     lines = [
