@@ -97,12 +97,13 @@ def _readable(events: tuple[str, ...]) -> list[Path]:
     return paths
 
 
-
-
 def verdict_of(result: dict[str, Any]) -> str:
     """The whole comparison in one sentence."""
     effects, users = result["effects"], result["users"]
     if not result["different"]:
+        read = any(result[side]["events"]["accepted"] for side in ("old", "new"))
+        if not read and not effects["unchanged"]:
+            return "nothing was compared: the feed holds no event up to the end of the clock"
         return f"nothing differs: {effects['unchanged']:,} effects are the same"
     parts = [
         f"{users[word]:,} {verb}"

@@ -4,7 +4,9 @@ Rule 1: a record holds bytes as the codec writes them and no number a database g
 records wherever it is, and what was moved is compared by reading it where it is now.
 Rule 2: of each kind the number of records and a sum of hashes are compared; where the order counts, a hash has the
 place of its record.
-Rule 3: what is about one place stays there (``STAYS``): where the store is written, how often it was opened.
+Rule 3: who heard an event beside its subject is compared of all events together: a file keeps it by the block, and what
+a group or the program makes of events it did not hear hangs on the plan.
+Rule 4: what is about one place stays there (``STAYS``): where the store is written, how often it was opened.
 """
 
 from __future__ import annotations
@@ -98,13 +100,20 @@ def summed(kind: str, rows: Iterator[Row], told: Callable[[Sum], None]) -> Itera
     """The records, and in the end their sum."""
     count, total = 0, 0
     ordered = kind in _ORDERED
+    heard: set[str] = set()
     for row in rows:
         count += 1
         said = (*row[:3], None, True) if kind == "id" and row[4] else row  # a file keeps one instant for many of these
-        raw = _encode((count, said) if ordered else said)
-        total += int.from_bytes(blake2b(raw, digest_size=16).digest())
+        if kind == "event":
+            heard.update(row[6])
+            said = row[:6]
+        total += _hash((count, said) if ordered else said)
         yield row
-    told(Sum(count, total % _ALL))
+    told(Sum(count, (total + _hash(sorted(heard))) % _ALL))
+
+
+def _hash(it: object) -> int:
+    return int.from_bytes(blake2b(_encode(it), digest_size=16).digest())
 
 
 def sums(source: Source, progress: Callable[[str], None] = lambda kind: None) -> dict[str, Sum]:

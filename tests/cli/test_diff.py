@@ -144,6 +144,15 @@ def test_what_is_the_same_is_no_difference(make: Make) -> None:
     assert "Under another name" in text(found)
 
 
+def test_a_feed_without_events_is_no_silent_yes(make: Make) -> None:
+    """Where the feed held no event that is let in, text and comment say that nothing was compared."""
+    old = make(FILES, "no event\n", "old")
+    found = compared(old, old)
+    assert found["different"] is False
+    for form in (text, markdown):
+        assert "nothing was compared: the feed holds no event" in form(found)
+
+
 def test_another_name_and_another_threshold(make: Make) -> None:
     """A playbook that was renamed and changed at once is the same one; one that went while another came is not."""
     old = make(FILES, FEED, "old")

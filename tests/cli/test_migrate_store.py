@@ -11,11 +11,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import postgres_server
 import pytest
 from test_fsck import BOOK, CATALOG
 from test_store import batch, decision, event
 
+from engine.core.slots import SlotRow
 from engine.core.subjects import PROGRAM, of_group
 from engine.errors import StoreError
 from engine.ports import Rejected
@@ -60,7 +62,7 @@ def root(make: Make, drumbeat: Drumbeat) -> Path:
             batch(
                 clock=clock + n, events=happened, decisions=[decision("u1", time=clock + n)],
                 goals=[("gift", "x0", "u1", False, clock + n)], worth=[(0, Decimal("7.50"))],
-                slots={"gift/0": b"row"}, positions={"feed": n},
+                slots={"gift/0": msgspec.json.encode(SlotRow(clock, clock))}, positions={"feed": n},
             )
         )  # fmt: skip
     store.add_codes("paper", ["P-1", "P-2"])
@@ -206,6 +208,30 @@ def test_a_backup_of_postgresql_is_a_file(root: Path, drumbeat: Drumbeat) -> Non
     assert planned.json["store"].startswith("postgresql://")
 
 
+def test_what_the_program_hears_of_is_no_difference(make: Make, drumbeat: Drumbeat) -> None:
+    """A program that counts orders alone hears of no other events; a backup and a plan take such a store, too.
+
+    Semantics: store.fsck
+    """
+    metrics = 'metrics: {orders: {title: Orders, value: \'count("order.paid", within="1d")\'}}\n'
+    root = make({"playbooks/gift.yaml": BOOK, "playbooks/catalog/all.yaml": CATALOG + metrics})
+    types = ("checkin", "order.paid", "checkin")
+    lines = [
+        {"id": f"x{n}", "type": it, "user": "u1", "time": f"2026-03-0{n + 1}T01:00:00Z"} for n, it in enumerate(types)
+    ]
+    (root / "feed.jsonl").write_text("".join(json.dumps(it) + "\n" for it in lines), encoding="utf-8")
+    url = postgres_server.server().schema()
+    assert drumbeat("ingest", root / "feed.jsonl", "--program", root, "--store", url).code == 0
+    assert drumbeat("run", "--until-idle", "--program", root, "--store", url).code == 0
+    store = PgStore.open(url, read_only=True)
+    assert {it.type for it, _ in store.events(PROGRAM) if not it.internal} == {"order.paid"}
+    store.close()
+    said = drumbeat("backup", root / "saved.db", "--program", root, "--store", url)
+    assert said.code == 0, said.err
+    said = drumbeat("plan", "--program", root, "--store", url)
+    assert said.code == 0, said.err
+
+
 def test_interrupted_anywhere_it_begins_again(root: Path) -> None:
     """Whenever a move is broken off, the next one begins anew or compares what is there; in the end all is there once.
 
@@ -256,6 +282,9 @@ def test_a_difference_is_found(root: Path) -> None:
     old, new = SqliteStore.open(path), PgStore.open(url)
     relocate(old, new, ("a", "b"), sealing.Plain(), lambda words: None)
     before = moving.sums(old.moving())
+    assert moving.differing(before, moving.sums(new.moving())) == []
+    new._file.db.execute("insert into heard (subject, seq) select $1, max(seq) from event", (of_group("other"),))
+    assert moving.differing(before, moving.sums(new.moving())) == ["event"]
     changes = {
         "event": "update event set body = body || ' '::bytea where seq = (select max(seq) from event)",
         "effect": "delete from effect where key = (select min(key) from effect)",

@@ -25,6 +25,7 @@ channels:
   app: {via: file, path: out/app.jsonl}
   box: {via: file, path: out/box.jsonl, quota: {max: 1, per: month}}
   club: {via: file, path: out/club.jsonl}
+  mail: {via: file, path: out/mail.jsonl, address: user.email}
 feeds: [{file: feed.jsonl}]
 policies:
   default:
@@ -45,6 +46,7 @@ coupons:
   few: {title: t, value: {off: 5}, codes: {generate: F}, limits: {per_user: unlimited, total: 1}}
   share: {title: t, value: {percent: 10, currency: CNY}, codes: {file: codes.csv},
           limits: {per_user: 1, total: 9}}
+  back: {title: t, value: {off: 5}, codes: {generate: B}, valid_for: 1d, limits: {per_user: 1, total: 9}}
 """
 STEPS = """
 steps:
@@ -75,6 +77,8 @@ BOOKS = {
     "purse": "trigger: {event: rich}\n" + ANY + "steps: [{points: 5}]\n",
     "cheap": "trigger: {event: cheap}\n" + ANY + "steps: [{coupon: share, id: c},\n"
     "  {message: {template: code, via: club, purpose: service}}]\n",
+    "unheard": "trigger: {event: unheard}\n" + ANY + "steps: [{coupon: back, id: c},\n"
+    "  {message: {template: code, via: mail, purpose: service}}]\n",
 }  # fmt: skip
 
 
@@ -91,6 +95,8 @@ ROWS = [
     row("r1", "coupon.redeemed", "v1", 6, code="CODE-1", discount=7.5, amount=200),
     row("r2", "coupon.redeemed", "v2", 6, code="CODE-2", amount=100),
     row("r3", "coupon.redeemed", "v3", 6, code="CODE-3"),
+    row("o1", "unheard", "w1", 6),
+    row("o2", "user.updated", "w2", 6, email="w2@x.example"), row("o3", "unheard", "w2", 6),
     row("h1", "home", "u2", 7), row("z", "tick", "u9", 8),
 ]  # fmt: skip
 
@@ -105,6 +111,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "templates/hi.app.j2": "hi", "templates/hi.club.j2": "hi", "templates/hi.box.j2": "hi",
         "templates/survey/nps.app.j2": "how",
         "templates/code.club.j2": "{{ steps.c.code }}",
+        "templates/code.mail.j2": "---\nsubject: s\n---\n{{ steps.c.code }}",
         **{f"playbooks/{name}.yaml": f"playbook: {name}\ntitle: The {name}\nowner: a@shop.example\n{text}"
            for name, text in BOOKS.items()},
     }  # fmt: skip
@@ -164,6 +171,16 @@ def test_what_coupons_cost_is_told_estimated_or_said_to_be_unknown(
     assert (pool["redeemed"], pool["cost"], pool["cost_unknown"]) == (3, 0.0, 3)
     assert run(["report", "--program", str(world), "--events", str(feed)]) == 0
     assert "not known (3 redeemed)" in capsys.readouterr().out
+
+
+def test_a_coupon_given_and_taken_back_at_one_instant_is_returned(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What became of a coupon is its last entry, not its first of that instant; so it is no lapsed one."""
+    stored = asked(world, capsys)["coupons"]
+    assert stored == asked(world, capsys, "--events", str(world / "feed.jsonl"))["coupons"]
+    (pool,) = [it for it in stored if it["pool"] == "back"]
+    assert [pool[name] for name in ("issued", "returned", "expired", "open")] == [2, 1, 1, 0]
 
 
 # ---------------------------------------------------------------------- the list of reasons

@@ -16,7 +16,7 @@ where status in ('suppressed', 'denied') and day between ? and ? group by 1, 2, 
 -- name: coupons
 -- Coupons issued in a period, by pool: how many, what they may cost, and what became of them up to an instant.
 with unit as (
-    select name, unit, arg_max(what, instant) as now, max(amount) as amount, max(until) as until,
+    select name, unit, arg_max(what, (instant, rowid)) as now, max(amount) as amount, max(until) as until,
         max(day) filter (where what = 'issued') as day
     from ledger where book = 'coupon' and unit is not null group by 1, 2
 )
@@ -29,8 +29,8 @@ from unit where day between ?1 and ?2 group by 1 order by 2 desc, 1;
 -- What the redeemed coupons issued in a period took off, by pool and playbook: the sum where the newest redemption said it
 -- or the pool has a fixed amount, and of the others the orders they were used on, how many, and how many tell nothing.
 with unit as (
-    select name, unit, arg_max(what, instant) as now, max(amount) as amount,
-        arg_max(key, instant) filter (where what = 'redeemed') as key,
+    select name, unit, arg_max(what, (instant, rowid)) as now, max(amount) as amount,
+        arg_max(key, (instant, rowid)) filter (where what = 'redeemed') as key,
         max(playbook) filter (where what = 'issued') as playbook, max(day) filter (where what = 'issued') as day
     from ledger where book = 'coupon' and unit is not null group by 1, 2
 ), used as (
@@ -45,7 +45,7 @@ from used group by 1, 2;
 -- name: coupon_givers
 -- Which playbook gave how many coupons of which pool in a period, and how many of those came back unused or were redeemed.
 with unit as (
-    select name, unit, arg_max(what, instant) as now, max(playbook) filter (where what = 'issued') as playbook, max(day) filter (where what = 'issued') as day
+    select name, unit, arg_max(what, (instant, rowid)) as now, max(playbook) filter (where what = 'issued') as playbook, max(day) filter (where what = 'issued') as day
     from ledger where book = 'coupon' and unit is not null group by 1, 2
 )
 select name, coalesce(playbook, ''), count(*), count(*) filter (where now = 'returned'),
