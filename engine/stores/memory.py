@@ -348,6 +348,9 @@ class MemoryStore(MemoryOutbox, MemoryCoupons):
     def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]:
         return [(seq, event) for seq, event in self._inbox.items() if seq > after][:limit]
 
+    def waiting(self) -> tuple[int, int]:
+        return next(iter(self._inbox), 0), len(self._inbox)
+
     # -- quarantine
 
     def quarantine(self) -> Iterator[Rejected]:

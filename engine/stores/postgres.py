@@ -394,6 +394,10 @@ class PgStore(PgOutbox, CouponSide):
     def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]:
         return [(seq, codec.decode_event(body)) for seq, body in self._file.settled(after, limit)]
 
+    def waiting(self) -> tuple[int, int]:
+        first, number = self._file.rows("inbox_waiting")[0]
+        return first, number
+
     # -- quarantine
 
     def quarantine(self) -> Iterator[Rejected]:

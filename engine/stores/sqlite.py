@@ -399,6 +399,10 @@ class SqliteStore(SqliteOutbox, CouponSide):
     def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]:
         return [(seq, codec.decode_event(body)) for seq, body in self._file.rows("read_inbox", after, limit)]
 
+    def waiting(self) -> tuple[int, int]:
+        first, last = self._file.rows("inbox_ends")[0]
+        return (0, 0) if first is None else (first, last - first + 1)  # numbers come one by one
+
     # -- quarantine
 
     def quarantine(self) -> Iterator[Rejected]:
