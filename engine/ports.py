@@ -280,6 +280,7 @@ class Lag(msgspec.Struct):
     behind: int | None = None  #: records still to be read (of a file: bytes); None: unknown
     says: str = ""  #: what people should know: why the source cannot be reached, that it has ended
     broken: bool = False  #: the source cannot be reached now
+    brought: int | None = None  #: time of the newest event, where those it brings do not bear its name
 
 
 @runtime_checkable
@@ -479,6 +480,11 @@ class Store(Protocol):
     def held_back(self) -> int | None:
         """Time of the earliest event that was taken in and could not be read yet when ``inbox`` was asked last, because
         others may still come before it; None: there was none."""
+        ...
+
+    def waiting(self) -> tuple[int, int]:
+        """Number of the oldest event in the inbox (0: there is none), and how many there are; from 100,000 on perhaps
+        no more than that."""
         ...
 
     # -- quarantine

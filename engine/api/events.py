@@ -70,6 +70,7 @@ class Events:
             parcel, rows = self._read(lines, program.known_types)
             parcel.by = Bringing(ask.names, self._newcomers)
             places = await self._gathering.put(f"{self._feed.path} {ask.who}", parcel)
+            self._feed.took(parcel.size, max((event.time for event, _ in parcel.events), default=None))
             taken = _account(parcel, rows, places)
             counts = {name: taken[name] for name in ("accepted", "duplicate", "quarantined")}
             self._meters.records(self._feed.name, **counts)

@@ -131,6 +131,7 @@ class FileChannel:
             if self._torn:
                 os.ftruncate(self._fd, self._end)
                 self._torn = False
+            self._come_back()
             self._end = os.fstat(self._fd).st_size  # somebody may have emptied the file
             self.fault("send.before")
             rest = memoryview(block)
@@ -144,6 +145,16 @@ class FileChannel:
             return f"cannot write: {error.strerror}"
         self._end += len(block)
         return None
+
+    def _come_back(self) -> None:
+        """Make the file again where it was removed: what is written to a file without a name, nobody gets."""
+        if os.fstat(self._fd).st_nlink:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        os.close(self._fd)
+        self._fd = fresh
+        _sync_folder(self.path.parent)
 
     def _take_back(self) -> None:
         try:

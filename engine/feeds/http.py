@@ -67,6 +67,8 @@ class HttpFeed:
         self.rate = _rate(fields.get("rate"))
         self.new_users = _rate(str(fields.get("new_users", NEW_USERS)))
         mapping = PayloadMap.of(fields["map"]) if "map" in fields else None
+        self._taken = 0  #: records that were answered 202, since the process began
+        self._newest: int | None = None  #: time of the newest event of them
         self.reader: Callable[[bytes], bytes] | None = mapping.event_bytes if mapping is not None else None
         """Makes a record of ours of what was sent; raises EventRejected. None: it is one already."""
 
@@ -107,9 +109,15 @@ class HttpFeed:
     def acknowledge(self, position: int) -> None:
         """Nothing to forget: each sender was answered after the commit."""
 
+    def took(self, records: int, newest: int | None) -> None:
+        """Records were made durable and are answered 202; ``newest`` is the time of the latest event among them."""
+        self._taken += records
+        if newest is not None:
+            self._newest = newest if self._newest is None else max(newest, self._newest)
+
     def lag(self) -> Lag:
-        """Nothing is behind: what was answered is in the store."""
-        return Lag(position=0, behind=0)
+        """Nothing is behind: what was answered is in the store. What waits there to be decided is the inbox's."""
+        return Lag(position=self._taken, behind=0, brought=self._newest)
 
     def close(self) -> None:
         """Nothing is open here."""

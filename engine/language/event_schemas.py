@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from engine.language.automaton import Automaton, PatternError
 from engine.language.diagnostics import Mark, Page
+from engine.language.files import content_of
 from engine.language.nodes import MapNode, Node, ScalarNode, SeqNode
 from engine.language.workshop import Workshop
 
@@ -112,7 +113,7 @@ class EventSchemas:
                 raise _Wrong(f"'{node.text}' lies outside the program's folder")
             if path.stat().st_size > _MOST_BYTES:
                 raise _Wrong(f"'{node.text}' is larger than {_MOST_BYTES} bytes")
-            content = path.read_bytes()
+            content = content_of(path)
             found = json.loads(content.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_constant)
         except _Wrong:
             raise

@@ -1,10 +1,14 @@
 """Finds and reads the files of a program; the only part of the language that opens files.
 
 Rule 1: nothing outside the program's folder is read; links that lead out are refused.
+Rule 2: only regular files are read: a pipe would be waited for, and a device has no end.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +29,15 @@ class ProgramFiles:
     documents: list[Source] = field(default_factory=list)  #: everything under playbooks/, sorted by name
     broken: list[tuple[str, str]] = field(default_factory=list)  #: (file, why it could not be read)
     scenarios: list[Source] = field(default_factory=list)  #: everything under scenarios/, when asked for
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a regular file; raises OSError, also for whatever else has a name."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        return stream.read()
 
 
 def find_root(start: Path) -> Path | None:
@@ -68,7 +81,7 @@ def _read(root: Path, path: Path, files: ProgramFiles) -> Source | None:
         if not path.resolve(strict=True).is_relative_to(root.resolve()):
             files.broken.append((name, "the link leads out of the program's folder"))
             return None
-        return read_source(path.read_bytes(), name)
+        return read_source(content_of(path), name)
     except OSError as error:
         files.broken.append((name, f"cannot be read: {error.strerror}"))
         return None
@@ -77,7 +90,7 @@ def _read(root: Path, path: Path, files: ProgramFiles) -> Source | None:
 def text_of(path: Path) -> str | None:
     """The text of a file, to show lines of it; None when it has none."""
     try:
-        return path.read_text(encoding="utf-8")
+        return content_of(path).decode("utf-8")
     except (OSError, ValueError):
         return None
 
@@ -93,7 +106,7 @@ def read_list(root: Path, name: str) -> tuple[list[str], str | None]:
             return [], "the file lies outside the program's folder"
         if path.stat().st_size > MAX_LIST_BYTES:
             return [], f"the file is larger than {MAX_LIST_BYTES} bytes"
-        text = path.read_text(encoding="utf-8-sig")
+        text = content_of(path).decode("utf-8-sig")
     except FileNotFoundError:
         return [], "there is no such file"
     except (OSError, ValueError) as error:  # of text that is not UTF-8, or a name with a NUL

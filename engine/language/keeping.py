@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from engine.language.compile import compile_program
 from engine.language.compiled import Compiled
-from engine.language.files import PROGRAM_FILE
+from engine.language.files import PROGRAM_FILE, content_of
 from engine.ports import Version
 
 _FOLDERS = ("playbooks", "templates")
@@ -49,7 +49,7 @@ def _files(root: Path) -> dict[str, str]:
     files = {}
     for path in _paths(root, ()):
         try:
-            files[path.relative_to(root).as_posix()] = path.read_bytes().decode("utf-8", "surrogateescape")
+            files[path.relative_to(root).as_posix()] = content_of(path).decode("utf-8", "surrogateescape")
         except OSError:
             continue
     return files

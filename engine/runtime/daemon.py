@@ -498,6 +498,7 @@ class Daemon:
         if again:
             self._told_at = elapsed
             state.feeds = self._worker.gather.lags()
+            self._marks |= {name: lag.brought for name, lag in state.feeds.items() if lag.brought is not None}
             state.watermarks = dict(self._marks)
             state.broken_feeds = self._worker.gather.broken
         if not trouble:  # else the desk holds what was never committed

@@ -24,7 +24,7 @@ from engine.core.plan import Plan
 from engine.core.slots import NEVER
 from engine.core.step import NOTABLE
 from engine.errors import CannotRun, InternalError
-from engine.ports import UNSCRUBBED, Batch, Clock, Feed, LiveFeed, Record, Rejected, Store
+from engine.ports import UNSCRUBBED, Batch, Clock, Feed, Lag, LiveFeed, Record, Rejected, Store
 from engine.runtime import tracing
 from engine.runtime.arming import arm
 from engine.runtime.intake import AHEAD, HISTORY, Taken, first_copies, left_out, refusal
@@ -44,22 +44,34 @@ FAULT_POINTS = tuple(f"{verb}.{edge}" for verb in ("load", "decide", "deliver") 
 
 
 class InboxFeed:
-    """What ``drumbeat ingest`` put into the store, as a feed."""
+    """What ``drumbeat ingest`` and HTTP put into the store, as a feed."""
 
     name = INBOX
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._read = 0  #: the last number that was read
 
     def read(self, position: int, limit: int) -> Iterator[Record]:
         """Records after a position, read in pieces so that a large inbox does not fill the memory."""
         while True:
             found = self._store.inbox(position, min(limit, 5_000))
             for number, event in found:
-                position = number
+                self._read = position = number
                 yield Record(feed=INBOX, position=number, raw=b"", event=event)
             if not found:
                 return
+
+    def acknowledge(self, position: int) -> None:
+        """Nothing to tell: what is decided left the inbox in the same transaction."""
+
+    def lag(self) -> Lag:
+        """Where it stands; behind are the events that were taken in and not decided yet."""
+        first, waiting = self._store.waiting()
+        return Lag(position=first - 1 if waiting else self._read, behind=waiting)
+
+    def close(self) -> None:
+        """Nothing is open here."""
 
 
 @dataclass

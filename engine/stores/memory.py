@@ -345,6 +345,9 @@ class MemoryStore(MemoryOutbox, MemoryCoupons):
             self._waiting.add(event.id)
         return len(fresh), len(events) - len(fresh)
 
+    def waiting(self) -> tuple[int, int]:
+        return next(iter(self._inbox), 0), len(self._inbox)
+
     def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]:
         return [(seq, event) for seq, event in self._inbox.items() if seq > after][:limit]
 

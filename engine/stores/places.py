@@ -9,6 +9,8 @@ from typing import Any
 
 from engine.errors import CannotRun, StoreError
 
+MACHINE = Path("/etc/machine-id")
+
 
 @dataclass(frozen=True)
 class FilePlace:
@@ -29,11 +31,15 @@ class FilePlace:
         return self.path.exists()
 
     def mark(self, store: Any) -> str:
-        """What tells this file from every other: a hash of the machine's id and the path."""
+        """What tells this file from every other: a hash of the machine's id and the path.
+
+        Containers of one image have no machine's id and the same path everywhere; there the file's number stands in.
+        """
         try:
-            machine = Path("/etc/machine-id").read_text("ascii").strip()
+            machine = MACHINE.read_text("ascii").strip()
         except (OSError, UnicodeDecodeError):
             machine = ""
+        machine = machine or f"file {self.path.stat().st_ino}"
         return blake2b(f"{machine}\n{self.path.resolve()}".encode(), digest_size=16).hexdigest()
 
 

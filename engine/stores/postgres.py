@@ -395,6 +395,10 @@ class PgStore(PgOutbox, CouponSide):
         self._file.fault(verb + ".inbox")
         return (taken := self._file.put(fresh)), len(events) - taken
 
+    def waiting(self) -> tuple[int, int]:
+        first, number = self._file.rows("inbox_waiting")[0]
+        return first, number
+
     def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]:
         return [(seq, codec.decode_event(body)) for seq, body in self._file.settled(after, limit)]
 

@@ -396,6 +396,10 @@ class SqliteStore(SqliteOutbox, CouponSide):
         self._file.write("add_inbox", ((it.id, codec.encode_event(it)) for it in fresh))
         return len(fresh), len(events) - len(fresh)
 
+    def waiting(self) -> tuple[int, int]:
+        first, last = self._file.rows("inbox_ends")[0]
+        return (0, 0) if first is None else (first, last - first + 1)  # numbers come one by one
+
     def inbox(self, after: int, limit: int) -> list[tuple[int, Event]]:
         return [(seq, codec.decode_event(body)) for seq, body in self._file.rows("read_inbox", after, limit)]
 

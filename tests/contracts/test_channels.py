@@ -305,6 +305,18 @@ def test_emptied_file(path: Path) -> None:
     assert [line["key"] for line in lines(path)] == ["b"]
 
 
+def test_removed_file(path: Path) -> None:
+    """A file that somebody removed, its folder too, is made again: nothing is sent into a file that nobody can open."""
+    channel = FileChannel("box", path)
+    assert [it.ok for it in channel.send([item("1")])] == [True]
+    path.unlink()
+    path.parent.rmdir()
+    assert [it.ok for it in channel.send([item("2")])] == [True]
+    assert [it.ok for it in channel.send([item("3")])] == [True]
+    channel.close()
+    assert [line["key"] for line in lines(path)] == ["2", "3"]
+
+
 def test_one_bad_message_does_not_stop_the_others(path: Path) -> None:
     """A message that is no JSON is refused for ever; the others of the batch are written."""
     channel = FileChannel("box", path)

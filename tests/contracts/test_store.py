@@ -385,14 +385,19 @@ def test_ingest(bench: Bench) -> None:
 
 
 def test_inbox_numbers_grow_for_ever(bench: Bench) -> None:
-    """Events decided leave the inbox; later ones have higher numbers, also when it was empty between."""
+    """Events decided leave the inbox; later ones have higher numbers, also when it was empty between. How many wait,
+    and the first of them, is known all the time."""
+    assert bench.store.waiting() == (0, 0)
     bench.store.ingest([(event("i1"), b""), (event("i2"), b"")], [])
     ((first, one), (second, _)) = bench.store.inbox(0, 10)
+    assert bench.store.waiting() == (first, 2)
     assert [seq for seq, _ in bench.store.inbox(first, 10)] == [second]
     assert [seq for seq, _ in bench.store.inbox(0, 1)] == [first]
     bench.store.commit(batch(events=[(one, 1)], inbox_done=first))
     assert [seq for seq, _ in bench.store.inbox(0, 10)] == [second]
+    assert bench.store.waiting() == (second, 1)
     bench.store.commit(batch(inbox_done=second))
+    assert bench.store.waiting() == (0, 0)
     store = bench.reopen()
     store.ingest([(event("i3"), b"")], [])
     assert store.inbox(0, 10)[0][0] > second

@@ -9,6 +9,8 @@ import pytest
 
 from engine.cli.main import run as drumbeat
 from engine.errors import StoreError
+from engine.stores import places
+from engine.stores.places import FilePlace
 from engine.stores.sql import sqlite_file, sqlite_place
 from engine.stores.sql.sqlite_place import is_remote, kind_of
 from engine.stores.sqlite import SqliteStore
@@ -147,3 +149,26 @@ def test_no_word_of_an_address_turns_it_off(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "s.db?synchronous=off&vfs=unix-none") as db:
         assert db.execute("pragma journal_mode").fetchone() == ("wal",)
     db.close()
+
+
+@pytest.mark.parametrize("known", ["", None], ids=["empty", "absent"])
+def test_a_copy_among_containers_is_another_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: str | None
+) -> None:
+    """In containers, which have no machine's id and the same path everywhere, a copied file is told from the first; one
+    and the same file stays what it was.
+
+    Failure: backup.old — a volume that was copied
+    """
+    monkeypatch.setattr(places, "MACHINE", tmp_path / "machine-id")
+    if known is not None:
+        places.MACHINE.write_text(known, encoding="ascii")
+    here, copy = tmp_path / "s.db", tmp_path / "copy.db"
+    here.write_bytes(b"one")
+    first = FilePlace(here).mark(None)
+    assert FilePlace(here).mark(None) == first
+    copy.write_bytes(here.read_bytes())
+    copy.replace(here)  # the same path, on another host
+    assert FilePlace(here).mark(None) != first
+    places.MACHINE.write_text("0123abcd\n", encoding="ascii")
+    assert FilePlace(here).mark(None) not in (first, "")

@@ -90,6 +90,18 @@ def _post(port: int, path: str, body: Any, token: str) -> tuple[int, Any]:
         connection.close()
 
 
+def _gauge(port: int, name: str, feed: str) -> float | None:
+    """One of the series of ``/metrics`` that have a feed."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", "/metrics")
+        begins = f'drumbeat_feed_{name}{{feed="{feed}"}} '
+        lines = connection.getresponse().read().decode().splitlines()
+        return next((float(line.removeprefix(begins)) for line in lines if line.startswith(begins)), None)
+    finally:
+        connection.close()
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
@@ -133,6 +145,13 @@ def test_from_a_request_to_a_message(tmp_path: Path) -> None:
         assert b"the running daemon decides them" in verb.stdout
         wanted = [("hook", "u3"), ("thanks", "u1"), ("thanks", "u2"), ("thanks", "u4")]
         _until(lambda: len(_sent(tmp_path)) >= len(wanted))
+        # Each feed of the port is seen by its own name, and the inbox they share by its.
+        _until(lambda: (_gauge(port, "position", "http"), _gauge(port, "position", "shop")) == (2, 2))
+        marks = [_gauge(port, "watermark_seconds", name) for name in ("http", "shop")]
+        assert None not in marks
+        assert marks[0] != marks[1]
+        _until(lambda: _gauge(port, "behind", "inbox") == 0)
+        _until(lambda: (_gauge(port, "position", "inbox") or 0) >= len(wanted))
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     assert sorted(_sent(tmp_path)) == wanted

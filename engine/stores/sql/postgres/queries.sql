@@ -270,6 +270,10 @@ join pg_stat_activity as it on it.backend_xid::text::bigint = (running::text::bi
 where it.backend_type <> 'client backend'
     or it.datid <> (select oid from pg_database where datname = current_database());
 
+-- name: inbox_waiting
+-- The oldest number of the inbox, and how many there are, counted as far as is worth it.
+select coalesce(min(seq), 0), count(*) from (select seq from inbox order by seq limit 100000) as waiting;
+
 -- name: clear_inbox
 -- Forget events taken in up to a number: they are decided.
 delete from inbox where seq <= $1;

@@ -321,6 +321,10 @@ insert into inbox (id, body) values (?, ?);
 -- Events taken in after a number.
 select seq, body from inbox where seq > ? order by seq limit ?;
 
+-- name: inbox_ends
+-- The oldest and the newest number of the inbox.
+select (select min(seq) from inbox), (select max(seq) from inbox);
+
 -- name: clear_inbox
 -- Forget events taken in up to a number: they are decided.
 delete from inbox where seq <= ?;
