@@ -96,7 +96,7 @@ def run(folder: Path, url: str, workers: int) -> subprocess.Popen[bytes]:
         str(folder),
     ]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    more = ["--store", url, "--workers", str(workers), "--batch", "7"]
+    more = ["--store", url, "--workers", str(workers), "--batch", "3"]
     return subprocess.Popen([*words, *more], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -105,7 +105,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     stock and limits hold, all that was promised is found by ``fsck``; then one process goes on where they stopped.
     """
     folder = write_program_files(tmp_path / "p", files_of("9/hour", 60))
-    events = make_events(3, 220, users=30)
+    events = make_events(3, 300, users=30)
     write_feed(folder, lines_of(events))
     assert compiled(folder).plan is not None
     url = postgres_server.server().schema()
@@ -118,7 +118,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
             continue
         victim = rng.choice([*there, *there, process.pid])
         try:
-            process.wait(rng.uniform(0.1, 0.9))
+            process.wait(rng.uniform(0.05, 0.5))
         except subprocess.TimeoutExpired:
             try:
                 os.kill(victim, signal.SIGKILL)
@@ -137,7 +137,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         process = run(folder, url, 2)
         out, problems = process.communicate()
     assert process.returncode == 0, (out, problems)
-    assert killed >= min(KILLS, 3)
+    assert killed >= min(KILLS, 2)
 
     found = compiled(folder)
     store = wiring.open_store(found.settings, folder, override=url)
