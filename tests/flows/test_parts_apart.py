@@ -217,3 +217,31 @@ def test_who_was_erased_by_another_comes_back(tmp_path: Path) -> None:
                 pass
     assert [state.id for state in store.subjects()] == ["u1"]
     store.close()
+
+
+def test_windows_of_entry_limits_have_no_second_life(tmp_path: Path) -> None:
+    """One engine and many take turns within one window: it lets in as many as its limit says, whoever decides."""
+    limited = ORDERS.replace("limit: unlimited", "limit: 2/day")
+    limited = limited.replace("{coupon: {pool: gift, on_exhausted: stop}, id: gift}", "{points: 1}")
+    found = program_of(tmp_path / "p", orders=limited)
+    assert found.plan is not None
+    events = [event(n, f"u{n}", "order.paid", f"2026-01-01T1{n}:00:00+08:00", amount=1) for n in range(7)]
+    events += [event(8, "u8", "app.opened", "2026-01-09T10:00:00+08:00")]
+    one = MemoryStore()
+    Pump(found.plan, one, [Lines(events)], None, Wall(), secret=SECRET).until_idle()
+    url = postgres_server.server().schema()
+    store = PgStore.open(url)
+    for place, it in enumerate(events):
+        if place % 2 == 0:
+            Pump(found.plan, store, [Lines(events[: place + 1])], None, Wall(), secret=SECRET).until_idle()
+            continue
+        with by_parts(found, store, url) as (door, (worker,)):
+            door.take_in([it], (), {"lines": place + 1}, ended=True)
+            while worker.turn():
+                pass
+    assert store.check() == []
+    mine, wanted = picture(store), picture(one)
+    for name in ("states", "effects"):
+        assert mine[name] == wanted[name], name
+    assert [len(state.points) for state in store.subjects()] == [1] * 7 + [0]
+    store.close()

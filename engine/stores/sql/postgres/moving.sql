@@ -64,7 +64,7 @@ select pool, place, code from coupon_code order by pool, place;
 
 -- name: whole_resource
 -- Every scarce resource.
-select name, body from resource order by name;
+select name, body from resource where octet_length(body) > 0 order by name;
 
 -- name: whole_slot
 -- Every slot.
