@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +19,15 @@ import postgres_server
 from flow_program import SECRET, Wall, compiled, write_program_files
 from test_parts import Lines, picture
 
+from engine import wiring
+from engine.cli import onepart
 from engine.core.coupons import PoolState
 from engine.core.instants import parse_instant
 from engine.core.model import Event
-from engine.core.subjects import part_of
 from engine.language.compiled import Compiled
-from engine.runtime.parts import PartPump, PartSession, PartWorker
+from engine.language.keeping import pack
+from engine.runtime import applied
+from engine.runtime.parts import PartSession, PartWorker
 from engine.runtime.pump import Pump
 from engine.stores.memory import MemoryStore
 from engine.stores.postgres import PgStore
@@ -176,6 +180,7 @@ def test_a_fault_does_not_oversell(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """An event that breaks the deciding is set aside; what was given before it in the same transaction counts after
     it, too.
     """
+
     def broken(*args: Any) -> None:
         raise ValueError("no")
 
@@ -207,7 +212,7 @@ def test_who_was_erased_by_another_comes_back(tmp_path: Path) -> None:
     store = PgStore.open(url)
     days = [
         event(1, "u1", "order.paid", "2026-01-01T10:00:00+08:00", amount=1),
-        event(2, "u1", "user.erased", "2026-01-02T10:00:00+08:00"),
+        event(2, "u1", "user.deleted", "2026-01-02T10:00:00+08:00"),
         event(3, "u1", "order.paid", "2026-01-03T10:00:00+08:00", amount=1),
     ]
     with by_parts(found, store, url, sessions=2) as (door, (one, other)):
@@ -244,4 +249,24 @@ def test_windows_of_entry_limits_have_no_second_life(tmp_path: Path) -> None:
     for name in ("states", "effects"):
         assert mine[name] == wanted[name], name
     assert [len(state.points) for state in store.subjects()] == [1] * 7 + [0]
+    store.close()
+
+
+def test_a_worker_takes_the_applied_plan(tmp_path: Path) -> None:
+    """Where a plan was applied, who decides takes that, whatever the files say by then."""
+    files = {**BASE, "playbooks/orders.yaml": ORDERS}
+    url = postgres_server.server().schema()
+    folder = write_program_files(tmp_path / "p", files)
+    plan = compiled(folder).plan
+    assert plan is not None
+    store = PgStore.open(url)
+    Pump(plan, store, (), None, Wall(), secret=wiring.secret_of(store))
+    assert applied.apply(store, applied.Apply(applied.base_of(store), plan.digest, pack(folder))) is None
+    (folder / "playbooks" / "orders.yaml").write_text("broken")
+    part(store)
+    words = [sys.executable, "-m", onepart.__name__]
+    for digest, error in ((plan.digest, None), ("another", "the program was changed while it began")):
+        asked = msgspec.json.encode(onepart.Request(root=str(folder), digest=digest, store=url, batch=7))
+        out = subprocess.run(words, input=asked + b"\n", capture_output=True, check=False).stdout
+        assert msgspec.json.decode(out, type=onepart.Done).error == error
     store.close()

@@ -144,9 +144,11 @@ select heard.subject || ' ' || heard.seq from heard
 where not exists (select 1 from event where event.seq = heard.seq and event.id <> '');
 
 -- name: check_clock
--- Events decided later than the engine's clock stands.
-select id from event left join part on part.part = event.part
-where decided_at > greatest(part.at, (select at from engine));
+-- Events decided later than the engine's clock stands; of one that was erased nobody knows in which part.
+select id from event left join part on part.part = event.part and id <> ''
+where decided_at > greatest(
+    part.at, (select at from engine), case when id = '' then (select max(at) from part) end
+);
 
 -- name: check_ids
 -- Events whose id is not remembered although it is not forgotten yet, and ids that are remembered of no event.
