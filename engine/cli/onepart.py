@@ -70,8 +70,6 @@ def _work(asked: Request, said: Done) -> None:
     parts = wiring.open_parts(found.settings, Path(asked.root), asked.store)
     try:
         found = _chosen(asked, found, parts.store)
-        if found.plan is not None and found.plan.digest != asked.digest:
-            raise CannotRun("the program was changed while it began", hint="run it again")
         if found.plan is None:
             raise CannotRun("an older version of a playbook cannot be compiled any more", hint="run it again")
         worker = PartWorker(
@@ -101,7 +99,9 @@ def _chosen(asked: Request, found: Any, store: Any) -> Any:
     wanted = applied.read(store)
     if wanted is not None and wanted.plan == asked.digest:
         return compiled_applied(wanted, Path(asked.root), store.versions())
-    return wiring.with_older(found, store) if found.plan is not None else found
+    if found.plan is None or found.plan.digest != asked.digest:
+        raise CannotRun("the program was changed while it began", hint="run it again")
+    return wiring.with_older(found, store)
 
 
 def _ended(seconds: float) -> bool:

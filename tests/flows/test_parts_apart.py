@@ -265,7 +265,7 @@ def test_a_worker_takes_the_applied_plan(tmp_path: Path) -> None:
     (folder / "playbooks" / "orders.yaml").write_text("broken")
     part(store)
     words = [sys.executable, "-m", onepart.__name__]
-    for digest, error in ((plan.digest, None), ("another", "the program was changed while it began")):
+    for digest, error in ((plan.digest, None), ("another", "the program was changed while it began (run it again)")):
         asked = msgspec.json.encode(onepart.Request(root=str(folder), digest=digest, store=url, batch=7))
         out = subprocess.run(words, input=asked + b"\n", capture_output=True, check=False).stdout
         assert msgspec.json.decode(out, type=onepart.Done).error == error
