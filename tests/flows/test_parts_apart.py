@@ -31,8 +31,9 @@ from engine.runtime.parts import PartSession, PartWorker
 from engine.runtime.pump import Pump
 from engine.stores.memory import MemoryStore
 from engine.stores.postgres import PgStore
-from engine.stores.sql.postgres_parts import PgDoor, PgParts, join, part
+from engine.stores.sql.postgres_parts import PgDoor, PgParts, history_waits, join, part
 
+BEFORE = parse_instant("2025-01-01T10:00:00+08:00")
 BASE = {
     "drumbeat.yaml": """\
 program: apart
@@ -173,6 +174,11 @@ def test_what_waits_has_its_place(tmp_path: Path) -> None:
     mine, wanted = picture(store), picture(one)
     for name in ("states", "effects", "ledger"):
         assert mine[name] == wanted[name], name
+    with store.file.transaction("ingest"):
+        store.file.put([Event("e005", "app.opened", BEFORE, user="u1", data={})])
+        assert not history_waits(store)
+        store.file.put([Event("e006", "app.opened", BEFORE, user="u1", data={}, history=True)])
+    assert history_waits(store)
     store.close()
 
 
@@ -230,7 +236,7 @@ def test_windows_of_entry_limits_have_no_second_life(tmp_path: Path) -> None:
     limited = limited.replace("{coupon: {pool: gift, on_exhausted: stop}, id: gift}", "{points: 1}")
     found = program_of(tmp_path / "p", orders=limited)
     assert found.plan is not None
-    events = [event(n, f"u{n}", "order.paid", f"2026-01-01T1{n}:00:00+08:00", amount=1) for n in range(7)]
+    events = [event(n, f"u{n}", "order.paid", f"2026-01-01T1{n}:00:00+08:00", amount=1) for n in range(5)]
     events += [event(8, "u8", "app.opened", "2026-01-09T10:00:00+08:00")]
     one = MemoryStore()
     Pump(found.plan, one, [Lines(events)], None, Wall(), secret=SECRET).until_idle()
@@ -248,7 +254,7 @@ def test_windows_of_entry_limits_have_no_second_life(tmp_path: Path) -> None:
     mine, wanted = picture(store), picture(one)
     for name in ("states", "effects"):
         assert mine[name] == wanted[name], name
-    assert [len(state.points) for state in store.subjects()] == [1] * 7 + [0]
+    assert [len(state.points) for state in store.subjects()] == [1] * 5 + [0]
     store.close()
 
 
