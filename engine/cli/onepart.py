@@ -10,6 +10,7 @@ import os
 import select
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -66,11 +67,9 @@ def _work(asked: Request, said: Done) -> None:
     from engine.runtime.parts import PartWorker
 
     found = compile_program(Path(asked.root))
-    if found.plan is None or found.plan.digest != asked.digest:
-        raise CannotRun("the program was changed while it began", hint="run it again")
     parts = wiring.open_parts(found.settings, Path(asked.root), asked.store)
     try:
-        found = wiring.with_older(found, parts.store)
+        found = _chosen(asked, found, parts.store)
         if found.plan is None:
             raise CannotRun("an older version of a playbook cannot be compiled any more", hint="run it again")
         worker = PartWorker(
@@ -89,6 +88,20 @@ def _work(asked: Request, said: Done) -> None:
         said.late, said.conflicts = done.late, done.conflicts
     finally:
         parts.close()
+
+
+def _chosen(asked: Request, found: Any, store: Any) -> Any:
+    """The plan that was applied, where it is at work; else the program in the folder; with older versions."""
+    from engine import wiring
+    from engine.runtime import applied
+    from engine.serving import compiled_applied
+
+    wanted = applied.read(store)
+    if wanted is not None and wanted.plan == asked.digest:
+        return compiled_applied(wanted, Path(asked.root), store.versions())
+    if found.plan is None or found.plan.digest != asked.digest:
+        raise CannotRun("the program was changed while it began", hint="run it again")
+    return wiring.with_older(found, store)
 
 
 def _ended(seconds: float) -> bool:

@@ -202,6 +202,14 @@ def _by_many(
     if (why := joined_by(found.plan)) is not None:
         raise CannotRun(f"several processes cannot decide this program: {why}", hint="leave out --workers")
 
+    from engine.stores.sql.postgres_parts import history_waits
+
+    if history_waits(opened):
+        raise CannotRun(
+            "history waits in the inbox, and several processes cannot take it in",
+            hint="leave out --workers for this run",
+        )
+
     def porter(door: Any, look: Callable[[], None]) -> Porter:
         return Porter(
             opened, door, feeds, outbox, clock, known_types=found.known_types, progress=advance, look=look

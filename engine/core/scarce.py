@@ -135,13 +135,13 @@ class Desk:
         end = self._boundary(now, limit.per)
         if state.end < end:
             self._turn(name, state, now, now, end)
-        over = state.end > end or state.used >= limit.count
+        over = state.end > end or state.used + self._apart(name, state.end) >= limit.count
         if over and state.told < end:
             state.told = end
             self._alert(name, now, waits=ask.match != "drop")
         if over and ask.match == "drop":
             return Answer(key=ask.key, granted=False, reason="limit", name=name)
-        if state.used >= limit.count:
+        while state.used + self._apart(name, state.end) >= limit.count:
             self._turn(name, state, now, state.end, self._boundary(state.end, limit.per))
         state.used += 1
         state.total += 1
@@ -150,6 +150,10 @@ class Desk:
             return Answer(key=ask.key, granted=True, name=name, at=now)
         state.booked += 1
         return Answer(key=ask.key, granted=True, name=name, at=state.start, data={"place": state.booked})
+
+    def _apart(self, name: str, end: int) -> int:
+        """Places of a window that were taken while many decided, who count each window by itself."""
+        return self.state("slot", f"{name}@{end}").used if f"slot:{name}@{end}" in self.kept else 0
 
     def _turn(self, name: str, state: SlotState, now: int, start: int, end: int) -> None:
         """The next window begins; how many places of the last one were taken is one entry of the ledger."""

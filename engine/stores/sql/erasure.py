@@ -52,6 +52,7 @@ class Erasure:
     def follow(self) -> None:
         """Know what another process wrote."""
         self._known = dict(self._file.rows("all_erased"))
+        self._hidden = set(self._known)
 
     def at(self, subjects: Iterable[str]) -> dict[str, int]:
         """When these subjects were erased, those who were."""

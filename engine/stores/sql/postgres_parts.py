@@ -29,6 +29,7 @@ from engine.stores.sql.postgres_session import Role, nothing
 
 _STICKY = 2_000_000  #: microseconds by which a session prefers the parts it decided last: what it knows of them counts
 _NOTHING = b""
+_PAGE = 5_000  #: events of the inbox read at a time
 
 
 class _Held(dict[str, bytes]):
@@ -48,6 +49,10 @@ class _Held(dict[str, bytes]):
         """Hold these, in order."""
         for name in sorted(names):
             self._hold(name)
+
+    def saved(self, bodies: Mapping[str, bytes]) -> None:
+        """They were written, by this transaction."""
+        self._bodies.update((name, bodies[name]) for name in self._asked & bodies.keys())
 
     @property
     def asked(self) -> set[str]:
@@ -159,6 +164,7 @@ class PgPart(PgStore):
         kept, committed = self.write(batch)
         self._durable.append(committed)
         self._at = batch.clock
+        self._held.saved(batch.resources)
         put_letters(self._file, batch.letters)
         return len(batch.effects) - kept()
 
@@ -285,14 +291,35 @@ class PgDoor:
 
     def idle(self, now: int) -> bool:
         """No part has anything to do."""
+        if self._file.rows("log_behind")[0][0]:  # an answer came that is newer than all the feeds had
+            self.take_in((), (), {}, ended=True)
         return not self._file.rows("busy_parts", now, 0, 0)
 
 
 def part(store: PgStore) -> None:
-    """Let many decide; until ``join`` no one may decide all of it."""
-    with store.file.transaction("meta"):
-        store.file.send("make_parts", [()])
+    """Let many decide; until ``join`` no one may decide all of it. What is in parts already stays as it is."""
+    if not store.parted:
+        clock, stamps = store.clock(), list[tuple[int, int]]()
+        for seq, event in _waiting(store):
+            clock = clock if event.history else max(clock, event.time)
+            stamps.append((seq, clock))
+        with store.file.transaction("meta"):
+            store.file.send("begin_log", [(clock,)])
+            store.file.send("make_parts", [()])
+            store.file.send("stamp_inbox", stamps)
     store.file.share()
+
+
+def history_waits(store: PgStore) -> bool:
+    """Is history among what waits in the inbox of a store that is not in parts?"""
+    return not store.parted and any(event.history for _, event in _waiting(store))
+
+
+def _waiting(store: PgStore) -> Iterator[tuple[int, Event]]:
+    after = 0
+    while found := store.inbox(after, _PAGE):
+        yield from found
+        after = found[-1][0]
 
 
 def join(store: PgStore) -> None:

@@ -64,7 +64,7 @@ select pool, place, code from coupon_code order by pool, place;
 
 -- name: whole_resource
 -- Every scarce resource.
-select name, body from resource order by name;
+select name, body from resource where octet_length(body) > 0 order by name;
 
 -- name: whole_slot
 -- Every slot.
@@ -96,11 +96,14 @@ select feed, position from position order by feed;
 
 -- name: whole_counter
 -- Every counter.
-select name, n from counter order by name;
+select name, sum(n)::bigint from (select name, n from counter union all select name, n from part_counter) as it
+group by name order by name;
 
 -- name: whole_figure
 -- Every figure.
-select playbook, name, n from figure order by playbook, name;
+select playbook, name, sum(n)::bigint
+from (select playbook, name, n from figure union all select playbook, name, n from part_figure) as it
+group by playbook, name order by playbook, name;
 
 -- name: in_use
 -- Whether anything stands in the store.

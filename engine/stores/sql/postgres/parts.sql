@@ -16,9 +16,18 @@ select pg_try_advisory_lock_shared($1);
 -- Whether many decide on this store.
 select exists (select 1 from part);
 
+-- name: begin_log
+-- The log goes on where one engine for all stood; what is due behind that waits for what comes in.
+update log set at = greatest(log.at, $1), frontier = greatest(log.at, $1) - 1;
+
 -- name: make_parts
--- The rows of all parts; those that are new begin where one engine for all stood.
-insert into part (part, at) select place, engine.at from generate_series(0, 255) as place, engine on conflict do nothing;
+-- The rows of all parts begin where one engine for all stood. Each is looked at once, for slots of those who are silent.
+insert into part (part, at, slot_at) select place, engine.at, engine.at from generate_series(0, 255) as place, engine;
+
+-- name: stamp_inbox
+-- What waits has the engine's clock at its place.
+update inbox set stamp = fresh.stamp from unnest($1::bigint[], $2::bigint[]) as fresh (seq, stamp)
+where inbox.seq = fresh.seq;
 
 -- name: busy_parts
 -- Parts with something to do. Each question is one look at an index whatever the planner thinks of the tables.
@@ -65,8 +74,12 @@ order by place
 on conflict (id) do nothing;
 
 -- name: hold_log
--- The newest time that came in; others who take in wait.
-select at from log where one for update;
+-- The newest time that came in, also by way of answers to what was sent; others who take in wait.
+select greatest(at, (select max(at) from part)) from log where one for update;
+
+-- name: log_behind
+-- Whether a part went on behind the end of all that came in, so that what is due by then may go everywhere.
+select coalesce(frontier = at, false) and at < (select max(at) from part) from log;
 
 -- name: grow_log
 -- The newest time that came in, and up to when what is due may go.

@@ -155,8 +155,8 @@ insert into resource (name, body) select * from unnest($1::text[], $2::bytea[])
 on conflict (name) do update set body = excluded.body;
 
 -- name: all_resources
--- The state of every scarce resource.
-select name, body from resource order by name;
+-- The state of every scarce resource; one that was only asked for, where many decide, has none.
+select name, body from resource where octet_length(body) > 0 order by name;
 
 -- name: save_slots
 -- How far the slots of triggers are walked.
