@@ -8,13 +8,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lowest lint bench bench-others schemas lock clean
+.PHONY: demo test thorough lowest lint bench bench-others schemas lock clean
 
 demo: $(READY)
 	$(BIN)/drumbeat demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+# Once a day, and before a release: the same tests with the whole crash matrix and ten times the kills (half an hour).
+thorough:
+	DRUMBEAT_CRASH_POINTS=5000 DRUMBEAT_KILLS=300 $(MAKE) test
 
 TESTS ?= tests/contracts tests/cli
 

@@ -19,7 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from engine.core.model import Answer, Decision, Effect, Entry, Event, State
 from engine.core.predicate import Filter, Selection
 from engine.core.subjects import part_of, subject_of
-from engine.errors import StoreHeld
+from engine.errors import StoreError, StoreHeld
 from engine.ports import Batch, Fault, Rejected, Version
 from engine.stores import codec, exporting, tally
 from engine.stores.sql import postgres_audience
@@ -175,7 +175,12 @@ class PgStore(PgOutbox, CouponSide):
         exporting.write(self, target, {})
 
     def moving(self) -> PgMoving:
-        """Everything in it as records, see ``stores/moving``."""
+        """Everything in it as records, see ``stores/moving``; raises StoreError while it is in parts."""
+        if self.parted:
+            raise StoreError(
+                f"store {self._file.place} is in parts: a run with --workers is at work, or was cut short",
+                hint="when it has ended, or when drumbeat run --until-idle has finished it",
+            )
         return PgMoving(self._file)
 
     def sweep(self) -> Sweep:

@@ -24,7 +24,7 @@ from test_shards import QUEUED
 
 from engine import wiring
 from engine.core.coupons import PoolState
-from engine.errors import CannotRun
+from engine.errors import CannotRun, StoreError
 from engine.runtime.pump import Pump
 from engine.stores.postgres import PgStore
 from engine.stores.sql.postgres_parts import part
@@ -170,6 +170,8 @@ def test_what_was_cut_short_is_finished_first(tmp_path: Path) -> None:
     assert isinstance(store, PgStore)
     Pump(found.plan, store, (), None, Wall(), secret=wiring.secret_of(store))
     part(store)
+    with pytest.raises(StoreError, match="is in parts"):
+        store.copy(tmp_path / "copy.db")
     store.close()
     with pytest.raises(CannotRun, match="cut short") as refused:
         wiring.open_store(found.settings, folder, override=url, for_good=True)
