@@ -139,12 +139,7 @@ def _work(
         chosen = _applied(opened, root, follow_files)
         found = chosen or wiring.with_older(found if found.plan is not None else compiled(program), opened)
         can_run(found)
-        parted = getattr(opened, "parted", False)
-        if parted and opened.get_meta("plan") != found.plan.digest:
-            raise CannotRun(
-                "the store is in parts: a run with --workers was cut short, and the program was another one",
-                hint="finish with the program of then (drumbeat run --until-idle), then take this one",
-            )
+        parted = _in_parts(opened, found)
         if chosen is not None:
             say("note: the plan that was applied is at work, not the files; --follow-files takes these", quiet)
         feeds = wiring.open_feeds(found.settings, found.root, wiring.site_of(found.root, notes=opened))
@@ -189,6 +184,17 @@ def _work(
     return done, seconds
 
 
+def _in_parts(opened: Any, found: Any) -> bool:
+    """Was a run with --workers cut short? Then only the program of then can finish it."""
+    parted = bool(getattr(opened, "parted", False))
+    if parted and opened.get_meta("plan") != found.plan.digest:
+        raise CannotRun(
+            "the store is in parts: a run with --workers was cut short, and the program was another one",
+            hint="finish with the program of then (drumbeat run --until-idle), then take this one",
+        )
+    return parted
+
+
 def _by_many(
     asked: Asked, found: Any, opened: Any, feeds: Any, outbox: Any, clock: Any, advance: Callable[[int], None] | None
 ) -> Any:
@@ -212,7 +218,8 @@ def _by_many(
 
     def porter(door: Any, look: Callable[[], None]) -> Porter:
         return Porter(
-            opened, door, feeds, outbox, clock, known_types=found.known_types, progress=advance, look=look
+            opened, door, feeds, outbox, clock, known_types=found.known_types, progress=advance, look=look,
+            pause=clock.pause,
         )
 
     return until_idle(asked, opened, porter)

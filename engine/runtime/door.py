@@ -19,6 +19,9 @@ from engine.runtime.merge import Merge
 from engine.runtime.pump import Done
 from engine.runtime.rows import event_row
 
+_MOMENT = 20_000
+"""Microseconds between two looks whether all is decided."""
+
 
 class Door(Protocol):
     """What is asked of a store in parts by who takes events in."""
@@ -46,6 +49,7 @@ class Porter:
     known_types: what is let in; None: anything.
     batch: records a transaction holds.
     look: called while others decide; raises when they cannot.
+    pause: lets so many microseconds pass.
     """
 
     def __init__(
@@ -60,10 +64,11 @@ class Porter:
         batch: int = 2_000,
         progress: Callable[[int], None] | None = None,
         look: Callable[[], object] = lambda: None,
+        pause: Callable[[int], object] = lambda moment: None,
     ) -> None:
         self._store, self._door, self._feeds, self._outbox = store, door, feeds, outbox
         self._clock, self._known_types, self._batch = clock, known_types, batch
-        self._progress, self._look = progress, look
+        self._progress, self._look, self._pause = progress, look, pause
         self.done = Done()
 
     def until_idle(self) -> Done:
@@ -76,6 +81,7 @@ class Porter:
         self._door.take_in((), (), {}, ended=True)
         while True:
             while not self._door.idle(self._clock.now()):
+                self._pause(_MOMENT)  # asking costs the server a look at every part
                 self._look()
                 self._count(self._outbox.drain())
             self._count(self._outbox.drain())  # answers to what is sent may be events again

@@ -3,7 +3,8 @@
 Rule 1: who decides holds an advisory lock of the schema, for as long as its session lasts; the server ends both
 together. In each transaction it counts one more ``turn``, and finds there whether its ``epoch`` is still the newest:
 who lost the right without knowing it cannot commit.
-Rule 2: others may take events in and work at the outbox beside it (``Role.SERVES``).
+Rule 2: others may take events in and work at the outbox beside it (``Role.SERVES``). Who decides parts shares the lock
+(``Role.SHARES``), so nobody decides all meanwhile; see ``postgres_parts``.
 Rule 3: a connection that is lost is made anew, after the session before was ended, for it may still be there.
 """
 
